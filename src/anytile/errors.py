@@ -1,0 +1,31 @@
+"""Root of anytile's errors.
+
+AnytileError                     everything anytile raises on purpose
+├── IRError                      the tile IR is malformed: a bug in anytile, never the user's
+├── UnsupportedError             something the language has and this target (or anytile so far) has not
+├── frontend.errors.CompilationError …   a mistake in a kernel's source
+└── runtime.errors.LaunchError …         a mistake in a launch
+
+Each message says what happened, where, and what to do about it.
+"""
+
+from __future__ import annotations
+
+__all__ = ["AnytileError", "IRError", "UnsupportedError"]
+
+
+class AnytileError(Exception):
+    """Base of all errors that anytile raises on purpose."""
+
+
+class IRError(AnytileError):
+    """The tile IR broke one of its rules.  Please report it: no kernel may cause this."""
+
+
+class UnsupportedError(AnytileError, NotImplementedError):
+    """``what`` is not available on ``where``; ``remedy`` says what to do instead."""
+
+    def __init__(self, what: str, where: str = "", remedy: str = ""):
+        self.what, self.where, self.remedy = what, where, remedy
+        message = f"{what} is not supported" + (f" on {where}" if where else "")
+        super().__init__(message + (f"; {remedy}" if remedy else ""))
