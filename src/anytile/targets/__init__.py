@@ -1,0 +1,1 @@
+"""Where tile IR becomes something that runs.  `base` says what a target is."""
