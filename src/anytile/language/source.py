@@ -1,0 +1,468 @@
+"""A Python function as the compiler sees it: source, syntax tree, parameters, and what it depends on.
+
+`JITCallable` is the common part of kernels (`runtime.jit.JITFunction`), device functions
+(`device_function`) and compile-time functions.  It lies beneath the language and the frontend and imports
+neither.
+
+Content hash
+------------
+``cache_key`` names everything in Python that the compiled form depends on: the source text, the line it
+starts on (debug information holds it), default values, every function it calls by name or attribute, and
+the value of every global or closure variable that it reads.  Functions of anytile itself count by name
+only, because the compile cache's key holds a fingerprint of the installed package.
+
+``used_global_vals`` keeps the values which the hash saw.  A launch compares them with the present ones: a
+kernel that was compiled with ``BLOCK = 64`` must not go on silently after ``BLOCK = 128``.
+"""
+
+from __future__ import annotations
+
+import ast
+import copy
+import enum
+import hashlib
+import inspect
+import re
+import textwrap
+import threading
+from collections.abc import Callable
+from functools import cached_property
+from types import CellType, FunctionType, ModuleType
+from typing import Any
+
+from ..errors import AnytileError
+
+__all__ = ["DeviceFunction", "JITCallable", "KernelParam", "SourceUnavailableError", "device_function", "normalize_type"]
+
+#: Spellings of element types (annotations, ``dtype`` names, signatures) → the name used in signatures.
+TYPE_NAMES: dict[str, str] = {
+    "bool": "i1",
+    "int1": "i1",
+    "uint1": "u1",
+    "int8": "i8",
+    "int16": "i16",
+    "int32": "i32",
+    "int64": "i64",
+    "int": "i32",
+    "uint8": "u8",
+    "uint16": "u16",
+    "uint32": "u32",
+    "uint64": "u64",
+    "float16": "fp16",
+    "half": "fp16",
+    "bfloat16": "bf16",
+    "float32": "fp32",
+    "float": "fp32",
+    "float64": "fp64",
+    "double": "fp64",
+    "float8e4nv": "fp8e4nv",
+    "float8_e4m3fn": "fp8e4nv",
+    "float8e5": "fp8e5",
+    "float8_e5m2": "fp8e5",
+    "float8e4b8": "fp8e4b8",
+    "float8_e4m3fnuz": "fp8e4b8",
+    "float8e5b16": "fp8e5b16",
+    "float8_e5m2fnuz": "fp8e5b16",
+    "float8e4b15": "fp8e4b15",
+    "void": "void",
+}
+_CANONICAL = frozenset(TYPE_NAMES.values())
+_DEF = re.compile(r"^(async\s+def|def)\s+\w+\s*[(\[]", re.MULTILINE)
+
+
+class SourceUnavailableError(AnytileError, OSError):
+    """The source text of a function cannot be had, so it cannot be compiled."""
+
+
+def normalize_type(annotation: Any) -> str:
+    """The signature name of an element type given as text, dtype, Python type: ``tl.int32`` → ``"i32"``.
+
+    Pointers keep their star: ``"*fp32"``, and ``"*k"`` before a pointee that is never stored to.  What is no
+    element type comes back as its own text.
+    """
+    if isinstance(annotation, str):
+        text = annotation.strip().strip("'\"")
+        for prefix in ("tl.", "triton.language.", "language."):
+            text = text.removeprefix(prefix)
+        if text.startswith("const "):
+            return "*k" + normalize_type(text[6:].rstrip("*"))
+        if text.endswith("*"):
+            return "*" + normalize_type(text[:-1])
+        if text.startswith("*k"):
+            return "*k" + normalize_type(text[2:])
+        if text.startswith("*"):
+            return "*" + normalize_type(text[1:])
+        return TYPE_NAMES.get(text, text)
+    if isinstance(annotation, type):
+        return normalize_type(annotation.__name__)
+    return normalize_type(getattr(annotation, "name", None) or str(annotation))
+
+
+class KernelParam:
+    """One parameter of a kernel: its place, annotation, default and how its arguments specialise."""
+
+    def __init__(
+        self, num: int, parameter: inspect.Parameter, do_not_specialize: bool = False, do_not_specialize_on_alignment: bool = False
+    ):
+        self.num = num
+        self._param = parameter
+        self.name = parameter.name
+        self.default = parameter.default
+        self.has_default = parameter.default is not inspect.Parameter.empty
+        self.is_variadic = parameter.kind is inspect.Parameter.VAR_POSITIONAL
+        self.do_not_specialize = do_not_specialize
+        self.do_not_specialize_on_alignment = do_not_specialize_on_alignment
+        given = parameter.annotation
+        if given is inspect.Parameter.empty or given is None:
+            self.annotation = ""
+        else:
+            self.annotation = given if isinstance(given, str) else getattr(given, "__name__", None) or str(given)
+        self.is_constexpr = "constexpr" in self.annotation
+        self.is_const = not self.is_constexpr and "const" in self.annotation
+        #: Signature name that the annotation prescribes (``"i64"``), or "" where the argument decides.
+        self.annotation_type = "" if self.is_constexpr or self.is_const else self._prescribed(given)
+
+    def _prescribed(self, given: Any) -> str:
+        if self.annotation == "":
+            return ""
+        name = normalize_type(given)
+        return name if name in _CANONICAL and name != "void" else ""
+
+    def __repr__(self) -> str:
+        return f"<parameter {self.num} {self._param}>"
+
+
+class _Cells:
+    """Closure variables by name, read through their cells so that later rebinding shows."""
+
+    def __init__(self, names: tuple[str, ...], cells: tuple[CellType, ...]):
+        self._cells = dict(zip(names, cells))
+
+    def get(self, name: str, default: Any = None) -> Any:
+        try:
+            return self._cells[name].cell_contents
+        except (KeyError, ValueError):  # ValueError: the cell is still empty
+            return default
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._cells
+
+    def values(self) -> dict[str, Any]:
+        return {name: self.get(name) for name, cell in self._cells.items() if _filled(cell)}
+
+
+_MISSING = object()
+
+
+def _filled(cell: CellType) -> bool:
+    try:
+        return cell.cell_contents is not _MISSING
+    except ValueError:
+        return False
+
+
+class JITCallable:
+    """A Python function that is compiled rather than called.
+
+    ``src``: the text from ``def`` on, dedented, decorators removed.  ``starting_line_number``: the line of
+    ``file`` on which ``src`` begins, so line *n* of ``src`` is line ``starting_line_number + n − 1`` there;
+    ``indent`` columns were taken off on the left.  ``raw_src``: the lines as they stand, decorators included.
+
+    Raises SourceUnavailableError where Python cannot find the source (a function made by ``exec``, typed
+    at the plain prompt, or a lambda).
+    """
+
+    def __init__(self, fn: Callable[..., Any], noinline: bool = False):
+        if not isinstance(fn, FunctionType):
+            raise TypeError(f"only a Python function can be compiled, and {fn!r} is of type {type(fn).__name__}")
+        self.fn = fn
+        self.noinline = noinline
+        self.module = self.__module__ = fn.__module__
+        self.__name__, self.__qualname__, self.__doc__ = fn.__name__, fn.__qualname__, fn.__doc__
+        self.__globals__ = fn.__globals__
+        self.__wrapped__ = fn
+        self._fn_name = f"{fn.__module__}.{fn.__qualname__}"
+        self.file = fn.__code__.co_filename
+        self.cells = _Cells(fn.__code__.co_freevars, fn.__closure__ or ())
+        self._source: tuple[list[str], int, int, str] | None = None
+        self._ast: ast.FunctionDef | None = None
+        self._hash_lock = threading.RLock()
+        self.hash: str | None = None
+        #: (name, id of its namespace) → (value that the compiled code holds, that namespace).
+        self.used_global_vals: dict[tuple[str, int], tuple[Any, Any]] = {}
+
+    # -- source ------------------------------------------------------------------------------------------
+
+    def _load_source(self) -> tuple[list[str], int, int, str]:
+        if self._source is None:
+            self._source = _find_source(self.fn)
+        return self._source
+
+    @property
+    def raw_src(self) -> list[str]:
+        return self._load_source()[0]
+
+    @property
+    def starting_line_number(self) -> int:
+        return self._load_source()[1]
+
+    @property
+    def indent(self) -> int:
+        return self._load_source()[2]
+
+    @property
+    def src(self) -> str:
+        return self._load_source()[3]
+
+    @src.setter
+    def src(self, _: str) -> None:
+        raise AttributeError(
+            f"the source of {self.__name__} cannot be assigned: use _unsafe_update_src(), and set `.hash = None` on every function that calls it"
+        )
+
+    def _unsafe_update_src(self, new_src: str) -> None:
+        """Replace the source text.  Callers that were hashed already keep the old key."""
+        raw, line, indent, _ = self._load_source()
+        self._source = (raw, line, indent, new_src)
+        self._ast = None
+        self.hash = None
+
+    def parse(self) -> ast.FunctionDef:
+        """The definition's syntax tree; positions are relative to ``src`` (first line 1, column 0)."""
+        if self._ast is None:
+            node = ast.parse(self.src).body[0]
+            if not isinstance(node, ast.FunctionDef):
+                raise SourceUnavailableError(f"{self._fn_name} is no plain `def` function: a {type(node).__name__} cannot be compiled")
+            self._ast = node
+        return self._ast
+
+    # -- parameters --------------------------------------------------------------------------------------
+
+    @cached_property
+    def signature(self) -> inspect.Signature:
+        return inspect.signature(self.fn)
+
+    @cached_property
+    def params(self) -> list[KernelParam]:
+        return [KernelParam(i, p) for i, p in enumerate(self.signature.parameters.values())]
+
+    @cached_property
+    def arg_names(self) -> list[str]:
+        return list(self.signature.parameters)
+
+    def get_capture_scope(self) -> dict[str, Any]:
+        """Names visible to the body: module globals, overlaid with closure variables that have a value."""
+        return self.fn.__globals__ | self.cells.values()
+
+    # -- dependencies ------------------------------------------------------------------------------------
+
+    @property
+    def cache_key(self) -> str:
+        """Hash of everything in Python that the compiled form depends on (see the module's text)."""
+        if self.hash is None:
+            with self._hash_lock:
+                if self.hash is None:
+                    self._compute_hash()
+        assert self.hash is not None
+        return self.hash
+
+    def _compute_hash(self) -> None:
+        self.hash = f"recursive {self._fn_name}"  # what a cycle of calls sees of this function
+        try:
+            finder = _Dependencies(self)
+            finder.visit(self.parse())
+            defaults = [describe(p.default) for p in self.params if p.has_default]
+            text = "\0".join([self.src, self.file, str(self.starting_line_number), str(self.noinline), *defaults, *finder.parts])
+            self.used_global_vals = finder.used
+            self.hash = hashlib.sha256(text.encode()).hexdigest()
+        except BaseException:
+            self.hash = None
+            raise
+
+    def check_globals(self) -> None:
+        """RuntimeError where a global or closure variable has changed since the kernel was compiled with it."""
+        for (name, _), (value, space) in self.used_global_vals.items():
+            now = space.get(name, _MISSING)
+            if now is not value and (now is _MISSING or type(now) is not type(value) or now != value):
+                shown = "<deleted>" if now is _MISSING else now
+                raise RuntimeError(
+                    f"Global variable {name} has value {shown}, but kernel {self.__name__} was compiled with value {value}: "
+                    "compiled code keeps the value it first saw. Pass the value as a tl.constexpr argument instead"
+                )
+
+    # -- calling -----------------------------------------------------------------------------------------
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        from .context import current
+
+        context = current()
+        if context is None:
+            raise RuntimeError(f"Cannot call @triton.jit'd function {self.__name__} outside of the scope of a kernel")
+        return context.call(self, args, kwargs)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.module}:{self.__qualname__})"
+
+
+def _find_source(fn: FunctionType) -> tuple[list[str], int, int, str]:
+    """(raw lines, file line of ``def``, columns removed, dedented text from ``def`` on)."""
+    name = f"{fn.__module__}.{fn.__qualname__}"
+    if fn.__name__ == "<lambda>":
+        raise SourceUnavailableError(
+            f"a lambda ({fn.__code__.co_filename}:{fn.__code__.co_firstlineno}) cannot be compiled: write it as a `def` function"
+        )
+    try:
+        raw, first = inspect.getsourcelines(fn)
+    except (OSError, TypeError) as e:
+        raise SourceUnavailableError(
+            f"the source of {name} cannot be found ({e}): @jit functions should be defined in a Python file or a notebook cell, not by exec() or at the plain prompt"
+        ) from None
+    text = textwrap.dedent("".join(raw))
+    start = _DEF.search(text)
+    if start is None:
+        raise SourceUnavailableError(f"no `def` was found in the source of {name} at {fn.__code__.co_filename}:{first}")
+    skipped = text.count("\n", 0, start.start())
+    line = raw[skipped] if skipped < len(raw) else ""
+    return raw, max(first, 1) + skipped, len(line) - len(line.lstrip()), text[start.start() :]
+
+
+def _of_anytile(module: str | None) -> bool:
+    """Whether the code belongs to anytile or to its `triton` face: the cache key's fingerprint covers it."""
+    return module is not None and module.split(".", 1)[0] in ("anytile", "triton")
+
+
+def describe(value: Any) -> str:
+    """Text that is equal exactly where compiled code would be, stable from one process to the next."""
+    if value is None or isinstance(value, (bool, int, float, complex, str, bytes)) and not isinstance(value, enum.Enum):
+        return f"{type(value).__name__} {value!r}"
+    if isinstance(value, enum.Enum):
+        return f"{type(value).__module__}.{value!s}={describe(value.value)}"
+    if isinstance(value, JITCallable):
+        return value._fn_name if _of_anytile(value.module) else value.cache_key
+    if isinstance(value, (tuple, list)):
+        return f"{type(value).__qualname__}({','.join(map(describe, value))})"
+    if isinstance(value, (set, frozenset)):
+        return f"set({','.join(sorted(map(describe, value)))})"
+    if isinstance(value, dict):
+        return f"dict({','.join(f'{describe(k)}:{describe(v)}' for k, v in value.items())})"
+    if isinstance(value, ModuleType):
+        return f"module {value.__name__}"
+    if isinstance(value, type):
+        members = [describe(m) for m in vars(value).values() if isinstance(m, JITCallable)]
+        return f"class {value.__module__}.{value.__qualname__} {','.join(members)}"
+    if callable(value) and hasattr(value, "__qualname__"):
+        return f"function {value.__module__}.{value.__qualname__}"
+    kind = f"{type(value).__module__}.{type(value).__qualname__}"
+    if hasattr(value, "value") and type(value).__name__ == "constexpr":
+        return f"constexpr {describe(value.value)}"
+    text = repr(value)
+    return kind if " at 0x" in text else f"{kind} {text}"
+
+
+class _Dependencies(ast.NodeVisitor):
+    """Walks one function body in order of evaluation and collects what it takes from outside.
+
+    ``visit`` of an expression returns the Python object it denotes where that can be said without running
+    anything (a global, an attribute of a module or class), else None.
+    """
+
+    def __init__(self, fn: JITCallable):
+        self.fn = fn
+        self.parts: list[str] = []
+        self.used: dict[tuple[str, int], tuple[Any, Any]] = {}
+        self.local: set[str] = set()
+        self.seen: set[int] = set()
+
+    def record(self, name: str, value: Any, space: Any) -> None:
+        """Note that the body refers to ``value``; ``space`` is the namespace when it is a plain variable."""
+        if isinstance(value, JITCallable):
+            if id(value) not in self.seen and value is not self.fn:
+                self.seen.add(id(value))
+                if _of_anytile(value.module):
+                    self.parts.append(value._fn_name)
+                else:
+                    self.parts.append(value.cache_key)
+                    self.used.update(value.used_global_vals)
+            return
+        if value is None or isinstance(value, ModuleType) or _of_anytile(getattr(value, "__module__", None)) and callable(value):
+            return
+        self.parts.append(f"{name}={describe(value)}")
+        if isinstance(value, type):
+            for member in vars(value).values():  # methods of an aggregate
+                if isinstance(member, JITCallable):
+                    self.record(name, member, None)
+        elif space is not None and not callable(value):
+            self.used[(name, id(space))] = (_snapshot(value), space)
+
+    def visit_Name(self, node: ast.Name) -> Any:
+        if not isinstance(node.ctx, ast.Load):
+            self.local.add(node.id)
+            return None
+        if node.id in self.local:
+            return None
+        space: Any = self.fn.cells if node.id in self.fn.cells else self.fn.__globals__
+        value = space.get(node.id)
+        self.record(node.id, value, space)
+        return value
+
+    def visit_Attribute(self, node: ast.Attribute) -> Any:
+        base = self.visit(node.value)
+        if not isinstance(base, (ModuleType, type)):
+            return None
+        value = getattr(base, node.attr, None)
+        if isinstance(value, JITCallable) or not _of_anytile(base.__name__ if isinstance(base, ModuleType) else base.__module__):
+            self.record(f"{base.__name__}.{node.attr}", value, None)
+        return value
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
+        args = node.args
+        every = [*args.posonlyargs, *args.args, *args.kwonlyargs, args.vararg, args.kwarg]
+        self.local.update(a.arg for a in every if a is not None)
+        for statement in node.body:
+            self.visit(statement)
+
+    def _in_order(self, *nodes: ast.AST | None) -> None:
+        for node in nodes:
+            if node is not None:
+                self.visit(node)
+
+    def visit_Assign(self, node: ast.Assign) -> None:
+        self._in_order(node.value, *node.targets)
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
+        self._in_order(node.value, node.target)
+
+    def visit_AugAssign(self, node: ast.AugAssign) -> None:
+        self._in_order(node.value, node.target)
+
+    def visit_NamedExpr(self, node: ast.NamedExpr) -> None:
+        self._in_order(node.value, node.target)
+
+    def visit_For(self, node: ast.For) -> None:
+        self._in_order(node.iter, node.target, *node.body, *node.orelse)
+
+    def visit_ListComp(self, node: ast.ListComp | ast.GeneratorExp | ast.SetComp) -> None:
+        for g in node.generators:
+            self._in_order(g.iter, g.target, *g.ifs)
+        self.visit(node.elt)
+
+    visit_GeneratorExp = visit_SetComp = visit_ListComp
+
+
+def _snapshot(value: Any) -> Any:
+    """A copy that later mutation of ``value`` cannot reach; the value itself where it cannot be copied."""
+    if isinstance(value, (bool, int, float, str, bytes)):
+        return value
+    try:
+        return copy.deepcopy(value)
+    except Exception:  # deepcopy runs user code: whatever it raises, the identity check remains
+        return value
+
+
+class DeviceFunction(JITCallable):
+    """A function of the language written in the language: inlined where it is called."""
+
+
+def device_function(fn: Callable[..., Any]) -> DeviceFunction:
+    """The decorator of functions that anytile's own language is written with (``tl.sum``, ``tl.softmax`` …)."""
+    return DeviceFunction(fn)
