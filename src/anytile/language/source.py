@@ -293,12 +293,11 @@ class JITCallable:
     # -- calling -----------------------------------------------------------------------------------------
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        from .context import current
+        from .context import active, current
 
-        context = current()
-        if context is None:
+        if not active():
             raise RuntimeError(f"Cannot call @triton.jit'd function {self.__name__} outside of the scope of a kernel")
-        return context.call(self, args, kwargs)
+        return current().call(self, args, kwargs)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.module}:{self.__qualname__})"
