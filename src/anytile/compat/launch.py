@@ -1,0 +1,54 @@
+"""`anytile run`: an unmodified program, and everything it starts, with `import triton` answered by anytile.
+
+The program runs in a plain interpreter, started with an environment in which every Python finds our `sitecustomize` first
+(`compat/site/` at the front of PYTHONPATH).  So `sys.argv`, `__main__`, `sys.path`, exit codes and tracebacks are those of
+plain `python`, and subprocesses, multiprocessing workers (spawn, fork, forkserver) and compile pools inherit the hook with
+the environment.  Nothing is written anywhere.  A child started with `-I`, `-E` or `-S`, or with an emptied environment, reads
+no PYTHONPATH and is not reached.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+__all__ = ["USAGE", "environment", "run"]
+
+USAGE = """usage: anytile run SCRIPT [ARGS...]
+       anytile run -m MODULE [ARGS...]
+       anytile run -c CODE [ARGS...]
+
+Runs a Python program with `import triton` answered by anytile, also where upstream Triton is installed, in this process and
+in every Python that it starts. Whatever follows `run` is given to the Python interpreter as it is, interpreter options too.
+ANYTILE_TRITON_API=3.2 chooses the Triton release that is imitated.
+"""
+
+_SITE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "site")
+
+
+def environment(base: dict[str, str] | None = None) -> dict[str, str]:
+    """A copy of ``base`` (default: this process's environment) in which child interpreters get the hook."""
+    env = dict(os.environ if base is None else base)
+    others = [p for p in env.get("PYTHONPATH", "").split(os.pathsep) if p and p != _SITE]
+    env["PYTHONPATH"] = os.pathsep.join([_SITE, *others])
+    return env
+
+
+def run(arguments: list[str]) -> int:
+    """Runs `python ARGUMENTS…` with the hook.  POSIX: becomes that process and does not return; Windows: its exit status."""
+    if not sys.executable:
+        raise RuntimeError("anytile run needs the path of the Python interpreter, and sys.executable is empty in this process")
+    command = [sys.executable, *arguments]
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if os.name == "posix":
+        os.execve(sys.executable, command, environment())
+    # Windows has no exec that keeps the process: wait for a child, which gets Ctrl-C from the console as we do.
+    import subprocess
+
+    with subprocess.Popen(command, env=environment()) as child:
+        while True:
+            try:
+                return child.wait()
+            except KeyboardInterrupt:
+                continue
