@@ -63,7 +63,7 @@ class _Printer:
             text += " {" + ", ".join(f"{k} = {format_attr(v)}" for k, v in shown.items()) + "}"
         tail = " : " + ", ".join(str(r.type) for r in op.results) if op.results else ""
         if self.locs and op.loc.line:
-            tail += f' at "{op.loc.file}":{op.loc.line}:{op.loc.col}'
+            tail += f" at {format_attr(op.loc.file)}:{op.loc.line}:{op.loc.col}"
         if not op.blocks:
             self.out.append(pad + text + tail)
             return
