@@ -23,7 +23,7 @@ __all__ = ["ROWS", "Row", "check"]
 @dataclass(frozen=True)
 class Row:
     """``name`` may be used where every feature of ``needs`` is present.  ``signature``: result(operands), for tests;
-    ``imm`` in it stands for an immediate i8."""
+    ``imm`` in it stands for an immediate i8, ``immi32`` for an i32."""
 
     name: str
     needs: tuple[str, ...]
@@ -76,6 +76,8 @@ ROWS: tuple[Row, ...] = (
         llvm.x86.tilestored64                void(imm, ptr, i64)
         """,
     ),
+    *_rows("", "llvm.x86.sse2.pause void()"),
+    *_rows("", "llvm.aarch64.isb void(immi32)"),
     *_rows("amx-tile amx-bf16", "llvm.x86.tdpbf16ps void(imm, imm, imm)"),
     *_rows("amx-tile amx-fp16", "llvm.x86.tdpfp16ps void(imm, imm, imm)"),
     *_rows(

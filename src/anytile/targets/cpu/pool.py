@@ -1,0 +1,285 @@
+"""The thread pool that runs grids: `run(address, packed, scratch, gx, gy, gz)`.
+
+The workers are native threads inside code of `pool_ir` (its docstring has the protocol); they never touch
+Python.  A launch is one ctypes call, which releases the GIL; the calling thread works too.
+
+- Concurrent launches: the pool serves one; a launch that finds it taken (from another Python thread, or from
+  a callback inside a kernel) runs on its own calling thread alone.  So launches never wait for each other.
+- Ctrl-C: every tenth of a second the call returns here, where Python handles signals; a KeyboardInterrupt
+  withdraws the programs not yet begun.  A program is never interrupted half-way.
+- fork: the child has none of the threads and builds its own pool at its first launch.
+- Exit: workers sleep in native code and vanish with the process.
+- Rounding and flush-to-zero modes: workers have those of the thread that made the first launch; nothing here
+  changes them.
+
+Environment: ``ANYTILE_NUM_THREADS`` (default: the CPUs this process may use), ``ANYTILE_SPIN_US`` (how long idle
+workers watch for the next launch before they sleep; default 50, and 0 where there are more threads than CPUs).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+import math
+import os
+import sys
+import threading
+import time
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...errors import AnytileError, UnsupportedError
+from ...llvm import engine
+from . import pool_ir
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["KernelStatus", "Pool", "callback", "num_threads", "pool", "run", "status_address"]
+
+
+class KernelStatus(AnytileError, RuntimeError):
+    """A kernel set the status word; ``code`` is what it stored.  Programs that had not begun were withdrawn."""
+
+    def __init__(self, code: int):
+        self.code = code
+        super().__init__(f"a kernel stopped with status {code}")
+
+
+def available_cpus() -> int:
+    """CPUs this process may run on: its affinity mask, and its control group's quota."""
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        return cpus if quota == "max" else max(1, min(cpus, math.ceil(int(quota) / int(period))))
+    except (OSError, ValueError):
+        return cpus
+
+
+def _setting(name: str, default: int, least: int, most: int) -> int:
+    text = os.environ.get(name, "")
+    if not text:
+        return default
+    try:
+        value = int(text)
+    except ValueError:
+        value = least - 1
+    if not least <= value <= most:
+        raise AnytileError(f"{name}={text!r} is not a number from {least} to {most}")
+    return value
+
+
+class _Caller:
+    """What one running launch has of its own: scratch for the calling thread, and a number that names the launch."""
+
+    __slots__ = ("_memory", "address", "number", "size")
+
+    def __init__(self, number: int):
+        self.number = number
+        self.address = self.size = 0
+        self._memory: Any = None
+
+    def grow(self, size: int) -> None:
+        self._memory = ctypes.create_string_buffer(size + 64)
+        self.address = (ctypes.addressof(self._memory) + 63) & ~63
+        self.size = size
+
+
+class Pool:
+    """The workers of this process.  Made by `pool`; there is never more than one."""
+
+    def __init__(self, threads: int, spin_us: int):
+        self.threads = threads
+        self._native = native = _native()
+        native.reset(threads, int(spin_us * native.pauses_per_us), max(1, int(native.ticks_per_us)))
+        self._launch = native.launch
+        self._status = ctypes.c_int32.from_address(native.status_address)
+        self._callers: list[_Caller] = []  # a stack: concurrent and nested launches take one each
+        self._numbers = itertools.count(1)
+        self._cells: dict[int, int] = {}
+        for number in range(1, threads):
+            _start_thread(native.worker_address, number)
+
+    def run(self, address: int, packed: bytes, scratch: int, gx: int, gy: int, gz: int) -> None:
+        """Runs the grid and returns when it is done.
+
+        ``address``: a kernel of the ABI in architecture.md.  ``packed``: its argument block.  ``scratch``: bytes
+        of scratch each worker needs.  Raises `KernelStatus` where a program set the status word.
+        """
+        try:
+            cell = self._cells[address]
+        except KeyError:
+            cell = self._cells[address] = _new_cell()
+        try:
+            caller = self._callers.pop()
+        except IndexError:
+            caller = _Caller(next(self._numbers))
+        if caller.size < scratch:
+            caller.grow(scratch)
+        number = caller.number
+        try:
+            code = self._launch(address, packed, caller.address, scratch, gx, gy, gz, cell, number, 0)
+            while code:
+                kind = code & 3
+                if kind == pool_ir.MORE_INLINE:
+                    code = self._launch(address, packed, caller.address, scratch, gx, gy, gz, cell, number, code >> 2)
+                elif kind == pool_ir.MORE_SHARED:
+                    code = self._native.resume(caller.address, cell)
+                else:
+                    self._raise_status(scratch)
+        except BaseException:
+            # A KeyboardInterrupt comes between two time slices, perhaps before `code` was stored.
+            self._native.withdraw(caller.address, cell, number)
+            raise
+        finally:
+            self._callers.append(caller)
+
+    def _raise_status(self, scratch: int) -> None:
+        status, self._status.value = self._status.value, 0
+        if status == pool_ir.OUT_OF_MEMORY:
+            raise MemoryError(f"no memory for {scratch} bytes of scratch in each of {self.threads} threads")
+        raise KernelStatus(status)
+
+
+# --- the process's pool ------------------------------------------------------------------------------------------
+
+_lock = threading.Lock()
+_pool: Pool | None = None
+
+
+def pool() -> Pool:
+    """The process's pool; started at the first call, and again in a forked child."""
+    global _pool
+    if _pool is None:
+        with _lock:
+            if _pool is None:
+                threads = _setting("ANYTILE_NUM_THREADS", available_cpus(), 1, pool_ir.ARENAS)
+                spin_us = _setting("ANYTILE_SPIN_US", 50 if threads <= available_cpus() else 0, 0, 1_000_000)
+                _pool = Pool(threads, spin_us)
+    return _pool
+
+
+def run(address: int, packed: bytes, scratch: int, gx: int, gy: int, gz: int) -> None:
+    """`Pool.run` on the process's pool."""
+    (_pool or pool()).run(address, packed, scratch, gx, gy, gz)
+
+
+def num_threads() -> int:
+    """Threads of the pool, the calling one included."""
+    return pool().threads
+
+
+def status_address() -> int:
+    """Address of the i32 status word, to bind to the external symbol ``anytile_status`` of kernels.
+
+    A kernel that stores a value other than 0 there (an assert's number) makes `run` raise `KernelStatus`.  Use a
+    compare-and-exchange with 0, so that the first failure is the one reported.
+    """
+    return _native().status_address
+
+
+_callbacks: list[Any] = []
+
+
+def callback(function: Callable[[int], None]) -> int:
+    """Address of a C function ``void(ptr)`` that calls ``function(address)``, from any thread of the pool.
+
+    For symbols of kernels such as ``anytile_print``.  It is never freed.  The caller of the kernel has released
+    the GIL, so workers may wait for it.
+    """
+    made = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(lambda address: function(address or 0))
+    _callbacks.append(made)
+    return ctypes.cast(made, ctypes.c_void_p).value or 0
+
+
+def _forget_after_fork() -> None:
+    global _pool, _lock
+    _pool, _lock = None, threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_after_fork)
+
+
+# --- native side -------------------------------------------------------------------------------------------------
+
+
+class _Native:
+    """The functions of `pool_ir` behind ctypes prototypes, and how fast the machine's clock and `pause` are."""
+
+    def __init__(self) -> None:
+        triple = engine.host().triple
+        architecture = engine.architecture(triple)
+        if not pool_ir.supported(architecture):
+            raise UnsupportedError("the thread pool", f"the architecture {architecture}")
+        system = "windows" if sys.platform == "win32" else "linux" if sys.platform.startswith("linux") else "posix"
+        self._object = engine.load_object(engine.compile_object(pool_ir.text(architecture, system), level="none"), _system_symbols())
+        word, wide, pointer = ctypes.c_int32, ctypes.c_int64, ctypes.c_void_p
+        launch = (pointer, ctypes.c_char_p, pointer, wide, word, word, word, pointer, wide, wide)
+        self.launch = self._function("launch", wide, *launch)
+        self.resume = self._function("resume", wide, pointer, pointer)
+        self.withdraw = self._function("withdraw", None, pointer, pointer, wide)
+        self.reset = self._function("reset", None, wide, wide, wide)
+        self.worker_address = self._object.address("worker")
+        self.status_address = self._function("status", pointer)()
+        self.ticks_per_us, self.pauses_per_us = self._calibrate()
+
+    def _function(self, name: str, result: Any, *arguments: Any) -> Any:
+        return ctypes.CFUNCTYPE(result, *arguments)(self._object.address(name))
+
+    def _calibrate(self) -> tuple[float, float]:
+        """(clock ticks per µs, `pause` instructions per µs), to a few per cent, in about 0.2 ms."""
+        ticks, pauses = self._function("ticks", ctypes.c_int64), self._function("pauses", None, ctypes.c_int64)
+        begin, first = time.perf_counter_ns(), ticks()
+        pauses(2000)
+        elapsed, passed = time.perf_counter_ns() - begin, ticks() - first
+        return passed * 1000 / elapsed, 2000 * 1000 / elapsed
+
+
+@lru_cache(maxsize=1)
+def _native() -> _Native:
+    return _Native()
+
+
+_cells: list[Any] = []
+
+
+def _new_cell() -> int:
+    """Address of eight bytes in which the native side notes a kernel's cost; never freed."""
+    cell = ctypes.c_int64(0)
+    _cells.append(cell)
+    return ctypes.addressof(cell)
+
+
+def _system_symbols() -> dict[str, int]:
+    """What the pool needs of the system and LLVM's search of the process does not find."""
+    if sys.platform != "win32":
+        return {}
+    library = ctypes.WinDLL("api-ms-win-core-synch-l1-2-0.dll")
+    return {name: ctypes.cast(getattr(library, name), ctypes.c_void_p).value or 0 for name in ("WaitOnAddress", "WakeByAddressAll")}
+
+
+def _start_thread(function: int, number: int) -> None:
+    """Starts a native thread in ``function(number)``; it has no Python state and takes no signals."""
+    if sys.platform == "win32":
+        create = ctypes.WinDLL("kernel32").CreateThread
+        create.restype = ctypes.c_void_p
+        create.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint32, ctypes.c_void_p]
+        if not create(None, 0, function, number, 0, None):
+            raise AnytileError(f"cannot start worker {number} of the thread pool: {ctypes.FormatError()}")
+        return
+    import signal
+
+    library = ctypes.CDLL(None)
+    library.pthread_create.argtypes = [ctypes.c_void_p] * 4
+    library.pthread_detach.argtypes = [ctypes.c_void_p]
+    thread = ctypes.c_void_p()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        error = library.pthread_create(ctypes.addressof(thread), None, function, number)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    if error:
+        raise AnytileError(f"cannot start worker {number} of the thread pool: {os.strerror(error)}; lower ANYTILE_NUM_THREADS")
+    library.pthread_detach(thread)

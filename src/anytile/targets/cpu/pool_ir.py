@@ -1,0 +1,536 @@
+"""The thread pool's native half, as LLVM text.
+
+One `@pool` record, one launch at a time.  A launch is *open* while programs may be taken from it::
+
+    launcher                                   worker
+    ────────                                   ──────
+    lock                                       spin, then sleep, until generation changes
+    write the job, next = first                inside += 1
+    open = 1;  generation += 1;  wake          if open: take chunks from next until none is left
+    take chunks from next until none is left   inside -= 1;  wake the launcher if it waits for 0
+    open = 0;  wait until inside = 0
+    unlock
+
+`inside` before `open` on one side and `open` before `inside` on the other (all sequentially consistent) mean
+that a worker that comes late either sees a closed launch and leaves, or is waited for.  So no launch waits
+for a sleeping worker, and the job is never rewritten under a worker that reads it.
+
+Publishing a launch costs microseconds (more if workers sleep), which is more than many whole grids take.  Each
+kernel has a `cell`: clock ticks per program, seen in its last launch.  Where it promises a grid shorter than
+`inline.limit`, the launcher starts alone and publishes the rest only if the promise fails.  The cell also
+sizes chunks: long enough that the shared counter is cold, short enough that the tail stays balanced.
+"""
+
+from __future__ import annotations
+
+__all__ = ["MORE_INLINE", "MORE_SHARED", "OUT_OF_MEMORY", "STATUS", "text"]
+
+# Low two bits of what @launch and @resume return; 0 is "done".
+MORE_SHARED = 1  # the time slice is over: call @resume
+MORE_INLINE = 2  # the time slice is over: call @launch again with `first` = result >> 2
+STATUS = 3  # the status word is not zero
+OUT_OF_MEMORY = -1  # status: no memory for a worker's scratch
+
+ARENAS = 1024
+
+# Each group has cache lines of its own: what one core writes often never shares a line with what others read.
+_GROUPS = (
+    {"generation": "i32"},
+    {"sleepers": "i32"},
+    {"inside": "i32", "waiting": "i32"},
+    {"next": "i64"},
+    {"lock": "i32", "open": "i32", "owner": "i64"},
+    {"status": "i32"},
+    {
+        "kernel": "ptr",
+        "args": "ptr",
+        "scratch.bytes": "i64",
+        "total": "i64",
+        "chunk": "i64",
+        "gx": "i32",
+        "gy": "i32",
+        "gz": "i32",
+    },
+    {"threads": "i64", "spin": "i64", "inline.limit": "i64", "chunk.ticks": "i64", "slice": "i64"},
+)
+_SIZES = {"i32": 4, "i64": 8, "ptr": 8}
+_LINE = 128  # adjacent-line prefetchers pull lines in pairs
+
+
+def _record() -> tuple[str, dict[str, str]]:
+    """(LLVM type of the record, field name → constant expression of its address)."""
+    members, places = [], {}
+    for group in _GROUPS:
+        for name, kind in group.items():
+            places[name] = f"getelementptr (%Pool, ptr @pool, i32 0, i32 {len(members)})"
+            members.append(kind)
+        members.append(f"[{_LINE - sum(_SIZES[kind] for kind in group.values())} x i8]")
+    return f"{{ {', '.join(members)} }}", places
+
+
+_LINUX = """
+declare i64 @syscall(i64, ...)
+define internal void @wait(ptr %word, i32 %expected) nounwind {{
+  call i64 (i64, ...) @syscall(i64 {futex}, ptr %word, i32 128, i32 %expected, ptr null)
+  ret void
+}}
+define internal void @wake(ptr %word, i32 %count) nounwind {{
+  call i64 (i64, ...) @syscall(i64 {futex}, ptr %word, i32 129, i32 %count)
+  ret void
+}}
+"""
+
+_WINDOWS = """
+declare i32 @WaitOnAddress(ptr, ptr, i64, i32)
+declare void @WakeByAddressAll(ptr)
+define internal void @wait(ptr %word, i32 %expected) nounwind {
+  %compare = alloca i32
+  store i32 %expected, ptr %compare
+  call i32 @WaitOnAddress(ptr %word, ptr %compare, i64 4, i32 -1)
+  ret void
+}
+define internal void @wake(ptr %word, i32 %count) nounwind {
+  call void @WakeByAddressAll(ptr %word)
+  ret void
+}
+"""
+
+# One mutex and one condition for every word: wakers broadcast, sleepers look again.
+_POSIX = """
+declare i32 @pthread_mutex_lock(ptr)
+declare i32 @pthread_mutex_unlock(ptr)
+declare i32 @pthread_mutex_init(ptr, ptr)
+declare i32 @pthread_cond_init(ptr, ptr)
+declare i32 @pthread_cond_wait(ptr, ptr)
+declare i32 @pthread_cond_broadcast(ptr)
+@mutex = internal global [128 x i8] zeroinitializer, align 64
+@condition = internal global [128 x i8] zeroinitializer, align 64
+define internal void @wait(ptr %word, i32 %expected) nounwind {
+entry:
+  call i32 @pthread_mutex_lock(ptr @mutex)
+  br label %look
+look:
+  %value = load atomic i32, ptr %word seq_cst, align 4
+  %same = icmp eq i32 %value, %expected
+  br i1 %same, label %sleep, label %done
+sleep:
+  call i32 @pthread_cond_wait(ptr @condition, ptr @mutex)
+  br label %look
+done:
+  call i32 @pthread_mutex_unlock(ptr @mutex)
+  ret void
+}
+define internal void @wake(ptr %word, i32 %count) nounwind {
+  call i32 @pthread_mutex_lock(ptr @mutex)
+  call i32 @pthread_cond_broadcast(ptr @condition)
+  call i32 @pthread_mutex_unlock(ptr @mutex)
+  ret void
+}
+"""
+_POSIX_RESET = """
+  call i32 @pthread_mutex_init(ptr @mutex, ptr null)
+  call i32 @pthread_cond_init(ptr @condition, ptr null)
+"""
+
+_PAUSE = {
+    "x86_64": ("declare void @llvm.x86.sse2.pause()", "call void @llvm.x86.sse2.pause()"),
+    "aarch64": ("declare void @llvm.aarch64.isb(i32)", "call void @llvm.aarch64.isb(i32 15)"),  # waits ~10 times longer than `yield`
+}
+# A counter of constant frequency that user code may read.
+_CLOCK = {"x86_64": "llvm.readcyclecounter", "aarch64": "llvm.readsteadycounter"}
+
+_FUTEX_NUMBER = {"x86_64": 202, "aarch64": 98}
+
+
+def supported(architecture: str) -> bool:
+    return architecture in _CLOCK
+
+
+def text(architecture: str, system: str) -> str:
+    """The pool as an LLVM module.  ``system``: ``linux``, ``windows`` or ``posix``."""
+    record, at = _record()
+    declare_pause, pause = _PAUSE[architecture]
+    clock = _CLOCK[architecture]
+    primitives = {"linux": _LINUX.format(futex=_FUTEX_NUMBER[architecture]), "windows": _WINDOWS, "posix": _POSIX}[system]
+    return f"""
+%Pool = type {record}
+@pool = internal global %Pool zeroinitializer, align {_LINE}
+; per worker: allocation, its size
+@arenas = internal global [{ARENAS} x {{ ptr, i64 }}] zeroinitializer, align 64
+
+declare ptr @malloc(i64)
+declare void @free(ptr)
+declare i64 @{clock}()
+{declare_pause}
+{primitives}
+define ptr @status() nounwind {{
+  ret ptr {at["status"]}
+}}
+
+define i64 @ticks() nounwind {{
+  %now = call i64 @{clock}()
+  ret i64 %now
+}}
+
+define void @pauses(i64 %count) nounwind {{
+entry:
+  br label %loop
+loop:
+  %i = phi i64 [ 0, %entry ], [ %i.next, %loop ]
+  {pause}
+  %i.next = add i64 %i, 1
+  %more = icmp ult i64 %i.next, %count
+  br i1 %more, label %loop, label %done
+done:
+  ret void
+}}
+
+; Forgets every launch and worker: at first use, and in a forked child, which has none of its parent's threads.
+define void @reset(i64 %threads, i64 %spin, i64 %ticks.per.us) nounwind {{
+  store %Pool zeroinitializer, ptr @pool
+  store i64 %threads, ptr {at["threads"]}
+  store i64 %spin, ptr {at["spin"]}
+  %inline = mul i64 %ticks.per.us, 6
+  store i64 %inline, ptr {at["inline.limit"]}
+  %chunk = mul i64 %ticks.per.us, 4
+  store i64 %chunk, ptr {at["chunk.ticks"]}
+  %slice = mul i64 %ticks.per.us, 100000
+  store i64 %slice, ptr {at["slice"]}{_POSIX_RESET if system == "posix" else ""}
+  ret void
+}}
+
+; 64-byte-aligned scratch of a worker, grown on demand; null, and the status word, where memory has run out.
+define internal ptr @arena(i64 %worker, i64 %bytes) nounwind {{
+entry:
+  %slot = getelementptr [{ARENAS} x {{ ptr, i64 }}], ptr @arenas, i64 0, i64 %worker
+  %slot.size = getelementptr {{ ptr, i64 }}, ptr %slot, i32 0, i32 1
+  %size = load i64, ptr %slot.size
+  %old = load ptr, ptr %slot
+  %enough = icmp uge i64 %size, %bytes
+  br i1 %enough, label %align, label %grow
+grow:
+  call void @free(ptr %old)
+  %padded = add i64 %bytes, 64
+  %fresh = call ptr @malloc(i64 %padded)
+  %failed = icmp eq ptr %fresh, null
+  %fresh.size = select i1 %failed, i64 0, i64 %bytes
+  store ptr %fresh, ptr %slot
+  store i64 %fresh.size, ptr %slot.size
+  br i1 %failed, label %fail, label %align
+fail:
+  store atomic i32 {OUT_OF_MEMORY}, ptr {at["status"]} seq_cst, align 4
+  ret ptr null
+align:
+  %base = phi ptr [ %old, %entry ], [ %fresh, %grow ]
+  %address = ptrtoint ptr %base to i64
+  %up = add i64 %address, 63
+  %aligned = and i64 %up, -64
+  %result = inttoptr i64 %aligned to ptr
+  ret ptr %result
+}}
+
+; Takes chunks of the open launch until none is left, the status word is set, or the clock passes %deadline.
+; Returns the number of programs run.
+define internal i64 @work(ptr %scratch, i64 %deadline) nounwind {{
+entry:
+  %kernel = load ptr, ptr {at["kernel"]}
+  %args = load ptr, ptr {at["args"]}
+  %total = load i64, ptr {at["total"]}
+  %chunk = load i64, ptr {at["chunk"]}
+  %gx = load i32, ptr {at["gx"]}
+  %gy = load i32, ptr {at["gy"]}
+  %gz = load i32, ptr {at["gz"]}
+  br label %take
+take:
+  %done = phi i64 [ 0, %entry ], [ %done.next, %again ]
+  %begin = atomicrmw add ptr {at["next"]}, i64 %chunk seq_cst
+  %left = icmp ult i64 %begin, %total
+  br i1 %left, label %run, label %leave
+run:
+  %limit = add i64 %begin, %chunk
+  %end = call i64 @llvm.umin.i64(i64 %limit, i64 %total)
+  call void %kernel(ptr %args, ptr %scratch, i64 %begin, i64 %end, i32 %gx, i32 %gy, i32 %gz)
+  %count = sub i64 %end, %begin
+  %done.next = add i64 %done, %count
+  %status = load atomic i32, ptr {at["status"]} monotonic, align 4
+  %bad = icmp ne i32 %status, 0
+  br i1 %bad, label %stop, label %check
+check:
+  %now = call i64 @{clock}()
+  %late = icmp ugt i64 %now, %deadline
+  br i1 %late, label %leave.run, label %again
+again:
+  br label %take
+stop:
+  store atomic i64 %total, ptr {at["next"]} seq_cst, align 8
+  ret i64 %done.next
+leave.run:
+  ret i64 %done.next
+leave:
+  ret i64 %done
+}}
+
+; A worker thread.  %index: its number, 1 and up.
+define ptr @worker(ptr %index) nounwind {{
+entry:
+  %number = ptrtoint ptr %index to i64
+  br label %idle
+idle:
+  %seen = phi i32 [ 0, %entry ], [ %now, %left ], [ %now, %left.wake ]
+  %spin = load i64, ptr {at["spin"]}
+  br label %look
+look:
+  %spins = phi i64 [ 0, %idle ], [ %spins.next, %spin.more ]
+  %hot = load atomic i32, ptr {at["generation"]} seq_cst, align 4
+  %called = icmp ne i32 %hot, %seen
+  br i1 %called, label %enter, label %spin.check
+spin.check:
+  %spun = icmp uge i64 %spins, %spin
+  br i1 %spun, label %sleep, label %spin.more
+spin.more:
+  {pause}
+  %spins.next = add i64 %spins, 1
+  br label %look
+sleep:
+  atomicrmw add ptr {at["sleepers"]}, i32 1 seq_cst
+  call void @wait(ptr {at["generation"]}, i32 %seen)
+  atomicrmw sub ptr {at["sleepers"]}, i32 1 seq_cst
+  %woken = load atomic i32, ptr {at["generation"]} seq_cst, align 4
+  %really = icmp ne i32 %woken, %seen
+  br i1 %really, label %enter, label %sleep
+enter:
+  %now = phi i32 [ %hot, %look ], [ %woken, %sleep ]
+  atomicrmw add ptr {at["inside"]}, i32 1 seq_cst
+  %open = load atomic i32, ptr {at["open"]} seq_cst, align 4
+  %is.open = icmp ne i32 %open, 0
+  br i1 %is.open, label %prepare, label %leave
+prepare:
+  %bytes = load i64, ptr {at["scratch.bytes"]}
+  %scratch = call ptr @arena(i64 %number, i64 %bytes)
+  %have = icmp ne ptr %scratch, null
+  %none = icmp eq i64 %bytes, 0
+  %ready = or i1 %have, %none
+  br i1 %ready, label %go, label %leave
+go:
+  call i64 @work(ptr %scratch, i64 -1)
+  br label %leave
+leave:
+  %before = atomicrmw sub ptr {at["inside"]}, i32 1 seq_cst
+  %last = icmp eq i32 %before, 1
+  br i1 %last, label %left.last, label %left
+left.last:
+  %waited = load atomic i32, ptr {at["waiting"]} seq_cst, align 4
+  %is.waited = icmp ne i32 %waited, 0
+  br i1 %is.waited, label %left.wake, label %left
+left.wake:
+  call void @wake(ptr {at["inside"]}, i32 1)
+  br label %idle
+left:
+  br label %idle
+}}
+
+; The launcher's part of the open launch, then its end.  Returns 0, {MORE_SHARED} or {STATUS}.
+define i64 @resume(ptr %scratch, ptr %cell) nounwind {{
+entry:
+  %start = call i64 @{clock}()
+  %slice = load i64, ptr {at["slice"]}
+  %deadline = add i64 %start, %slice
+  %programs = call i64 @work(ptr %scratch, i64 %deadline)
+  %end = call i64 @{clock}()
+  %any = icmp ne i64 %programs, 0
+  br i1 %any, label %note, label %check
+note:
+  %elapsed = sub i64 %end, %start
+  %each = udiv i64 %elapsed, %programs
+  %known = or i64 %each, 1
+  store i64 %known, ptr %cell
+  br label %check
+check:
+  %next = load atomic i64, ptr {at["next"]} seq_cst, align 8
+  %total = load i64, ptr {at["total"]}
+  %more = icmp ult i64 %next, %total
+  br i1 %more, label %pass, label %close
+pass:
+  ret i64 {MORE_SHARED}
+close:
+  store atomic i32 0, ptr {at["open"]} seq_cst, align 4
+  %spin = load i64, ptr {at["spin"]}
+  br label %look
+look:
+  %spins = phi i64 [ 0, %close ], [ %spins.next, %spin.more ]
+  %inside = load atomic i32, ptr {at["inside"]} seq_cst, align 4
+  %alone = icmp eq i32 %inside, 0
+  br i1 %alone, label %unlock, label %spin.check
+spin.check:
+  %spun = icmp uge i64 %spins, %spin
+  br i1 %spun, label %sleep, label %spin.more
+spin.more:
+  {pause}
+  %spins.next = add i64 %spins, 1
+  br label %look
+sleep:
+  store atomic i32 1, ptr {at["waiting"]} seq_cst, align 4
+  br label %sleep.look
+sleep.look:
+  %others = load atomic i32, ptr {at["inside"]} seq_cst, align 4
+  %gone = icmp eq i32 %others, 0
+  br i1 %gone, label %awake, label %sleep.wait
+sleep.wait:
+  call void @wait(ptr {at["inside"]}, i32 %others)
+  br label %sleep.look
+awake:
+  store atomic i32 0, ptr {at["waiting"]} seq_cst, align 4
+  br label %unlock
+unlock:
+  store atomic i64 0, ptr {at["owner"]} seq_cst, align 8
+  store atomic i32 0, ptr {at["lock"]} seq_cst, align 4
+  %status = load atomic i32, ptr {at["status"]} seq_cst, align 4
+  %bad = icmp ne i32 %status, 0
+  %result = select i1 %bad, i64 {STATUS}, i64 0
+  ret i64 %result
+}}
+
+; If the launch of this owner is still open: withdraws what is left of it and waits for the programs that run.
+define void @withdraw(ptr %scratch, ptr %cell, i64 %owner) nounwind {{
+entry:
+  %locked = load atomic i32, ptr {at["lock"]} seq_cst, align 4
+  %any = icmp ne i32 %locked, 0
+  br i1 %any, label %look, label %done
+look:
+  %holder = load atomic i64, ptr {at["owner"]} seq_cst, align 8
+  %mine = icmp eq i64 %holder, %owner
+  br i1 %mine, label %cancel, label %done
+cancel:
+  %total = load i64, ptr {at["total"]}
+  store atomic i64 %total, ptr {at["next"]} seq_cst, align 8
+  call i64 @resume(ptr %scratch, ptr %cell)
+  br label %done
+done:
+  ret void
+}}
+
+; Runs programs %first … gx·gy·gz − 1.  %scratch belongs to the caller; %owner, not 0, tells its launch from all others.
+define i64 @launch(ptr %kernel, ptr %args, ptr %scratch, i64 %bytes, i32 %gx, i32 %gy, i32 %gz, ptr %cell, i64 %owner,
+                   i64 %first) nounwind {{
+entry:
+  %x = zext i32 %gx to i64
+  %y = zext i32 %gy to i64
+  %z = zext i32 %gz to i64
+  %xy = mul i64 %x, %y
+  %total = mul i64 %xy, %z
+  %one = icmp ule i64 %total, 1
+  br i1 %one, label %single, label %several
+single:
+  call void %kernel(ptr %args, ptr %scratch, i64 0, i64 %total, i32 %gx, i32 %gy, i32 %gz)
+  br label %finish
+finish:
+  %status = load atomic i32, ptr {at["status"]} seq_cst, align 4
+  %bad = icmp ne i32 %status, 0
+  %code = select i1 %bad, i64 {STATUS}, i64 0
+  ret i64 %code
+
+several:
+  %threads = load i64, ptr {at["threads"]}
+  %threaded = icmp ugt i64 %threads, 1
+  %each = load i64, ptr %cell
+  %left.first = sub i64 %total, %first
+  %promise = mul i64 %each, %left.first
+  %limit = load i64, ptr {at["inline.limit"]}
+  %short = icmp ult i64 %promise, %limit
+  %known = icmp ne i64 %each, 0
+  %brief = and i1 %short, %known
+  %start = call i64 @{clock}()
+  %slice = load i64, ptr {at["slice"]}
+  %deadline = add i64 %start, %slice
+  %publish.after = add i64 %start, %limit
+  %not.brief = xor i1 %brief, true
+  %publish.now = and i1 %threaded, %not.brief
+  br i1 %publish.now, label %publish, label %inline
+
+; alone, in batches that double, so that the clock is read rarely
+inline:
+  %may.publish = phi i1 [ %threaded, %several ], [ false, %publish ]
+  %from = phi i64 [ %first, %several ], [ %publish.from, %publish ]
+  br label %batch
+batch:
+  %begin = phi i64 [ %from, %inline ], [ %end, %continue ]
+  %size = phi i64 [ 1, %inline ], [ %size.next, %continue ]
+  %until = add i64 %begin, %size
+  %end = call i64 @llvm.umin.i64(i64 %until, i64 %total)
+  call void %kernel(ptr %args, ptr %scratch, i64 %begin, i64 %end, i32 %gx, i32 %gy, i32 %gz)
+  %word = load atomic i32, ptr {at["status"]} monotonic, align 4
+  %failed = icmp ne i32 %word, 0
+  %over = icmp uge i64 %end, %total
+  %stop = or i1 %failed, %over
+  %now = call i64 @{clock}()
+  br i1 %stop, label %note, label %check
+check:
+  %late = icmp ugt i64 %now, %deadline
+  br i1 %late, label %pause, label %check.publish
+pause:
+  %shifted = shl i64 %end, 2
+  %more = or i64 %shifted, {MORE_INLINE}
+  ret i64 %more
+check.publish:
+  %slow = icmp ugt i64 %now, %publish.after
+  %share = and i1 %slow, %may.publish
+  br i1 %share, label %publish, label %continue
+continue:
+  %twice = shl i64 %size, 1
+  %elapsed.so.far = sub i64 %now, %start
+  %quick = icmp ult i64 %elapsed.so.far, %limit
+  %size.next = select i1 %quick, i64 %twice, i64 %size
+  br label %batch
+note:
+  %elapsed = sub i64 %now, %start
+  %ran = sub i64 %end, %first
+  %cost = udiv i64 %elapsed, %ran
+  %cost.known = or i64 %cost, 1
+  store i64 %cost.known, ptr %cell
+  br label %finish
+
+publish:
+  %publish.from = phi i64 [ %first, %several ], [ %end, %check.publish ]
+  %taken = cmpxchg ptr {at["lock"]}, i32 0, i32 1 seq_cst seq_cst
+  %mine = extractvalue {{ i32, i1 }} %taken, 1
+  br i1 %mine, label %write, label %inline
+write:
+  store ptr %kernel, ptr {at["kernel"]}
+  store ptr %args, ptr {at["args"]}
+  store atomic i64 %owner, ptr {at["owner"]} seq_cst, align 8
+  store i64 %bytes, ptr {at["scratch.bytes"]}
+  store i64 %total, ptr {at["total"]}
+  store i32 %gx, ptr {at["gx"]}
+  store i32 %gy, ptr {at["gy"]}
+  store i32 %gz, ptr {at["gz"]}
+  ; at most an eighth of a thread's share; within that, `chunk.ticks` long if the cost is known
+  %remaining = sub i64 %total, %publish.from
+  %eighths = shl i64 %threads, 3
+  %share.most = udiv i64 %remaining, %eighths
+  %chunk.ticks = load i64, ptr {at["chunk.ticks"]}
+  %divisor = or i64 %each, 1
+  %wanted = udiv i64 %chunk.ticks, %divisor
+  %chosen = call i64 @llvm.umin.i64(i64 %wanted, i64 %share.most)
+  %chunk = call i64 @llvm.umax.i64(i64 %chosen, i64 1)
+  store i64 %chunk, ptr {at["chunk"]}
+  store atomic i64 %publish.from, ptr {at["next"]} seq_cst, align 8
+  store atomic i32 1, ptr {at["open"]} seq_cst, align 4
+  atomicrmw add ptr {at["generation"]}, i32 1 seq_cst
+  %sleepers = load atomic i32, ptr {at["sleepers"]} seq_cst, align 4
+  %asleep = icmp ne i32 %sleepers, 0
+  br i1 %asleep, label %rouse, label %join
+rouse:
+  ; as many as there are chunks beside the launcher's first
+  %chunks = udiv i64 %remaining, %chunk
+  %others = call i64 @llvm.umin.i64(i64 %chunks, i64 {ARENAS})
+  %count = trunc i64 %others to i32
+  call void @wake(ptr {at["generation"]}, i32 %count)
+  br label %join
+join:
+  %joined = call i64 @resume(ptr %scratch, ptr %cell)
+  ret i64 %joined
+}}
+
+declare i64 @llvm.umin.i64(i64, i64)
+declare i64 @llvm.umax.i64(i64, i64)
+"""
