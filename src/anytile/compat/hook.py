@@ -1,12 +1,12 @@
 """The finder that answers `import triton`.
 
 It stands at the front of `sys.meta_path`, so it wins over an installed upstream Triton.  It imports nothing until it is
-asked for a name of its own: registering it costs an interpreter start well under a millisecond.
+asked for a name of its own.
 """
 
 import sys
 
-__all__ = ["FINDER", "TritonFinder", "install", "is_installed", "uninstall"]
+__all__ = ["FINDER", "TritonFinder", "install", "is_installed"]
 
 
 class TritonFinder:
@@ -55,12 +55,3 @@ def install() -> None:
             "before the first import of triton, or start the program by `anytile run`"
         )
     sys.meta_path.insert(0, FINDER)
-
-
-def uninstall() -> None:
-    """Takes the finder out again and forgets the face's modules: the next `import triton` is Python's own."""
-    if not is_installed():
-        return
-    sys.meta_path.remove(FINDER)
-    for name in [name for name in sys.modules if name == "triton" or name.startswith("triton.")]:
-        del sys.modules[name]

@@ -1,0 +1,140 @@
+"""The commands other than `run`, as a typer application.
+
+Each command imports what it needs when it runs: `anytile --help` has to answer at once, so the help texts are plain (no rich).
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from functools import wraps
+from typing import Annotated, Any
+
+import typer
+
+from .. import __version__
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    help="Triton kernels on any machine.", rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False, no_args_is_help=True
+)
+cache_app = typer.Typer(help="The compile cache on disk.", no_args_is_help=True)
+app.add_typer(cache_app, name="cache")
+
+
+def _sentences(command: Callable[..., None]) -> Callable[..., None]:
+    """Prints what a user can mend as one sentence, exit status 1; bugs keep their traceback."""
+
+    @wraps(command)
+    def guarded(*args: Any, **kwargs: Any) -> None:
+        from ..errors import AnytileError
+
+        try:
+            command(*args, **kwargs)
+        except (AnytileError, OSError, ValueError) as e:
+            typer.echo(f"anytile: {e}", err=True)
+            raise typer.Exit(1) from e
+
+    return guarded
+
+
+@app.command(context_settings={"ignore_unknown_options": True})
+def run(arguments: Annotated[list[str], typer.Argument(help="SCRIPT, -m MODULE or -c CODE, then its arguments.")]) -> None:
+    """Run a Python program with `import triton` answered by anytile."""
+    from ..compat import launch
+
+    raise typer.Exit(launch.run(arguments))
+
+
+@app.command()
+@_sentences
+def enable() -> None:
+    """Answer `import triton` with anytile in every Python of this environment."""
+    from ..compat import enable as switch
+
+    typer.echo(f"enabled: wrote {switch.enable()}; `anytile disable` removes it")
+
+
+@app.command()
+@_sentences
+def disable() -> None:
+    """Undo `anytile enable`."""
+    from ..compat import enable as switch
+
+    typer.echo(f"disabled: removed {switch.pth_file()}" if switch.disable() else "nothing to do: anytile is not enabled in this environment")
+
+
+@app.command()
+@_sentences
+def status() -> None:
+    """Tell how `import triton` is answered in this environment."""
+    from ..compat import enable as switch
+
+    s = switch.status()
+    answer = "anytile (enabled)" if s.enabled else (s.upstream or "nobody: no triton is installed")
+    _print_rows(
+        ("import triton", answer),
+        ("under `anytile run`", "anytile"),
+        ("API level", f"{s.level.version} ({s.level.reason})"),
+        ("torch", s.torch or "not installed"),
+        ("upstream triton", s.upstream or "not installed"),
+        ("switch", f"{s.pth} ({'there' if s.enabled else 'not there'})"),
+        ("anytile", f"{__version__}, Python {sys.version.split()[0]}"),
+    )
+
+
+@app.command()
+def version() -> None:
+    """Print the versions of anytile and of the libraries under it."""
+    from importlib.metadata import version as installed
+
+    _print_rows(("anytile", __version__), ("llvmlite", installed("llvmlite")), ("numpy", installed("numpy")), ("Python", sys.version.split()[0]))
+
+
+@cache_app.command("info")
+@_sentences
+def cache_info() -> None:
+    """Where the compile cache is, and what it holds."""
+    from ..runtime import cache
+
+    _print_rows(*((name, str(value)) for name, value in cache.info().items()))
+
+
+@cache_app.command("clear")
+@_sentences
+def cache_clear() -> None:
+    """Remove every compiled kernel from the cache."""
+    from ..runtime import cache
+
+    typer.echo(f"removed {cache.clear()} kernels")
+
+
+@app.command()
+@_sentences
+def inspect(
+    target: Annotated[str, typer.Argument(metavar="FILE[:KERNEL]", help="A Python file with @triton.jit kernels.")],
+    signature: Annotated[
+        str, typer.Option(help='Types of the parameters that are not constexpr, in order: "*fp32,*fp32,i32". Guessed where absent.')
+    ] = "",
+    const: Annotated[list[str], typer.Option(help="A constexpr parameter: NAME=VALUE, a Python literal. Repeatable.")] = [],  # noqa: B006
+    stage: Annotated[list[str], typer.Option(help="Print this stage only (tile, llir, asm ...). Repeatable.")] = [],  # noqa: B006
+    option: Annotated[list[str], typer.Option(help="A compile option: NAME=VALUE, such as num_warps=8. Repeatable.")] = [],  # noqa: B006
+) -> None:
+    """Compile a kernel and print every stage: tile IR, LLVM IR, assembly."""
+    from . import inspect as inspector
+
+    inspector.inspect(target, signature, const, stage, option)
+
+
+def _print_rows(*rows: tuple[str, str]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in rows:
+        table.add_row(name, Text(value))
+    Console(soft_wrap=False).print(table)
