@@ -36,10 +36,10 @@ _TOKEN = re.compile(
     r'|"(?:[^"\\]|\\.)*"'  # string
     r"|@?[\w.$]+"  # name
     r"|[{}()\[\]=,:^])",
-    re.S,
+    re.DOTALL,
 )
 _NUMBER = re.compile(r"-?(?:\d|inf$|nan$)")
-_ESCAPE = re.compile(r"\\(.)", re.S)
+_ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _ESCAPED = {"n": "\n", "r": "\r"}
 _WORDS = {"true": True, "false": False, "None": None}
 
@@ -216,12 +216,11 @@ class _Parser:
             raise self.fail("expected the name of an operation")
         self.at += 1
         operands: list[Value | None] = []
-        if tokens[self.at][0:1] == "%" or tokens[self.at] == "_":
-            # A line without operands may be followed by one that begins with a result: that one has '='.
-            if d.operands and not self._begins_op():
+        # A line without operands may be followed by one that begins with a result: that one has '='.
+        if d.operands and (tokens[self.at][0:1] == "%" or tokens[self.at] == "_") and not self._begins_op():
+            operands.append(self.use())
+            while self.accept(","):
                 operands.append(self.use())
-                while self.accept(","):
-                    operands.append(self.use())
         operands += [None] * (d.n_fixed - len(operands))  # by hand one leaves trailing "_" out
         given = self.attrs() if tokens[self.at] == "{" else {}
         attrs = self.complete(d, given)

@@ -78,7 +78,7 @@ def rule(*names: str) -> Callable[[RuleFn], RuleFn]:
 class RuleSet:
     """Rules by operation name.  Sets add; within a name, rules are tried in order."""
 
-    __slots__ = ("rules", "by_name")
+    __slots__ = ("by_name", "rules")
 
     def __init__(self, rules: Iterable[RuleFn]):
         self.rules = list(rules)

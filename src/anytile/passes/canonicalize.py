@@ -23,9 +23,9 @@ from __future__ import annotations
 
 import math
 
-from ..ir.builder import Builder, canonical
+from ..ir.builder import canonical
 from ..ir.core import Module, Op, Value
-from ..ir.rewrite import CHANGED, apply, const_value, rule, rules_of
+from ..ir.rewrite import CHANGED, apply, const_value, rule, rules_of, uniform_scalar
 from ..ir.types import BOOL, Element, Float
 from . import control_rules, shape_rules
 from .fold import compare_ints, round_float
@@ -48,6 +48,12 @@ def _is(v: Value, number: int) -> bool:
     return got is not None and got == number
 
 
+def _uniformity(v: Value) -> int:
+    """2 for constants, 1 for splats, 0 for what differs by lane (and for scalars)."""
+    o = v.owner
+    return {"constant": 2, "splat": 1}.get(o.defn.name, 0) if type(o) is Op else 0
+
+
 def _all_ones(e: Element) -> int:
     return int(canonical(-1, e))
 
@@ -57,9 +63,9 @@ def _all_ones(e: Element) -> int:
 
 @rule("add", "mul", "and", "or", "xor", "smin", "smax", "umin", "umax", "fadd", "fmul")
 def constant_right(op, b):
-    # c + x = x + c
+    # c + x = x + c;  splat a + x = x + splat a
     x, y = op.operands
-    if const_value(x) is not None and const_value(y) is None:
+    if _uniformity(x) > _uniformity(y):
         op.set_operands([y, x])
         return CHANGED
     return None
@@ -86,7 +92,7 @@ def reassociate_uniform(op, b):
     if not y.type.shape or (inner := _inner(x, "add")) is None:
         return None
     a, c = _inner(inner.operands[1], "splat"), _inner(y, "splat")
-    if a is None or c is None or len(x.uses) > 1:
+    if a is None or c is None:
         return None
     return b.add(inner.operands[0], b.splat(b.add(a.operands[0], c.operands[0]), shape=y.type.shape))
 
@@ -361,16 +367,28 @@ def move_by_zero(op, b):
     return op.operands[0] if _is(op.operands[1], 0) else None
 
 
+def _has_uniform_base(v: Value) -> bool:
+    """Whether the addresses ``v`` are offsets from one scalar pointer."""
+    while type(v.owner) is Op and v.owner.defn.name in ("addptr", "broadcast", "expand_dims", "permute"):
+        v = v.owner.operands[0]
+    return v.is_op("splat")
+
+
 @rule("addptr")
 def uniform_offset_into_base(op, b):
-    # addptr(addptr(splat p, t), splat s) = addptr(addptr(splat p, splat s), t), which then collapses to a scalar base
+    # addptr(addptr(p, t), splat s) = addptr(addptr(p, splat s), t), and so on down to the scalar base of p
     p, s = op.operands
-    inner = _inner(p, "addptr")
-    if inner is None or not p.type.shape or _inner(inner.operands[0], "splat") is None:
+    inner = p.op
+    if inner is None or not p.type.shape or not _uniformity(s) or not _has_uniform_base(p):
         return None
-    if _inner(s, "splat") is None and _inner(s, "constant") is None:
-        return None
-    return b.addptr(b.addptr(inner.operands[0], s), inner.operands[1])
+    if inner.defn.name == "addptr":
+        x, t = inner.operands
+        return None if _uniformity(t) else b.addptr(b.addptr(x, s), t)
+    if inner.defn.name in ("expand_dims", "permute"):
+        x = inner.operands[0]
+        scalar = uniform_scalar(s, b)
+        return b.op(inner.defn.name, b.addptr(x, b.splat(scalar, shape=x.type.shape)), **inner.attrs)
+    return None
 
 
 @rule("load")
