@@ -157,7 +157,8 @@ def fits() -> list[Fit]:
     out.append(Fit("log_f32", "f32", series(lambda t: (mp.log1p(t) - t) / t**2), LOG_A, LOG_B, 8, lambda t: t * t / mp.log1p(t), (-0.5,)))
     out.append(Fit("log_f64", "f64", root(lambda s: (mp.log((1 + s) / (1 - s)) / s - 2) / s**2), 1e-30, S2, 6, lambda t: t))
     # log2(erfc(x)) for 1 ≤ x ≤ 4: erf = 1 − 2^that
-    out.append(Fit("log2_erfc_f32", "f32", lambda t: mp.log(mp.erfc(t), 2), 1, 4, 7, lambda t: mp.erfc(t) / mp.erf(t) * L2))
+    out.append(Fit("exp2_short_f32", "f32", lambda t: mp.mpf(2) ** t, -0.5, 0.5, 5, lambda t: mp.mpf(2) ** -t))
+    out.append(Fit("log2_erfc_f32", "f32", lambda t: mp.log(mp.erfc(t), 2), 1, 4, 6, lambda t: mp.erfc(t) / mp.erf(t) * L2))
     return out
 
 

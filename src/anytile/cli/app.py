@@ -62,7 +62,9 @@ def disable() -> None:
     """Undo `anytile enable`."""
     from ..compat import enable as switch
 
-    typer.echo(f"disabled: removed {switch.pth_file()}" if switch.disable() else "nothing to do: anytile is not enabled in this environment")
+    typer.echo(
+        f"disabled: removed {switch.pth_file()}" if switch.disable() else "nothing to do: anytile is not enabled in this environment"
+    )
 
 
 @app.command()
@@ -89,7 +91,9 @@ def version() -> None:
     """Print the versions of anytile and of the libraries under it."""
     from importlib.metadata import version as installed
 
-    _print_rows(("anytile", __version__), ("llvmlite", installed("llvmlite")), ("numpy", installed("numpy")), ("Python", sys.version.split()[0]))
+    _print_rows(
+        ("anytile", __version__), ("llvmlite", installed("llvmlite")), ("numpy", installed("numpy")), ("Python", sys.version.split()[0])
+    )
 
 
 @cache_app.command("info")
