@@ -17,7 +17,7 @@ rounds once, from whichever of the two it is given.
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 
@@ -58,12 +58,12 @@ def nan_code(fmt: Float) -> int:
     """Bit pattern of the canonical NaN: positive and quiet, or the only one of a fnuz format."""
     if fmt.fnuz:
         return 1 << (fmt.bits - 1)
-    if fmt.finite:
-        return (1 << (fmt.bits - 1)) - 1
+    if fmt.bits == 8:
+        return 0x7F
     return ((1 << fmt.exponent) - 1) << fmt.mantissa | 1 << (fmt.mantissa - 1)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _decode_table(fmt: Float) -> np.ndarray:
     """float32 value of each of the 256 patterns of an 8-bit format."""
     out = np.empty(256, np.float32)
@@ -98,6 +98,7 @@ def encode(x: np.ndarray, fmt: Float, rounding: str = "rtne") -> np.ndarray:
     ``rounding`` is "rtne" (to nearest, ties to even) or "rtz" (towards zero).  Too large a magnitude becomes
     infinity under rtne and the largest finite value under rtz; the 8-bit formats always *saturate* to the
     largest finite value, infinities included (as the hardware's satfinite conversions do).  NaN stays NaN.
+    NumPy may warn of overflow: wrap calls in ``np.errstate(all="ignore")`` as the executor does.
     """
     if fmt in _NATIVE:
         dtype = _NATIVE[fmt]
@@ -124,7 +125,8 @@ def _encode_generic(x: np.ndarray, fmt: Float, rounding: str) -> np.ndarray:
     sign = np.signbit(x)
     finite = np.isfinite(x)
     magnitude = np.where(finite, np.abs(x), 0.0)
-    exponent = np.maximum(np.frexp(magnitude)[1] - 1, 1 - fmt.bias)  # subnormals share the lowest exponent
+    lowest = 1 - fmt.bias  # the exponent of subnormals, and of zero, whose exponent frexp calls 0
+    exponent = np.where(magnitude == 0, lowest, np.maximum(np.frexp(magnitude)[1] - 1, lowest))
     scaled = np.ldexp(magnitude, fmt.mantissa - exponent)  # exact: a power of two
     steps = (np.rint(scaled) if rounding == "rtne" else np.floor(scaled)).astype(np.int64)
     # A normal's leading one adds 1 to the exponent field by itself; so does a carry out of rounding.

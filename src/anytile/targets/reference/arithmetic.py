@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from fractions import Fraction
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -205,9 +206,11 @@ def _fabs(run: Any, op: Any, x: np.ndarray) -> np.ndarray:
 
 def _fma64(x: float, y: float, z: float) -> float:
     """x·y + z with one rounding, by exact rational arithmetic."""
+    if not (isfinite(x) and isfinite(y)):
+        return x * y + z
+    if not isfinite(z):
+        return z  # even where x·y alone would overflow
     plain = x * y + z
-    if not (np.isfinite(x) and np.isfinite(y) and np.isfinite(z)):
-        return plain
     exact = Fraction(x) * Fraction(y) + Fraction(z)
     if exact == 0:
         return plain  # has the sign that IEEE gives an exact zero

@@ -59,7 +59,7 @@ def cospi(x: Array) -> Array:
 def erfcx(x: Array) -> Array:
     """exp(x²)·erfc(x)."""
     x = np.asarray(x, np.float64)
-    near = np.where(x < 10, x, 0.0)
+    near = np.where(x < 10, np.maximum(x, -30), 0.0)  # infinite from −27 down
     # Split x² = h + t exactly enough that the rounding of x² does not show: h holds x's upper 26 bits, squared.
     upper = (near.view(np.int64) & ~np.int64((1 << 27) - 1)).view(np.float64)
     rest = (near - upper) * (near + upper)
