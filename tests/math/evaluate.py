@@ -163,7 +163,7 @@ done:
     engine.finalize_object()
     _KEEP.append(engine)
     fn = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * (len(f.args) + 1), ctypes.c_int64)(engine.get_function_address("run"))
-    out_dtype = {"float": np.float32, "double": np.float64, "i8": np.uint8, "i16": np.uint16, "half": np.float16}.get(
+    out_dtype = {"float": np.float32, "double": np.float64, "i8": np.uint8, "i16": np.uint16, "half": np.float16, "bfloat": np.uint16}.get(
         rt, np.dtype(f"u{rt[1:]}".replace("u", "uint")) if rt[0] == "i" else None
     )
 

@@ -20,5 +20,5 @@ def erf(x: E) -> E:
     small = fma(x, horner(x2, C["erf_f32"]), x)
     p = horner(clamp(a, None, 4.0), C["log2_erfc_f32"])
     n, bits = round_scaled(p, 1)
-    tail = (horner(p - n, C["exp2_f32"][:6]).as_int() + (bits << 23)).as_float()
+    tail = (horner(p - n, C["exp2_short_f32"]).as_int() + (bits << 23)).as_float()
     return select(a >= 1.0, copysign(1.0 - tail, x), small)

@@ -21,7 +21,23 @@ from collections.abc import Iterable
 from ..ir import Builder, Value
 from ..ir.types import F32, F64, Element, Float, Type, int_element
 
-__all__ = ["E", "Scope", "fma", "select", "sqrt", "horner", "fabs", "flip_sign", "fneg", "copysign", "clamp", "both", "either", "negate", "to_f32"]
+__all__ = [
+    "E",
+    "Scope",
+    "fma",
+    "select",
+    "sqrt",
+    "horner",
+    "fabs",
+    "flip_sign",
+    "fneg",
+    "copysign",
+    "clamp",
+    "both",
+    "either",
+    "negate",
+    "to_f32",
+]
 
 Number = int | float
 

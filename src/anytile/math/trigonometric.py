@@ -41,9 +41,10 @@ def _quadrant_f32(x: E) -> tuple[E, E]:
     # Whole turns (multiples of 4) go first, then whole quadrants.
     top = fma((top * 0.25).row("rint"), -4.0, top)  # up to 2⁵⁵: too large for nearest()
     mid = fma(nearest(mid * 0.25), -4.0, mid)
+    low = scaled * parts[2]
     q1 = nearest(top)
-    q2 = nearest((top - q1) + mid)
-    d = ((top - q1) + (mid - q2)) + scaled * parts[2]
+    q2 = nearest((top - q1) + (mid + low))
+    d = ((top - q1) + (mid - q2)) + low
     r = (d * C["pi_2_f64"][0]).cast(F32)
     q = (q1 + q2).row("fptosi", to=I32)
     return q, r

@@ -16,12 +16,13 @@ from ..ir.ops import MATH_BINARY, MATH_UNARY
 from ..ir.types import F32, F64
 from ..math.library import EXPANSIONS
 
-__all__ = ["expand_math", "EXPANDABLE"]
+__all__ = ["expand_math", "EXPANDABLE", "all_blocks"]
 
 EXPANDABLE = frozenset(MATH_UNARY) | frozenset(MATH_BINARY) | {"frem"}
 
 
-def _blocks(m: Module) -> list[Block]:
+def all_blocks(m: Module) -> list[Block]:
+    """Every block of the module, outer before inner."""
     out = [f.body for f in m.funcs]
     for block in out:  # grows while it runs
         for op in block.ops:
@@ -49,7 +50,7 @@ def _expand(b: Builder, op: Op) -> Value:
 def expand_math(m: Module, native: Collection[str]) -> bool:
     """Expands every mathematical row (and ``frem``) not in ``native``.  Raises UnsupportedError for one without expansion."""
     changed = False
-    for block in _blocks(m):
+    for block in all_blocks(m):
         pending, done = list(reversed(block.ops)), []
         while pending:
             op = pending.pop()

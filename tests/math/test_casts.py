@@ -1,0 +1,144 @@
+"""expand_casts against the NumPy conversions of targets/formats: every narrow value, sampled wide ones."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from evaluate import compile_formula, record
+
+from anytile.ir import Builder, Module
+from anytile.ir.types import BF16, F8E4B8, F8E4B15, F8E4M3, F8E5B16, F8E5M2, F16, F32, F64, I8, I16, I32, I64
+from anytile.math.conversions import encode_constant, to_tf32
+from anytile.math.expr import E, Scope
+from anytile.passes.expand_casts import expand_casts
+from anytile.targets import formats
+
+F8 = (F8E4M3, F8E5M2, F8E4B8, F8E5B16, F8E4B15)
+NARROW = (F16, BF16, *F8)
+rng = np.random.default_rng(7)
+
+
+def run(row, src, dst, data, native=frozenset(), **attrs):
+    f, _ = record(lambda b, x: b.op(row, x, to=dst, **attrs), [src])
+    expand_casts(Module([f]), native)
+    assert not any(op.name == "fpcast" and {op.operands[0].type.elem, op.attrs["to"]} & set(NARROW) for op in f.walk()), f
+    return compile_formula(f, f.body.ops[-1].result)(data)
+
+
+def bits(a):
+    return a.view(f"u{a.dtype.itemsize}")
+
+
+def wide_samples(src) -> np.ndarray:
+    """Every exponent, ties of every narrow format and their neighbours, NaN, ∞ and noise."""
+    if src is F32:
+        u = np.arange(0, 2**32, 4099, dtype=np.uint64).astype(np.uint32)
+        top = np.arange(2**16, dtype=np.uint32) << 16
+        near = np.concatenate([(top + d).astype(np.uint32) for d in (0, 1, 0x7FFF, 0x8000, 0x8001, 0xFFFF, 0x0FFF, 0x1000, 0x1001)])
+        return np.concatenate([u, near]).view(np.float32)
+    base = wide_samples(F32)[::3].astype(np.float64)
+    with np.errstate(all="ignore"):
+        near = [base, np.nextafter(base, np.inf), np.nextafter(base, -np.inf)]
+        noise = rng.integers(0, 2**64, 100_000, dtype=np.uint64).view(np.float64)
+    return np.concatenate([*near, noise])
+
+
+def same(got, want, fmt):
+    """Equal bits, where any NaN is as good as another."""
+    gb, wb = bits(np.asarray(got)), bits(np.asarray(want))
+    value = lambda b: formats.decode(b.view(formats.storage(fmt)), fmt)  # noqa: E731
+    ok = (gb == wb) | (np.isnan(value(gb)) & np.isnan(value(wb)))
+    return ok
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("rounding", ["rtne", "rtz"])
+@pytest.mark.parametrize("dst", NARROW, ids=str)
+@pytest.mark.parametrize("src", [F32, F64], ids=str)
+def test_narrowing(src, dst, rounding):
+    x = wide_samples(src)
+    got = run("fpcast", src, dst, x, rounding=rounding)
+    ok = same(got, formats.encode(x, dst, rounding), dst)
+    bad = np.flatnonzero(~ok)
+    assert not bad.size, [(x[i], bits(got)[i], bits(formats.encode(x, dst, rounding))[i]) for i in bad[:5]]
+
+
+@pytest.mark.parametrize("src", NARROW, ids=str)
+@pytest.mark.parametrize("dst", [F32, F64], ids=str)
+def test_widening_is_exact(src, dst):
+    codes = np.arange(2**src.bits, dtype=np.uint32).astype(f"u{src.bits // 8}")
+    x = codes.view(formats.storage(src))
+    got = run("fpcast", src, dst, x)
+    want = formats.decode(x, src).astype(got.dtype)
+    assert same(got, want, dst).all()
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("dst", NARROW, ids=str)
+@pytest.mark.parametrize("src", NARROW, ids=str)
+def test_between_narrow_formats(src, dst):
+    if src is dst:
+        pytest.skip("nothing to convert")
+    codes = np.arange(2**src.bits, dtype=np.uint32).astype(f"u{src.bits // 8}")
+    x = codes.view(formats.storage(src))
+    assert same(run("fpcast", src, dst, x), formats.encode(formats.decode(x, src), dst), dst).all()
+
+
+def test_f64_to_f32_towards_zero():
+    x = wide_samples(F64)
+    with np.errstate(all="ignore"):
+        assert same(run("fpcast", F64, F32, x, rounding="rtz"), formats.encode(x, F32, "rtz"), F32).all()
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("row", ["sitofp", "uitofp"])
+@pytest.mark.parametrize("src", [I8, I16, I32, I64], ids=str)
+@pytest.mark.parametrize("dst", NARROW, ids=str)
+def test_from_integers(src, dst, row):
+    kind = "i" if row == "sitofp" else "u"
+    dtype = np.dtype(f"{kind}{src.bits // 8}")
+    if src.bits <= 16:
+        x = np.arange(2**src.bits, dtype=np.uint32).astype(f"u{src.bits // 8}").view(dtype)
+    else:
+        r = rng.integers(0, 2**64, 60_000, dtype=np.uint64) >> rng.integers(0, 64, 60_000, dtype=np.uint64)
+        ties = (np.uint64(257) << np.arange(56, dtype=np.uint64))[:, None] + np.array([-1, 0, 1]).astype(np.uint64)
+        x = np.concatenate([r, ties.ravel(), ~ties.ravel()]).astype(f"u{src.bits // 8}").view(dtype)
+    got = run(row, src, dst, x)
+    want = formats.from_integers(x, dst)
+    bad = np.flatnonzero(~same(got, want, dst))
+    assert not bad.size, [(x[i], bits(got)[i], bits(want)[i]) for i in bad[:5]]
+
+
+@pytest.mark.parametrize("src", NARROW, ids=str)
+def test_to_integers(src):
+    codes = np.arange(2**src.bits, dtype=np.uint32).astype(f"u{src.bits // 8}")
+    x = codes.view(formats.storage(src))
+    value = formats.decode(x, src)
+    fits = np.abs(value) < 2**31  # NaN and beyond are unspecified
+    got = run("fptosi", src, I32, x).view(np.int32)
+    assert (got[fits] == value[fits].astype(np.int32)).all()
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("fmt", F8, ids=str)
+def test_constants(fmt):
+    values = np.concatenate([formats.decode(np.arange(256, dtype=np.uint8), fmt), [1e9, -1e9, np.inf, 0.3, -1e-9, 1.0625, 0.0]])
+    want = formats.encode(values.astype(np.float64), fmt)
+    got = np.array([encode_constant(float(v), fmt) for v in values], np.uint8)
+    assert same(got, want, fmt).all()
+    f, _ = record(lambda b, x: b.const(1.5, fmt), [I8])
+    assert expand_casts(Module([f]), frozenset())
+    assert [op.name for op in f.walk()] == ["constant", "bitcast"]
+
+
+def test_tf32():
+    x = wide_samples(F32)
+
+    def formula(b: Builder, v):
+        return to_tf32(E(Scope(b), v)).v
+
+    got = compile_formula(*record(formula, [F32]))(x)
+    u = x.view(np.uint32)
+    special = ~np.isfinite(x)
+    want = np.where(special, u, (u + np.uint32(0x1000)) & np.uint32(0xFFFFE000))
+    assert (got.view(np.uint32) == want).all()
