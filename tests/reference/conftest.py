@@ -38,6 +38,8 @@ def row():
                 x = formats.encode(x, elem)
             arrays.append(x.astype(formats.storage(elem), copy=False))
             kinds.append(tile(x.shape, elem))
+        absent = [None] * (TABLE[name].n_fixed - len(operands))
+        arrays, kinds = arrays + absent, kinds + absent
         block = Block(tuple(k for k in kinds if k is not None))
         values = iter(block.args)
         op = Builder(block).make(name, [None if k is None else next(values) for k in kinds], attrs, tuple(blocks), types)
