@@ -1,0 +1,179 @@
+"""Simple statements: assignment in all its forms, return, assert, with."""
+
+from __future__ import annotations
+
+import ast
+from typing import Any
+
+from ..language.constexpr import constexpr, unwrap
+from ..language.tuples import tuple as tl_tuple
+from .errors import ArgumentError, NotConstexprError, ReturnError, UnsupportedLanguageConstruct
+from .expressions import _index, binary, iterate
+from .outcome import Outcome
+from .values import compile_time, describe, is_tensor, name_value, wrap
+from .visitor import Tracer, statement
+
+__all__ = ["assign"]
+
+
+@statement(ast.Expr)
+def expr(t: Tracer, node: ast.Expr, rest: Any, top: bool) -> None:
+    if not isinstance(node.value, ast.Constant):  # a docstring
+        t.eval(node.value)
+
+
+@statement(ast.Pass)
+def pass_(t: Tracer, node: ast.Pass, rest: Any, top: bool) -> None:
+    pass
+
+
+@statement(ast.Assign)
+def assign_stmt(t: Tracer, node: ast.Assign, rest: Any, top: bool) -> None:
+    value = t.eval(node.value)
+    for target in node.targets:
+        assign(t, target, value)
+
+
+@statement(ast.AnnAssign)
+def ann_assign(t: Tracer, node: ast.AnnAssign, rest: Any, top: bool) -> None:
+    """``x: tl.constexpr = v`` insists on a compile-time value; other annotations of locals are comments."""
+    if node.value is None:
+        return
+    value = t.eval(node.value)
+    if is_constexpr_annotation(t, node.annotation):
+        value = as_constexpr(t, value, node, f"{ast.unparse(node.target)} is annotated tl.constexpr")
+    assign(t, node.target, value)
+
+
+def is_constexpr_annotation(t: Tracer, annotation: ast.expr | None) -> bool:
+    if annotation is None:
+        return False
+    if isinstance(annotation, ast.Constant):
+        return isinstance(annotation.value, str) and annotation.value.rpartition(".")[2] == "constexpr"
+    last = annotation.attr if isinstance(annotation, ast.Attribute) else annotation.id if isinstance(annotation, ast.Name) else ""
+    return last == "constexpr"
+
+
+def as_constexpr(t: Tracer, value: Any, node: ast.AST, why: str) -> Any:
+    """``value``, which must be known at compile time: ``why`` says who asks for that."""
+    if compile_time(value):
+        return value if value is None or isinstance(value, tl_tuple) else constexpr(unwrap(value))
+    raise t.error(NotConstexprError, node, f"{why}, but its value is {describe(value)} and known only at run time")
+
+
+@statement(ast.AugAssign)
+def aug_assign(t: Tracer, node: ast.AugAssign, rest: Any, top: bool) -> None:
+    load = _as_load(node.target)
+    left = t.eval(load)
+    assign(t, node.target, binary(t, node, node.op, left, t.eval(node.value)))
+
+
+def _as_load(target: ast.expr) -> ast.expr:
+    """The target of an augmented assignment, to be read."""
+    if isinstance(target, ast.Name):
+        new: ast.expr = ast.Name(target.id, ast.Load())
+    elif isinstance(target, ast.Attribute):
+        new = ast.Attribute(target.value, target.attr, ast.Load())
+    else:
+        assert isinstance(target, ast.Subscript)
+        new = ast.Subscript(target.value, target.slice, ast.Load())
+    return ast.copy_location(new, target)
+
+
+def assign(t: Tracer, target: ast.expr, value: Any) -> None:
+    """Binds ``target`` (name, tuple, element of a tuple, field of an aggregate) to ``value``."""
+    if isinstance(target, ast.Name):
+        value = wrap(value)
+        name_value(value, target.id)
+        t.frame.locals[target.id] = value
+        t.frame.assigned[target.id] = target
+    elif isinstance(target, (ast.Tuple, ast.List)):
+        _unpack(t, target, value)
+    elif isinstance(target, ast.Subscript):
+        _assign_element(t, target, value)
+    elif isinstance(target, ast.Attribute):
+        setattr(t.eval(target.value), target.attr, value)
+    else:
+        raise t.error(UnsupportedLanguageConstruct, target, f"cannot assign to `{ast.unparse(target)}` in a kernel")
+
+
+def _unpack(t: Tracer, target: ast.Tuple | ast.List, value: Any) -> None:
+    values, names = iterate(t, value, target), target.elts
+    star = next((i for i, e in enumerate(names) if isinstance(e, ast.Starred)), None)
+    if star is None:
+        if len(values) != len(names):
+            raise t.error(ArgumentError, target, f"{len(values)} values cannot be unpacked into {len(names)} targets")
+        for e, v in zip(names, values):
+            assign(t, e, v)
+        return
+    after = len(names) - star - 1
+    if len(values) < star + after:
+        raise t.error(ArgumentError, target, f"{len(values)} values cannot be unpacked into at least {star + after} targets")
+    middle = tl_tuple(values[star : len(values) - after])
+    for e, v in zip(names, [*values[:star], middle, *values[len(values) - after :]]):
+        assign(t, e.value if isinstance(e, ast.Starred) else e, v)
+
+
+def _assign_element(t: Tracer, target: ast.Subscript, value: Any) -> None:
+    """``x[i] = v`` makes a new tuple for ``x``: values are immutable, so that branches and loops can merge them."""
+    base, index = t.eval(_as_load_base(target)), _index(t, target.slice)
+    if not isinstance(base, tl_tuple) or not isinstance(index, int):
+        raise t.error(
+            UnsupportedLanguageConstruct,
+            target,
+            f"elements of {describe(base)} cannot be assigned; use tl.store for memory, tl.where for lanes of a tensor",
+        )
+    values = list(base.values)
+    values[index] = wrap(value)
+    assign(t, target.value, tl_tuple(values, base.type))
+
+
+def _as_load_base(target: ast.Subscript) -> ast.expr:
+    return target.value
+
+
+@statement(ast.Return)
+def return_(t: Tracer, node: ast.Return, rest: Any, top: bool) -> tuple[Outcome, bool]:
+    value = t.eval(node.value) if node.value is not None else None
+    frame = t.frame
+    if frame.loops:
+        raise t.error(
+            ReturnError,
+            node,
+            "`return` inside a loop is not supported: loops run to their end. Carry a flag and mask the work, or use `while`",
+        )
+    if frame.is_kernel and value is not None:
+        raise t.error(ReturnError, node, f"a kernel cannot return a value ({describe(value)}); store it with tl.store")
+    return Outcome.returned(value, node), False
+
+
+@statement(ast.Assert)
+def assert_(t: Tracer, node: ast.Assert, rest: Any, top: bool) -> None:
+    """``assert`` is tl.device_assert."""
+    from ..language.core import device_assert
+
+    condition = t.eval(node.test)
+    message = t.eval(node.msg) if node.msg is not None else constexpr("")
+    t.at(node)
+    device_assert(condition, message)
+
+
+@statement(ast.With)
+def with_(t: Tracer, node: ast.With, rest: Any, top: bool) -> tuple[Outcome, bool]:
+    """Compile-time context managers around the tracing of the body."""
+    managers = []
+    outcome = None
+    try:
+        for item in node.items:
+            manager = unwrap(t.eval(item.context_expr))
+            if is_tensor(manager) or not hasattr(manager, "__enter__"):
+                raise t.error(UnsupportedLanguageConstruct, item.context_expr, f"{describe(manager)} is no context manager")
+            entered = manager.__enter__()
+            managers.append(manager)
+            if item.optional_vars is not None:
+                assign(t, item.optional_vars, entered)
+        outcome = t.run(node.body)
+    finally:
+        for manager in reversed(managers):
+            manager.__exit__(None, None, None)
+    return outcome, False

@@ -1,0 +1,49 @@
+"""Facts about syntax which control flow asks for again and again: kept on the node, computed once."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable
+
+__all__ = ["certainly_stored", "has_return", "stored"]
+
+
+def stored(node: ast.AST) -> frozenset[str]:
+    """Variables that the statement or expression may assign, itself or anything inside it."""
+    got = getattr(node, "_anytile_stored", None)
+    if got is None:
+        names: set[str] = set()
+        for n in ast.walk(node):
+            if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store):
+                names.add(n.id)
+            elif isinstance(n, (ast.Subscript, ast.Attribute)) and isinstance(n.ctx, ast.Store):
+                base: ast.AST = n
+                while isinstance(base, (ast.Subscript, ast.Attribute)):
+                    base = base.value
+                if isinstance(base, ast.Name):
+                    names.add(base.id)  # x[i] = v rebinds x
+        got = node._anytile_stored = frozenset(names)  # type: ignore[attr-defined]
+    return got
+
+
+def stored_in(nodes: Iterable[ast.AST]) -> frozenset[str]:
+    return frozenset().union(*(stored(n) for n in nodes))
+
+
+def certainly_stored(body: list[ast.stmt]) -> frozenset[str]:
+    """Variables that every pass through ``body`` assigns, as far as the outermost statements say."""
+    names: set[str] = set()
+    for s in body:
+        if isinstance(s, (ast.Assign, ast.AugAssign)):
+            targets = s.targets if isinstance(s, ast.Assign) else [s.target]
+            for target in targets:
+                names |= stored(target)
+    return frozenset(names)
+
+
+def has_return(node: ast.AST) -> bool:
+    """Whether a ``return`` stands anywhere in the statement."""
+    got = getattr(node, "_anytile_returns", None)
+    if got is None:
+        got = node._anytile_returns = any(isinstance(n, ast.Return) for n in ast.walk(node))  # type: ignore[attr-defined]
+    return got

@@ -1,0 +1,134 @@
+"""From a kernel and the types of its arguments to a module of tile IR."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ..ir import Builder, Func, Loc, Module, Type
+from ..language.source import JITCallable
+from ..language.tensor import tensor
+from ..language.tuples import tuple as tl_tuple
+from ..language.types import dtype, parse_signature_type, pointer_type, tuple_type
+from . import calls, control_flow, expressions, loops, statements  # noqa: F401  (they register their handlers)
+from .errors import CompilationError
+from .scope import Frame
+from .values import wrap
+from .visitor import Tracer
+
+__all__ = ["trace"]
+
+
+def trace(
+    fn: JITCallable,
+    signature: Mapping[str, Any],
+    constexprs: Mapping[tuple[int, ...], Any] | None = None,
+    attrs: Mapping[tuple[int, ...], Any] | None = None,
+    options: Any = None,
+) -> Module:
+    """The kernel ``fn`` for arguments of the given types.
+
+    ``signature``: parameter name → type (``"*fp32"``, ``"i32"``, ``"constexpr"``, nested tuples of these);
+    ``constexprs``: path of a parameter (``(2,)``; ``(2, 0)`` for an element of a tuple) → its value;
+    ``attrs``: path → ``[["tt.divisibility", 16], …]``; ``options``: see `language.context.Options`.
+    The function of the result takes the run-time parameters in order, tuples flattened.
+    Raises CompilationError.
+    """
+    parameters = _Parameters(fn, signature, constexprs or {}, attrs or {})
+    loc = Loc(fn.file, fn.starting_line_number, fn.indent, fn.__name__)
+    func = Func(fn.__name__, tuple(parameters.types), tuple(parameters.names), loc)
+    func.arg_attrs = parameters.attrs
+    tracer = Tracer(Builder(func.body, loc=loc), options)
+    tracer.frame = Frame(fn, None, None)
+    tracer.frame.locals = {name: make(func.args) for name, make in parameters.variables.items()}
+    try:
+        with _deep_recursion(), tracer.context:
+            tracer.run(fn.parse().body, top=True)
+            tracer.builder.make("return")
+    except CompilationError as e:
+        # What the reader needs is in the message; the frames of the tracer are not.
+        raise e.with_traceback(None)
+    return Module([func], {n: v for n in ("num_warps", "num_stages", "num_ctas") if (v := getattr(options, n, None)) is not None})
+
+
+class _Parameters:
+    """Sorts a kernel's parameters into run-time arguments and compile-time values.
+
+    ``variables``: name → function from the arguments of the IR function to the language value.
+    """
+
+    def __init__(self, fn: JITCallable, signature: Mapping[str, Any], constexprs: Mapping[Any, Any], attrs: Mapping[Any, Any]):
+        self.fn, self.constexprs, self.given_attrs = fn, constexprs, attrs
+        self.types: list[Type] = []
+        self.names: list[str] = []
+        self.attrs: list[dict[str, Any]] = []
+        self.variables: dict[str, Any] = {}
+        for i, p in enumerate(fn.params):
+            kind = signature.get(p.name)
+            if kind is None and (i,) not in constexprs:
+                if not p.has_default:
+                    raise ValueError(f"the signature of {fn.__name__} says nothing of its parameter {p.name}")
+                self.variables[p.name] = _constant(p.default)
+                continue
+            self.variables[p.name] = self.parameter(kind, (i,), p.name, p.is_const)
+
+    def parameter(self, kind: Any, path: tuple[int, ...], name: str, const: bool) -> Any:
+        if path in self.constexprs:
+            return _constant(self.constexprs[path])
+        if isinstance(kind, (tuple, list)):
+            parts = [self.parameter(k, (*path, j), f"{name}_{j}", const) for j, k in enumerate(kind)]
+            fields = getattr(kind, "_fields", None)
+            return lambda args: _tuple([make(args) for make in parts], fields)
+        if kind == "constexpr":
+            raise ValueError(f"{self.fn.__name__}: the parameter {name} is a constexpr, but constexprs holds no value at {path}")
+        return self.argument(parse_signature_type(kind) if isinstance(kind, str) else kind, path, name, const)
+
+    def argument(self, type: dtype, path: tuple[int, ...], name: str, const: bool) -> Any:
+        if const and type.is_ptr() and not type.is_const():
+            type = pointer_type(type.element_ty, type.address_space, True)  # type: ignore[attr-defined]
+        index = len(self.types)
+        self.types.append(type.to_ir())
+        self.names.append(name)
+        facts: dict[str, Any] = {}
+        for key, value in self.given_attrs.get(path, ()):
+            if key == "tt.divisibility":
+                facts["divisible"] = value
+        if type.is_const():
+            facts["const"] = True
+        self.attrs.append(facts)
+        return lambda args: tensor(args[index], type)
+
+
+def _constant(value: Any) -> Any:
+    return lambda args: wrap(value)
+
+
+def _tuple(values: list[Any], fields: Any) -> tl_tuple:
+    plain = tl_tuple(values)
+    return tl_tuple(values, tuple_type(plain.type.types, fields)) if fields else plain
+
+
+_lock = threading.Lock()
+_tracing = 0
+_usual_limit = 0
+
+
+@contextlib.contextmanager
+def _deep_recursion() -> Iterator[None]:
+    """Inlining nests Python calls: raises the interpreter's limit while any kernel is being traced."""
+    global _tracing, _usual_limit
+    with _lock:
+        if _tracing == 0:
+            _usual_limit = sys.getrecursionlimit()
+            sys.setrecursionlimit(max(_usual_limit, 20_000))
+        _tracing += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _tracing -= 1
+            if _tracing == 0:
+                sys.setrecursionlimit(_usual_limit)
