@@ -3,6 +3,7 @@
 from .builder import Builder
 from .core import UNKNOWN, Block, Func, Loc, Module, Op, Value
 from .ops import TABLE, Effect, OpDef
+from .printer import print_module
 from .types import Type, parse_type, ptr, scalar, tile
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "UNKNOWN",
     "Value",
     "parse_type",
+    "print_module",
     "ptr",
     "scalar",
     "tile",

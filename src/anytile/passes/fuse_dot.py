@@ -1,0 +1,37 @@
+"""Accumulates in the dot itself: ``x + dot(a, b, 0) → dot(a, b, x)``.
+
+``acc += tl.dot(a, b)`` is written everywhere; as one operation the accumulator stays where the dot adds into it.
+The sum is formed in the accumulator's own format either way; only the order of additions changes, which the op
+table leaves open.
+"""
+
+from __future__ import annotations
+
+from ..ir import Builder, Module, Op, Value
+
+__all__ = ["fuse_dot"]
+
+
+def _zero(v: Value) -> bool:
+    while v.op is not None and v.op.name in ("splat", "broadcast"):
+        v = v.op.operands[0]
+    return v.is_op("constant") and v.op.attrs["value"] == 0
+
+
+def fuse_dot(m: Module) -> bool:
+    changed = False
+    for op in [o for o in m.walk() if o.name in ("fadd", "add")]:
+        for dot, other in (op.operands, op.operands[::-1]):
+            if _fusable(dot, other, op):
+                d = dot.op
+                new = Builder(op.block, op, op.loc).make("dot", [*d.operands[:2], other], d.attrs).result
+                op.result.replace_with(new)
+                op.erase()
+                d.erase()
+                changed = True
+                break
+    return changed
+
+
+def _fusable(dot: Value, other: Value, op: Op) -> bool:
+    return dot.is_op("dot") and len(dot.uses) == 1 and _zero(dot.op.operands[2]) and dot.op.block is op.block and other is not dot

@@ -1,0 +1,176 @@
+"""The CPU compiler: one line per step from tile IR to machine code."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from ...errors import UnsupportedError
+from ...ir import Func, Module, print_module
+from ...llvm import engine
+from ...passes.canonicalize import canonicalize
+from ...passes.cse import cse
+from ...passes.dce import dce
+from ...passes.expand_casts import expand_casts
+from ...passes.expand_math import expand_math
+from ...passes.fuse_dot import fuse_dot
+from ...passes.pipeline import optimize, run_passes
+from ...passes.widen_floats import widen_floats
+from ..base import Artifact
+from .arith import NATIVE_MATH
+from .machine import Machine
+from .program import Program
+from .text import llvm_type
+
+__all__ = ["compile_module", "lower", "native_casts"]
+
+
+def native_casts(machine: Machine) -> frozenset[str]:
+    """Which float conversions the machine (or `arith`) does without integer arithmetic."""
+    names = {"fpcast.bf16.f32", "fpcast.bf16.f64"}
+    if machine.f16c:
+        names |= {"fpcast.f16.f32", "fpcast.f32.f16", "fpcast.f16.f64"}
+    if machine.bf16_convert:
+        names |= {"fpcast.f32.bf16"}
+    return frozenset(names)
+
+
+def lower(module: Module, options: Any, machine: Machine) -> tuple[str, str, int]:
+    """(final tile IR, LLVM IR, bytes of scratch) of ``module``, which is rewritten in place."""
+    optimize(module)
+    tile_text = print_module(module)
+    run_passes(
+        module,
+        [
+            fuse_dot,  # acc + dot(a, b, 0): before widening turns the additions into other shapes
+            widen_floats,  # before expand_math, which expands f32 and f64 only
+            _named("expand_math", lambda m: expand_math(m, NATIVE_MATH)),
+            _named("expand_casts", lambda m: expand_casts(m, native_casts(machine))),  # after widening made its casts
+            canonicalize,
+            cse,  # expansions repeat constants and sub-terms
+            dce,
+        ],
+    )
+    program = Program(module.kernel, machine, bool(getattr(options, "enable_fp_fusion", True)))
+    body = program.emit()
+    text = "\n".join(
+        [
+            "@anytile_dummy = private unnamed_addr constant [64 x i8] zeroinitializer, align 64",
+            *sorted(program.w.declared.values()),
+            body,
+            _entry(module.kernel),
+            "attributes #0 = { nounwind }",
+        ]
+    )
+    return tile_text, text + "\n", program.scratch
+
+
+def compile_module(module: Module, options: Any, machine: Machine) -> Artifact:
+    """Artifact of ``module``: stages ``tile``, ``llir``, ``asm`` (made when asked for) and ``obj``."""
+    kernel = module.kernel
+    slots = [str(a.type) for a in kernel.args]
+    stores = _stored_parameters(kernel)
+    recursion = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(recursion, 20000))  # values are evaluated recursively along their definitions
+    try:
+        tile_text, llir, scratch = lower(module, options, machine)
+    finally:
+        sys.setrecursionlimit(recursion)
+    data = engine.compile_object(llir, machine.tune, machine.features, level="lite")
+    metadata = {"name": kernel.name, "slots": slots, "scratch": scratch, "stores": stores, "machine": machine.name}
+    return Artifact({"tile": tile_text, "llir": llir, "obj": data}, metadata)
+
+
+def _entry(kernel: Func) -> str:
+    """``@kernel`` of the ABI in docs/architecture.md: unpacks the slots, then runs its range of programs."""
+    loads, args = [], ["ptr %scratch"]
+    for i, a in enumerate(kernel.args):
+        e = a.type.elem
+        t = llvm_type(e)
+        loads.append(f"  %s{i} = getelementptr i8, ptr %args, i64 {8 * i}")
+        if e.is_float and e.bits < 32:
+            raise UnsupportedError(f"a scalar kernel argument of type {e}", "the CPU target", "pass it as fp32")
+        if e.is_int and e.bits == 1:
+            loads += [f"  %b{i} = load i8, ptr %s{i}, align 8", f"  %v{i} = icmp ne i8 %b{i}, 0"]
+        else:
+            loads.append(f"  %v{i} = load {t}, ptr %s{i}, align 8")
+        args.append(f"{t} %v{i}")
+    args += ["i32 %x", "i32 %gx", "i32 %y", "i32 %gy", "i32 %z", "i32 %gz"]
+    return "\n".join(
+        [
+            "define void @kernel(ptr noalias %args, ptr noalias %scratch, i64 %begin, i64 %end, i32 %gx, i32 %gy, i32 %gz) #0 {",
+            "entry:",
+            *loads,
+            "  %wx = zext i32 %gx to i64",
+            "  %wy = zext i32 %gy to i64",
+            "  %bx = urem i64 %begin, %wx",
+            "  %byz = udiv i64 %begin, %wx",
+            "  %by = urem i64 %byz, %wy",
+            "  %bz = udiv i64 %byz, %wy",
+            "  %x0 = trunc i64 %bx to i32",
+            "  %y0 = trunc i64 %by to i32",
+            "  %z0 = trunc i64 %bz to i32",
+            "  %any = icmp ult i64 %begin, %end",
+            "  br i1 %any, label %loop, label %out",
+            "loop:",
+            "  %i = phi i64 [ %begin, %entry ], [ %i1, %loop ]",
+            "  %x = phi i32 [ %x0, %entry ], [ %x2, %loop ]",
+            "  %y = phi i32 [ %y0, %entry ], [ %y2, %loop ]",
+            "  %z = phi i32 [ %z0, %entry ], [ %z1, %loop ]",
+            f"  call void @program({', '.join(args)})",
+            "  %x1 = add i32 %x, 1",
+            "  %xo = icmp eq i32 %x1, %gx",
+            "  %x2 = select i1 %xo, i32 0, i32 %x1",
+            "  %yc = zext i1 %xo to i32",
+            "  %y1 = add i32 %y, %yc",
+            "  %yo = icmp eq i32 %y1, %gy",
+            "  %y2 = select i1 %yo, i32 0, i32 %y1",
+            "  %zc = zext i1 %yo to i32",
+            "  %z1 = add i32 %z, %zc",
+            "  %i1 = add i64 %i, 1",
+            "  %more = icmp ult i64 %i1, %end",
+            "  br i1 %more, label %loop, label %out",
+            "out:",
+            "  ret void",
+            "}",
+        ]
+    )
+
+
+def _named(name: str, run):
+    run.__name__ = name
+    return run
+
+
+def _stored_parameters(kernel: Func) -> list[int]:
+    """Indices of the pointer parameters that the kernel may write through."""
+    from ...ir import Effect
+
+    written: set[int] = set()
+    for op in kernel.walk():
+        if op.defn.effects & Effect.WRITE and op.operands:
+            written |= _roots_of(op.operands[0], kernel)
+    return sorted(written)
+
+
+def _roots_of(v, kernel: Func) -> set[int]:
+    """The parameters that pointer ``v`` may be derived from."""
+    out, seen, stack = set(), set(), [v]
+    while stack:
+        x = stack.pop()
+        if x in seen:
+            continue
+        seen.add(x)
+        if x.owner is kernel.body:
+            out.add(x.index)
+            continue
+        if x.op is None:  # carried by a loop: whatever comes in
+            parent = x.owner.parent
+            stack += [y for y in parent.operands if y.type.elem.is_ptr]
+            stack += [y for b in parent.blocks for y in b.terminator.operands if y.type.elem.is_ptr]
+        elif x.op.blocks:
+            stack += [y for b in x.op.blocks for y in b.terminator.operands if y is not None and y.type.elem.is_ptr]
+            stack += [y for y in x.op.operands if y is not None and y.type.elem.is_ptr]
+        elif x.op.name != "load":
+            stack += [y for y in x.op.operands if y is not None and y.type.elem.is_ptr]
+    return out

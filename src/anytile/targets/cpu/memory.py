@@ -1,0 +1,192 @@
+"""Loads, stores and atomics on lanes.
+
+The shape of the address decides the instruction: UNIFORM is one scalar access, a RAMP of stride 1 a vector
+access, everything else a gather or scatter.  A masked scalar load needs no branch: a masked-off address is
+replaced by that of a harmless word, so loads can be written in front of loops.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ...ir import Op
+from ...ir.types import BOOL, F16, F32, F64, I8, BF16, Element
+from .arith import Arith
+from .lanes import RAMP, UNIFORM, Lane, uniform, vector
+from .text import llvm_type, memory_type, unsupported
+
+__all__ = ["Buffer", "Memory"]
+
+_SUFFIX = {F16: "f16", BF16: "bf16", F32: "f32", F64: "f64"}
+
+
+@dataclass(eq=False)
+class Buffer:
+    """A tile in memory: ``ptr`` is an operand that is valid everywhere in the function.
+
+    ``strides`` count elements.  ``placed`` is set for layouts that no strides describe (packed dot operands).
+    """
+
+    ptr: str
+    elem: Element
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    align: int = 64
+
+    @staticmethod
+    def row_major(ptr: str, elem: Element, shape: tuple[int, ...]) -> Buffer:
+        strides, n = [], 1
+        for d in reversed(shape):
+            strides.append(n)
+            n *= d
+        return Buffer(ptr, elem, shape, tuple(reversed(strides)))
+
+
+def _suffix(e: Element) -> str:
+    if e.is_ptr:
+        return "p0"
+    return _SUFFIX.get(e, memory_type(e))
+
+
+class Memory(Arith):
+    """Adds memory access to `Arith`.  ``dummy`` is the address of a 64-byte word that loads may touch."""
+
+    dummy = "@anytile_dummy"
+
+    def load(self, p: Lane, mask: Lane | None = None, other: Lane | None = None, volatile: bool = False) -> Lane:
+        """The values at ``p``; ``other`` (zero) where the mask is off."""
+        e = p.elem.pointee  # type: ignore[attr-defined]
+        if mask is not None and mask.const is not None:
+            if mask.const:
+                mask = None
+            else:
+                return other if other is not None else self._zero(e)
+        if e is BOOL:
+            o = None if other is None else self._widen_bool(other)
+            raw = self._load(Lane(p.kind, p.val, p.elem, p.stride, p.align, p.level), I8, mask, o, volatile)
+            as_vector = raw.kind is not UNIFORM
+            zero = "zeroinitializer" if as_vector else "0"
+            return self._result(self.emit(f"icmp ne {self.operand(raw, as_vector)}, {zero}", raw.level), BOOL, as_vector, raw.level)
+        return self._load(p, e, mask, other, volatile)
+
+    def _zero(self, e: Element) -> Lane:
+        return self.const(0, e)
+
+    def _widen_bool(self, x: Lane) -> Lane:
+        if x.const is not None:
+            return self.const(x.const, I8)
+        return self._convert("zext", x, I8)
+
+    def _load(self, p: Lane, e: Element, mask: Lane | None, other: Lane | None, volatile: bool) -> Lane:
+        t, n, v = llvm_type(e), self.width, "volatile " if volatile else ""
+        level = max([p.level] + [x.level for x in (mask, other) if x is not None])
+        if p.kind is UNIFORM and (mask is None or mask.kind is UNIFORM):
+            return self._load_scalar(p, e, mask, other, v, level)
+        if p.kind is UNIFORM:
+            some = self._any(mask)
+            x = self._load_scalar(p, e, some, None, v, max(level, some.level))
+            return self.select(mask, x, other if other is not None else self._zero(e))
+        rest = self.vec(other if other is not None else self._zero(e))
+        if p.kind is RAMP and p.stride == 1:
+            align = min(p.align, 64) if p.align >= e.bytes else e.bytes
+            if mask is None:
+                return vector(self.emit(f"load {v}<{n} x {t}>, ptr {p.val}, align {align}", level), e, level)
+            fn = self.w.declare(f"llvm.masked.load.v{n}{_suffix(e)}.p0", f"<{n} x {t}>(ptr, <{n} x i1>, <{n} x {t}>)")
+            text = f"call <{n} x {t}> {fn}(ptr align {align} {p.val}, <{n} x i1> {self.vec(mask)}, <{n} x {t}> {rest})"
+            return vector(self.emit(text, level), e, level)
+        m = self.vec(mask) if mask is not None else "splat (i1 true)"
+        fn = self.w.declare(f"llvm.masked.gather.v{n}{_suffix(e)}.v{n}p0", f"<{n} x {t}>(<{n} x ptr>, <{n} x i1>, <{n} x {t}>)")
+        text = f"call <{n} x {t}> {fn}(<{n} x ptr> align {e.bytes} {self.vec(p)}, <{n} x i1> {m}, <{n} x {t}> {rest})"
+        return vector(self.emit(text, level), e, level)
+
+    def _load_scalar(self, p: Lane, e: Element, mask: Lane | None, other: Lane | None, v: str, level: int) -> Lane:
+        t, addr = llvm_type(e), p.val
+        if mask is not None:
+            addr = self.emit(f"select i1 {mask.val}, ptr {p.val}, ptr {self.dummy}", level)
+        x = uniform(self.emit(f"load {v}{t}, ptr {addr}, align {e.bytes}", level), e, level)
+        if mask is None:
+            return x
+        return self.select(mask, x, other if other is not None else self._zero(e))
+
+    def _any(self, mask: Lane) -> Lane:
+        n = self.width
+        fn = self.w.declare(f"llvm.vector.reduce.or.v{n}i1", f"i1(<{n} x i1>)")
+        return uniform(self.emit(f"call i1 {fn}(<{n} x i1> {self.vec(mask)})", mask.level), BOOL, mask.level)
+
+    def store(self, p: Lane, x: Lane, mask: Lane | None = None) -> None:
+        """Writes at the current place (stores keep their order)."""
+        e, n = p.elem.pointee, self.width  # type: ignore[attr-defined]
+        if mask is not None and mask.const is not None:
+            if not mask.const:
+                return
+            mask = None
+        if e is BOOL:
+            x, e = self._widen_bool(x), I8
+        t = llvm_type(e)
+        if p.kind is UNIFORM and x.kind is UNIFORM and (mask is None or mask.kind is UNIFORM):
+            self._store_scalar(f"{t} {x.val}", p.val, e, mask)
+            return
+        if p.kind is RAMP and p.stride == 1:
+            align = min(p.align, 64) if p.align >= e.bytes else e.bytes
+            if mask is None:
+                self.w.put(f"store <{n} x {t}> {self.vec(x)}, ptr {p.val}, align {align}")
+                return
+            fn = self.w.declare(f"llvm.masked.store.v{n}{_suffix(e)}.p0", f"void(<{n} x {t}>, ptr, <{n} x i1>)")
+            self.w.put(f"call void {fn}(<{n} x {t}> {self.vec(x)}, ptr align {align} {p.val}, <{n} x i1> {self.vec(mask)})")
+            return
+        m = self.vec(mask) if mask is not None else "splat (i1 true)"
+        fn = self.w.declare(f"llvm.masked.scatter.v{n}{_suffix(e)}.v{n}p0", f"void(<{n} x {t}>, <{n} x ptr>, <{n} x i1>)")
+        self.w.put(f"call void {fn}(<{n} x {t}> {self.vec(x)}, <{n} x ptr> align {e.bytes} {self.vec(p)}, <{n} x i1> {m})")
+
+    def _store_scalar(self, typed: str, ptr: str, e: Element, mask: Lane | None) -> None:
+        if mask is None:
+            self.w.put(f"store {typed}, ptr {ptr}, align {e.bytes}")
+            return
+        yes, after = self.w.new_label("store"), self.w.new_label("stored")
+        self.w.cond_br(mask.val, yes, after)
+        self.w.open_block(yes)
+        self.w.put(f"store {typed}, ptr {ptr}, align {e.bytes}")
+        self.w.br(after)
+        self.w.open_block(after)
+
+    # --- atomics: one element at a time (the nest that holds them has width 1) ---
+
+    _RMW = {"smax": "max", "smin": "min", "umax": "umax", "umin": "umin", "fmax": "fmax", "fmin": "fmin"}
+    _ORDER = {"acquire": "acquire", "release": "release", "acq_rel": "acq_rel", "relaxed": "monotonic"}
+
+    def atomic_rmw(self, op: Op, p: Lane, x: Lane, mask: Lane | None) -> Lane:
+        e, kind = x.elem, op.attrs["kind"]
+        if e is BOOL or e.bits == 8 and e.is_float:
+            raise unsupported(f"atomic_{kind} on {e}")
+        t, order = llvm_type(e), self._ORDER[op.attrs["sem"]]
+        instr = f"atomicrmw {self._RMW.get(kind, kind)} ptr {p.val}, {t} {x.val} {order}, align {e.bytes}"
+        return self._guarded(instr, e, mask)
+
+    def atomic_cas(self, op: Op, p: Lane, cmp: Lane, x: Lane) -> Lane:
+        e, order = x.elem, self._ORDER[op.attrs["sem"]]
+        fail = {"acq_rel": "acquire", "release": "monotonic"}.get(order, order)
+        t = f"i{e.bits}"
+        c, v = (y.val if e.is_int else self.emit(f"bitcast {llvm_type(e)} {y.val} to {t}", 1 << 20) for y in (cmp, x))
+        pair = self.w.ins(f"cmpxchg ptr {p.val}, {t} {c}, {t} {v} {order} {fail}, align {e.bytes}")
+        old = self.w.ins(f"extractvalue {{ {t}, i1 }} {pair}, 0")
+        if not e.is_int:
+            old = self.w.ins(f"bitcast {t} {old} to {llvm_type(e)}")
+        return uniform(old, e, 1 << 20)
+
+    def _guarded(self, instr: str, e: Element, mask: Lane | None) -> Lane:
+        """``instr`` only where the mask is on; zero elsewhere."""
+        w = self.w
+        if mask is not None and mask.const is not None:
+            if not mask.const:
+                return self._zero(e)
+            mask = None
+        if mask is None:
+            return uniform(w.ins(instr), e, 1 << 20)
+        before, yes, after = w.label, w.new_label("atomic"), w.new_label("done")
+        w.cond_br(mask.val, yes, after)
+        w.open_block(yes)
+        x = w.ins(instr)
+        w.br(after)
+        w.open_block(after)
+        zero = "0" if not e.is_float else "0.0"
+        return uniform(w.ins(f"phi {llvm_type(e)} [ {x}, %{yes} ], [ {zero}, %{before} ]"), e, 1 << 20)

@@ -1,0 +1,528 @@
+"""One loop nest over a tile's index space.
+
+A nest has a shape and *roots*: stores, buffer writes, reductions, atomics over that shape.  Every tile value
+that a root needs is evaluated at the current index by `Nest.ev`, recursively and once per place; nothing is
+materialised inside a nest.  The vector runs along one dimension, the other dimensions are scalar loops.
+
+Masks.  A mask is a conjunction.  Conjuncts like ``offsets < n`` hold on a prefix of the vector dimension and
+conjuncts which do not vary along it hold for all or none, so the vector loop is split: a main loop over the
+part where they all hold (unmasked, several vectors at once), and a loop over the rest with real masks.
+
+    for row …                       outer dimensions, scalar
+      full = min(limit of each conjunct), 0 where a row condition fails
+      for j in 0, W·U … full        masks assumed true
+      for j in full, W … extent     masks evaluated
+
+Levels.  Level k is the body of the k-th open loop; an instruction goes to the level of its operands (see
+`lanes`).  What is memoised at a level is forgotten when its loop closes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ...ir import Op, Value
+from ...ir.types import BOOL, I32, I64, ptr_element
+from .lanes import RAMP, UNIFORM, VECTOR, Lane, ramp, uniform
+from .memory import Buffer, Memory
+from .reduction import Accumulator
+from .text import llvm_type, unsupported
+
+if TYPE_CHECKING:
+    from .program import Program
+
+__all__ = ["Nest", "StoreRoot", "WriteRoot", "ReduceRoot", "AtomicRoot", "Root"]
+
+Index = tuple[Lane, ...]
+INNERMOST = 1 << 20
+
+
+@dataclass(eq=False)
+class StoreRoot:
+    op: Op
+
+
+@dataclass(eq=False)
+class AtomicRoot:
+    """``into``: buffer for the old values, or None when unused."""
+
+    op: Op
+    into: Buffer | None
+
+
+@dataclass(eq=False)
+class WriteRoot:
+    """Puts tile ``value`` into ``into``."""
+
+    value: Value
+    into: Buffer
+
+
+@dataclass(eq=False)
+class ReduceRoot:
+    """``into``: one buffer per result, or None where the results are scalars."""
+
+    op: Op
+    into: list[Buffer] | None
+
+
+Root = StoreRoot | AtomicRoot | WriteRoot | ReduceRoot
+
+
+class Nest:
+    def __init__(self, program: Program, shape: tuple[int, ...], vec_dim: int, width: int, unroll: int):
+        self.p, self.shape, self.vec_dim = program, shape, vec_dim
+        self.m: Memory = program.memory
+        self.m.width = width
+        self.unroll = unroll
+        self.w = program.w
+        self.memo: list[dict] = []
+        self.assumed: set[Value] = set()
+        self.assumed_level = INNERMOST
+
+    # --- running ---
+
+    def run(self, roots: list[Root]) -> None:
+        self.roots = roots
+        self.reduces = [r for r in roots if isinstance(r, ReduceRoot)]
+        self.axis = self.reduces[0].op.attrs["axis"] if self.reduces else None
+        zero = self.m.const(0, I32)
+        idx: list[Lane] = [zero] * len(self.shape)
+        outer = [d for d in range(len(self.shape)) if self.shape[d] > 1 and d not in (self.vec_dim, self.axis)]
+        self._open()
+        self._outer(outer, idx)
+        self._close()
+
+    def _open(self) -> None:
+        """Enters the next level: a hole for its instructions, then whatever must stay in order."""
+        self.m.levels.append(self.w.hole())
+        self.memo.append({})
+
+    def _close(self) -> None:
+        self.m.levels.pop()
+        self.memo.pop()
+        self.m.forget(len(self.m.levels))
+
+    @property
+    def level(self) -> int:
+        return len(self.m.levels) - 1
+
+    def _outer(self, dims: list[int], idx: list[Lane]) -> None:
+        if not dims:
+            self._vector(idx)
+            return
+        d, rest = dims[0], dims[1:]
+
+        def body(i: str) -> None:
+            inner = list(idx)
+            inner[d] = uniform(i, I32, self.level)
+            self._outer(rest, inner)
+
+        self.loop("0", str(self.shape[d]), 1, body)
+
+    def loop(self, start: str, end: str, step: int, body: Callable[[str], None], accs: list[Accumulator] | None = None) -> None:
+        """``for i = start, start + step … < end``; bounds are i32 text.  ``accs`` are carried (see Accumulator)."""
+        w, accs = self.w, accs or []
+        known = start.isdigit() and end.isdigit()
+        trips = -(-(int(end) - int(start)) // step) if known else None
+        if trips is not None and trips <= 0:
+            return
+        if trips == 1:
+            self._open()
+            body(start)
+            self._close()
+            return
+        head, exit_ = w.new_label("loop"), w.new_label("end")
+        before = w.label
+        if trips is None:
+            w.cond_br(w.ins(f"icmp slt i32 {start}, {end}"), head, exit_)
+        else:
+            w.br(head)
+        w.open_block(head)
+        i, phis = w.fresh("i"), w.hole()
+        for a in accs:
+            a.enter()
+        self._open()
+        body(i)
+        self._close()
+        n = w.ins(f"add nsw i32 {i}, {step}")
+        latch = w.label
+        w.cond_br(w.ins(f"icmp slt i32 {n}, {end}"), head, exit_)
+        phis.append(f"  {i} = phi i32 [ {start}, %{before} ], [ {n}, %{latch} ]")
+        for a in accs:
+            a.close_phis(phis, before, latch)
+        w.open_block(exit_)
+        for a in accs:
+            a.leave(before if trips is None else None, latch)
+
+    # --- the vector dimension ---
+
+    def _vector(self, idx: list[Lane]) -> None:
+        m, d, W = self.m, self.vec_dim, self.m.width
+        extent = self.shape[d] if self.shape else 1
+        step = W * self.unroll
+        horizontal = self.axis == d or self.axis is None  # no separate loop along the axis
+        accs = [a for r in self.reduces for a in Accumulator.make(self, r.op, self.unroll)] if self.axis == d else []
+        general = any(not a.has_identity for a in accs)
+
+        def body(us: int):
+            def go(j: str) -> None:
+                for u in range(us):
+                    at = list(idx)
+                    if self.shape:
+                        at[d] = self._at(j, u, W)
+                    if horizontal:
+                        self._leaf(tuple(at), u, accs)
+                    else:
+                        self._along_axis(at)
+
+            return go
+
+        limits = [] if general else self._limits(idx)
+        if general:
+            # no neutral element: the first vector starts the accumulators
+            self._open()
+            body(1)("0")
+            self._close()
+            self.loop(str(W), str(extent), W, body(1), accs)
+        elif limits:
+            full, tail = self._split(limits, extent, step)
+            self.assumed = {leaf for leaf, _ in limits}
+            self.assumed_level = self.level + 1
+            self.loop("0", full, step, body(self.unroll), accs)
+            self.assumed = set()
+            for a in accs:
+                a.fold()
+            self.loop(full, tail, W, body(1), accs)
+        else:
+            self.loop("0", str(extent), step, body(self.unroll), accs)
+        for r in self.reduces if self.axis == d else ():
+            mine = [a for a in accs if a.op is r.op]
+            self._finish_reduce(r, idx, mine)
+
+    def _at(self, j: str, u: int, W: int) -> Lane:
+        """Index lane of vector ``u`` of the step at ``j``."""
+        if j.isdigit():
+            base, level = str(int(j) + u * W), 0
+        else:
+            level = self.level
+            base = j if u == 0 else self.m.emit(f"add nsw i32 {j}, {u * W}", level)
+        if W == 1:
+            return uniform(base, I32, level, 1, int(base) if base.isdigit() else None)
+        return ramp(base, I32, 1, level, W)
+
+    def _leaf(self, idx: Index, u: int, accs: list[Accumulator]) -> None:
+        """All roots at one index, in order."""
+        for r in self.roots:
+            if isinstance(r, ReduceRoot):
+                xs = [self.ev(x, idx) for x in r.op.operands]
+                next(a for a in accs if a.op is r.op).take(u, xs)
+            elif isinstance(r, WriteRoot):
+                self.m.store(self._buffer_lane(r.into, idx), self.ev(r.value, idx))
+            elif isinstance(r, StoreRoot):
+                self._store(r.op, idx)
+            else:
+                self._atomic(r, idx)
+
+    def _along_axis(self, at: list[Lane]) -> None:
+        """The axis is not the vector dimension: a scalar loop along it, accumulating whole vectors."""
+        axis = self.axis
+        accs = [a for r in self.reduces for a in Accumulator.make(self, r.op, 1)]
+
+        def body(i: str) -> None:
+            inner = list(at)
+            inner[axis] = uniform(i, I32, self.level, 1, int(i) if i.isdigit() else None)
+            self._leaf(tuple(inner), 0, accs)
+
+        n = self.shape[axis]
+        start = "0"
+        if any(not a.has_identity for a in accs):
+            self._open()
+            body("0")
+            self._close()
+            start = "1"
+        self.loop(start, str(n), 1, body, accs)
+        for r in self.reduces:
+            acc = next(a for a in accs if a.op is r.op)
+            out = tuple(x for k, x in enumerate(at) if k != axis)
+            for b, lane in zip(r.into or [], acc.values(0)):
+                self.m.store(self._buffer_lane(b, out), lane)
+
+    def _finish_reduce(self, r: ReduceRoot, idx: list[Lane], accs: list[Accumulator]) -> None:
+        (acc,) = accs
+        lanes = acc.horizontal()
+        if r.into is None:
+            for res, lane in zip(r.op.results, lanes):
+                self.p.scalars[res] = lane
+            return
+        out = tuple(x for k, x in enumerate(idx) if k != self.axis)
+        for b, lane in zip(r.into, lanes):
+            self.m.store(self._buffer_lane(b, out), lane)
+
+    # --- masks ---
+
+    def _limits(self, idx: list[Lane]) -> list[tuple[Value, Lane]]:
+        """Conjuncts that split the vector loop: (conjunct, count of leading positions where it holds)."""
+        if self.m.width == 1 or not self.shape:
+            return []
+        at = list(idx)
+        at[self.vec_dim] = ramp("0", I32, 1, self.level, 1 << 30)
+        found: dict[Value, Lane | None] = {}
+        for v, i in self._masks(tuple(at)):
+            for leaf, j in self._conjuncts(v, i):
+                if leaf not in found:
+                    found[leaf] = self._limit(leaf, j)
+        return [(v, x) for v, x in found.items() if x is not None]
+
+    def _masks(self, idx: Index):
+        """Masks of the loads and stores evaluated in this nest, with the index each is seen at."""
+        seen: set = set()
+        stack: list[tuple[Value, Index]] = []
+        for r in self.roots:
+            if isinstance(r, WriteRoot):
+                stack.append((r.value, idx))
+            else:
+                stack += [(v, idx) for v in r.op.operands if v is not None]
+                if isinstance(r, StoreRoot) and (m := r.op.operand("mask")) is not None:
+                    yield m, idx
+        while stack:
+            v, i = stack.pop()
+            key = (v, tuple(x.key for x in i))
+            if key in seen or v.type.is_scalar or v in self.p.buffers or v.op is None:
+                continue
+            seen.add(key)
+            op = v.op
+            if op.name == "load" and (m := op.operand("mask")) is not None:
+                yield m, i
+            stack += self._children(op, v, i)
+
+    def _children(self, op: Op, v: Value, i: Index) -> list[tuple[Value, Index]]:
+        return [(x, self._map_index(op, v, i)) for x in op.operands if x is not None]
+
+    def _conjuncts(self, v: Value, i: Index):
+        op = v.op
+        if op is not None and v not in self.p.buffers:
+            if op.name == "and" and v.type.elem is BOOL:
+                for x in op.operands:
+                    yield from self._conjuncts(x, i)
+                return
+            if op.name in ("broadcast", "expand_dims", "permute", "splat", "hint"):
+                yield from self._conjuncts(op.operands[0], self._map_index(op, v, i))
+                return
+        yield v, i
+
+    def _limit(self, leaf: Value, i: Index) -> Lane | None:
+        """How many leading positions satisfy ``leaf`` (i64 lane), or None where that is not a prefix."""
+        m, extent = self.m, self.shape[self.vec_dim]
+        if leaf.type.is_scalar or not any(x.kind is not UNIFORM for x in i):
+            c = self.ev(leaf, i)
+            return m.select(c, m.const(extent, I64), m.const(0, I64))
+        op = leaf.op
+        if op is None or op.name != "icmp" or leaf in self.p.buffers:
+            return None
+        pred = op.attrs["pred"]
+        x, y = (self.ev(v, i) for v in op.operands)
+        if x.kind is UNIFORM and y.kind is UNIFORM:
+            c = self.ev(leaf, i)
+            return m.select(c, m.const(extent, I64), m.const(0, I64))
+        if pred in ("sgt", "sge", "ugt", "uge"):
+            x, y = y, x
+            pred = pred[0] + {"gt": "lt", "ge": "le"}[pred[1:]]
+        if pred not in ("slt", "sle", "ult", "ule") or x.kind is not RAMP or x.stride != 1 or y.kind is not UNIFORM:
+            return None
+        signed = pred[0] == "s"
+        base = uniform(x.val, x.elem, x.level, const=int(x.val) if x.val.lstrip("-").isdigit() else None)
+        if x.elem is I64:
+            if not signed:
+                return None
+            n = m.binary("sub", y, base)  # indices are far from the ends of i64
+        else:
+            n = m.binary("sub", m.resize(y, I64, signed), m.resize(base, I64, signed))
+        return m.binary("add", n, m.const(1, I64)) if pred[1:] == "le" else n
+
+    def _split(self, limits: list[tuple[Value, Lane]], extent: int, step: int) -> tuple[str, str]:
+        """(end of the main loop, end of the masked loop) as i32 text."""
+        m = self.m
+        n = m.const(extent, I64)
+        for _, x in limits:
+            n = self._call2("smin", n, x)
+        n = self._call2("smax", n, m.const(0, I64))
+        full = m.binary("and", n, m.const(-step, I64))
+        full32 = m.resize(full, I32)
+        tail = str(extent)
+        if all(isinstance(r, StoreRoot) for r in self.roots) and self._limits_cover_stores({v for v, _ in limits}):
+            # nothing is stored past the limit: stop at the vector that contains it
+            up = m.binary("and", m.binary("add", n, m.const(m.width - 1, I64)), m.const(-m.width, I64))
+            tail = m.resize(up, I32).val
+        return full32.val, tail
+
+    def _limits_cover_stores(self, leaves: set[Value]) -> bool:
+        zero = tuple(self.m.const(0, I32) for _ in self.shape)
+        for r in self.roots:
+            mask = r.op.operand("mask")
+            mine = {v for v, _ in self._conjuncts(mask, zero)} if mask is not None else set()
+            if not leaves <= mine:
+                return False
+        return True
+
+    def _call2(self, name: str, x: Lane, y: Lane) -> Lane:
+        if x.const is not None and y.const is not None:
+            return self.m.const({"smin": min, "smax": max}[name](x.const, y.const), x.elem)
+        return self.m._call(name, [x, y])
+
+    # --- evaluation ---
+
+    def ev(self, v: Value, idx: Index) -> Lane:
+        """The lane of tile (or scalar) ``v`` at ``idx``."""
+        if v.type.is_scalar:
+            return self.p.scalar(v)
+        buffer = self.p.buffers.get(v)
+        if buffer is None and v in self.assumed and self._inside_main():
+            return self.m.const(1, BOOL)
+        key = (v, tuple(x.key for x in idx), bool(self.assumed))
+        for memo in reversed(self.memo):
+            got = memo.get(key)
+            if got is not None:
+                return got
+        lane = self._read(buffer, idx) if buffer is not None else self._compute(v, idx)
+        top = len(self.memo) - 1
+        self.memo[min(lane.level, top)][key] = lane
+        return lane
+
+    def _inside_main(self) -> bool:
+        return self.level >= self.assumed_level
+
+    def _read(self, b: Buffer, idx: Index) -> Lane:
+        return self.m.load(self._buffer_lane(b, idx))
+
+    def _buffer_lane(self, b: Buffer, idx: Index) -> Lane:
+        m = self.m
+        p = uniform(b.ptr, ptr_element(b.elem), 0, b.align)
+        off = m.const(0, I32)
+        for i, s in zip(idx, b.strides):
+            off = m.binary("add", off, m.binary("mul", i, m.const(s, I32)))
+        return m.addptr(p, off)
+
+    def _map_index(self, op: Op, v: Value, idx: Index) -> Index:
+        """The index at which ``op``'s operands are needed to have result ``v`` at ``idx``."""
+        name, a = op.name, op.attrs
+        if name == "splat":
+            return ()
+        if name == "broadcast":
+            src = op.operands[0].type.shape
+            zero = self.m.const(0, I32)
+            return tuple(zero if s == 1 else i for s, i in zip(src, idx))
+        if name == "expand_dims":
+            return idx[: a["axis"]] + idx[a["axis"] + 1 :]
+        if name == "permute":
+            out: list[Lane] = list(idx)
+            for i, o in enumerate(a["order"]):
+                out[o] = idx[i]
+            return tuple(out)
+        if name == "reshape":
+            return self._reshaped(op.operands[0].type.shape, v.type.shape, idx)
+        if name == "join":
+            return idx[:-1]
+        if name == "split":
+            return (*idx, self.m.const(v.index, I32))
+        return idx
+
+    def _reshaped(self, src: tuple[int, ...], dst: tuple[int, ...], idx: Index) -> Index:
+        m = self.m
+        zero = m.const(0, I32)
+        real = [i for i, d in zip(idx, dst) if d > 1]
+        if [d for d in src if d > 1] == [d for d in dst if d > 1]:
+            it = iter(real)
+            return tuple(next(it) if d > 1 else zero for d in src)
+        flat, stride = zero, 1
+        for i, d in zip(reversed(idx), reversed(dst)):
+            flat = m.binary("add", flat, m.binary("mul", i, m.const(stride, I32)))
+            stride *= d
+        out, shift = [], 0
+        for d in reversed(src):
+            if d == 1:
+                out.append(zero)
+                continue
+            x = m.binary("lshr", flat, m.const(shift, I32))
+            out.append(m.binary("and", x, m.const(d - 1, I32)))
+            shift += d.bit_length() - 1
+        return tuple(reversed(out))
+
+    def _compute(self, v: Value, idx: Index) -> Lane:
+        op, m = v.op, self.m
+        if op is None:
+            raise unsupported(f"a tile that is not in memory ({v!r})")
+        name = op.name
+        if op.defn.elementwise:
+            return m.apply(op, [self.ev(x, idx) for x in op.operands])
+        if name == "constant":
+            return m.const(op.attrs["value"], v.type.elem)
+        if name == "arange":
+            return m.binary("add", idx[0], m.const(op.attrs["start"], I32))
+        if name == "load":
+            return self._load(op, idx)
+        if name == "join":
+            return self._joined(op, v, idx)
+        if name == "hint":
+            return self._hinted(op, self.ev(op.operands[0], idx), idx)
+        if name in ("splat", "broadcast", "expand_dims", "permute", "reshape", "split"):
+            return self.ev(op.operands[0], self._map_index(op, v, idx))
+        if name == "gather":
+            at = list(idx)
+            at[op.attrs["axis"]] = m.resize(self.ev(op.operands[1], idx), I32)
+            return self._read(self.p.buffers[op.operands[0]], tuple(at))
+        if name == "map":
+            return self._mapped(op, v, idx)
+        raise unsupported(f"operation {name} here")
+
+    def _joined(self, op: Op, v: Value, idx: Index) -> Lane:
+        inner = self._map_index(op, v, idx)
+        which = idx[-1]
+        if which.const is not None:
+            return self.ev(op.operands[int(which.const)], inner)
+        first = self.m._compare("icmp", "eq", [which, self.m.const(0, I32)])
+        return self.m.select(first, *(self.ev(x, inner) for x in op.operands))
+
+    def _hinted(self, op: Op, x: Lane, idx: Index) -> Lane:
+        values, d = op.attrs["values"], next((k for k, i in enumerate(idx) if i.kind is RAMP), None)
+        if op.attrs["kind"] == "divisible" and x.kind is not VECTOR and values:
+            x = Lane(x.kind, x.val, x.elem, x.stride, max(x.align, values[-1 if d is None else d]), x.level, x.const)
+        if op.attrs["kind"] == "contiguous" and x.kind is VECTOR and d is not None and x.elem.is_int:
+            if values[d] >= self.m.width and values[d] % self.m.width == 0:
+                t = llvm_type(x.elem)
+                base = self.m.emit(f"extractelement <{self.m.width} x {t}> {x.val}, i64 0", x.level)
+                return ramp(base, x.elem, 1, x.level)
+        return x
+
+    def _mapped(self, op: Op, v: Value, idx: Index) -> Lane:
+        if op.attrs["pack"] != 1:
+            raise unsupported("map_elementwise with pack > 1")
+        return self.m.run_block(op.blocks[0], [self.ev(x, idx) for x in op.operands], self.p.scalar)[v.index]
+
+    # --- memory roots and leaves ---
+
+    def _load(self, op: Op, idx: Index) -> Lane:
+        p = self.ev(op.operands[0], idx)
+        mask, other = op.operands[1], op.operands[2]
+        hoisted = bool(self.assumed) and p.level < self.assumed_level
+        saved = self.assumed
+        if hoisted:
+            self.assumed = set()  # written in front of the main loop: nothing may be assumed there
+        mk = None if mask is None else self.ev(mask, idx)
+        self.assumed = saved
+        ot = None if other is None else self.ev(other, idx)
+        return self.m.load(p, mk, ot, op.attrs["volatile"])
+
+    def _store(self, op: Op, idx: Index) -> None:
+        p, x, mask = op.operands
+        lp, lx = self.ev(p, idx), self.ev(x, idx)
+        self.m.store(lp, lx, None if mask is None else self.ev(mask, idx))
+
+    def _atomic(self, r: AtomicRoot, idx: Index) -> None:
+        op, m = r.op, self.m
+        xs = [None if v is None else self.ev(v, idx) for v in op.operands]
+        old = m.atomic_rmw(op, *xs) if op.name == "atomic_rmw" else m.atomic_cas(op, *xs)
+        if r.into is not None:
+            m.store(self._buffer_lane(r.into, idx), old)

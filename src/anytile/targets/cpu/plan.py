@@ -1,0 +1,401 @@
+"""What is computed where: steps, fusion groups and buffers.
+
+A tile value is *virtual* (recomputed at each index where a nest needs it) or *buffered* (computed once into
+memory).  This file decides which, block by block, in two sweeps:
+
+forward   Side effects and reductions are *roots*.  Consecutive roots over one index space that do not depend
+          on each other's results share a nest: a fusion group.  Everything else that must happen at a place
+          (scalar operations, dots, scans, loops) is a step of its own, in program order.
+backward  From the last op to the first, each tile value learns which steps evaluate it.  It gets a buffer if
+          something needs it in memory (dot operands, gather sources), if a write to memory lies between a
+          load and a later use, or if several steps would repeat expensive work; the buffer is filled by the
+          first of those steps when the shapes agree, else by a nest of its own.
+
+Loop-carried tiles live in one *home* buffer per position, and a yielded value that is buffered anyway is
+computed into the home directly when nothing reads the old value afterwards (`Planner.coalesce`).
+
+Reordering a load after a store of the same group follows the programming model: lanes of one program have no
+order among themselves without a barrier, and a value read before a write in program order is buffered when a
+*later step* needs it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ...ir import Block, Effect, Op, Value
+
+__all__ = ["Group", "Single", "Step", "BlockPlan", "Planner", "is_zero"]
+
+CHEAP = 4  # evaluating a value again costs at most this many vector instructions: not worth a buffer
+_COST = {"fdiv": 4, "sqrt": 4, "sdiv": 8, "udiv": 8, "srem": 9, "urem": 9, "frem": 16}
+_FREE = ("splat", "broadcast", "expand_dims", "permute", "reshape", "constant", "arange", "hint", "addptr")
+
+
+@dataclass(eq=False)
+class Group:
+    """A nest: ``roots`` in program order, and buffered values written on the way."""
+
+    shape: tuple[int, ...]
+    key: float
+    roots: list[Op] = field(default_factory=list)
+    writes: list[Value] = field(default_factory=list)
+    axis: int | None = None
+    scalar: bool = False  # atomics: one element at a time
+
+
+@dataclass(eq=False)
+class Single:
+    """One operation emitted on its own: scalar, control flow, dot, scan …"""
+
+    op: Op
+    key: float
+
+
+Step = Group | Single
+
+
+@dataclass(eq=False)
+class BlockPlan:
+    steps: list[Step]
+
+
+def is_zero(v: Value) -> bool:
+    return v.is_op("constant") and v.op.attrs["value"] == 0
+
+
+class Planner:
+    """Plans a whole function; ``plans[block]`` and ``buffered`` are the result."""
+
+    def __init__(self) -> None:
+        self.plans: dict[Block, BlockPlan] = {}
+        self.buffered: set[Value] = set()
+        self.needed: set[Value] = set()  # must be in memory whatever the cost
+        self.steps_of: dict[Value, set[Step]] = {}
+        self.home: dict[Value, Value] = {}  # buffered value → carried block argument whose home it is computed into
+        self._costs: dict[Value, int] = {}
+        self._filler: dict[Value, Group] = {}  # buffered value → the nest that writes it
+
+    # --- entry ---
+
+    def plan(self, block: Block) -> None:
+        for op in block.walk():
+            self._demand(op)
+        self._block(block)
+
+    def _demand(self, op: Op) -> None:
+        if op.name == "dot":
+            self.needed.update(v for v in op.operands[:2])
+        elif op.name == "gather":
+            self.needed.add(op.operands[0])
+        if op.name in ("dot", "reduce", "scan", "histogram", "for", "while", "if", "atomic_rmw", "atomic_cas", "inline_asm"):
+            self.buffered.update(r for r in op.results if r.type.rank)
+        if op.name in ("for", "while"):
+            for b in op.blocks:
+                self.buffered.update(a for a in b.args if a.type.rank)
+
+    def _block(self, block: Block) -> None:
+        forward = _Forward(block)
+        plan = BlockPlan(forward.steps)
+        self.plans[block] = plan
+        for s in plan.steps:
+            if isinstance(s, Single):
+                for b in s.op.blocks:
+                    if s.op.name in ("for", "while", "if"):
+                        self._block(b)
+        self._backward(block, plan, forward)
+
+    # --- backward sweep ---
+
+    def _backward(self, block: Block, plan: BlockPlan, forward: _Forward) -> None:
+        writes = sorted(s.key for s in plan.steps if forward.writes_memory(s))
+        extra: list[Group] = []
+        for pos in range(len(block.ops) - 1, -1, -1):
+            op = block.ops[pos]
+            for v in op.results:
+                if v.type.rank:
+                    self._decide(v, op, pos, block, forward, writes, extra)
+        for a in block.args:
+            if a.type.rank:
+                self.steps_of[a] = self._users(a, block, forward)
+        plan.steps += extra
+        plan.steps.sort(key=lambda s: s.key)
+        self._coalesce(block)
+
+    def _users(self, v: Value, block: Block, forward: _Forward) -> set[Step]:
+        """The steps of ``block`` that evaluate ``v``."""
+        out: set[Step] = set()
+        for user, _ in v.uses:
+            out |= self._steps_via(user, block, forward)
+        return out
+
+    def _steps_via(self, user: Op, block: Block, forward: _Forward) -> set[Step]:
+        if user.block is not block:  # inside a nested region: it counts where the region's op stands
+            while user is not None and user.block is not block:
+                user = user.parent_op()
+            if user is None:
+                return set()
+        step = forward.step_of.get(user)
+        if step is not None:
+            return {step}
+        out: set[Step] = set()
+        for r in user.results:
+            out |= self.steps_of.get(r, set()) if r not in self.buffered else self._filled_by(r)
+        return out
+
+    def _filled_by(self, v: Value) -> set[Step]:
+        g = self._filler.get(v)
+        return {g} if g is not None else set()
+
+    def _decide(self, v: Value, op: Op, pos: int, block: Block, forward: _Forward, writes: list[float], extra: list[Group]) -> None:
+        steps = self._users(v, block, forward)
+        self.steps_of[v] = steps
+        if v in self.buffered or not steps and v not in self.needed:
+            return
+        ordered = sorted(steps, key=lambda s: s.key)
+        repeated = len(steps) > 1 or any(isinstance(s, Single) and s.op.name in ("for", "while") for s in steps)
+        hazard = op.name == "load" and self._crossed(op, forward, ordered, writes)
+        if v in self.needed or hazard or (repeated and self.cost(v) > CHEAP) or self._spread(v, ordered):
+            self._buffer(v, forward, ordered, writes, pos, extra, hazard)
+
+    def _spread(self, v: Value, steps: list[Step]) -> bool:
+        """An expensive low-rank value broadcast in a bigger nest would be recomputed along the other dimensions."""
+        return any(isinstance(s, Group) and v.type.numel < _numel(s.shape) for s in steps) and self.cost(v) > CHEAP and v.type.numel > 1
+
+    def _crossed(self, op: Op, forward: _Forward, steps: list[Step], writes: list[float]) -> bool:
+        """Whether memory may be written between the load and one of the steps that evaluate it."""
+        here, last = forward.key_of[op], steps[-1]
+        for k in writes:
+            if here < k < last.key:
+                return True
+        return isinstance(last, Single) and forward.writes_memory(last)
+
+    def _buffer(
+        self, v: Value, forward: _Forward, steps: list[Step], writes: list[float], pos: int, extra: list[Group], hazard: bool
+    ) -> None:
+        self.buffered.add(v)
+        first = steps[0] if steps else None
+        if isinstance(first, Group) and first.shape == v.type.shape and not first.scalar:
+            here = forward.key_of[v.op]
+            if not (hazard and any(here < k < first.key for k in writes)):
+                first.writes.insert(0, v)
+                self._filler[v] = first
+                self.steps_of[v] = steps = set(steps)
+                return
+        if hazard:
+            key = forward.key_of[v.op]
+        else:
+            key = first.key - 0.1 if first is not None else forward.key_of[v.op]
+        g = Group(v.type.shape, key - len(extra) * 1e-6, writes=[v])  # earlier than what was decided before: it may feed that
+        extra.append(g)
+        self._filler[v] = g
+
+    # --- cost ---
+
+    def cost(self, v: Value) -> int:
+        """Vector instructions to evaluate ``v`` at one index, given what is buffered so far."""
+        if v.type.is_scalar or v in self.buffered or v.op is None:
+            return 0
+        got = self._costs.get(v)
+        if got is None:
+            op = v.op
+            own = 0 if op.name in _FREE else 1
+            if op.name == "load" and not _linear(op.operands[0]):
+                own = 8
+            own = _COST.get(op.name, own)
+            got = own + sum(self.cost(x) for x in op.operands if x is not None and not _index_like(x))
+            self._costs[v] = got = min(got, 1000)
+        return got
+
+    # --- carried values ---
+
+    def _coalesce(self, block: Block) -> None:
+        """Lets yielded buffered values be computed straight into the home of the carried value they replace."""
+        parent = block.parent
+        if not isinstance(parent, Op) or parent.name not in ("for", "while") or not block.terminator.name == "yield":
+            return
+        args = block.args[1:] if parent.name == "for" else block.args
+        for a, v in zip(args, block.terminator.operands):
+            if not a.type.rank or v in self.home or v.op is None or v.op.block is not block or v not in self.buffered:
+                continue
+            if v.op.name == "if" or v.op.name in ("for", "while", "atomic_rmw", "atomic_cas", "scan", "reduce", "histogram", "inline_asm"):
+                continue
+            at = self._filled_at(v, block)
+            if at is None:
+                continue
+            readers = self.steps_of.get(a, set())
+            yield_step = self._yield_step(block)
+            if any(s.key > at.key and s is not yield_step for s in readers):
+                continue
+            if yield_step in readers and self._reads_in_yield(a, block):
+                continue
+            if at in readers and not self._reads_identically(a, at):
+                continue
+            self.home[v] = a
+
+    def _filled_at(self, v: Value, block: Block) -> Step | None:
+        """The step that starts to overwrite ``v``'s buffer: its filler, or the dot that accumulates into it."""
+        if v.op.name == "dot":
+            return next((s for s in self.plans[block].steps if isinstance(s, Single) and s.op is v.op), None)
+        return self._filler.get(v)
+
+    def _yield_step(self, block: Block) -> Step | None:
+        return next((s for s in self.plans[block].steps if isinstance(s, Single) and s.op is block.terminator), None)
+
+    def _reads_in_yield(self, a: Value, block: Block) -> bool:
+        """Whether some yielded value still evaluates ``a`` itself (not a buffer computed from it)."""
+        seen: set[Value] = set()
+        stack = [v for v in block.terminator.operands if v.type.rank and v not in self.buffered or v is a]
+        while stack:
+            v = stack.pop()
+            if v is a:
+                return True
+            if v in seen or v.op is None or v.type.is_scalar or v in self.buffered:
+                continue
+            seen.add(v)
+            stack += [x for x in v.op.operands if x is not None]
+        return False
+
+    def _reads_identically(self, a: Value, step: Step) -> bool:
+        """Whether ``step`` reads ``a`` only at the very index that it is computing."""
+        if isinstance(step, Group):
+            roots = [v for v in step.writes] + [x for op in step.roots for x in op.operands if x is not None]
+            if step.axis is not None:
+                return False
+        else:
+            if step.op.name != "dot":
+                return False
+            if a in step.op.operands[:2]:
+                return False
+            roots = [step.op.operands[2]]
+        seen: set[tuple[Value, bool]] = set()
+        stack = [(v, True) for v in roots]
+        while stack:
+            v, same = stack.pop()
+            if v is a and not same:
+                return False
+            if (v, same) in seen or v is a or v.op is None or v.type.is_scalar:
+                continue
+            seen.add((v, same))
+            if v in self.buffered and not (isinstance(step, Group) and v in step.writes):
+                continue
+            stack += [(x, same and v.op.defn.elementwise) for x in v.op.operands if x is not None]
+        return True
+
+
+class _Forward:
+    """The forward sweep over one block: steps in order, and each op's place."""
+
+    _PURE_GROUPED = ("reduce",)
+    _ALONE = ("dot", "scan", "histogram", "for", "while", "if", "print", "assert", "barrier", "inline_asm", "atomic_cas")
+
+    def __init__(self, block: Block):
+        self.steps: list[Step] = []
+        self.step_of: dict[Op, Step] = {}
+        self.key_of: dict[Op, float] = {}
+        self._dep: dict[Value, float] = {}
+        self._last_write = -1.0
+        self._key = 0.0
+        for op in block.ops:
+            self._op(op)
+
+    def _next(self) -> float:
+        self._key += 1.0
+        return self._key
+
+    def writes_memory(self, s: Step) -> bool:
+        ops = s.roots if isinstance(s, Group) else [s.op]
+        return any(o.defn.effects & (Effect.WRITE | Effect.SYNC) for op in ops for o in op.walk())
+
+    def _deps(self, op: Op) -> float:
+        d = max((self._dep.get(v, -1.0) for v in op.operands if v is not None), default=-1.0)
+        for b in op.blocks:
+            for inner in b.walk():
+                for v in inner.operands:
+                    if v is not None:
+                        d = max(d, self._dep.get(v, -1.0))
+        if op.defn.effects & (Effect.READ | Effect.WRITE | Effect.SYNC | Effect.IO):
+            d = max(d, self._last_write)
+        return d
+
+    def _open(self) -> Group | None:
+        last = self.steps[-1] if self.steps else None
+        return last if isinstance(last, Group) else None
+
+    def _op(self, op: Op) -> None:
+        ranked = any(v is not None and v.type.rank for v in op.operands) or any(r.type.rank for r in op.results)
+        if op.name in ("store", "reduce", "atomic_rmw", "atomic_cas") and ranked:
+            self._root(op)
+        elif not ranked or op.name in self._ALONE or op.defn.terminator:
+            self._single(op, ranked)
+        else:  # virtual: evaluated wherever it is needed
+            self.key_of[op] = self._key + 0.25
+            d = self._deps(op)
+            for r in op.results:
+                self._dep[r] = d
+
+    def _root(self, op: Op) -> None:
+        shape = (op.operands[0]).type.shape
+        deps = max((self._dep.get(v, -1.0) for v in op.operands if v is not None), default=-1.0)
+        scalar = op.name.startswith("atomic")
+        axis = op.attrs["axis"] if op.name == "reduce" else None
+        g = self._open()
+        fits = g is not None and g.shape == shape and g.scalar == scalar and deps < g.key and not (scalar and g.roots)
+        if fits and axis is not None and g.axis is not None and g.axis != axis:
+            fits = False
+        if not fits:
+            g = Group(shape, self._next(), scalar=scalar)
+            self.steps.append(g)
+        if axis is not None:
+            g.axis = axis
+        g.roots.append(op)
+        self._place(op, g)
+
+    def _single(self, op: Op, ranked: bool) -> None:
+        g = self._open()
+        effects = op.defn.effects
+        movable = not ranked and not op.blocks and not op.defn.terminator and not effects & (Effect.WRITE | Effect.SYNC | Effect.IO)
+        if g is not None and movable and self._deps(op) < g.key:
+            s: Step = Single(op, g.key - 0.25)  # needs nothing of the open group: goes in front of it
+            self.steps.insert(len(self.steps) - 1, s)
+            self._place(op, s)
+            return
+        s = Single(op, self._next())
+        self.steps.append(s)
+        self._place(op, s)
+
+    def _place(self, op: Op, s: Step) -> None:
+        self.step_of[op] = s
+        self.key_of[op] = s.key
+        for r in op.results:
+            self._dep[r] = s.key
+        if any(o.defn.effects & (Effect.WRITE | Effect.SYNC) for o in op.walk()):
+            self._last_write = s.key
+
+
+def _numel(shape: tuple[int, ...]) -> int:
+    n = 1
+    for d in shape:
+        n *= d
+    return n
+
+
+def _index_like(v: Value) -> bool:
+    """Index arithmetic costs nothing: it stays ramps and scalars."""
+    return (v.type.elem.is_int or v.type.elem.is_ptr) and _linear(v)
+
+
+def _linear(v: Value, depth: int = 0) -> bool:
+    """Whether ``v`` is an affine function of the index (as far as a quick look tells)."""
+    if v.type.is_scalar:
+        return True
+    op = v.op
+    if op is None or depth > 24:
+        return False
+    if op.name in ("arange", "constant", "splat"):
+        return True
+    if op.name in ("add", "sub", "addptr", "broadcast", "expand_dims", "permute", "sext", "zext", "trunci", "hint", "mul"):
+        return all(_linear(x, depth + 1) for x in op.operands)
+    if op.name in ("icmp", "and") and v.type.elem.is_bool:
+        return all(_linear(x, depth + 1) for x in op.operands)
+    return False

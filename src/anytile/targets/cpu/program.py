@@ -1,0 +1,417 @@
+"""One program of a kernel as an LLVM function: walks the blocks and emits each planned step.
+
+Scalars are emitted where they stand, in real control flow.  Groups become loop nests (`nest`), dots calls of
+micro-kernels, loops and branches LLVM blocks whose carried scalars are phis and whose carried tiles live in
+buffers.  Buffers lie in the worker's scratch memory at constant offsets; those of a region are released when
+the region ends, so the high-water mark is what a worker needs.
+"""
+
+from __future__ import annotations
+
+from ...ir import Block, Func, Op, Value
+from ...ir.types import I32, Type
+from .dot import DotEmitter
+from .lanes import Lane, uniform
+from .machine import Machine
+from .memory import Buffer, Memory
+from .nest import AtomicRoot, Nest, ReduceRoot, Root, StoreRoot, WriteRoot
+from .plan import Group, Planner, Step
+from .scan import emit_histogram, emit_scan
+from .shape import choose_unroll, choose_vector_dim
+from .text import Writer, llvm_type, unsupported
+
+__all__ = ["Program"]
+
+
+class Program:
+    """Code generator for one kernel; ``text()`` is the function, ``scratch`` the bytes a worker needs."""
+
+    def __init__(self, func: Func, machine: Machine, contract: bool):
+        self.func, self.machine = func, machine
+        self.w = Writer()
+        self.memory = Memory(self.w, 1, contract)
+        self.scalars: dict[Value, Lane] = {}
+        self.buffers: dict[Value, Buffer] = {}
+        self.planner = Planner()
+        self.step_memo: dict[Value, tuple] = {}
+        self.dots = DotEmitter(self)
+        self.offset = 0
+        self.scratch = 0
+        self.host_symbols: set[str] = set()
+        self.constants: list[str] = []
+        self.entry = self.w.hole()
+
+    # --- entry ---
+
+    def emit(self) -> str:
+        """The text of ``@program`` with everything it needs besides."""
+        params = ["ptr noalias %scratch"]
+        for i, (a, attrs) in enumerate(zip(self.func.args, self.func.arg_attrs)):
+            e = a.type.elem
+            align = int(attrs.get("divisible", 1)) if not e.is_float else 1
+            self.scalars[a] = uniform(f"%a{i}", e, 0, align)
+            params.append(f"{llvm_type(e)} %a{i}")
+        for axis in "xyz":
+            params += [f"i32 %p{axis}", f"i32 %n{axis}"]
+        self.planner.plan(self.func.body)
+        self.block(self.func.body)
+        body = self.w.text()
+        head = f"define internal void @program({', '.join(params)}) #0 {{\nentry:\n"
+        return "\n".join([*self.constants, head + body + "\n}", *self.dots.functions()])
+
+    # --- blocks and steps ---
+
+    def block(self, block: Block) -> None:
+        for step in self.planner.plans[block].steps:
+            self.step(step)
+
+    def step(self, step: Step) -> None:
+        if isinstance(step, Group):
+            self.group(step)
+        else:
+            self.single(step.op)
+
+    def group(self, g: Group) -> None:
+        roots: list[Root] = []
+        filled: list[tuple[Value, Buffer]] = []
+        for v in g.writes:
+            b = self.place(v)
+            filled.append((v, b))
+            roots.append(WriteRoot(v, b))
+        for op in g.roots:
+            if op.name == "reduce":
+                into = None
+                if op.results[0].type.rank:
+                    into = [self.place(r) for r in op.results]
+                    filled += list(zip(op.results, into))
+                roots.append(ReduceRoot(op, into))
+            elif op.name == "store":
+                roots.append(StoreRoot(op))
+            else:
+                into_old = None
+                if op.result.uses:
+                    into_old = self.place(op.result)
+                    filled.append((op.result, into_old))
+                roots.append(AtomicRoot(op, into_old))
+        self.nest(g.shape, roots, scalar=g.scalar)
+        self.buffers.update(filled)
+
+    def nest(self, shape: tuple[int, ...], roots: list[Root], scalar: bool = False) -> None:
+        """Emits one loop nest; a group of reductions keeps its axis innermost or vectorised."""
+        axis = next((r.op.attrs["axis"] for r in roots if isinstance(r, ReduceRoot)), None)
+        d = choose_vector_dim(self, shape, roots, axis)
+        width = 1 if scalar else min(self.machine.lanes, shape[d])
+        unroll = choose_unroll(self, shape, roots, d, width, axis)
+        Nest(self, shape, d, width, unroll).run(roots)
+        self.memory.width = 1
+
+    def write(self, v: Value, into: Buffer) -> None:
+        """Fills ``into`` with tile ``v`` (nothing to do where it is that buffer already)."""
+        if self.buffers.get(v) is not into:
+            self.nest(v.type.shape, [WriteRoot(v, into)])
+
+    # --- buffers ---
+
+    def place(self, v: Value) -> Buffer:
+        """The buffer ``v`` is to be computed into."""
+        a = self.planner.home.get(v)
+        if a is not None:
+            return self.buffers[a]
+        return self.dots.packed_buffer(v) or self.allocate(v.type)
+
+    def allocate(self, t: Type) -> Buffer:
+        return Buffer.row_major(self.reserve(t.numel * max(1, t.elem.bytes)), t.elem, t.shape)
+
+    def reserve(self, nbytes: int) -> str:
+        """``nbytes`` of scratch, 64-byte aligned, for the rest of the current region."""
+        at = self.offset
+        self.offset = (at + nbytes + 63) & ~63
+        self.scratch = max(self.scratch, self.offset)
+        name = self.w.fresh("buf")
+        self.entry.append(f"  {name} = getelementptr i8, ptr %scratch, i64 {at}")
+        return name
+
+    # --- scalars ---
+
+    def scalar(self, v: Value) -> Lane:
+        got = self.scalars.get(v)
+        if got is None:
+            if v.op is None or v.op.name != "constant":
+                raise unsupported(f"the scalar {v!r} before its definition")
+            got = self.scalars[v] = self.memory.const(v.op.attrs["value"], v.type.elem)
+        return got
+
+    def single(self, op: Op) -> None:
+        name, m = op.name, self.memory
+        handler = getattr(self, "_op_" + name, None)
+        if handler is not None:
+            handler(op)
+        elif op.defn.elementwise and op.result.type.is_scalar:
+            lane = m.apply(op, [self.scalar(v) for v in op.operands])
+            lane.level = 0
+            self.scalars[op.result] = lane
+        else:
+            raise unsupported(f"operation {name}")
+
+    def _op_constant(self, op: Op) -> None:
+        self.scalars[op.result] = self.memory.const(op.attrs["value"], op.result.type.elem)
+
+    def _op_program_id(self, op: Op) -> None:
+        self.scalars[op.result] = uniform("%p" + "xyz"[op.attrs["axis"]], I32)
+
+    def _op_num_programs(self, op: Op) -> None:
+        self.scalars[op.result] = uniform("%n" + "xyz"[op.attrs["axis"]], I32)
+
+    def _op_hint(self, op: Op) -> None:
+        x = self.scalar(op.operands[0])
+        values = op.attrs["values"]
+        align = max(x.align, values[0]) if op.attrs["kind"] == "divisible" and values else x.align
+        self.scalars[op.result] = uniform(x.val, x.elem, 0, align, x.const)
+
+    def _op_assume(self, op: Op) -> None:
+        fn = self.w.declare("llvm.assume", "void(i1)")
+        self.w.put(f"call void {fn}(i1 {self.scalar(op.operands[0]).val})")
+
+    def _op_barrier(self, op: Op) -> None:
+        """One thread runs a program: program order is enough."""
+
+    def _op_load(self, op: Op) -> None:
+        p, mask, other = (None if v is None else self.scalar(v) for v in op.operands)
+        lane = self.memory.load(p, mask, other, op.attrs["volatile"])
+        self.scalars[op.result] = Lane(lane.kind, lane.val, lane.elem, const=lane.const)
+
+    def _op_store(self, op: Op) -> None:
+        p, x, mask = (None if v is None else self.scalar(v) for v in op.operands)
+        self.memory.store(p, x, mask)
+
+    def _op_atomic_rmw(self, op: Op) -> None:
+        xs = [None if v is None else self.scalar(v) for v in op.operands]
+        self._set(op, self.memory.atomic_rmw(op, *xs))
+
+    def _op_atomic_cas(self, op: Op) -> None:
+        self._set(op, self.memory.atomic_cas(op, *[self.scalar(v) for v in op.operands]))
+
+    def _set(self, op: Op, lane: Lane) -> None:
+        self.scalars[op.result] = uniform(lane.val, lane.elem, 0, const=lane.const)
+
+    def _op_splat(self, op: Op) -> None:
+        self.scalars[op.result] = self.scalar(op.operands[0])  # a scalar made of a scalar
+
+    _op_reshape = _op_splat
+
+    def _op_map(self, op: Op) -> None:
+        for r, lane in zip(op.results, self.memory.run_block(op.blocks[0], [self.scalar(v) for v in op.operands], self.scalar)):
+            self.scalars[r] = uniform(lane.val, lane.elem, 0)
+
+    # --- whole-tile operations ---
+
+    def _op_dot(self, op: Op) -> None:
+        into = self.place(op.result)
+        self.dots.emit(op, into)
+        self.buffers[op.result] = into
+
+    def _op_scan(self, op: Op) -> None:
+        into = [self.allocate(r.type) for r in op.results]
+        emit_scan(self, op, into)
+        self.buffers.update(zip(op.results, into))
+
+    def _op_histogram(self, op: Op) -> None:
+        into = self.allocate(op.result.type)
+        emit_histogram(self, op, into)
+        self.buffers[op.result] = into
+
+    # --- control flow ---
+
+    def _op_return(self, op: Op) -> None:
+        self.w.put("ret void")
+
+    def _op_yield(self, op: Op) -> None:
+        """The enclosing operation reads the yielded values itself."""
+
+    _op_condition = _op_yield
+
+    def _homes(self, values: list[Value]) -> list[Buffer | None]:
+        return [self.allocate(v.type) if v.type.rank else None for v in values]
+
+    def _op_if(self, op: Op) -> None:
+        w = self.w
+        homes = self._homes(op.results)
+        yes, no, after = w.new_label("then"), w.new_label("else"), w.new_label("endif")
+        w.cond_br(self.scalar(op.operands[0]).val, yes, no)
+        ends: list[tuple[str, list[str]]] = []
+        for label, block in zip((yes, no), op.blocks):
+            mark = self.offset
+            w.open_block(label)
+            self.block(block)
+            self._fill(block.terminator.operands, homes)
+            ends.append((w.label, [self.scalar(v).val for v in block.terminator.operands if not v.type.rank]))
+            w.br(after)
+            self.offset = mark
+        w.open_block(after)
+        k = 0
+        for r, home in zip(op.results, homes):
+            if home is not None:
+                self.buffers[r] = home
+                continue
+            pairs = ", ".join(f"[ {vals[k]}, %{label} ]" for label, vals in ends)
+            self.scalars[r] = uniform(w.ins(f"phi {llvm_type(r.type.elem)} {pairs}"), r.type.elem)
+            k += 1
+
+    def _fill(self, values: list[Value], homes: list[Buffer | None]) -> None:
+        """Puts yielded tiles into their homes: those that read another home go through copies."""
+        todo = [(v, h) for v, h in zip(values, homes) if h is not None and self.buffers.get(v) is not h]
+        if len(todo) > 1 or any(self._reads_home(v, homes) for v, _ in todo):
+            clash = [v for v, _ in todo if self._reads_home(v, homes)]
+            if clash and (len(todo) > 1 or not self._pointwise(clash[0], homes)):
+                copies = [(self.allocate(v.type), h) if v in clash else (None, h) for v, h in todo]
+                for (v, _), (c, _) in zip(todo, copies):
+                    if c is not None:
+                        self.write(v, c)
+                for (v, h), (c, _) in zip(todo, copies):
+                    if c is None:
+                        self.write(v, h)
+                    else:
+                        self.copy(c, h)
+                return
+        for v, h in todo:
+            self.write(v, h)
+
+    def copy(self, src: Buffer, dst: Buffer) -> None:
+        n = src.elem.bytes
+        for d in src.shape:
+            n *= d
+        fn = self.w.declare("llvm.memcpy.p0.p0.i64", "void(ptr, ptr, i64, i1)")
+        self.w.put(f"call void {fn}(ptr align 64 {dst.ptr}, ptr align 64 {src.ptr}, i64 {n}, i1 false)")
+
+    def _reads_home(self, v: Value, homes: list[Buffer | None]) -> bool:
+        live = [h for h in homes if h is not None]
+        return any(b in live for b in self._sources(v))
+
+    def _sources(self, v: Value) -> list[Buffer]:
+        """The buffers that evaluating ``v`` reads."""
+        out, seen, stack = [], set(), [v]
+        while stack:
+            x = stack.pop()
+            if x in seen or x.type.is_scalar:
+                continue
+            seen.add(x)
+            b = self.buffers.get(x)
+            if b is not None:
+                out.append(b)
+            elif x.op is not None:
+                stack += [y for y in x.op.operands if y is not None]
+        return out
+
+    def _pointwise(self, v: Value, homes: list[Buffer | None]) -> bool:
+        """Whether ``v`` reads homes only at the index it is evaluated at."""
+        stack, seen = [v], set()
+        while stack:
+            x = stack.pop()
+            if x in seen or x.type.is_scalar or x in self.buffers or x.op is None:
+                continue
+            seen.add(x)
+            if not x.op.defn.elementwise and self._reads_home(x, homes):
+                return False
+            stack += [y for y in x.op.operands if y is not None]
+        return True
+
+    def _op_for(self, op: Op) -> None:
+        w = self.w
+        lb, ub, step = (self.scalar(v) for v in op.operands[:3])
+        inits, body = op.rest(), op.blocks[0]
+        homes = self._homes(inits)
+        self._fill(inits, homes)
+        t = llvm_type(lb.elem)
+        before_vals = [None if h else self.scalar(v).val for v, h in zip(inits, homes)]
+        head, inside, after = w.new_label("for"), w.new_label("do"), w.new_label("done")
+        before = w.label
+        w.br(head)
+        w.open_block(head)
+        iv, phis = w.fresh("iv"), w.hole()
+        self.scalars[body.args[0]] = uniform(iv, lb.elem, 0, min(lb.align, step.align))
+        carried = self._carried(body.args[1:], homes)
+        w.cond_br(self._for_condition(iv, ub, step, t, op.attrs["unsigned"]), inside, after)
+        w.open_block(inside)
+        mark = self.offset
+        self.block(body)
+        self._fill(body.terminator.operands, homes)
+        nexts = [None if h else self.scalar(v).val for v, h in zip(body.terminator.operands, homes)]
+        self.offset = mark
+        n = w.ins(f"add {t} {iv}, {step.val}")
+        latch = w.label
+        w.br(head)
+        phis.append(f"  {iv} = phi {t} [ {lb.val}, %{before} ], [ {n}, %{latch} ]")
+        self._phis(phis, carried, before_vals, before, nexts, latch)
+        w.open_block(after)
+        self._loop_results(op.results, body.args[1:], homes)
+
+    def _for_condition(self, iv: str, ub: Lane, step: Lane, t: str, unsigned: bool) -> str:
+        less, more = ("ult", "ugt") if unsigned else ("slt", "sgt")
+        if step.const is not None:
+            return self.w.ins(f"icmp {less if step.const > 0 else more} {t} {iv}, {ub.val}")
+        up = self.w.ins(f"icmp {less} {t} {iv}, {ub.val}")
+        down = self.w.ins(f"icmp {more} {t} {iv}, {ub.val}")
+        sign = self.w.ins(f"icmp sgt {t} {step.val}, 0")
+        return self.w.ins(f"select i1 {sign}, i1 {up}, i1 {down}")
+
+    def _carried(self, args: list[Value], homes: list[Buffer | None]) -> list[tuple[str, Value] | None]:
+        out: list[tuple[str, Value] | None] = []
+        for a, h in zip(args, homes):
+            if h is not None:
+                self.buffers[a] = h
+                out.append(None)
+            else:
+                name = self.w.fresh("c")
+                self.scalars[a] = uniform(name, a.type.elem)
+                out.append((name, a))
+        return out
+
+    def _phis(self, chunk, carried, inits, before: str, nexts, latch: str) -> None:
+        for c, i, n in zip(carried, inits, nexts):
+            if c is not None:
+                chunk.append(f"  {c[0]} = phi {llvm_type(c[1].type.elem)} [ {i}, %{before} ], [ {n}, %{latch} ]")
+
+    def _loop_results(self, results: list[Value], args: list[Value], homes: list[Buffer | None]) -> None:
+        for r, a, h in zip(results, args, homes):
+            if h is not None:
+                self.buffers[r] = h
+            else:
+                self.scalars[r] = self.scalars[a]
+
+    def _op_while(self, op: Op) -> None:
+        w = self.w
+        inits = op.rest()
+        first, second = op.blocks
+        homes = self._homes(inits)
+        self._fill(inits, homes)
+        before_vals = [None if h else self.scalar(v).val for v, h in zip(inits, homes)]
+        head, inside, after = w.new_label("while"), w.new_label("do"), w.new_label("done")
+        before = w.label
+        w.br(head)
+        w.open_block(head)
+        phis = w.hole()
+        carried = self._carried(first.args, homes)
+        mark = self.offset
+        self.block(first)
+        cond = first.terminator
+        passed = cond.operands[1:]
+        self._fill(passed, homes)
+        self._passed(second.args, passed, homes)
+        w.cond_br(self.scalar(cond.operands[0]).val, inside, after)
+        w.open_block(inside)
+        self.block(second)
+        self._fill(second.terminator.operands, homes)
+        nexts = [None if h else self.scalar(v).val for v, h in zip(second.terminator.operands, homes)]
+        self.offset = mark
+        latch = w.label
+        w.br(head)
+        self._phis(phis, carried, before_vals, before, nexts, latch)
+        w.open_block(after)
+        self._passed(op.results, passed, homes)
+
+    def _passed(self, targets: list[Value], values: list[Value], homes: list[Buffer | None]) -> None:
+        for t, v, h in zip(targets, values, homes):
+            if h is not None:
+                self.buffers[t] = h
+            else:
+                self.scalars[t] = self.scalar(v)

@@ -1,0 +1,51 @@
+"""`CpuTarget`: compiles with `driver`, loads objects into the process, launches on the thread pool."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...ir import Module
+from ...llvm import engine
+from ..base import Artifact
+from . import pool
+from .driver import compile_module
+from .machine import Machine, current
+
+__all__ = ["CpuTarget", "CpuKernel"]
+
+
+class CpuKernel:
+    """A kernel in memory.  ``address`` is its entry point (ABI: docs/architecture.md)."""
+
+    def __init__(self, artifact: Artifact):
+        self.metadata = artifact.metadata
+        self._object = engine.load_object(artifact.stages["obj"], host_symbols())  # type: ignore[arg-type]
+        self.address = self._object.address("kernel")
+        self.scratch = int(artifact.metadata["scratch"])
+
+    def run(self, packed: bytes, gx: int, gy: int, gz: int) -> None:
+        """Runs the grid on the pool; returns when all programs are done."""
+        pool.run(self.address, packed, self.scratch, gx, gy, gz)
+
+
+def host_symbols() -> dict[str, int]:
+    """Addresses of what generated code may call."""
+    return {}
+
+
+class CpuTarget:
+    name = "cpu"
+
+    def __init__(self, machine: Machine | None = None):
+        self.machine = machine or current()
+
+    def fingerprint(self) -> str:
+        from ... import __version__
+
+        return f"cpu:{__version__}:{engine.version()}:{self.machine.fingerprint()}"
+
+    def compile(self, module: Module, options: Any = None) -> Artifact:
+        return compile_module(module, options, self.machine)
+
+    def load(self, artifact: Artifact) -> CpuKernel:
+        return CpuKernel(artifact)
