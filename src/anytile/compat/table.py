@@ -2,7 +2,7 @@
 
 `_serve("triton.x", doc, rows…)` declares a module.  A row is made by `_at(home, names, since, until)`: "these names are the
 attributes of the same name in that anytile module, in releases ``since`` to ``until`` (inclusive)".  `face=home` in ``names``
-renames.  ``mirror`` adds whatever the `__all__` of an anytile module holds.
+renames.  ``mirror`` adds whatever the `__all__` of an anytile module holds; ``alias`` puts the anytile module itself there.
 
 Levels are stated where a program can tell: names that came or went between Triton 3.0 and 3.9.  One departure from upstream is
 meant: block pointers (`make_block_ptr`, `advance`), which 3.9 removed, stay, because published kernels use them beside the
@@ -24,12 +24,15 @@ class Entry:
 
 
 class Module:
-    """One module: ``entries`` by name; ``mirror``, an anytile module whose `__all__` is served too, or ""."""
+    """One module: ``entries`` by name; ``mirror``, an anytile module whose `__all__` is served too, or "".
 
-    __slots__ = ("doc", "entries", "mirror", "package", "since", "until")
+    ``alias``: the anytile module that *is* this module, because programs assign to its globals; "" for all others.
+    """
 
-    def __init__(self, doc: str, since: tuple[int, int], until: tuple[int, int], mirror: str) -> None:
-        self.doc, self.since, self.until, self.mirror = doc, since, until, mirror
+    __slots__ = ("alias", "doc", "entries", "mirror", "package", "since", "until")
+
+    def __init__(self, doc: str, since: tuple[int, int], until: tuple[int, int], mirror: str, alias: str) -> None:
+        self.doc, self.since, self.until, self.mirror, self.alias = doc, since, until, mirror, alias
         self.entries: dict[str, Entry] = {}
         self.package = False
 
@@ -52,8 +55,9 @@ def _serve(
     since: tuple[int, int] = OLDEST,
     until: tuple[int, int] = NEWEST,
     mirror: str = "",
+    alias: str = "",
 ) -> None:
-    module = MODULES[name] = Module(doc, since, until, mirror)
+    module = MODULES[name] = Module(doc, since, until, mirror, alias)
     for row in rows:
         module.entries.update(row)
     parent = name.rpartition(".")[0]
@@ -61,13 +65,147 @@ def _serve(
         MODULES[parent].package = True
 
 
+# ---- triton ----
+
 _serve(
     "triton",
     "The Triton API, served by anytile.",
     _at("runtime.jit", "jit JITFunction KernelInterface MockTensor TensorWrapper reinterpret"),
+    _at("runtime.jit", "constexpr_function", since=(3, 5)),
     _at("runtime.autotuner", "autotune heuristics Config"),
     _at("runtime.compiler", "compile"),
-    _at("runtime.errors", "OutOfResources InterpreterError TritonError"),
+    _at("runtime.errors", "OutOfResources InterpreterError"),
+    _at("runtime.allocation", "set_allocator", since=(3, 3)),
+    _at("frontend.errors", "CompilationError"),
+    _at("errors", "TritonError=AnytileError"),
+    _at("runtime.jit", "must_use_result", since=(3, 4)),
+    _at("language", "aggregate", since=(3, 8)),
+    _at("compat.host", "cdiv next_power_of_2"),
+)
+_serve("triton.errors", "The root of the errors.", _at("errors", "TritonError=AnytileError"))
+_serve("triton._utils", "Paths into nested arguments.", _at("compat.host", "find_paths_if get_iterable_path", since=(3, 3)))
+_serve("triton.testing", "Measuring kernels, and comparing tensors.", mirror="anytile.testing")
+_serve("triton.knobs", "Settings.", since=(3, 4), alias="anytile.runtime.knobs")
+
+# ---- triton.language ----
+
+_MATH = "abs ceil cos div_rn erf exp exp2 fdiv floor fma log log2 rsqrt sin sqrt sqrt_rn umulhi"
+_STANDARD = "argmax argmin cdiv cumprod cumsum flip interleave max min ravel sigmoid softmax sort sum swizzle2d xor_sum zeros zeros_like"
+_RANDOM = "pair_uniform_to_normal philox philox_impl rand rand4x randint randint4x randn randn4x uint_to_uniform_float"
+_CORE = """
+    dtype int1 int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 bfloat16 float32 float64
+    float8e4nv float8e5 float8e4b8 float8e5b16 float8e4b15 pi32_t void pointer_type block_type
+    tensor constexpr const PropagateNan TRITON_MAX_TENSOR_NUMEL
+    program_id num_programs arange full cast cat
+    broadcast broadcast_to expand_dims reshape view trans permute join split
+    dot dot_scaled load store make_block_ptr advance
+    atomic_add atomic_max atomic_min atomic_and atomic_or atomic_xor atomic_xchg atomic_cas
+    where maximum minimum clamp reduce associative_scan histogram inline_asm_elementwise
+    range static_range multiple_of max_contiguous max_constancy assume debug_barrier
+    static_print static_assert device_print device_assert
+"""
+
+
+def _core_rows(home: str) -> list[tuple[str, Entry]]:
+    return [
+        *_at(home, _CORE),
+        *_at(home, "tuple tuple_type slice gather", since=(3, 3)),
+        *_at(home, "make_tensor_descriptor load_tensor_descriptor store_tensor_descriptor tensor_descriptor", since=(3, 4)),
+        *_at(home, "constexpr_type map_elementwise condition", since=(3, 5)),
+        *_at(home, "add sub mul", since=(3, 6)),
+        *_at(home, "to_tensor", since=(3, 7)),
+        *_at(home, "aggregate_replace expect_zero", since=(3, 8)),
+        *_at(home, "atomic_load atomic_store atomic_poll", since=(3, 9)),
+    ]
+
+
+def _standard_rows(home: str) -> list[tuple[str, Entry]]:
+    return [
+        *_at(home, _STANDARD),
+        *_at(home, "topk bitonic_merge reduce_or", since=(3, 4)),
+        *_at(home, "squeeze unsqueeze", since=(3, 7)),
+    ]
+
+
+_serve(
+    "triton.language",
+    "What kernels are written in.",
+    _core_rows("language"),
+    _standard_rows("language"),
+    _at("language", _MATH),
+    _at("language", _RANDOM),
+)
+_serve("triton.language.core", "Types, values and operations.", _core_rows("language"), _at("language.builtin", "builtin extern is_builtin"))
+_serve("triton.language.math", "Elementwise mathematics.", _at("language", _MATH))
+_serve("triton.language.standard", "Functions written in the language itself.", _standard_rows("language"))
+_serve("triton.language.random", "Counter-based random numbers.", _at("language", _RANDOM))
+_serve("triton.language.extra", "Functions beyond the portable language.")
+_serve("triton.language.extra.libdevice", "The mathematical library, by its CUDA names.", mirror="anytile.language.libdevice")
+_serve("triton.language.extra.cuda", "What is particular to NVIDIA GPUs.")
+_serve("triton.language.extra.cuda.libdevice", "The mathematical library, by its CUDA names.", mirror="anytile.language.libdevice")
+
+# ---- triton.runtime ----
+
+_serve(
+    "triton.runtime",
+    "Compiling, caching, tuning and launching.",
+    _at("runtime.jit", "JITFunction KernelInterface MockTensor TensorWrapper reinterpret"),
+    _at("runtime.autotuner", "Autotuner Config Heuristics autotune heuristics"),
+    _at("runtime.driver", "driver"),
+    _at("runtime.errors", "OutOfResources InterpreterError"),
+)
+_serve(
+    "triton.runtime.jit",
+    "Kernels as Python objects.",
+    _at("runtime.jit", "jit JITFunction KernelInterface MockTensor TensorWrapper reinterpret"),
+    _at("runtime.jit", "constexpr_function ConstexprFunction", since=(3, 5)),
+    _at("runtime.jit", "JitFunctionInfo"),
+    _at("language.source", "KernelParam"),
+    _at("language.source", "JITCallable", since=(3, 5)),
+)
+_serve(
+    "triton.runtime.autotuner",
+    "Choosing the fastest configuration.",
+    _at("runtime.autotuner", "Autotuner Config Heuristics autotune heuristics"),
+    _at("runtime.errors", "OutOfResources"),
+    _at("runtime.errors", "PTXASError", since=(3, 3)),
+)
+_serve("triton.runtime.driver", "The active driver.", _at("runtime.driver", "driver"))
+_serve(
+    "triton.runtime.errors",
+    "What goes wrong in a launch.",
+    _at("runtime.errors", "OutOfResources InterpreterError"),
+    _at("runtime.errors", "PTXASError", since=(3, 3)),
+    _at("runtime.errors", "AutotunerError", since=(3, 4)),
+)
+_serve("triton.runtime.cache", "The compile cache.", mirror="anytile.runtime.cache")
+
+# ---- triton.compiler and triton.backends ----
+
+_COMPILER = "CompiledKernel ASTSource compile make_backend"
+_serve(
+    "triton.compiler",
+    "From a kernel to code.",
+    _at("runtime.compiler", _COMPILER),
+    _at("runtime.hooks", "LazyDict"),
     _at("frontend.errors", "CompilationError"),
 )
-_serve("triton.language", "What kernels are written in.", mirror="anytile.language")
+_serve("triton.compiler.compiler", "From a kernel to code.", _at("runtime.compiler", _COMPILER), _at("runtime.hooks", "LazyDict"))
+_serve(
+    "triton.compiler.errors",
+    "Mistakes in a kernel.",
+    _at("frontend.errors", "CompilationError CompileTimeAssertionFailure UnsupportedLanguageConstruct"),
+)
+_serve("triton.backends", "The targets.", _at("compat.backends", "Backend backends BaseBackend DriverBase"))
+_serve("triton.backends.compiler", "What a back end offers the compiler.", _at("compat.backends", "BaseBackend GPUTarget"))
+_serve("triton.backends.driver", "What a back end offers a launch.", _at("compat.backends", "DriverBase"))
+
+# ---- triton.tools ----
+
+_serve("triton.tools", "Host-side helpers.")
+_serve(
+    "triton.tools.tensor_descriptor",
+    "Descriptors of tensors, as kernel arguments.",
+    _at("tools.tensor_descriptor", "TensorDescriptor"),
+    since=(3, 4),
+)

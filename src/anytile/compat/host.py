@@ -1,0 +1,48 @@
+"""Small functions of the face which have no room of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from ..language.builtin import builtin
+
+__all__ = ["cdiv", "find_paths_if", "get_iterable_path", "next_power_of_2"]
+
+
+@builtin
+def cdiv(x: Any, y: Any) -> Any:
+    """The quotient of non-negative ``x`` and positive ``y``, rounded up; on the host and, for constexprs and tensors, in kernels."""
+    return (x + (y - 1)) // y
+
+
+@builtin
+def next_power_of_2(n: Any) -> Any:
+    """The smallest power of two that is at least ``n``; 0 for ``n`` below 1.  In kernels ``n`` is a constexpr."""
+    value = getattr(n, "value", n)
+    if not isinstance(value, int):
+        raise TypeError(f"next_power_of_2 needs an integer known at compile time, and got {type(n).__name__}")
+    power = 1 << (value - 1).bit_length() if value > 0 else 0
+    return power if value is n else type(n)(power)
+
+
+def find_paths_if(iterable: Iterable[Any], pred: Callable[[tuple[int, ...], Any], bool]) -> list[tuple[int, ...]]:
+    """The paths to the leaves of nested tuples and lists for which ``pred(path, leaf)`` holds: ``(1, 0)`` is ``iterable[1][0]``."""
+    found: list[tuple[int, ...]] = []
+
+    def walk(path: tuple[int, ...], x: Any) -> None:
+        if isinstance(x, (list, tuple)):
+            for i, item in enumerate(x):
+                walk((*path, i), item)
+        elif pred(path, x):
+            found.append(path)
+
+    walk((), list(iterable))
+    return found
+
+
+def get_iterable_path(iterable: Any, path: tuple[int, ...]) -> Any:
+    """The item of nested tuples and lists at ``path``."""
+    for i in path:
+        iterable = iterable[i]
+    return iterable

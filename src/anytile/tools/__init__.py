@@ -1,0 +1,1 @@
+"""Host-side helpers that programs import from `triton.tools`."""

@@ -1,0 +1,46 @@
+"""The `anytile` command."""
+
+import subprocess
+import sys
+import time
+
+import anytile
+
+
+def command(*arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, "-m", "anytile", *arguments], capture_output=True, text=True, timeout=120)
+
+
+def test_help_names_every_command_and_is_quick():
+    times = []
+    for _ in range(3):
+        begin = time.perf_counter()
+        done = command("--help")
+        times.append(time.perf_counter() - begin)
+    assert done.returncode == 0
+    for name in ("run", "enable", "disable", "status", "cache", "inspect", "version"):
+        assert f"  {name} " in done.stdout
+    assert min(times) < 0.6, "0.3 s on a free machine"
+
+
+def test_version():
+    done = command("version")
+    assert anytile.__version__ in done.stdout and "llvmlite" in done.stdout
+
+
+def test_status_tells_level_and_reason():
+    done = command("status")
+    assert done.returncode == 0, done.stderr
+    assert "API level" in done.stdout
+
+
+def test_a_wrong_level_is_one_sentence(monkeypatch):
+    monkeypatch.setenv("ANYTILE_TRITON_API", "9.9")
+    done = command("status")
+    assert done.returncode == 1
+    assert done.stderr.startswith("anytile: anytile has no Triton API level 9.9")
+    assert "Traceback" not in done.stderr
+
+
+def test_unknown_command():
+    assert command("frobnicate").returncode == 2
