@@ -1,0 +1,248 @@
+"""What a kernel may be called with, and how each thing becomes a slot of the argument block.
+
+An argument is described by a *key*, a small hashable value that tells all that compilation depends on:
+
+==========================================  ==============================================================
+argument                                    key
+==========================================  ==============================================================
+tensor at a multiple of 16 bytes            ``"*fp32:16"``
+tensor elsewhere                            ``"*fp32"``;  a read-only one ends in ``"!"``
+integer                                     ``"i32"``, ``"i32:16"`` (a multiple of 16), ``"i64"`` …, or ``1``
+float, bool, None                           ``"fp32"``, ``"u1"``, ``None``
+tuple                                       tuple of keys; a named tuple starts with its class
+function, dtype, constexpr                  what `constexpr_key` says
+==========================================  ==============================================================
+
+Memory is taken from torch tensors, NumPy arrays, anything with ``__array_interface__`` or ``__dlpack__``
+and anything with ``data_ptr()`` and ``dtype`` (then it must be memory of the CPU).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from ..language.source import TYPE_NAMES, JITCallable, normalize_type
+from .errors import ArgumentRangeError, ArgumentTypeError, DeviceError, StorageError
+
+__all__ = ["Unwrapped", "constexpr_key", "integer_type", "pointee_name", "unwrap"]
+
+_ELEMENTS = frozenset(TYPE_NAMES.values()) - {"void"}
+_pointees: dict[Any, str] = {}  # dtype object → signature name
+
+
+def pointee_name(dtype: Any) -> str:
+    """Signature name (``"fp32"``) of an element type of torch, NumPy, ``tl`` or by name.
+
+    ArgumentTypeError where kernels have no such type (complex numbers, structures …).
+    """
+    try:
+        return _pointees[dtype]
+    except (KeyError, TypeError):
+        pass
+    name = normalize_type(str(dtype).rsplit(".", 1)[-1] if not isinstance(dtype, type) else dtype.__name__)
+    if name not in _ELEMENTS:
+        raise ArgumentTypeError(f"has elements of type {dtype}, which kernels do not have; they have {', '.join(sorted(_ELEMENTS))}")
+    _pointees[dtype] = name
+    return name
+
+
+def integer_type(value: int) -> str:
+    """The type an integer argument takes by its value: i32, i64 or u64."""
+    if -(2**31) <= value < 2**31:
+        return "i32"
+    if -(2**63) <= value < 2**63:
+        return "i64"
+    if value < 2**64:
+        return "u64"
+    raise ArgumentRangeError(f"is the integer {value}, which does not fit in 64 bits")
+
+
+class Unwrapped:
+    """An argument made ready: ``value`` for the slot, ``key``, and ``keep``, which holds the memory alive."""
+
+    __slots__ = ("value", "key", "keep")
+
+    def __init__(self, value: Any, key: Any, keep: Any = None):
+        self.value, self.key, self.keep = value, key, keep
+
+
+def _pointer(address: int, dtype: Any, keep: Any, readonly: bool = False) -> Unwrapped:
+    key = "*" + pointee_name(dtype) + ("" if address & 15 else ":16") + ("!" if readonly else "")
+    return Unwrapped(address, key, keep)
+
+
+def _integer(value: int) -> Unwrapped:
+    if value == 1:
+        return Unwrapped(1, 1)
+    return Unwrapped(value, integer_type(value) + ("" if value & 15 else ":16"))
+
+
+def unwrap(x: Any) -> Unwrapped:
+    """Any argument of any kind.  Errors are predicates ("is a tensor on …"): the caller puts the name before them.
+
+    The launcher handles torch tensors and plain integers itself; this is the way of all the others.
+    """
+    handler = _handlers.get(type(x))
+    if handler is None:
+        handler = _handlers[type(x)] = _handler_for(type(x), x)
+    return handler(x)
+
+
+def _handler_for(cls: type, x: Any) -> Callable[[Any], Unwrapped]:
+    if issubclass(cls, JITCallable):
+        return lambda f: Unwrapped(f, constexpr_key(f))
+    if issubclass(cls, tuple):
+        return _tuple
+    if cls.__name__ == "constexpr" and hasattr(x, "value"):
+        return lambda c: Unwrapped(c.value, ("constexpr", constexpr_key(c.value)))
+    if cls.__name__ == "TensorDescriptor" and hasattr(x, "block_shape"):
+        from ..errors import UnsupportedError
+
+        raise UnsupportedError("a host-side TensorDescriptor as kernel argument", "this version", "pass the tensor and its strides")
+    if hasattr(x, "data_ptr"):
+        return _tensor
+    if hasattr(x, "__array_interface__"):
+        return _numpy_scalar if _is_numpy_scalar(x) else _array
+    if hasattr(x, "__dlpack__"):
+        return _dlpack
+    if hasattr(x, "__cuda_array_interface__"):
+        raise DeviceError("is CUDA memory, which the CPU target cannot reach; copy it to the CPU first")
+    if isinstance(x, bool):
+        return _handlers[bool]
+    if isinstance(x, int):
+        return lambda i: _integer(int(i))
+    if isinstance(x, float):
+        return _handlers[float]
+    if hasattr(x, "__index__"):  # SymInt and the like
+        return lambda i: _integer(i.__index__())
+    if isinstance(x, (str, bytes, type)) or type(x).__name__ == "dtype":
+        return lambda v: Unwrapped(v, ("constexpr", constexpr_key(v)))
+    raise ArgumentTypeError(
+        f"has type {cls.__module__}.{cls.__qualname__}, which no kernel parameter takes; pass a tensor, a number, a tuple of these, "
+        "or declare the parameter tl.constexpr"
+    )
+
+
+def _is_numpy_scalar(x: Any) -> bool:
+    numpy = sys.modules.get("numpy")
+    return numpy is not None and isinstance(x, numpy.generic)
+
+
+def _numpy_scalar(x: Any) -> Unwrapped:
+    return unwrap(x.item())
+
+
+def _tensor(x: Any) -> Unwrapped:
+    """torch tensors and their subclasses, `TensorWrapper`, `MockTensor`, and foreign look-alikes."""
+    if getattr(x, "is_cpu", True) is False or getattr(x, "is_cuda", False) is True:
+        raise DeviceError(
+            f"is a tensor on {getattr(x, 'device', 'another device')}, which the CPU target cannot reach; call .cpu() on it first"
+        )
+    address = x.data_ptr()
+    if not address:
+        numel = getattr(x, "numel", None)
+        if callable(numel) and numel() > 0 and not getattr(x, "is_mock", False):
+            raise StorageError(
+                "has elements but no memory: its storage was freed (resize_(0)) or it lies on the meta device; allocate it before the launch"
+            )
+    return _pointer(address, x.dtype, x)
+
+
+def _array(x: Any) -> Unwrapped:
+    """NumPy arrays and other exporters of the array interface."""
+    interface = x.__array_interface__
+    data = interface.get("data")
+    if data is None:
+        raise StorageError("exports an array interface without an address; convert it with numpy.asarray first")
+    typestr = interface["typestr"]
+    dtype = getattr(x, "dtype", None)
+    if typestr[0] == ">":
+        raise ArgumentTypeError(f"has big-endian elements ({typestr}); convert it with .astype(x.dtype.newbyteorder('='))")
+    if dtype is None or not hasattr(dtype, "name"):
+        dtype = {"f": "float", "i": "int", "u": "uint", "b": "bool"}.get(typestr[1], typestr) + (
+            "" if typestr[1] == "b" else str(int(typestr[2:]) * 8)
+        )
+    else:
+        dtype = dtype.name
+    return _pointer(data[0], dtype, interface, readonly=bool(data[1]))
+
+
+class _DLTensor(ctypes.Structure):
+    """``DLTensor`` of dlpack.h (data, device type and id, rank, code/bits/lanes, shape, strides, offset)."""
+
+    _fields_ = [
+        ("data", ctypes.c_void_p),
+        ("device_type", ctypes.c_int32),
+        ("device_id", ctypes.c_int32),
+        ("ndim", ctypes.c_int32),
+        ("code", ctypes.c_uint8),
+        ("bits", ctypes.c_uint8),
+        ("lanes", ctypes.c_uint16),
+        ("shape", ctypes.c_void_p),
+        ("strides", ctypes.c_void_p),
+        ("byte_offset", ctypes.c_uint64),
+    ]
+
+
+_DL_CODES = {0: "int", 1: "uint", 2: "float", 4: "bfloat", 6: "bool"}  # DLDataTypeCode
+_DL_CPU, _DL_CUDA_HOST = 1, 3
+
+
+def _dlpack(x: Any) -> Unwrapped:
+    device, _ = x.__dlpack_device__()
+    if int(device) not in (_DL_CPU, _DL_CUDA_HOST):
+        raise DeviceError(f"lies on DLPack device type {int(device)}, which the CPU target cannot reach; copy it to the CPU first")
+    capsule = x.__dlpack__()
+    get = ctypes.pythonapi.PyCapsule_GetPointer
+    get.restype, get.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+    t = ctypes.cast(get(capsule, b"dltensor"), ctypes.POINTER(_DLTensor)).contents
+    code = _DL_CODES.get(t.code)
+    if code is None or t.lanes != 1:
+        raise ArgumentTypeError(f"has DLPack elements of code {t.code} with {t.lanes} lanes, which kernels do not know")
+    dtype = "bool" if code == "bool" else f"{code}{t.bits}"
+    return _pointer((t.data or 0) + t.byte_offset, dtype, capsule)
+
+
+def _tuple(x: tuple[Any, ...]) -> Unwrapped:
+    parts = [unwrap(v) for v in x]
+    keys: tuple[Any, ...] = tuple(p.key for p in parts)
+    if hasattr(x, "_fields"):
+        keys = (type(x), *keys)
+    return Unwrapped(tuple(p.value for p in parts), keys, [p.keep for p in parts])
+
+
+_handlers: dict[type, Callable[[Any], Unwrapped]] = {
+    int: _integer,
+    bool: lambda x: Unwrapped(int(x), "u1"),
+    float: lambda x: Unwrapped(x, "fp32"),
+    type(None): lambda x: Unwrapped(None, None),
+    tuple: _tuple,
+}
+
+
+def constexpr_key(value: Any) -> Any:
+    """A hashable stand-in for a compile-time value that tells 1, True and 1.0 apart.
+
+    ArgumentTypeError for a value that cannot be hashed.
+    """
+    kind = type(value)
+    if kind is int or kind is str or value is None:
+        return value
+    if kind is float:
+        return ("float", value.hex())  # tells −0.0 from 0.0 and finds NaN again
+    if isinstance(value, JITCallable):
+        return ("function", value.cache_key)
+    if isinstance(value, (tuple, list)):
+        return (kind, *map(constexpr_key, value))
+    if isinstance(value, dict):
+        return (kind, *((constexpr_key(k), constexpr_key(v)) for k, v in value.items()))
+    if kind.__name__ == "constexpr" and hasattr(value, "value"):
+        return constexpr_key(value.value)
+    try:
+        hash(value)
+    except TypeError:
+        raise ArgumentTypeError(f"is a compile-time value of type {kind.__qualname__}, which cannot be hashed") from None
+    return (kind, value)

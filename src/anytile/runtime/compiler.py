@@ -1,0 +1,389 @@
+"""`compile`: source → key → (disk cache, or trace → target) → a kernel that can be launched.
+
+src ──hash──▶ key ──cache──▶ Artifact ─────────────────▶ CompiledKernel ──first launch──▶ target.load
+               └──miss──▶ frontend.trace ──▶ target.compile ──▶ cache ──┘
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import namedtuple
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import UnsupportedError
+from ..language.source import JITCallable, describe
+from ..targets.base import Artifact
+from . import cache, knobs
+from .arguments import unwrap
+from .cache import get_cache_key
+from .dump import dump_artifact
+from .driver import GPUTarget, driver, target_object
+from .errors import ArgumentError
+from .hooks import LazyDict
+from .launcher import make_packer, normalize_grid
+from .options import Options
+from .stores import stored_arguments
+
+__all__ = [
+    "ASTSource",
+    "CompileTimes",
+    "CompiledKernel",
+    "GPUTarget",
+    "IRSource",
+    "LazyDict",
+    "argument_slots",
+    "compile",
+    "get_cache_key",
+    "make_backend",
+    "max_shared_mem",
+]
+
+
+@dataclass(frozen=True)
+class CompileTimes:
+    """Microseconds that a compilation took; on a cache hit only ``load_results`` is not zero."""
+
+    ir_initialization: int
+    lowering_stages: list[tuple[str, int]]
+    store_results: int
+    load_results: int = 0
+
+    @property
+    def total_lowering(self) -> int:
+        return sum(t for _, t in self.lowering_stages)
+
+    @property
+    def total(self) -> int:
+        return self.ir_initialization + self.total_lowering + self.store_results + self.load_results
+
+
+class ASTSource:
+    """A Python function with the types and constants to compile it for.
+
+    ``signature``: parameter name → type text (``"*fp32"``, ``"i32"``, ``"constexpr"``, nested tuples).
+    ``constexprs``: values by parameter name, index or path ``(i, j)`` into tuples (``constants`` in Triton ≤ 3.2).
+    ``attrs``: path → ``[["tt.divisibility", 16]]``.
+    """
+
+    ext = "ttir"
+
+    def __init__(
+        self,
+        fn: JITCallable,
+        signature: Mapping[Any, Any],
+        constexprs: Mapping[Any, Any] | None = None,
+        attrs: Any = None,
+        constants: Mapping[Any, Any] | None = None,
+    ):
+        self.fn = fn
+        self.name = fn.__name__
+        names = fn.arg_names
+        index = {n: i for i, n in enumerate(names)}
+        self.constexprs: dict[tuple[int, ...], Any] = {}
+        for where, value in {**(constants or {}), **(constexprs or {})}.items():
+            path = where if isinstance(where, tuple) else (index[where] if isinstance(where, str) else int(where),)
+            self.constexprs[path] = value.value if type(value).__name__ == "constexpr" else value
+        given = {(names[k] if isinstance(k, int) else k): v for k, v in signature.items()}
+        if unknown := [n for n in given if n not in index]:
+            raise ArgumentError(
+                f"the signature of {self.name} names {', '.join(map(repr, unknown))}, which it has no parameter for ({', '.join(names)})"
+            )
+        self.signature: dict[str, Any] = {}
+        for i, n in enumerate(names):
+            if (i,) in self.constexprs:
+                self.signature[n] = "constexpr"
+            elif n in given:
+                self.signature[n] = given[n]
+            elif fn.params[i].has_default:
+                self.signature[n], self.constexprs[(i,)] = "constexpr", fn.params[i].default
+            else:
+                raise ArgumentError(f"the signature of {self.name} has no type for parameter {n}, and constexprs no value")
+        self.attrs: dict[tuple[int, ...], Any] = {}
+        if isinstance(attrs, Mapping):
+            self.attrs = {(k if isinstance(k, tuple) else (k,)): v for k, v in attrs.items()}
+        elif attrs is not None:  # the AttrsDescriptor of Triton ≤ 3.2
+            self.attrs = {(i,): [["tt.divisibility", 16]] for i in getattr(attrs, "divisible_by_16", ())}
+
+    @property
+    def constants(self) -> dict[tuple[int, ...], Any]:
+        return self.constexprs
+
+    def hash(self) -> str:
+        """Content hash of everything here; stable from process to process."""
+        constants = sorted((k, describe(v)) for k, v in self.constexprs.items())
+        text = f"{self.fn.cache_key};{self.signature};{constants};{sorted(self.attrs.items())}"
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def make_module(self, options: Options) -> Any:
+        """The tile IR of this source."""
+        from ..frontend import trace
+
+        return trace(self.fn, self.signature, self.constexprs, self.attrs, options)
+
+
+class IRSource:
+    """A file of tile IR text.  Its kernel's arguments are the runtime parameters in order."""
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        self.text = self.path.read_text()
+        self.module = self._parse()
+        self.fn = None
+        self.name = self.module.kernel.name
+        self.signature = {v.name or f"arg{i}": _type_text(v.type) for i, v in enumerate(self.module.kernel.args)}
+        self.constexprs: dict[tuple[int, ...], Any] = {}
+        self.attrs: dict[tuple[int, ...], Any] = {}
+
+    def _parse(self) -> Any:
+        from ..ir.parser import parse_module
+
+        return parse_module(self.text)
+
+    def hash(self) -> str:
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+    def make_module(self, options: Options) -> Any:
+        return self._parse()
+
+
+def _type_text(type: Any) -> str:
+    """Signature name of a scalar IR type."""
+    e = type.elem
+    if e.is_ptr:
+        return "*i8"
+    return str(e) if e.is_int else {"f16": "fp16", "bf16": "bf16", "f32": "fp32", "f64": "fp64"}[str(e)]
+
+
+def argument_slots(signature: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Per slot of the argument block: expression over the parameters' values ``v0`` …, type, parameter name."""
+    out: list[tuple[str, str, str]] = []
+
+    def walk(entry: Any, expression: str, name: str) -> None:
+        if isinstance(entry, (tuple, list)):
+            for i, e in enumerate(entry):
+                walk(e, f"{expression}[{i}]", name)
+        elif entry != "constexpr":
+            out.append((expression, entry, name))
+
+    for i, (name, entry) in enumerate(signature.items()):
+        walk(entry, f"v{i}", name)
+    return out
+
+
+def compile(src: Any, target: GPUTarget | None = None, options: Any = None, _env_vars: Any = None) -> CompiledKernel:
+    """The kernel for ``src`` (an `ASTSource`, or the path of a file of tile IR), from the disk cache if it is there.
+
+    ``options``: a dictionary of launch keywords, or `Options`.  Raises CompilationError for mistakes in the
+    kernel, UnsupportedError for what the target lacks.
+    """
+    start = time.perf_counter()
+    if not isinstance(src, ASTSource):
+        src = IRSource(src)
+    if target is None:
+        target = driver.active.get_current_target()
+    if not isinstance(options, Options):
+        options = Options.of(options or {}, target, src.name)
+    machine = target_object(target)
+    key = get_cache_key(src, machine, options)
+    custom = options.ir_override is not None
+    artifact = None if custom or knobs.compilation.always_compile else cache.load(key)
+    hit = artifact is not None
+    if artifact is not None:
+        times = CompileTimes(0, [], 0, _microseconds(start))
+        clock = {"load from cache": time.perf_counter() - start}
+    else:
+        artifact, times, clock = _compile_anew(src, machine, options, key, custom)
+    kernel = CompiledKernel(src, artifact, key, target, options, clock)
+    if (folder := knobs.compilation.anytile_dump) is not None:
+        dump_artifact(Path(folder), kernel)
+    if knobs.compilation.listener is not None:
+        knobs.compilation.listener(
+            src=src, metadata=kernel.metadata._asdict(), metadata_group=kernel.metadata_group, times=times, cache_hit=hit
+        )
+    return kernel
+
+
+def _compile_anew(src: Any, machine: Any, options: Options, key: str, custom: bool) -> tuple[Artifact, CompileTimes, dict[str, float]]:
+    t0 = time.perf_counter()
+    module = (IRSource(options.ir_override) if custom else src).make_module(options)
+    t1 = time.perf_counter()
+    stores = stored_arguments(module)  # before target.compile, which may rewrite the module
+    made = machine.compile(module, options)
+    artifact = Artifact(made.stages, {"stores": stores, "name": src.name, **made.metadata})
+    t2 = time.perf_counter()
+    if not custom:
+        cache.store(key, artifact)
+    t3 = time.perf_counter()
+    inner = {f"  {name}": float(t) for name, t in made.metadata.get("timings", {}).items()}
+    clock = {"trace": t1 - t0, "compile": t2 - t1, **inner, "store in cache": t3 - t2}
+    times = CompileTimes(int((t1 - t0) * 1e6), [(machine.name, int((t2 - t1) * 1e6))], int((t3 - t2) * 1e6))
+    return artifact, times, clock
+
+
+def _microseconds(start: float) -> int:
+    return int((time.perf_counter() - start) * 1e6)
+
+
+#: Triton's names for stages → the names that targets here give theirs, first found wins.
+_STAGE_NAMES = {"ttir": ("tile",), "ttgir": ("tile_opt", "tile"), "source": ("tile",), "ptx": (), "cubin": (), "so": ("obj",)}
+
+
+class _Stages(dict[str, Any]):
+    """Stage name → text or bytes; Triton's names work where there is a counterpart."""
+
+    def __missing__(self, name: str) -> Any:
+        for other in _STAGE_NAMES.get(name, ()):
+            if other in self:
+                return self[other]
+        raise KeyError(f"this kernel has no stage {name!r}; it has {', '.join(self)}")
+
+
+class CompiledKernel:
+    """A kernel for one specialisation.  Loading into the process waits for the first launch.
+
+    ``asm``: stage → text or bytes.  ``metadata``: named tuple (name, hash, target, shared, num_warps …).
+    """
+
+    #: Hooks of Triton ≤ 3.3, which were attributes of this class; `knobs.runtime` has the ones in use.
+    launch_enter_hook: Callable[..., Any] | None = None
+    launch_exit_hook: Callable[..., Any] | None = None
+
+    def __init__(self, src: Any, artifact: Artifact, key: str, target: GPUTarget, options: Options, clock: dict[str, float]):
+        self.src, self.artifact, self.hash, self.target = src, artifact, key, target
+        self.name: str = artifact.metadata["name"]
+        self.asm = _Stages(artifact.stages)
+        self.timings = clock
+        facts = {
+            **options.as_dict(),
+            **{k: v for k, v in artifact.metadata.items() if k.isidentifier()},
+            "name": self.name,
+            "hash": key,
+            "target": target,
+        }
+        for name, value in (
+            ("shared", 0),
+            ("tmem_size", 0),
+            ("global_scratch_size", 0),
+            ("global_scratch_align", 1),
+            ("profile_scratch_size", 0),
+        ):
+            facts.setdefault(name, value)
+        self.metadata = namedtuple("KernelMetadata", sorted(facts))(**facts)
+        self.packed_metadata = (options.num_warps, options.num_ctas, self.metadata.shared)
+        self.metadata_group: dict[str, str] = {}
+        self.module: Any = None
+        self.function: Any = None
+        self.n_regs, self.n_spills, self.n_max_threads = 0, 0, 1024
+        self.fn = getattr(src, "fn", None)
+        #: go(gx, gy, gz, *values): packs and runs; the first call loads the kernel and puts the real one here.
+        self.go: Callable[..., None] = self._first
+
+    @property
+    def kernel(self) -> Any:
+        """The bytes that are loaded: the last stage made."""
+        return next(reversed(self.artifact.stages.values()), b"")
+
+    def stored_parameters(self) -> list[int]:
+        """Slots of the argument block through which the kernel may store."""
+        return list(self.artifact.metadata.get("stores", ()))
+
+    # -- loading and running -----------------------------------------------------------------------------
+
+    def _init_handles(self) -> None:
+        """Load the kernel into this process, once."""
+        if self.module is not None:
+            return
+        runtime = knobs.runtime
+        if runtime.kernel_load_start_hook:
+            runtime.kernel_load_start_hook(self.module, self.function, self.name, self.metadata_group, self.hash)
+        start = time.perf_counter()
+        self.module = target_object(self.target).load(self.artifact)
+        self.function = self.module.run
+        self.timings["load"] = time.perf_counter() - start
+        if runtime.kernel_load_end_hook:
+            runtime.kernel_load_end_hook(self.module, self.function, self.name, self.metadata_group, self.hash)
+
+    def _first(self, *args: Any) -> None:
+        self._init_handles()
+        signature = self.src.signature
+        self.go = make_packer(self.name, self.module.run, argument_slots(signature), len(signature))
+        self.go(*args)
+
+    def __getitem__(self, grid: Any) -> Callable[..., None]:
+        """``kernel[grid](*args)``: all arguments in order, compile-time ones included or left out."""
+        extents = normalize_grid(self.name, grid)
+
+        def runner(*args: Any, stream: Any = None) -> None:
+            entries = list(self.src.signature.values())
+            if len(args) != len(entries):
+                rest = iter(args)
+                runtime = [e for e in entries if e != "constexpr"]
+                if len(args) != len(runtime):
+                    raise ArgumentError(
+                        f"kernel {self.name} takes {len(entries)} arguments, or {len(runtime)} without the compile-time ones; {len(args)} were given"
+                    )
+                args = tuple(None if e == "constexpr" else next(rest) for e in entries)
+            ready = [None if e == "constexpr" else unwrap(a) for e, a in zip(entries, args)]
+            if 0 not in extents:
+                self.go(*extents, *(r and r.value for r in ready))
+
+        return runner
+
+    def run(self, *args: Any) -> None:
+        """``run(gx, gy, gz, stream, function, packed_metadata, launch_metadata, enter, exit, *args)``, as Triton's launchers take them."""
+        gx, gy, gz, _, _, _, launch_metadata, enter, exit, *rest = args
+        if enter is not None:
+            enter(launch_metadata)
+        self[(gx, gy, gz)](*rest)
+        if exit is not None:
+            exit(launch_metadata)
+
+    def launch_metadata(self, grid: Any, stream: Any, *args: Any) -> LazyDict:
+        """What launch hooks are given; `jit(launch_metadata=…)` adds to it."""
+        self._init_handles()
+        facts = LazyDict({"name": self.name, "function": self.function, "stream": stream})
+        more = getattr(self.fn, "launch_metadata", None)
+        if more is not None:
+            facts.add(more, (grid, self.metadata, dict(zip(self.fn.arg_names, args))))
+        return facts
+
+    def __repr__(self) -> str:
+        return f"<CompiledKernel {self.name} for {self.target.backend}, {self.hash[:12]}>"
+
+
+class _Backend:
+    """What `make_backend` gives: the part of Triton's back-end interface that has a meaning here."""
+
+    binary_ext = "obj"
+
+    def __init__(self, target: GPUTarget):
+        self.target = target
+
+    def hash(self) -> str:
+        return target_object(self.target).fingerprint()
+
+    def parse_options(self, options: Mapping[str, Any]) -> Options:
+        return Options.of(options, self.target)
+
+    @staticmethod
+    def supports_target(target: GPUTarget) -> bool:
+        try:
+            target_object(target)
+        except UnsupportedError:
+            return False
+        return True
+
+
+def make_backend(target: GPUTarget) -> _Backend:
+    """The back end of a target.  UnsupportedError where there is none."""
+    target_object(target)
+    return _Backend(target)
+
+
+def max_shared_mem(device: int = 0) -> int:
+    """Bytes of on-chip memory that a program's tiles should fit in."""
+    return driver.active.utils.get_device_properties(device)["max_shared_mem"]

@@ -1,0 +1,283 @@
+"""Which device kernels run on, and facts about it.
+
+`driver.active` is the driver object that programs ask for the target, the device and its properties.  On
+this package's CPU target it is a `CpuDriver`; ``set_active`` puts another object with the same methods there.
+
+Choosing the target, when a kernel is decorated or compiled:
+
+- ``TRITON_INTERPRET=1`` or ``ANYTILE_TARGET=reference``: the reference executor (NumPy, one program at a time);
+- ``ANYTILE_TARGET=cpu`` or nothing: native CPU code.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from ..errors import AnytileError, UnsupportedError
+
+if TYPE_CHECKING:
+    from ..targets.base import Target
+
+__all__ = ["CpuDriver", "DriverBase", "DriverConfig", "GPUTarget", "driver", "interpreting", "target_object"]
+
+
+@dataclass(frozen=True)
+class GPUTarget:
+    """What is compiled for.  ``backend``: "cpu", "reference", "cuda" …; ``arch``: "x86_64", 90 …"""
+
+    backend: str
+    arch: int | str
+    warp_size: int
+
+
+def interpreting() -> bool:
+    """Whether ``TRITON_INTERPRET`` asks for the reference executor."""
+    return os.environ.get("TRITON_INTERPRET", "").lower() in ("1", "true", "yes", "on", "y")
+
+
+@lru_cache(maxsize=1)
+def machine_arch() -> str:
+    """This machine's architecture by its usual name: x86_64, aarch64 …"""
+    name = platform.machine().lower()
+    return {"amd64": "x86_64", "arm64": "aarch64"}.get(name, name)
+
+
+def chosen_target() -> GPUTarget:
+    """The target that the environment asks for."""
+    name = os.environ.get("ANYTILE_TARGET", "").strip().lower() or ("reference" if interpreting() else "cpu")
+    if name not in _TARGETS:
+        raise AnytileError(f"ANYTILE_TARGET={name!r} names no target; the targets are {', '.join(_TARGETS)}")
+    return GPUTarget(name, machine_arch(), 1)
+
+
+def _cpu() -> Target:
+    from ..targets.cpu import CpuTarget
+
+    return CpuTarget()
+
+
+def _reference() -> Target:
+    from ..targets.reference import ReferenceTarget
+
+    return ReferenceTarget()
+
+
+_TARGETS: dict[str, Callable[[], Any]] = {"cpu": _cpu, "reference": _reference}
+_objects: dict[GPUTarget, Any] = {}
+
+
+def register_target(backend: str, make: Callable[[], Target]) -> None:
+    """Let ``make()`` build the target object of every `GPUTarget` of this backend name."""
+    _TARGETS[backend] = make
+    for known in [t for t in _objects if t.backend == backend]:
+        del _objects[known]
+
+
+def target_object(target: GPUTarget) -> Target:
+    """The compiler and loader for ``target``, made at its first use and kept.
+
+    UnsupportedError where this installation has none.
+    """
+    got = _objects.get(target)
+    if got is None:
+        make = _TARGETS.get(target.backend)
+        if make is None:
+            raise UnsupportedError(
+                f"compiling for target {target.backend}:{target.arch}", "this installation", f"its targets are {', '.join(_TARGETS)}"
+            )
+        got = _objects[target] = make()
+    return got
+
+
+class DriverBase:
+    """What programs may ask a driver."""
+
+    @staticmethod
+    def is_active() -> bool:
+        """Whether a device of this kind is present."""
+        raise NotImplementedError
+
+    def get_current_target(self) -> GPUTarget:
+        raise NotImplementedError
+
+    def get_active_torch_device(self) -> Any:
+        raise NotImplementedError
+
+    def get_benchmarker(self) -> Callable[..., Any]:
+        """A function with the signature of `anytile.testing.do_bench`."""
+        raise NotImplementedError
+
+
+class _CpuUtils:
+    """``driver.active.utils``: the device as a table of properties."""
+
+    def get_device_properties(self, device: int = 0) -> dict[str, int]:
+        """Named as on a GPU.  ``multiprocessor_count``: cores that this process may use;
+        ``max_shared_mem``: bytes of a core's private cache, where tiles should stay; ``warpSize`` is 1.
+        """
+        return dict(_cpu_properties())
+
+    def load_binary(self, name: str, kernel: bytes, shared: int, device: int) -> Any:
+        raise UnsupportedError("driver.utils.load_binary", "the CPU target", "use triton.compile(...)[grid](...)")
+
+    def unload_module(self, module: Any) -> None:
+        raise UnsupportedError("driver.utils.unload_module", "the CPU target", "a kernel is unloaded when it is no longer referred to")
+
+
+@lru_cache(maxsize=1)
+def _cpu_properties() -> dict[str, int]:
+    return {
+        "max_shared_mem": _cache_bytes(2, 1 << 20),
+        "multiprocessor_count": usable_cores(),
+        "max_num_regs": 65536,
+        "warpSize": 1,
+        "mem_clock_rate": 0,
+        "mem_bus_width": 64,
+        "sm_clock_rate": 0,
+        "max_threads_per_block": 1024,
+    }
+
+
+def usable_cores() -> int:
+    """Cores this process may run on: its affinity mask where the system has one."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0)) or 1
+    return os.cpu_count() or 1
+
+
+def _cache_bytes(level: int, default: int) -> int:
+    """Size of the data cache of that level of core 0, from sysfs; ``default`` where it is not told."""
+    base = "/sys/devices/system/cpu/cpu0/cache"
+    try:
+        for index in sorted(os.listdir(base)):
+            folder = f"{base}/{index}"
+            with open(f"{folder}/level") as f, open(f"{folder}/type") as g:
+                if int(f.read()) != level or g.read().strip() == "Instruction":
+                    continue
+            with open(f"{folder}/size") as f:
+                text = f.read().strip()
+            return int(text.rstrip("KMG")) * {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}.get(text[-1], 1)
+    except (OSError, ValueError):
+        pass
+    return default
+
+
+class _HostInterface:
+    """``torch.cpu`` in the shape of ``torch.cuda`` where torch is absent: device 0, nothing to wait for."""
+
+    @staticmethod
+    def current_device() -> int:
+        return 0
+
+    @staticmethod
+    def synchronize(device: Any = None) -> None: ...
+
+
+class CpuDriver(DriverBase):
+    """The CPU as Triton's device: one device, number 0, launches finish before they return."""
+
+    def __init__(self) -> None:
+        self.utils = _CpuUtils()
+
+    @staticmethod
+    def is_active() -> bool:
+        return True
+
+    def get_current_target(self) -> GPUTarget:
+        return chosen_target()
+
+    def get_current_device(self) -> int:
+        return 0
+
+    def set_current_device(self, device: int) -> None:
+        if device not in (0, None):
+            raise ValueError(f"the CPU target has one device, number 0; there is no device {device}")
+
+    def get_current_stream(self, device: int | None = None) -> int:
+        return 0
+
+    def get_active_torch_device(self) -> Any:
+        import torch
+
+        return torch.device("cpu")
+
+    def get_device_interface(self) -> Any:
+        """``torch.cpu`` if torch is loaded or can be, else a stand-in with ``current_device, synchronize``."""
+        try:
+            import torch
+        except ImportError:
+            return _HostInterface
+        return torch.cpu
+
+    def get_benchmarker(self) -> Callable[..., Any]:
+        from ..testing import do_bench
+
+        return do_bench
+
+    def get_empty_cache_for_benchmark(self) -> Any:
+        """A buffer larger than the last-level cache; writing it evicts what a kernel left there."""
+        size = 2 * _cache_bytes(3, 32 << 20)
+        if "torch" in sys.modules:
+            import torch
+
+            return torch.empty(size // 4, dtype=torch.int32)
+        import numpy as np
+
+        return np.empty(size // 4, dtype=np.int32)
+
+    def clear_cache(self, cache: Any) -> None:
+        if hasattr(cache, "zero_"):
+            cache.zero_()
+        else:
+            cache.fill(0)
+
+    def map_python_to_cpp_type(self, ty: str) -> str:
+        """The C type of a signature name, as generated C headers spell it."""
+        if ty.startswith("*"):
+            return "void*"
+        return {
+            "i1": "int8_t",
+            "u1": "uint8_t",
+            "fp16": "float",
+            "bf16": "float",
+            "fp32": "float",
+            "fp64": "double",
+        }.get(ty) or f"{'u' if ty[0] == 'u' else ''}int{ty[1:]}_t"
+
+
+class DriverConfig:
+    """``triton.runtime.driver``: the default driver, made when first asked for, and the active one."""
+
+    def __init__(self) -> None:
+        self._default: DriverBase | None = None
+        self._active: DriverBase | None = None
+        #: A new object after each change of driver: launchers compare it to see that they are stale.
+        self.epoch: object = object()
+
+    @property
+    def default(self) -> Any:
+        if self._default is None:
+            self._default = CpuDriver()
+        return self._default
+
+    @property
+    def active(self) -> Any:
+        if self._active is None:
+            self._active = self.default
+        return self._active
+
+    def set_active(self, driver: Any) -> None:
+        self._active = driver
+        self.epoch = object()
+
+    def reset_active(self) -> None:
+        self.set_active(self.default)
+
+
+driver = DriverConfig()

@@ -1,0 +1,124 @@
+"""Mistakes in a launch, one class per kind.
+
+LaunchError                    what a launch was given cannot work; names kernel, argument and remedy
+├── GridError                  no grid, or one that is no tuple of one to three integers within the limits
+├── ArgumentError              missing, unexpected or duplicate arguments                       (TypeError)
+├── ArgumentTypeError          an argument of a type that no kernel parameter takes              (TypeError)
+├── ArgumentRangeError         a number that its parameter's type cannot hold                    (OverflowError)
+├── DeviceError                memory that the target cannot reach                               (ValueError)
+├── ReadOnlyError              a read-only buffer passed to a parameter that the kernel stores to (ValueError)
+├── StorageError               a tensor whose memory was freed                                   (ValueError)
+├── OptionError                a launch keyword that neither kernel nor compiler knows           (KeyError)
+└── OptionValueError           a launch keyword with an impossible value               (AssertionError, ValueError)
+OutOfResources, PTXASError, AutotunerError, InterpreterError    the names that Triton's libraries catch
+
+The built-in classes in brackets are what Triton raises for the same mistake, so ``except`` clauses written
+for it go on working.
+"""
+
+from __future__ import annotations
+
+from ..errors import AnytileError
+
+__all__ = [
+    "ArgumentError",
+    "ArgumentRangeError",
+    "ArgumentTypeError",
+    "AutotunerError",
+    "DeviceError",
+    "GridError",
+    "InterpreterError",
+    "LaunchError",
+    "OptionError",
+    "OptionValueError",
+    "OutOfResources",
+    "PTXASError",
+    "ReadOnlyError",
+    "StorageError",
+]
+
+
+class LaunchError(AnytileError):
+    """A launch that cannot be carried out.  Base of the kinds below."""
+
+
+class GridError(LaunchError, ValueError, TypeError):
+    """The grid is missing, malformed or beyond the limits of `launcher.GRID_LIMITS`."""
+
+
+class ArgumentError(LaunchError, TypeError):
+    """The arguments do not fit the kernel's parameters."""
+
+
+class ArgumentTypeError(LaunchError, TypeError):
+    """An argument is nothing that a kernel can take."""
+
+
+class ArgumentRangeError(LaunchError, OverflowError):
+    """An integer does not fit the type of its parameter (64 bits at most)."""
+
+
+class DeviceError(LaunchError, ValueError):
+    """The argument's memory is not where the target runs."""
+
+
+class ReadOnlyError(LaunchError, ValueError):
+    """The kernel stores through an argument whose memory is read-only."""
+
+
+class StorageError(LaunchError, ValueError):
+    """The tensor has elements but no memory: its storage was freed or never allocated."""
+
+
+class OptionError(LaunchError, KeyError):
+    """A launch keyword is neither a parameter of the kernel nor a compile option."""
+
+    def __str__(self) -> str:  # KeyError would print the repr
+        return str(self.args[0])
+
+
+class OptionValueError(LaunchError, AssertionError, ValueError):
+    """A compile option has a value that it cannot have."""
+
+
+class OutOfResources(AnytileError):
+    """A kernel needs more of a hardware resource than there is.  Autotuning skips such a configuration."""
+
+    def __init__(self, required: int, limit: int, name: str):
+        self.required, self.limit, self.name = required, limit, name
+        super().__init__(required, limit, name)  # what pickle calls the class with
+
+    def __str__(self) -> str:
+        return (
+            f"out of resource: {self.name}, Required: {self.required}, Hardware limit: {self.limit}. "
+            "Reducing block sizes or `num_stages` may help."
+        )
+
+
+class _TextError(AnytileError):
+    """An error that is its message."""
+
+    prefix = ""
+
+    def __init__(self, error_message: str | None = None):
+        self.error_message = error_message
+        super().__init__(error_message)
+
+    def __str__(self) -> str:
+        return self.prefix + (self.error_message or "")
+
+
+class InterpreterError(_TextError):
+    """The reference executor could not run a kernel."""
+
+
+class PTXASError(_TextError):
+    """The assembler for NVIDIA's PTX refused a kernel."""
+
+    prefix = "PTXAS error: "
+
+
+class AutotunerError(_TextError):
+    """No configuration could be chosen."""
+
+    prefix = "Autotuner error: "

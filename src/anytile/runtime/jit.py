@@ -1,0 +1,580 @@
+"""`jit`: from a Python function to something that can be launched over a grid.
+
+    @jit
+    def add(x, y, out, n, BLOCK: tl.constexpr): ...
+
+    add[(64,)](x, y, out, n, BLOCK=1024)
+
+A launch finds its compiled kernel by a key made of the kinds of its arguments (`launcher`, `arguments`); the
+first launch of a kind compiles (`compiler`).  The caches per device are public, as in Triton:
+``kernel.device_caches[0] → (kernels, key → key, target, target object, bind)``.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import threading
+from collections.abc import Callable
+from functools import cached_property
+from types import FunctionType
+from typing import Any, NamedTuple, overload
+
+from ..errors import AnytileError
+from ..language.source import TYPE_NAMES, JITCallable, KernelParam
+from . import knobs
+from .arguments import pointee_name
+from .driver import GPUTarget, driver, interpreting, machine_arch, target_object
+from .errors import GridError, ReadOnlyError
+from .launcher import binding_error, make_launcher
+from .options import Options
+
+__all__ = [
+    "ConstexprFunction",
+    "InterpretedFunction",
+    "JITFunction",
+    "JitFunctionInfo",
+    "KernelInterface",
+    "KernelParam",
+    "MockTensor",
+    "TensorWrapper",
+    "constexpr_function",
+    "jit",
+    "must_use_result",
+    "reinterpret",
+    "type_canonicalisation_dict",
+]
+
+#: Spellings of types → names in signatures, and each of these names to itself.
+type_canonicalisation_dict: dict[str, str] = {**TYPE_NAMES, **{v: v for v in TYPE_NAMES.values()}}
+
+
+class JitFunctionInfo(NamedTuple):
+    """What cache hooks are told about the kernel."""
+
+    module: str
+    name: str
+    jit_function: JITFunction
+
+
+class KernelInterface:
+    """Anything that is launched as ``it[grid](*args)``: a kernel, or an autotuner or heuristics around one."""
+
+    def run(self, *args: Any, grid: Any, warmup: bool, **kwargs: Any) -> Any:
+        raise NotImplementedError
+
+    def warmup(self, *args: Any, grid: Any, **kwargs: Any) -> Any:
+        """Compile for these arguments without launching; dtypes may stand for tensors."""
+        return self.run(
+            *map(MockTensor.wrap_dtype, args), grid=grid, warmup=True, **{k: MockTensor.wrap_dtype(v) for k, v in kwargs.items()}
+        )
+
+    def __getitem__(self, grid: Any) -> Callable[..., Any]:
+        return lambda *args, **kwargs: self.run(*args, grid=grid, warmup=False, **kwargs)
+
+
+class _DeviceCaches(dict):  # type: ignore[type-arg]
+    """device → (kernels, key → key, target, target object, bind).  Keys 0, None and "cpu" are one device.
+
+    A launcher keeps the dictionary of kernels that it was made with, so ``clear()`` empties that too.
+    """
+
+    def __init__(self, fn: JITFunction):
+        super().__init__()
+        self.fn = fn
+
+    def __missing__(self, device: Any) -> tuple[Any, ...]:
+        if device in ("cpu", None):
+            return self[0]
+        entry = self[device] = self.fn._make_device_cache()
+        return entry
+
+    def clear(self) -> None:
+        for entry in self.values():
+            entry[0].clear()
+        super().clear()
+        self.fn.forget_launchers()
+
+
+class JITFunction(JITCallable, KernelInterface):
+    """A kernel.  ``kernel[grid](*args, **kwargs)`` launches it and returns the `CompiledKernel`.
+
+    ``kwargs`` may be parameters of the kernel or compile options (`Options`).
+    """
+
+    def __init__(
+        self,
+        fn: FunctionType,
+        version: Any = None,
+        do_not_specialize: Any = None,
+        do_not_specialize_on_alignment: Any = None,
+        debug: bool | None = None,
+        noinline: bool | None = None,
+        repr: Callable[[Any], str] | None = None,
+        launch_metadata: Callable[..., dict[str, Any]] | None = None,
+    ):
+        super().__init__(fn, bool(noinline))
+        self._load_source()  # now: the file may have changed, or be gone, by the first launch
+        self.version = version
+        self.do_not_specialize = list(do_not_specialize or ())
+        self.do_not_specialize_on_alignment = list(do_not_specialize_on_alignment or ())
+        self.debug = debug
+        self._repr = repr
+        self.launch_metadata = launch_metadata
+        self.pre_run_hooks: list[Callable[..., Any]] = []
+        self.kernel: Any = None
+        self.device_caches = _DeviceCaches(self)
+        self._epoch: object = None
+        self._launch: Callable[..., Any] | None = None
+        self._compile_lock = threading.RLock()
+
+    # -- description -------------------------------------------------------------------------------------
+
+    @cached_property
+    def params(self) -> list[KernelParam]:
+        def listed(p: inspect.Parameter, i: int, names: list[Any]) -> bool:
+            return p.name in names or i in names
+
+        return [
+            KernelParam(i, p, listed(p, i, self.do_not_specialize), listed(p, i, self.do_not_specialize_on_alignment))
+            for i, p in enumerate(self.signature.parameters.values())
+        ]
+
+    @cached_property
+    def arg_names(self) -> list[str]:
+        return [p.name for p in self.params]
+
+    @property
+    def constexprs(self) -> list[int]:
+        """Indices of the parameters declared ``tl.constexpr``."""
+        return [p.num for p in self.params if p.is_constexpr]
+
+    def repr(self, specialization: Any) -> str:
+        """The kernel's name in profiles: what ``jit(repr=…)`` makes of the specialisation."""
+        return self._fn_name if self._repr is None else self._repr(specialization)
+
+    def add_pre_run_hook(self, hook: Callable[..., Any]) -> None:
+        """Call ``hook(*args, **kwargs)`` before each launch, with the launch's arguments."""
+        assert callable(hook), "a pre-run hook must be callable"
+        self.pre_run_hooks.append(hook)
+
+    def target(self) -> GPUTarget:
+        """What launches of this kernel compile for."""
+        return driver.active.get_current_target()
+
+    # -- launching ---------------------------------------------------------------------------------------
+
+    def __getitem__(self, grid: Any) -> Callable[..., Any]:
+        if self._launch is None or self._epoch is not driver.epoch:
+            self._make_launchers()
+        launch = self._launch
+        assert launch is not None
+
+        def launch_kernel(*args: Any, **kwargs: Any) -> Any:
+            if self.pre_run_hooks:
+                for hook in self.pre_run_hooks:
+                    hook(*args, **kwargs)
+            try:
+                return launch(grid, *args, **kwargs)
+            except TypeError as e:
+                if e.__traceback__ is not None and e.__traceback__.tb_next is None:  # Python's own, from binding
+                    raise binding_error(self, e, args, kwargs) from None
+                raise
+
+        return launch_kernel
+
+    def run(self, *args: Any, grid: Any = None, warmup: bool = False, **kwargs: Any) -> Any:
+        """``kernel[grid](*args, **kwargs)``, or only the compilation where ``warmup``."""
+        if not warmup:
+            if grid is None:
+                raise GridError(f"{self.__name__} was launched without a grid: write {self.__name__}[grid](...), with a grid such as (1,)")
+            return self[grid](*args, **kwargs)
+        for hook in self.pre_run_hooks:
+            hook(*args, **kwargs)
+        kernels, _, _, _, bind = self.device_caches[driver.active.get_current_device()]
+        try:
+            key, values, bound, options = bind(*args, **kwargs)
+        except TypeError as e:
+            if e.__traceback__ is not None and e.__traceback__.tb_next is None:
+                raise binding_error(self, e, args, kwargs) from None
+            raise
+        return kernels[key] if key in kernels else self._compile_for(key, bound, values, options, True)
+
+    def forget_launchers(self) -> None:
+        """Generate the launcher anew at the next launch."""
+        self._launch = None
+
+    def _make_launchers(self) -> None:
+        if self._epoch is not driver.epoch:
+            self.device_caches.clear()
+        kernels, *_ = self.device_caches[driver.active.get_current_device()]
+        self._launch, _ = make_launcher(self, kernels)
+        self._epoch = driver.epoch
+
+    def _make_device_cache(self) -> tuple[Any, ...]:
+        kernels: dict[Any, Any] = {}
+        target = self.target()
+        _, bind = make_launcher(self, kernels)
+        return kernels, {}, target, target_object(target), bind
+
+    # -- compiling ---------------------------------------------------------------------------------------
+
+    def specialize(self, keys: tuple[Any, ...], bound: dict[str, Any]) -> Specialization:
+        """What argument keys mean for compilation."""
+        out = Specialization({}, {}, {}, set())
+        for p, key in zip(self.params, keys):
+            if p.is_constexpr:
+                value = bound[p.name]
+                out.constexprs[(p.num,)] = value.value if type(value).__name__ == "constexpr" else value
+                out.signature[p.name] = "constexpr"
+            else:
+                out.signature[p.name] = out.describe(p, key, bound[p.name], (p.num,))
+        return out
+
+    def _compile_for(self, key: Any, bound: dict[str, Any], values: tuple[Any, ...], options: dict[str, Any], is_warmup: bool) -> Any:
+        """The kernel for a key that was not seen before; None where a cache hook refused the compilation."""
+        with self._compile_lock:
+            kernels, _, target, _, _ = self.device_caches[driver.active.get_current_device()]
+            if key in kernels:
+                return kernels[key]
+            bound = {p.name: bound[p.name] for p in self.params}
+            spec = self.specialize(key[: len(self.params)] if self.params else (), bound)
+            return self._compile(key, spec, {"debug": bool(self.debug), **options}, target, kernels, is_warmup)
+
+    def _compile(
+        self, key: Any, spec: Specialization, options: dict[str, Any], target: GPUTarget, kernels: dict[Any, Any], is_warmup: bool
+    ) -> Any:
+        from .compiler import ASTSource, argument_slots, compile
+
+        checked = Options.of(options, target, self.__name__)
+        runtime = knobs.runtime
+        if runtime.jit_cache_hook and self._call_hook(runtime.jit_cache_hook, key, spec, checked, is_warmup, False):
+            return None
+        src = ASTSource(self, spec.signature, spec.constexprs, spec.attrs)
+        kernel = compile(src, target=target, options=checked)
+        stored = kernel.stored_parameters()
+        slots = argument_slots(spec.signature)
+        for slot, (_, _, name) in enumerate(slots):
+            if name in spec.readonly and slot in stored:
+                raise ReadOnlyError(
+                    f"argument {name} of kernel {self.__name__} is read-only memory, and the kernel stores to it; pass a writable copy"
+                )
+        kernels[key] = kernel
+        if runtime.jit_post_compile_hook:
+            self._call_hook(runtime.jit_post_compile_hook, key, spec, checked, is_warmup, True)
+        return kernel
+
+    def _call_hook(
+        self, hook: Callable[..., Any], key: Any, spec: Specialization, options: Options, is_warmup: bool, compiled: bool
+    ) -> Any:
+        text = f"{self.repr(self)}[{', '.join(f'{n}: {t}' for n, t in spec.signature.items())}]"
+        compile_facts = {
+            **options.as_dict(),
+            "key": key,
+            "signature": spec.signature,
+            "device": driver.active.get_current_device(),
+            "constants": spec.constexprs,
+            "configs": [spec.attrs],
+            "specialization_data": spec.serialize(self, key, options),
+            "is_warmup": is_warmup,
+            "extern_libs": options.extern_libs,
+        }
+        info = JitFunctionInfo(self.module, self.__qualname__, self)
+        return hook(
+            key=text,
+            repr=text,
+            fn=info,
+            compile=compile_facts,
+            is_manual_warmup=is_warmup,
+            already_compiled=compiled,
+        )
+
+    def preload(self, specialization_data: str) -> Any:
+        """Compile (or take from the disk cache) the kernel that a cache hook's ``specialization_data`` tells of.
+
+        RuntimeError where the data are of another kernel.
+        """
+        data = json.loads(specialization_data)
+        if data["name"] != self._fn_name:
+            raise RuntimeError(f"Specialization data is for {data['name']} but trying to preload for {self._fn_name}")
+        kernels, _, target, _, _ = self.device_caches[driver.active.get_current_device()]
+        spec, key, options = Specialization.deserialize(data)
+        if key in kernels:
+            return kernels[key]
+        return self._compile(key, spec, options, target, kernels, True)
+
+    def __repr__(self) -> str:
+        return f"JITFunction({self.module}:{self.__qualname__})"
+
+
+class Specialization(NamedTuple):
+    """What one kind of launch compiles: the arguments of `ASTSource`.
+
+    ``readonly``: names of arguments whose memory may not be written.
+    """
+
+    signature: dict[str, Any]
+    constexprs: dict[tuple[int, ...], Any]
+    attrs: dict[tuple[int, ...], list[list[Any]]]
+    readonly: set[str]
+
+    def describe(self, p: KernelParam, key: Any, value: Any, path: tuple[int, ...]) -> Any:
+        """The signature's entry for an argument of this key; notes its constants and attributes."""
+        if key is None or key == 1 or isinstance(key, tuple) and key and key[0] == "constexpr":
+            value = 1 if key == 1 else value
+            self.constexprs[path] = value.value if type(value).__name__ == "constexpr" else value
+            return "constexpr"
+        if isinstance(key, tuple):
+            named = bool(key) and isinstance(key[0], type)
+            parts = [self.describe(p, k, v, (*path, i)) for i, (k, v) in enumerate(zip(key[1:] if named else key, value))]
+            return key[0](*parts) if named else tuple(parts)
+        if key.endswith("!"):
+            key = key[:-1]
+            self.readonly.add(p.name)
+        if key.endswith(":16"):
+            key = key[:-3]
+            self.attrs[path] = [["tt.divisibility", 16]]
+        if key.startswith("*"):
+            if p.is_const:
+                key = "*k" + key[1:]
+        elif p.annotation_type and len(path) == 1:
+            key = p.annotation_type
+        return key
+
+    def serialize(self, fn: JITFunction, key: Any, options: Options) -> str:
+        """JSON from which `JITFunction.preload` can compile."""
+        given = {k: v for k, v in options.as_dict().items() if k != "target"}
+        return json.dumps(
+            {
+                "name": fn._fn_name,
+                "signature": _encode(self.signature),
+                "constexprs": _encode(list(self.constexprs.items())),
+                "attrs": _encode(list(self.attrs.items())),
+                "key": _encode(key),
+                "options": _encode(given),
+            }
+        )
+
+    @staticmethod
+    def deserialize(data: dict[str, Any]) -> tuple[Specialization, Any, dict[str, Any]]:
+        d = {k: _decode(v) for k, v in data.items() if k != "name"}
+        return Specialization(d["signature"], dict(d["constexprs"]), dict(d["attrs"]), set()), d["key"], d["options"]
+
+
+def _encode(value: Any) -> Any:
+    """JSON for the values found in keys and constants; what has none becomes its text, marked."""
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, tuple):
+        return {"tuple": [_encode(v) for v in value]}
+    if isinstance(value, list):
+        return [_encode(v) for v in value]
+    if isinstance(value, dict):
+        return {"dict": [[_encode(k), _encode(v)] for k, v in value.items()]}
+    if isinstance(value, JITCallable):
+        return {"function": [value.module, value.__qualname__]}
+    if isinstance(value, type):
+        return {"class": [value.__module__, value.__qualname__]}
+    if type(value).__name__ == "dtype" and hasattr(value, "primitive_bitwidth"):
+        return {"dtype": value.name}
+    return {"opaque": repr(value)}
+
+
+def _decode(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_decode(v) for v in value]
+    if not isinstance(value, dict):
+        return value
+    (kind, content), *_ = value.items()
+    if kind == "tuple":
+        return tuple(_decode(v) for v in content)
+    if kind == "dict":
+        return {_decode(k): _decode(v) for k, v in content}
+    if kind in ("function", "class"):
+        import importlib
+
+        found: Any = importlib.import_module(content[0])
+        for part in content[1].split("."):
+            found = getattr(found, part)
+        return found
+    if kind == "dtype":
+        from ..language import dtype
+
+        return dtype(content)
+    raise AnytileError(f"specialization data hold a constant that cannot be read back: {content}")
+
+
+class InterpretedFunction(JITFunction):
+    """A kernel decorated while ``TRITON_INTERPRET=1``: always run by the reference executor."""
+
+    def target(self) -> GPUTarget:
+        return GPUTarget("reference", machine_arch(), 1)
+
+
+@overload
+def jit(fn: FunctionType) -> JITFunction: ...
+@overload
+def jit(
+    *,
+    version: Any = None,
+    repr: Callable[[Any], str] | None = None,
+    launch_metadata: Callable[..., dict[str, Any]] | None = None,
+    do_not_specialize: Any = None,
+    do_not_specialize_on_alignment: Any = None,
+    debug: bool | None = None,
+    noinline: bool | None = None,
+) -> Callable[[FunctionType], JITFunction]: ...
+
+
+def jit(fn: Any = None, **options: Any) -> Any:
+    """Make a kernel, or a function that kernels call, of a Python function.
+
+    ``do_not_specialize``: names or positions of parameters whose value has no influence on compilation;
+    ``do_not_specialize_on_alignment``: likewise, but being 1 still has.  ``debug``: device asserts are on.
+    ``noinline``: keep calls as calls.  ``repr(specialization)``: name in profiles.
+    ``launch_metadata(grid, kernel, args) -> dict``: more facts for launch hooks.
+    """
+
+    def decorate(f: Any) -> JITFunction:
+        if isinstance(f, JITFunction):
+            return f
+        return (InterpretedFunction if interpreting() else JITFunction)(f, **options)
+
+    return decorate if fn is None else decorate(fn)
+
+
+class ConstexprFunction(JITCallable):
+    """A Python function that runs while compiling, on plain values; also callable on the host."""
+
+    def __init__(self, fn: FunctionType):
+        super().__init__(fn)
+        self.__signature__ = self.signature
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        return self if instance is None else lambda *args, **kwargs: self(instance, *args, **kwargs)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """The function's value; inside a kernel constexprs are unwrapped and the result is one again."""
+        from ..language.context import active
+
+        for recording in ("_builder", "_semantic", "_generator"):
+            kwargs.pop(recording, None)
+        plain = self.fn(*map(_plain, args), **{k: _plain(v) for k, v in kwargs.items()})
+        if not active() or plain is None:
+            return plain
+        from ..language import constexpr
+
+        return constexpr(plain)
+
+
+def _plain(value: Any) -> Any:
+    """``value`` without constexpr wrappers."""
+    if type(value).__name__ == "constexpr" and hasattr(value, "value"):
+        return _plain(value.value)
+    if isinstance(value, (list, tuple)) and not hasattr(value, "_fields"):
+        return type(value)(map(_plain, value))
+    return value
+
+
+def constexpr_function(fn: FunctionType) -> ConstexprFunction:
+    """Decorator: the function is executed by the compiler when a kernel calls it, on compile-time values."""
+    return ConstexprFunction(fn)
+
+
+def must_use_result(x: Any = None, is_error: bool = True) -> Any:
+    """Decorator: dropping the result of a call of this function is an error (``is_error``) or a warning.
+
+    The mark is ``_must_use_result`` on the function; ``x`` may be the function or a message for the user.
+    """
+
+    def mark(fn: Any) -> Any:
+        fn._must_use_result = True if x is None or callable(x) else x
+        fn._must_use_result_is_error = is_error
+        return fn
+
+    return mark(x) if callable(x) else mark
+
+
+class MockTensor:
+    """A tensor with a type and nothing else: what a dtype stands for in `warmup`."""
+
+    is_mock = True
+    is_cpu = True
+
+    def __init__(self, dtype: Any, shape: Any = None):
+        pointee_name(dtype)
+        self.dtype = dtype
+        self.shape = [1] if shape is None else list(shape)
+
+    @staticmethod
+    def wrap_dtype(arg: Any) -> Any:
+        """A mock where ``arg`` is a torch dtype, else ``arg`` itself."""
+        return MockTensor(arg) if type(arg).__name__ == "dtype" and type(arg).__module__ == "torch" else arg
+
+    @staticmethod
+    def data_ptr() -> int:
+        return 0  # aligned
+
+    @staticmethod
+    def ptr_range() -> int:
+        return 0
+
+    def stride(self) -> tuple[int, ...]:
+        """Strides of the shape in row-major order, in elements."""
+        out = [1]
+        for n in reversed(self.shape[1:]):
+            out.append(out[-1] * n)
+        return tuple(reversed(out))
+
+
+class TensorWrapper:
+    """``base``'s memory under another element type."""
+
+    def __init__(self, base: Any, dtype: Any):
+        pointee_name(dtype)
+        self.base, self.dtype = base, dtype
+        self.is_cuda, self.is_cpu = getattr(base, "is_cuda", False), getattr(base, "is_cpu", True)
+        self.device = getattr(base, "device", None)
+        self.shape = base.shape
+
+    def data_ptr(self) -> int:
+        return self.base.data_ptr() if hasattr(self.base, "data_ptr") else self.base.__array_interface__["data"][0]
+
+    def numel(self) -> int:
+        return self.base.numel() if hasattr(self.base, "numel") else self.base.size
+
+    def stride(self, *args: Any) -> Any:
+        return self.base.stride(*args)
+
+    def element_size(self) -> int:
+        return self.base.element_size()
+
+    def cpu(self) -> TensorWrapper:
+        return TensorWrapper(self.base.cpu(), self.dtype)
+
+    def copy_(self, other: TensorWrapper) -> None:
+        self.base.copy_(other.base)
+
+    def clone(self) -> TensorWrapper:
+        return TensorWrapper(self.base.clone(), self.dtype)
+
+    def to(self, device: Any) -> TensorWrapper:
+        return TensorWrapper(self.base.to(device), self.dtype)
+
+    def new_empty(self, sizes: Any) -> TensorWrapper:
+        return TensorWrapper(self.base.new_empty(sizes), self.dtype)
+
+    def __str__(self) -> str:
+        return f"TensorWrapper[{self.dtype}]({self.base})"
+
+
+def reinterpret(tensor: Any, dtype: Any) -> Any:
+    """``tensor`` as elements of ``dtype``, which may be a ``tl`` type that torch does not have.
+
+    Gives the tensor itself where ``dtype`` is its own already.  TypeError for what is no tensor.
+    """
+    if isinstance(tensor, TensorWrapper):
+        return tensor.base if dtype == tensor.base.dtype else TensorWrapper(tensor.base, dtype)
+    if hasattr(tensor, "data_ptr") or hasattr(tensor, "__array_interface__"):
+        return TensorWrapper(tensor, dtype)
+    raise TypeError(f"{type(tensor).__name__} is no tensor, so it cannot be reinterpreted as {dtype}")

@@ -1,0 +1,336 @@
+"""Launchers: Python generated per kernel, so that a launch does as little as possible.
+
+For every `JITFunction` one function of this shape is generated and executed once (here for parameters
+``x`` (anything), ``n`` (anything) and ``B`` (constexpr)); ``_`` stands for a prefix that no parameter has::
+
+    def add(_grid, /, x, n, B=64, **_options):
+        # 1. per argument: the slot's value and the key of its kind (`arguments` says which keys there are)
+        if type(x) is Tensor and x.is_cpu and (_v0 := x.data_ptr()) and (_k0 := (plain if _v0 & 15 else aligned).get(x.dtype)):
+            pass
+        elif …:
+        # 2. one dictionary look-up
+        _kernel = cache[(_k0, _k1, B, options)]
+        # 3. the grid as three integers
+        # 4. the kernel's own packer and entry
+        _kernel.go(_gx, _gy, _gz, _v0, _v1)
+        return _kernel
+
+Python's own call does the binding of positions, keywords and defaults.  Whatever is unusual (first launch,
+other kinds of arguments, hooks, an odd grid) leaves through a call to a slower function.
+
+``go`` is generated per compiled kernel: it knows which parameters remain at run time.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import struct
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from . import knobs
+from .arguments import constexpr_key, pointee_name, unwrap
+from .errors import ArgumentError, ArgumentRangeError, ArgumentTypeError, GridError, LaunchError
+from .options import option_names
+
+if TYPE_CHECKING:
+    from .jit import JITFunction
+
+__all__ = ["GRID_LIMITS", "make_launcher", "make_packer", "normalize_grid"]
+
+#: Largest extents of a grid.  They are CUDA's, so that a program which runs here runs there; and their
+#: product stays below 2⁶³, the range of a linear program index.
+GRID_LIMITS = (2**31 - 1, 65535, 65535)
+
+_INT_RANGE = {
+    **{f"i{b}": (-(2 ** (b - 1)), 2 ** (b - 1) - 1) for b in (8, 16, 32, 64)},
+    **{f"u{b}": (-(2 ** (b - 1)), 2**b - 1) for b in (8, 16, 32, 64)},
+}
+
+
+def normalize_grid(name: str, grid: Any) -> tuple[int, int, int]:
+    """A grid of one to three integers as three.  GridError says what is wrong with any other.
+
+    An extent of zero is allowed and launches nothing; a negative one is not.
+    """
+    if grid is None:
+        raise GridError(f"{name} was launched without a grid: write {name}[grid](...), with a grid such as (1,) or lambda META: (n,)")
+    if isinstance(grid, int) or not hasattr(grid, "__len__"):
+        raise GridError(f"the grid of {name} is {grid!r}: it must be a tuple of one to three integers, such as ({grid!r},)")
+    if not 1 <= len(grid) <= 3:
+        raise GridError(f"the grid of {name} has {len(grid)} dimensions: it must have one to three")
+    out = []
+    for axis, (n, limit) in enumerate(zip(grid, GRID_LIMITS)):
+        try:
+            n = n.__index__()
+        except AttributeError:
+            value = getattr(n, "value", None)  # a constexpr
+            if not isinstance(value, int):
+                raise GridError(
+                    f"dimension {axis} of the grid of {name} is {n!r} of type {type(n).__name__}: it must be an integer"
+                ) from None
+            n = value
+        if not 0 <= n <= limit:
+            raise GridError(f"dimension {axis} of the grid of {name} is {n}: it must lie between 0 and {limit}")
+        out.append(n)
+    return (out + [1, 1])[0], (out + [1, 1])[1], (out + [1, 1])[2]
+
+
+def _aligned_and_plain() -> tuple[dict[Any, str], dict[Any, str]]:
+    """torch dtype → key of an aligned and of another tensor; empty while torch is not loaded."""
+    torch = sys.modules.get("torch")
+    aligned: dict[Any, str] = {}
+    plain: dict[Any, str] = {}
+    for dtype in {v for v in vars(torch).values() if type(v).__name__ == "dtype"} if torch else ():
+        try:
+            name = pointee_name(dtype)
+        except ArgumentTypeError:
+            continue
+        aligned[dtype], plain[dtype] = f"*{name}:16", f"*{name}"
+    return aligned, plain
+
+
+def _unspecialized(key: Any, keep_one: bool) -> Any:
+    """``key`` without what ``do_not_specialize`` (and with ``keep_one``: …_on_alignment) switches off."""
+    if isinstance(key, str):
+        return key.replace(":16", "")
+    if key == 1 and not keep_one:
+        return "i32"
+    if isinstance(key, tuple) and key and key[0] != "constexpr":
+        return tuple(k if isinstance(k, type) else _unspecialized(k, keep_one) for k in key)
+    return key
+
+
+def make_launcher(fn: JITFunction, cache: dict[Any, Any]) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """``launch(grid, *args, **kwargs)`` and ``bind(*args, **kwargs) → (key, values, bound, options)``.
+
+    ``cache`` maps keys to compiled kernels; the launcher reads it and ``fn._compile_for`` fills it.
+    """
+    names = fn.arg_names
+    prefix = "_"
+    while any(n.startswith(prefix) for n in names):
+        prefix += "_"
+
+    def other(i: int, x: Any) -> tuple[Any, Any]:
+        """Value and key of argument ``i`` by the general way."""
+        p = fn.params[i]
+        if torch is None and "torch" in sys.modules:
+            fn.forget_launchers()  # the next launcher knows torch's tensors
+        try:
+            u = unwrap(x)
+        except LaunchError as e:
+            raise type(e)(f"argument {p.name} of kernel {fn.__name__} {e}") from None
+        key = u.key
+        if p.do_not_specialize or p.do_not_specialize_on_alignment:
+            key = _unspecialized(key, keep_one=not p.do_not_specialize)
+        return u.value, key
+
+    def constant(i: int, x: Any) -> Any:
+        try:
+            return constexpr_key(x)
+        except ArgumentTypeError as e:
+            raise ArgumentTypeError(f"argument {fn.params[i].name} of kernel {fn.__name__} {e}") from None
+
+    def hooked(kernel: Any, grid: tuple[int, int, int], bound: dict[str, Any], values: tuple[Any, ...]) -> None:
+        """The launch between the enter and exit hooks."""
+        metadata = kernel.launch_metadata(grid, 0, *bound.values())
+        runtime = knobs.runtime
+        if runtime.launch_enter_hook:
+            runtime.launch_enter_hook(metadata)
+        kernel.go(*grid, *values)
+        if runtime.launch_exit_hook:
+            runtime.launch_exit_hook(metadata)
+
+    aligned, plain = _aligned_and_plain()
+    torch = sys.modules.get("torch")
+    scope: dict[str, Any] = {
+        "Tensor": torch.Tensor if torch else object(),
+        "Parameter": torch.nn.Parameter if torch and hasattr(torch, "nn") else object(),
+        "aligned": aligned,
+        "plain": plain,
+        "other": other,
+        "constant": constant,
+        "cache": cache,
+        "miss": fn._compile_for,
+        "fn": fn,
+        "hooked": hooked,
+        "options_key": _options_key,
+        "runtime": knobs.runtime,
+        "debug_knob": knobs.runtime.__dict__.get,
+        "environ": getattr(os.environ, "_data", os.environ).get,  # os.environ.get itself decodes: 0.6 µs
+        "DEBUG": os.environ.encodekey("TRITON_DEBUG") if hasattr(os.environ, "encodekey") else "TRITON_DEBUG",
+        "with_debug": _with_debug,
+        "grid_of": lambda g: normalize_grid(fn.__name__, g),
+        "type": type,
+        "int": int,
+        "len": len,
+        "tuple": tuple,
+        "callable": callable,
+        "KeyError": KeyError,
+    }
+    # Names of the scope are written `@name` below, so that no parameter can shadow them.
+    body = "\n".join(_argument_code(i, p) for i, p in enumerate(fn.params))
+    keys = ", ".join(f"@k{i}" if not p.is_constexpr else f"@k{i}" for i, p in enumerate(fn.params))
+    values = ", ".join(f"@v{i}" for i in range(len(names)))
+    trail = "," if names else ""
+    meta = "{" + ", ".join(f"{n!r}: {n}" for n in names) + ", **@options}"
+    parameters = _parameter_list(fn)
+    text = f"""
+def @launch(@grid, /{parameters}, **@options):
+{body}
+    if @fn.used_global_vals:
+        @fn.check_globals()
+    if @environ(@DEBUG) is not None or @debug_knob('debug') is not None:
+        @options = @with_debug(@options)
+    @key = ({keys}{trail} @options_key(@options) if @options else ())
+    try:
+        @kernel = @cache[@key]
+    except @KeyError:
+        @kernel = @miss(@key, {meta}, ({values}{trail}), @options, False)
+        if @kernel is None:
+            return None
+    if @type(@grid) is not @tuple and @callable(@grid):
+        @grid = @grid({meta})
+    if @type(@grid) is @tuple and @len(@grid) == 1 and @type(@grid[0]) is @int and 0 < @grid[0] < 2147483648:
+        @gx = @grid[0]
+        @gy = @gz = 1
+    else:
+        @gx, @gy, @gz = @grid_of(@grid)
+        if not (@gx and @gy and @gz):
+            return @kernel
+    if @runtime.launch_enter_hook or @runtime.launch_exit_hook:
+        @hooked(@kernel, (@gx, @gy, @gz), {meta}, ({values}{trail}))
+    else:
+        @kernel.go(@gx, @gy, @gz, {values})
+    return @kernel
+
+def @bind({parameters.removeprefix(", ")}{", " if names else ""}**@options):
+{body}
+    @options = @with_debug(@options)
+    return ({keys}{trail} @options_key(@options) if @options else ()), ({values}{trail}), {meta}, @options
+"""
+    text = text.replace("@launch(", f"{fn.__name__}(", 1).replace("@bind(", f"{prefix}bind(", 1)
+    source = re.sub(r"@(\w+)", prefix + r"\1", text)
+    space = {prefix + k: v for k, v in scope.items()}
+    space.update({prefix + f"d{i}": p.default for i, p in enumerate(fn.params) if p.has_default})
+    filename = f"<launcher of {fn.__qualname__}>"
+    exec(compile(source, filename, "exec"), space)
+    return space[fn.__name__], space[prefix + "bind"]
+
+
+def _parameter_list(fn: JITFunction) -> str:
+    """The parameters as source, keyword-only marker included; defaults are taken from the scope."""
+    out = ""
+    star = False
+    for i, p in enumerate(fn.params):
+        if p.is_variadic:
+            raise ArgumentError(
+                f"kernel {fn.__name__} has a parameter *{p.name}: a kernel takes a tuple instead (only device functions may take *args)"
+            )
+        if p._param.kind is p._param.KEYWORD_ONLY and not star:
+            out, star = out + ", *", True
+        out += f", {p.name}" + (f"=@d{i}" if p.has_default else "")
+    return out
+
+
+def _argument_code(i: int, p: Any) -> str:
+    """Source that sets ``@v{i}`` (what is packed) and ``@k{i}`` (the key)."""
+    x, v, k = p.name, f"@v{i}", f"@k{i}"
+    if p.is_constexpr:
+        return f"    {v} = {x}\n    {k} = {x} if @type({x}) is @int else @constant({i}, {x})"
+    specialize = not p.do_not_specialize
+    align = specialize and not p.do_not_specialize_on_alignment
+    low, high = _INT_RANGE.get(p.annotation_type, _INT_RANGE["i32"])
+    name = p.annotation_type if p.annotation_type in _INT_RANGE else "i32"
+    integer = f"({name!r} if {x} & 15 else {name + ':16'!r})" if align else repr(name)
+    if specialize:
+        integer = f"1 if {x} == 1 else {integer}"
+    table = f"(@plain if {v} & 15 else @aligned)" if align else "@plain"
+    return f"""    @t = @type({x})
+    if (@t is @Tensor or @t is @Parameter) and {x}.is_cpu and ({v} := {x}.data_ptr()) and ({k} := {table}.get({x}.dtype)):
+        pass
+    elif @t is @int and {low} <= {x} <= {high}:
+        {v} = {x}
+        {k} = {integer}
+    else:
+        {v}, {k} = @other({i}, {x})"""
+
+
+def _options_key(options: dict[str, Any]) -> tuple[Any, ...]:
+    """Launch keywords as a hashable key that does not depend on their order."""
+    return tuple((n, constexpr_key(v)) for n, v in sorted(options.items()))
+
+
+def _with_debug(options: dict[str, Any]) -> dict[str, Any]:
+    """The options with ``debug`` on where the knob or TRITON_DEBUG says so."""
+    return {**options, "debug": True} if knobs.runtime.debug else options
+
+
+def binding_error(fn: JITFunction, error: TypeError, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ArgumentError:
+    """What Python says about a call that does not fit, said of the kernel."""
+    known = [p.name for p in fn.params]
+    taken = set(known[: len(args)])
+    needed = [p.name for p in fn.params if not p.has_default and p.name not in taken and p.name not in kwargs]
+    if len(args) > len(known):
+        what = f"takes {len(known)} arguments but {len(args)} were given"
+    elif needed:
+        what = f"is missing {'argument' if len(needed) == 1 else 'arguments'} {', '.join(needed)}"
+        strange = [k for k in kwargs if k not in known and k not in option_names()]
+        if strange:
+            what += f", and has no parameter {', '.join(strange)}"
+    elif twice := sorted(taken & kwargs.keys()):
+        what = f"got {', '.join(twice)} both by position and by keyword"
+    else:
+        what = f"cannot be called so ({error})"
+    return ArgumentError(f"kernel {fn.__name__} {what}; its parameters are ({', '.join(known)})")
+
+
+def make_packer(name: str, run: Callable[..., None], slots: list[tuple[str, str, str]], count: int) -> Callable[..., None]:
+    """``go(gx, gy, gz, v0, v1, …)``: packs the run-time values and runs the kernel.
+
+    ``slots``: per slot of the argument block (expression over ``v0`` …, type text, name for errors);
+    ``count``: number of parameters.
+    """
+    layout = struct.Struct("<" + "".join(_slot_format(t) for _, t, _ in slots))
+    parameters = "".join(f", v{i}" for i in range(count))
+    arguments = ", ".join(e for e, _, _ in slots)
+    source = f"""
+def go(gx, gy, gz{parameters}):
+    try:
+        packed = pack({arguments})
+    except (error, OverflowError):
+        packed = repack(({arguments}{"," if slots else ""}))
+    run(packed, gx, gy, gz)
+"""
+
+    def repack(values: tuple[Any, ...]) -> bytes:
+        """Packs slot by slot: floats too large for f32 become infinities, other misfits are named."""
+        out = b""
+        for (_, type_name, argument), v in zip(slots, values):
+            one = struct.Struct("<" + _slot_format(type_name))
+            try:
+                out += one.pack(v)
+            except OverflowError:
+                out += one.pack(float("inf") if v > 0 else float("-inf"))
+            except struct.error:
+                if isinstance(v, int):
+                    raise ArgumentRangeError(f"argument {argument} of kernel {name} is {v}, which does not fit {type_name}") from None
+                raise ArgumentTypeError(
+                    f"argument {argument} of kernel {name} is {v!r} of type {type(v).__name__}, where {type_name} is needed"
+                ) from None
+        return out
+
+    space: dict[str, Any] = {"pack": layout.pack, "error": struct.error, "repack": repack, "run": run}
+    exec(compile(source, f"<packer of {name}>", "exec"), space)
+    return space["go"]
+
+
+def _slot_format(type_name: str) -> str:
+    """One 8-byte slot of the argument block (`targets.base`) in the notation of `struct`."""
+    if type_name.startswith("*") or type_name == "u64":
+        return "Q"
+    if type_name == "fp64":
+        return "d"
+    return "f4x" if type_name.startswith(("fp", "bf")) else "q"
