@@ -1,0 +1,46 @@
+"""What marks a Python function as part of the language, and how it becomes a tensor method.
+
+A builtin is plain Python that records operations through the current `Context`.  Libraries written for
+Triton pass ``_builder=``, ``_semantic=`` or ``_generator=`` on to builtins; those keywords are dropped here.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+__all__ = ["builtin", "extern", "is_builtin", "member"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+_IGNORED = ("_builder", "_semantic", "_generator")
+
+
+def builtin(fn: F) -> F:
+    """Marks ``fn`` as a function of the language that may be called inside kernels."""
+
+    @functools.wraps(fn)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if kwargs:
+            for name in _IGNORED:
+                kwargs.pop(name, None)
+        return fn(*args, **kwargs)
+
+    call.__triton_builtin__ = True  # type: ignore[attr-defined]
+    return call  # type: ignore[return-value]
+
+
+extern = builtin  # the name which libraries use for functions that stand for a symbol of a device library
+
+
+def is_builtin(fn: Any) -> bool:
+    """Whether ``fn`` is a function of the language rather than one written in it."""
+    return bool(getattr(fn, "__triton_builtin__", False))
+
+
+def member(fn: F) -> F:
+    """Makes the builtin also a method of `tensor`: ``x.exp()`` is ``tl.exp(x)``."""
+    from .tensor import tensor
+
+    setattr(tensor, fn.__name__, fn)
+    return fn

@@ -1,0 +1,1 @@
+"""``triton.language.extra``: functions of particular targets."""

@@ -1,0 +1,224 @@
+"""``tl.tensor``: a run-time value with its language type, and Python's operators on it.
+
+A scalar is a tensor whose type is no block.  Operators follow `arithmetic`; the methods beyond operators
+(``x.to``, ``x.sum`` …) are attached by `builtin.member` where the functions are defined.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from .aggregate import Recorded
+from .constexpr import constexpr, unwrap
+from .types import dtype
+
+if TYPE_CHECKING:
+    from ..ir import Value
+    from .tuples import tuple as tl_tuple
+
+__all__ = ["tensor"]
+
+
+class tensor(Recorded):
+    """``handle``: the SSA value; ``type``: a scalar, pointer or `block_type`.  Both must agree in shape."""
+
+    __slots__ = ("handle", "type")
+
+    def __init__(self, handle: Value, type: dtype):
+        self.handle, self.type = handle, type
+
+    @property
+    def dtype(self) -> dtype:
+        """The type of one element."""
+        return self.type.scalar
+
+    @property
+    def shape(self) -> tl_tuple:
+        """Its dimensions as constexprs; empty for a scalar."""
+        return tuples.tuple([constexpr(d) for d in self.type.shape])
+
+    @property
+    def numel(self) -> constexpr:
+        return constexpr(self.type.numel)
+
+    @property
+    def rank(self) -> int:
+        return len(self.type.shape)
+
+    @property
+    def T(self) -> tensor:
+        return shaping.trans(self)
+
+    # --- what a value made of SSA values answers (see aggregate.py) ---
+
+    def flatten(self) -> list[Value]:
+        return [self.handle]
+
+    def unflatten(self, values: Sequence[Value]) -> tensor:
+        (handle,) = values
+        return tensor(handle, self.type)
+
+    def structure(self) -> dtype:
+        return self.type
+
+    # --- operators ---
+
+    def __add__(self, other: Any) -> tensor:
+        return arithmetic.add(self, other)
+
+    def __radd__(self, other: Any) -> tensor:
+        return arithmetic.add(other, self)
+
+    def __sub__(self, other: Any) -> tensor:
+        return arithmetic.sub(self, other)
+
+    def __rsub__(self, other: Any) -> tensor:
+        return arithmetic.sub(other, self)
+
+    def __mul__(self, other: Any) -> tensor:
+        return arithmetic.mul(self, other)
+
+    def __rmul__(self, other: Any) -> tensor:
+        return arithmetic.mul(other, self)
+
+    def __truediv__(self, other: Any) -> tensor:
+        return arithmetic.truediv(self, other)
+
+    def __rtruediv__(self, other: Any) -> tensor:
+        return arithmetic.truediv(other, self)
+
+    def __floordiv__(self, other: Any) -> tensor:
+        return arithmetic.floordiv(self, other)
+
+    def __rfloordiv__(self, other: Any) -> tensor:
+        return arithmetic.floordiv(other, self)
+
+    def __mod__(self, other: Any) -> tensor:
+        return arithmetic.mod(self, other)
+
+    def __rmod__(self, other: Any) -> tensor:
+        return arithmetic.mod(other, self)
+
+    def __pow__(self, other: Any) -> tensor:
+        raise TypeError(f"** is not an operator of tensors (its base here is {self.type}); multiply, or use tl.exp2 or libdevice.pow(x, y)")
+
+    __rpow__ = __pow__
+
+    def __matmul__(self, other: Any) -> tensor:
+        raise TypeError(f"@ is not an operator of tensors (its left operand here is {self.type}); use tl.dot(x, y)")
+
+    def __lshift__(self, other: Any) -> tensor:
+        return arithmetic.shl(self, other)
+
+    def __rlshift__(self, other: Any) -> tensor:
+        return arithmetic.shl(other, self)
+
+    def __rshift__(self, other: Any) -> tensor:
+        return arithmetic.shr(self, other)
+
+    def __rrshift__(self, other: Any) -> tensor:
+        return arithmetic.shr(other, self)
+
+    def __and__(self, other: Any) -> tensor:
+        return arithmetic.bitwise("and", self, other)
+
+    def __rand__(self, other: Any) -> tensor:
+        return arithmetic.bitwise("and", other, self)
+
+    def __or__(self, other: Any) -> tensor:
+        return arithmetic.bitwise("or", self, other)
+
+    def __ror__(self, other: Any) -> tensor:
+        return arithmetic.bitwise("or", other, self)
+
+    def __xor__(self, other: Any) -> tensor:
+        return arithmetic.bitwise("xor", self, other)
+
+    def __rxor__(self, other: Any) -> tensor:
+        return arithmetic.bitwise("xor", other, self)
+
+    def __neg__(self) -> tensor:
+        return arithmetic.negate(self)
+
+    def __pos__(self) -> tensor:
+        return self
+
+    def __invert__(self) -> tensor:
+        return arithmetic.invert(self)
+
+    def __abs__(self) -> tensor:
+        return arithmetic.absolute(self)
+
+    def __lt__(self, other: Any) -> tensor:
+        return arithmetic.compare("lt", self, other)
+
+    def __le__(self, other: Any) -> tensor:
+        return arithmetic.compare("le", self, other)
+
+    def __gt__(self, other: Any) -> tensor:
+        return arithmetic.compare("gt", self, other)
+
+    def __ge__(self, other: Any) -> tensor:
+        return arithmetic.compare("ge", self, other)
+
+    def __eq__(self, other: Any) -> tensor:  # type: ignore[override]
+        return arithmetic.compare("eq", self, other)
+
+    def __ne__(self, other: Any) -> tensor:  # type: ignore[override]
+        return arithmetic.compare("ne", self, other)
+
+    __hash__ = object.__hash__  # by identity: == records a comparison
+
+    # `and`, `or`, `not` of the source arrive under these names.
+
+    def logical_and(self, other: Any, **ignored: Any) -> tensor:
+        return arithmetic.logical("and", self, other)
+
+    def logical_or(self, other: Any, **ignored: Any) -> tensor:
+        return arithmetic.logical("or", self, other)
+
+    def logical_not(self, **ignored: Any) -> tensor:
+        return arithmetic.logical_not(self)
+
+    not_ = logical_not
+
+    def __bool__(self) -> bool:
+        raise TypeError(
+            f"the truth of a value of type {self.type} is known only when the kernel runs, but is needed while compiling; "
+            "use tl.where, or make the value a tl.constexpr"
+        )
+
+    def __iter__(self) -> Any:
+        raise TypeError(f"a value of type {self.type} cannot be iterated over or unpacked; use tl.split or tl.range")
+
+    def __getitem__(self, index: Any) -> tensor:
+        """Only ``None`` (a new dimension of size 1) and full slices; anything else needs tl.gather or pointers."""
+        index = unwrap(index)
+        items = index if isinstance(index, (builtin_tuple, list, tuples.tuple)) else (index,)
+        result, axis = self, 0
+        for item in map(unwrap, items):
+            if item is None:
+                result = shaping.expand_dims(result, axis)
+            elif not _full_slice(item):
+                raise ValueError(f"unsupported tensor index: {item}; only None and ':' are allowed (type of the tensor: {self.type})")
+            axis += 1
+        if axis > result.rank:
+            raise ValueError(f"too many indices for a tensor of shape {list(self.type.shape)}")
+        return result
+
+    def __repr__(self) -> str:
+        return f"tensor({self.handle!r}, {self.type})"
+
+    def __str__(self) -> str:
+        return f"{self.dtype}[{', '.join(map(str, self.type.shape))}]"
+
+
+def _full_slice(item: Any) -> bool:
+    return isinstance(item, (slice, tuples.slice)) and all(unwrap(v) is None for v in (item.start, item.stop, item.step))
+
+
+builtin_tuple = tuple
+
+# The functions behind the operators make tensors themselves; they are looked up when an operator runs.
+from . import arithmetic, shaping, tuples  # noqa: E402
