@@ -47,7 +47,7 @@ __all__ = [
 ]
 
 LEVELS = ("none", "lite", "O2")
-"""``none``: code generation only.  ``lite``: a few function passes, for text that is already clean (folded
+"""``none``: no passes and the fastest code generation, a fifth of the time, for text that runs rarely.  ``lite``: a few function passes, for text that is already clean (folded
 constants, no allocas, addresses shared).  ``O2``: LLVM's own pipeline, vectorisers and unroller off (anytile
 vectorises itself; the unroller costs most of the time and gains nothing on loops over native vectors)."""
 
@@ -238,7 +238,7 @@ def _target_machine(triple: str, cpu: str, features: str, level: str) -> Any:
     # RuntimeDyld does not extend 32-bit references to data on COFF; 64-bit addresses need no such luck.
     model = "large" if "windows" in triple and architecture(triple) == "x86_64" else "default"
     target = llvm.Target.from_triple(triple)
-    return target.create_target_machine(cpu=cpu, features=features, opt=2, reloc="pic", codemodel=model)
+    return target.create_target_machine(cpu=cpu, features=features, opt=0 if level == "none" else 2, reloc="pic", codemodel=model)
 
 
 def _run_passes(llvm: Any, module: Any, machine: Any, level: str) -> None:

@@ -22,6 +22,7 @@ import ctypes
 import itertools
 import math
 import os
+import struct
 import sys
 import threading
 import time
@@ -70,19 +71,25 @@ def _setting(name: str, default: int, least: int, most: int) -> int:
     return value
 
 
-class _Caller:
-    """What one running launch has of its own: scratch for the calling thread, and a number that names the launch."""
+_RECORD = struct.Struct("=" + "".join("i" if kind == "i32" else "q" for kind in pool_ir.RECORD.values()))
+_pack_record = _RECORD.pack_into
 
-    __slots__ = ("_memory", "address", "number", "size")
+
+class _Caller:
+    """What one running launch has of its own: the native record of it, and scratch for the calling thread."""
+
+    __slots__ = ("_memory", "number", "record", "record_address", "scratch", "size")
 
     def __init__(self, number: int):
         self.number = number
-        self.address = self.size = 0
+        self.record = ctypes.create_string_buffer(_RECORD.size)
+        self.record_address = ctypes.addressof(self.record)
+        self.scratch = self.size = 0
         self._memory: Any = None
 
     def grow(self, size: int) -> None:
         self._memory = ctypes.create_string_buffer(size + 64)
-        self.address = (ctypes.addressof(self._memory) + 63) & ~63
+        self.scratch = (ctypes.addressof(self._memory) + 63) & ~63
         self.size = size
 
 
@@ -117,20 +124,22 @@ class Pool:
             caller = _Caller(next(self._numbers))
         if caller.size < scratch:
             caller.grow(scratch)
-        number = caller.number
+        launch = (address, caller.scratch, scratch, cell, caller.number)
+        _pack_record(caller.record, 0, *launch, 0, gx, gy, gz)
         try:
-            code = self._launch(address, packed, caller.address, scratch, gx, gy, gz, cell, number, 0)
+            code = self._launch(caller.record_address, packed)
             while code:
                 kind = code & 3
                 if kind == pool_ir.MORE_INLINE:
-                    code = self._launch(address, packed, caller.address, scratch, gx, gy, gz, cell, number, code >> 2)
+                    _pack_record(caller.record, 0, *launch, code >> 2, gx, gy, gz)
+                    code = self._launch(caller.record_address, packed)
                 elif kind == pool_ir.MORE_SHARED:
-                    code = self._native.resume(caller.address, cell)
+                    code = self._native.resume(caller.record_address)
                 else:
                     self._raise_status(scratch)
         except BaseException:
             # A KeyboardInterrupt comes between two time slices, perhaps before `code` was stored.
-            self._native.withdraw(caller.address, cell, number)
+            self._native.withdraw(caller.record_address)
             raise
         finally:
             self._callers.append(caller)
@@ -215,11 +224,10 @@ class _Native:
             raise UnsupportedError("the thread pool", f"the architecture {architecture}")
         system = "windows" if sys.platform == "win32" else "linux" if sys.platform.startswith("linux") else "posix"
         self._object = engine.load_object(engine.compile_object(pool_ir.text(architecture, system), level="none"), _system_symbols())
-        word, wide, pointer = ctypes.c_int32, ctypes.c_int64, ctypes.c_void_p
-        launch = (pointer, ctypes.c_char_p, pointer, wide, word, word, word, pointer, wide, wide)
-        self.launch = self._function("launch", wide, *launch)
-        self.resume = self._function("resume", wide, pointer, pointer)
-        self.withdraw = self._function("withdraw", None, pointer, pointer, wide)
+        wide, pointer = ctypes.c_int64, ctypes.c_void_p
+        self.launch = self._function("launch", wide, pointer, ctypes.c_char_p)
+        self.resume = self._function("resume", wide, pointer)
+        self.withdraw = self._function("withdraw", None, pointer)
         self.reset = self._function("reset", None, wide, wide, wide)
         self.worker_address = self._object.address("worker")
         self.status_address = self._function("status", pointer)()

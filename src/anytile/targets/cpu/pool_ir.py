@@ -23,7 +23,7 @@ sizes chunks: long enough that the shared counter is cold, short enough that the
 
 from __future__ import annotations
 
-__all__ = ["MORE_INLINE", "MORE_SHARED", "OUT_OF_MEMORY", "STATUS", "text"]
+__all__ = ["ARENAS", "MORE_INLINE", "MORE_SHARED", "OUT_OF_MEMORY", "RECORD", "STATUS", "supported", "text"]
 
 # Low two bits of what @launch and @resume return; 0 is "done".
 MORE_SHARED = 1  # the time slice is over: call @resume
@@ -66,6 +66,31 @@ def _record() -> tuple[str, dict[str, str]]:
             members.append(kind)
         members.append(f"[{_LINE - sum(_SIZES[kind] for kind in group.values())} x i8]")
     return f"{{ {', '.join(members)} }}", places
+
+
+# What a launch is, in the memory of its caller (one argument is the cheapest ctypes call).  `scratch` is the
+# calling thread's; `owner`, never 0, tells the launch from all others; `first`: where to resume.
+RECORD = {
+    "kernel": "ptr",
+    "scratch": "ptr",
+    "bytes": "i64",
+    "cell": "ptr",
+    "owner": "i64",
+    "first": "i64",
+    "gx": "i32",
+    "gy": "i32",
+    "gz": "i32",
+}
+
+
+def _load_record(*names: str) -> str:
+    """Instructions that load the named fields, by default all, of %record."""
+    record, lines = f"{{ {', '.join(RECORD.values())} }}", []
+    for number, (name, kind) in enumerate(RECORD.items()):
+        if not names or name in names:
+            lines.append(f"  %record.{name} = getelementptr {record}, ptr %record, i32 0, i32 {number}")
+            lines.append(f"  %{name} = load {kind}, ptr %record.{name}")
+    return "\n".join(lines)
 
 
 _LINUX = """
@@ -187,7 +212,7 @@ done:
 
 ; Forgets every launch and worker: at first use, and in a forked child, which has none of its parent's threads.
 define void @reset(i64 %threads, i64 %spin, i64 %ticks.per.us) nounwind {{
-  store %Pool zeroinitializer, ptr @pool
+  call void @llvm.memset.p0.i64(ptr @pool, i8 0, i64 {len(_GROUPS) * _LINE}, i1 false)
   store i64 %threads, ptr {at["threads"]}
   store i64 %spin, ptr {at["spin"]}
   %inline = mul i64 %ticks.per.us, 6
@@ -330,8 +355,9 @@ left:
 }}
 
 ; The launcher's part of the open launch, then its end.  Returns 0, {MORE_SHARED} or {STATUS}.
-define i64 @resume(ptr %scratch, ptr %cell) nounwind {{
+define i64 @resume(ptr %record) nounwind {{
 entry:
+{_load_record("scratch", "cell")}
   %start = call i64 @{clock}()
   %slice = load i64, ptr {at["slice"]}
   %deadline = add i64 %start, %slice
@@ -390,9 +416,10 @@ unlock:
   ret i64 %result
 }}
 
-; If the launch of this owner is still open: withdraws what is left of it and waits for the programs that run.
-define void @withdraw(ptr %scratch, ptr %cell, i64 %owner) nounwind {{
+; If the launch of this record's owner is still open: withdraws what is left of it and waits for the programs that run.
+define void @withdraw(ptr %record) nounwind {{
 entry:
+{_load_record("owner")}
   %locked = load atomic i32, ptr {at["lock"]} seq_cst, align 4
   %any = icmp ne i32 %locked, 0
   br i1 %any, label %look, label %done
@@ -403,16 +430,16 @@ look:
 cancel:
   %total = load i64, ptr {at["total"]}
   store atomic i64 %total, ptr {at["next"]} seq_cst, align 8
-  call i64 @resume(ptr %scratch, ptr %cell)
+  call i64 @resume(ptr %record)
   br label %done
 done:
   ret void
 }}
 
-; Runs programs %first … gx·gy·gz − 1.  %scratch belongs to the caller; %owner, not 0, tells its launch from all others.
-define i64 @launch(ptr %kernel, ptr %args, ptr %scratch, i64 %bytes, i32 %gx, i32 %gy, i32 %gz, ptr %cell, i64 %owner,
-                   i64 %first) nounwind {{
+; Runs programs %first … gx·gy·gz − 1 of the launch that %record (`RECORD`) describes.
+define i64 @launch(ptr %record, ptr %args) nounwind {{
 entry:
+{_load_record()}
   %x = zext i32 %gx to i64
   %y = zext i32 %gy to i64
   %z = zext i32 %gz to i64
@@ -527,10 +554,11 @@ rouse:
   call void @wake(ptr {at["generation"]}, i32 %count)
   br label %join
 join:
-  %joined = call i64 @resume(ptr %scratch, ptr %cell)
+  %joined = call i64 @resume(ptr %record)
   ret i64 %joined
 }}
 
+declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
 declare i64 @llvm.umin.i64(i64, i64)
 declare i64 @llvm.umax.i64(i64, i64)
 """
