@@ -8,7 +8,7 @@ from .aggregate import Recorded
 from .arithmetic import logical
 from .builtin import builtin
 from .constexpr import constexpr, unwrap, unwrap_deep
-from .context import current
+from .context import active, current
 from .promotion import emit, to_tensor
 from .tensor import tensor
 
@@ -54,7 +54,7 @@ class range:
         self.disable_licm = bool(unwrap(disable_licm))
 
     def __iter__(self) -> Any:
-        raise RuntimeError("tl.range can only be used in a for statement of a @triton.jit function")
+        return _indices(self, "tl.range")
 
 
 class static_range:
@@ -68,7 +68,15 @@ class static_range:
         self.start, self.end, self.step = (constexpr(v) for v in bounds.values())
 
     def __iter__(self) -> Any:
-        raise RuntimeError("tl.static_range can only be used in a for statement of a @triton.jit function")
+        return _indices(self, "tl.static_range")
+
+
+def _indices(loop: Any, name: str) -> Any:
+    """Only a context that runs kernels as Python iterates; the frontend traces the loop instead."""
+    iterate = getattr(current(), "iterate", None) if active() else None
+    if iterate is None:
+        raise RuntimeError(f"{name} can only be used in a for statement of a @triton.jit function")
+    return iterate(loop)
 
 
 class condition:
@@ -76,6 +84,9 @@ class condition:
 
     def __init__(self, arg1: Any, disable_licm: Any = False):
         self.condition, self.disable_licm = arg1, bool(unwrap(disable_licm))
+
+    def __bool__(self) -> bool:
+        return bool(unwrap(self.condition))
 
 
 def _hint(kind: str, input: Any, values: Any) -> tensor:

@@ -183,7 +183,14 @@ class tensor(Recorded):
 
     not_ = logical_not
 
+    def known(self) -> Any:
+        """Its numbers as a NumPy array where operations run at once (``TRITON_INTERPRET=1``), else None."""
+        numpy = getattr(self.handle, "numpy", None)
+        return None if numpy is None else numpy(not self.dtype.is_int_unsigned())
+
     def __bool__(self) -> bool:
+        if not self.type.is_block() and (value := self.known()) is not None:
+            return bool(value)
         raise TypeError(
             f"the truth of a value of type {self.type} is known only when the kernel runs, but is needed while compiling; "
             "use tl.where, or make the value a tl.constexpr"
@@ -208,10 +215,12 @@ class tensor(Recorded):
         return result
 
     def __repr__(self) -> str:
-        return f"tensor({self.handle!r}, {self.type})"
+        value = self.known()
+        return f"tensor({repr(self.handle) if value is None else value}, {self.type})"
 
     def __str__(self) -> str:
-        return f"{self.dtype}[{', '.join(map(str, self.type.shape))}]"
+        value = self.known()
+        return str(value) if value is not None else f"{self.dtype}[{', '.join(map(str, self.type.shape))}]"
 
 
 def _full_slice(item: Any) -> bool:
