@@ -11,7 +11,12 @@ from anytile.compat import launch
 
 def run(*arguments: str, cwd=None, **env: str) -> subprocess.CompletedProcess:
     return subprocess.run(
-        [sys.executable, "-m", "anytile", "run", *arguments], cwd=cwd, env={**os.environ, **env}, capture_output=True, text=True, timeout=120
+        [sys.executable, "-m", "anytile", "run", *arguments],
+        cwd=cwd,
+        env={**os.environ, **env},
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
 
 
@@ -72,7 +77,7 @@ def test_subprocesses_and_upstream(script, tmp_path):
     file = script(
         "import subprocess, sys, triton\n"
         "print(triton.__version__, flush=True)\n"
-        "code = 'import subprocess, sys; subprocess.run([sys.executable, \"-c\", \"import triton; print(triton.__version__)\"])'\n"
+        'code = \'import subprocess, sys; subprocess.run([sys.executable, "-c", "import triton; print(triton.__version__)"])\'\n'
         "subprocess.run([sys.executable, '-c', code])\n"
     )
     assert plain(file).stdout.split()[0] == "upstream"

@@ -135,7 +135,9 @@ _serve(
     _at("language", _MATH),
     _at("language", _RANDOM),
 )
-_serve("triton.language.core", "Types, values and operations.", _core_rows("language"), _at("language.builtin", "builtin extern is_builtin"))
+_serve(
+    "triton.language.core", "Types, values and operations.", _core_rows("language"), _at("language.builtin", "builtin extern is_builtin")
+)
 _serve("triton.language.math", "Elementwise mathematics.", _at("language", _MATH))
 _serve("triton.language.standard", "Functions written in the language itself.", _standard_rows("language"))
 _serve("triton.language.random", "Counter-based random numbers.", _at("language", _RANDOM))
@@ -182,15 +184,22 @@ _serve("triton.runtime.cache", "The compile cache.", mirror="anytile.runtime.cac
 
 # ---- triton.compiler and triton.backends ----
 
-_COMPILER = "CompiledKernel ASTSource compile make_backend"
+_COMPILER = "CompiledKernel ASTSource compile"
 _serve(
     "triton.compiler",
     "From a kernel to code.",
     _at("runtime.compiler", _COMPILER),
+    _at("compat.backends", "make_backend"),
     _at("runtime.hooks", "LazyDict"),
     _at("frontend.errors", "CompilationError"),
 )
-_serve("triton.compiler.compiler", "From a kernel to code.", _at("runtime.compiler", _COMPILER), _at("runtime.hooks", "LazyDict"))
+_serve(
+    "triton.compiler.compiler",
+    "From a kernel to code.",
+    _at("runtime.compiler", _COMPILER),
+    _at("compat.backends", "make_backend"),
+    _at("runtime.hooks", "LazyDict"),
+)
 _serve(
     "triton.compiler.errors",
     "Mistakes in a kernel.",

@@ -1,0 +1,91 @@
+"""`triton.backends`: the registry of targets, in the form in which torch, vLLM and others ask for it.
+
+A back end here is a description of a target of anytile: whether it serves a `GPUTarget`, which options it takes, and a hash of
+everything that its code depends on.  It does not compile; `anytile.runtime.compiler.compile` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from ..errors import UnsupportedError
+from ..runtime.driver import CpuDriver, DriverBase, GPUTarget, target_object
+from ..runtime.options import Options, option_names
+
+__all__ = ["Backend", "BaseBackend", "CpuBackend", "DriverBase", "GPUTarget", "backends", "make_backend"]
+
+
+class BaseBackend:
+    """What a program may ask a back end for ``target``.  Subclasses serve the targets whose ``backend`` is their ``name``."""
+
+    name = ""
+    binary_ext = ""
+
+    def __init__(self, target: GPUTarget) -> None:
+        if not self.supports_target(target):
+            raise UnsupportedError(f"target {target.backend}:{target.arch}", f"the {self.name or 'abstract'} back end")
+        self.target = target
+
+    @classmethod
+    def supports_target(cls, target: GPUTarget) -> bool:
+        return bool(cls.name) and target.backend == cls.name
+
+    def hash(self) -> str:
+        """Names the compiler, its libraries and the machine: equal hashes, equal code."""
+        raise NotImplementedError(f"{type(self).__name__} does not say its hash")
+
+    def parse_options(self, options: dict[str, Any]) -> Any:
+        """The compile options among ``options``; keys that are none are left out."""
+        raise NotImplementedError(f"{type(self).__name__} does not parse options")
+
+    def get_module_map(self) -> dict[str, Any]:
+        """Modules of the language to be replaced by this target's; none, as `libdevice` is one for all targets."""
+        return {}
+
+    def get_codegen_implementation(self, options: Any = None) -> dict[str, Callable[..., Any]]:
+        """Functions of the language to be replaced by this target's; none."""
+        return {}
+
+    def load_dialects(self, context: Any) -> None:
+        """Nothing to load: the tile IR has one table of operations."""
+
+
+class CpuBackend(BaseBackend):
+    """Native code for the CPU at hand."""
+
+    name = "cpu"
+    binary_ext = "obj"
+
+    def hash(self) -> str:
+        from ..targets.cpu import CpuTarget
+
+        # The target may be asked for under any spelling of this machine (torch says GPUTarget("cpu", "", 32)).
+        target: CpuTarget = target_object(CpuDriver().get_current_target()) if self.target.arch == "" else target_object(self.target)
+        return target.fingerprint()
+
+    def parse_options(self, options: dict[str, Any]) -> Options:
+        return Options.of({k: v for k, v in options.items() if k in option_names()}, self.target)
+
+    def pack_metadata(self, metadata: Any) -> tuple[int, int, int]:
+        """(num_warps, num_ctas, bytes of shared memory), which launch hooks read."""
+        return (getattr(metadata, "num_warps", 1), getattr(metadata, "num_ctas", 1), getattr(metadata, "shared", 0))
+
+
+class Backend(NamedTuple):
+    """One row of `backends`: the class that describes the target, and the class of its driver."""
+
+    compiler: type[BaseBackend]
+    driver: type[DriverBase]
+
+
+#: Every target that `import triton` can drive here, by the name of its `GPUTarget`.
+backends: dict[str, Backend] = {"cpu": Backend(CpuBackend, CpuDriver)}
+
+
+def make_backend(target: GPUTarget) -> BaseBackend:
+    """The back end for ``target``; UnsupportedError where none of `backends` serves it."""
+    for backend in backends.values():
+        if backend.compiler.supports_target(target):
+            return backend.compiler(target)
+    raise UnsupportedError(f"target {target.backend}:{target.arch}", "this installation", f"its back ends are {', '.join(backends)}")
