@@ -16,7 +16,7 @@ import inspect
 import json
 import threading
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 from types import FunctionType
 from typing import Any, NamedTuple, overload
 
@@ -26,7 +26,7 @@ from . import knobs
 from .arguments import pointee_name
 from .driver import GPUTarget, driver, interpreting, machine_arch, target_object
 from .errors import GridError, ReadOnlyError
-from .launcher import binding_error, make_launcher
+from .launcher import make_launcher
 from .options import Options
 
 __all__ = [
@@ -94,6 +94,26 @@ class _DeviceCaches(dict):  # type: ignore[type-arg]
             entry[0].clear()
         super().clear()
         self.fn.forget_launchers()
+
+
+class _Kernels(dict):  # type: ignore[type-arg]
+    """Key → compiled kernel.  Emptying it also makes the launcher forget the kernel it launched last."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.forget: Callable[[], None] = lambda: None
+
+    def clear(self) -> None:
+        super().clear()
+        self.forget()
+
+    def pop(self, *args: Any) -> Any:
+        self.forget()
+        return super().pop(*args)
+
+    def __delitem__(self, key: Any) -> None:
+        self.forget()
+        super().__delitem__(key)
 
 
 class JITFunction(JITCallable, KernelInterface):
@@ -167,21 +187,15 @@ class JITFunction(JITCallable, KernelInterface):
     def __getitem__(self, grid: Any) -> Callable[..., Any]:
         if self._launch is None or self._epoch is not driver.epoch:
             self._make_launchers()
-        launch = self._launch
-        assert launch is not None
+        if self.pre_run_hooks:
+            return partial(self._launch_after_hooks, grid)
+        return partial(self._launch, grid)  # type: ignore[arg-type]
 
-        def launch_kernel(*args: Any, **kwargs: Any) -> Any:
-            if self.pre_run_hooks:
-                for hook in self.pre_run_hooks:
-                    hook(*args, **kwargs)
-            try:
-                return launch(grid, *args, **kwargs)
-            except TypeError as e:
-                if e.__traceback__ is not None and e.__traceback__.tb_next is None:  # Python's own, from binding
-                    raise binding_error(self, e, args, kwargs) from None
-                raise
-
-        return launch_kernel
+    def _launch_after_hooks(self, grid: Any, *args: Any, **kwargs: Any) -> Any:
+        for hook in self.pre_run_hooks:
+            hook(*args, **kwargs)
+        assert self._launch is not None
+        return self._launch(grid, *args, **kwargs)
 
     def run(self, *args: Any, grid: Any = None, warmup: bool = False, **kwargs: Any) -> Any:
         """``kernel[grid](*args, **kwargs)``, or only the compilation where ``warmup``."""
@@ -192,12 +206,7 @@ class JITFunction(JITCallable, KernelInterface):
         for hook in self.pre_run_hooks:
             hook(*args, **kwargs)
         kernels, _, _, _, bind = self.device_caches[driver.active.get_current_device()]
-        try:
-            key, values, bound, options = bind(*args, **kwargs)
-        except TypeError as e:
-            if e.__traceback__ is not None and e.__traceback__.tb_next is None:
-                raise binding_error(self, e, args, kwargs) from None
-            raise
+        key, values, bound, options = bind(*args, **kwargs)
         return kernels[key] if key in kernels else self._compile_for(key, bound, values, options, True)
 
     def forget_launchers(self) -> None:
@@ -206,16 +215,16 @@ class JITFunction(JITCallable, KernelInterface):
 
     def _make_launchers(self) -> None:
         if self._epoch is not driver.epoch:
-            self.device_caches.clear()
-        kernels, *_ = self.device_caches[driver.active.get_current_device()]
-        self._launch, _ = make_launcher(self, kernels)
-        self._epoch = driver.epoch
+            self.device_caches.clear()  # kernels of another driver's target
+        kernels = self.device_caches[driver.active.get_current_device()][0]
+        launcher = make_launcher(self, kernels)
+        kernels.forget = launcher.forget
+        self._launch, self._epoch = launcher.launch, driver.epoch
 
     def _make_device_cache(self) -> tuple[Any, ...]:
-        kernels: dict[Any, Any] = {}
+        kernels = _Kernels()
         target = self.target()
-        _, bind = make_launcher(self, kernels)
-        return kernels, {}, target, target_object(target), bind
+        return kernels, {}, target, target_object(target), make_launcher(self, kernels).bind
 
     # -- compiling ---------------------------------------------------------------------------------------
 

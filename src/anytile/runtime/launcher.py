@@ -3,19 +3,21 @@
 For every `JITFunction` one function of this shape is generated and executed once (here for parameters
 ``x`` (anything), ``n`` (anything) and ``B`` (constexpr)); ``_`` stands for a prefix that no parameter has::
 
-    def add(_grid, /, x, n, B=64, **_options):
+    def add(_grid, /, x=_missing, n=_missing, B=64, *_extra, **_options):
         # 1. per argument: the slot's value and the key of its kind (`arguments` says which keys there are)
         if type(x) is Tensor and x.is_cpu and (_v0 := x.data_ptr()) and (_k0 := (plain if _v0 & 15 else aligned).get(x.dtype)):
             pass
         elif …:
-        # 2. one dictionary look-up
-        _kernel = cache[(_k0, _k1, B, options)]
+        # 2. the kernel: that of the last launch if its key is equal (comparing is cheaper than hashing),
+        #    else from the dictionary
+        _kernel = last[1] if key == last[0] else cache[key]
         # 3. the grid as three integers
         # 4. the kernel's own packer and entry
         _kernel.go(_gx, _gy, _gz, _v0, _v1)
         return _kernel
 
-Python's own call does the binding of positions, keywords and defaults.  Whatever is unusual (first launch,
+Python's own call does the binding of positions, keywords and defaults; a parameter left at ``_missing`` ends
+up in the slow way like any odd value, which raises the error.  Whatever is unusual (first launch,
 other kinds of arguments, hooks, an odd grid) leaves through a call to a slower function.
 
 ``go`` is generated per compiled kernel: it knows which parameters remain at run time.
@@ -28,17 +30,16 @@ import re
 import struct
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import knobs
 from .arguments import constexpr_key, pointee_name, unwrap
 from .errors import ArgumentError, ArgumentRangeError, ArgumentTypeError, GridError, LaunchError
-from .options import option_names
 
 if TYPE_CHECKING:
     from .jit import JITFunction
 
-__all__ = ["GRID_LIMITS", "make_launcher", "make_packer", "normalize_grid"]
+__all__ = ["GRID_LIMITS", "Launcher", "make_launcher", "make_packer", "normalize_grid"]
 
 #: Largest extents of a grid.  They are CUDA's, so that a program which runs here runs there; and their
 #: product stays below 2⁶³, the range of a linear program index.
@@ -103,8 +104,21 @@ def _unspecialized(key: Any, keep_one: bool) -> Any:
     return key
 
 
-def make_launcher(fn: JITFunction, cache: dict[Any, Any]) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """``launch(grid, *args, **kwargs)`` and ``bind(*args, **kwargs) → (key, values, bound, options)``.
+_MISSING = type("missing", (), {"__repr__": lambda self: "<missing>"})()
+_NOTHING = (None, None)  # last launch: none yet
+
+
+class Launcher(NamedTuple):
+    """``launch(grid, *args, **kwargs)`` → compiled kernel; ``bind(*args, **kwargs)`` → (key, values, bound, options);
+    ``forget()``: the last launch's kernel, which ``launch`` tries first, is no longer valid."""
+
+    launch: Callable[..., Any]
+    bind: Callable[..., Any]
+    forget: Callable[[], None]
+
+
+def make_launcher(fn: JITFunction, cache: dict[Any, Any]) -> Launcher:
+    """Generates the launcher of ``fn``.
 
     ``cache`` maps keys to compiled kernels; the launcher reads it and ``fn._compile_for`` fills it.
     """
@@ -116,6 +130,8 @@ def make_launcher(fn: JITFunction, cache: dict[Any, Any]) -> tuple[Callable[...,
     def other(i: int, x: Any) -> tuple[Any, Any]:
         """Value and key of argument ``i`` by the general way."""
         p = fn.params[i]
+        if x is _MISSING:
+            raise _missing_argument(fn, p.name)
         if torch is None and "torch" in sys.modules:
             fn.forget_launchers()  # the next launcher knows torch's tensors
         try:
@@ -128,10 +144,19 @@ def make_launcher(fn: JITFunction, cache: dict[Any, Any]) -> tuple[Callable[...,
         return u.value, key
 
     def constant(i: int, x: Any) -> Any:
+        if x is _MISSING:
+            raise _missing_argument(fn, fn.params[i].name)
         try:
             return constexpr_key(x)
         except ArgumentTypeError as e:
             raise ArgumentTypeError(f"argument {fn.params[i].name} of kernel {fn.__name__} {e}") from None
+
+    def surplus(extra: tuple[Any, ...]) -> None:
+        positional = [p.name for p in fn.params if p._param.kind is not p._param.KEYWORD_ONLY]
+        raise ArgumentError(
+            f"kernel {fn.__name__} takes {len(positional)} positional arguments but {len(positional) + len(extra)} were given; "
+            f"its parameters are ({', '.join(fn.arg_names)})"
+        )
 
     def hooked(kernel: Any, grid: tuple[int, int, int], bound: dict[str, Any], values: tuple[Any, ...]) -> None:
         """The launch between the enter and exit hooks."""
@@ -168,7 +193,10 @@ def make_launcher(fn: JITFunction, cache: dict[Any, Any]) -> tuple[Callable[...,
         "len": len,
         "tuple": tuple,
         "callable": callable,
-        "KeyError": KeyError,
+        "missing": _MISSING,
+        "surplus": surplus,
+        "nothing": _NOTHING,
+        "last": _NOTHING,
     }
     # Names of the scope are written `@name` below, so that no parameter can shadow them.
     body = "\n".join(_argument_code(i, p) for i, p in enumerate(fn.params))
@@ -179,18 +207,23 @@ def make_launcher(fn: JITFunction, cache: dict[Any, Any]) -> tuple[Callable[...,
     parameters = _parameter_list(fn)
     text = f"""
 def @launch(@grid, /{parameters}, **@options):
+    global @last
+    if @extra:
+        @surplus(@extra)
 {body}
     if @fn.used_global_vals:
         @fn.check_globals()
     if @environ(@DEBUG) is not None or @debug_knob('debug') is not None:
         @options = @with_debug(@options)
     @key = ({keys}{trail} @options_key(@options) if @options else ())
-    try:
-        @kernel = @cache[@key]
-    except @KeyError:
-        @kernel = @miss(@key, {meta}, ({values}{trail}), @options, False)
+    @l = @last
+    if @key == @l[0]:
+        @kernel = @l[1]
+    else:
+        @kernel = @cache.get(@key) or @miss(@key, {meta}, ({values}{trail}), @options, False)
         if @kernel is None:
             return None
+        @last = (@key, @kernel)
     if @type(@grid) is not @tuple and @callable(@grid):
         @grid = @grid({meta})
     if @type(@grid) is @tuple and @len(@grid) == 1 and @type(@grid[0]) is @int and 0 < @grid[0] < 2147483648:
@@ -206,10 +239,16 @@ def @launch(@grid, /{parameters}, **@options):
         @kernel.go(@gx, @gy, @gz, {values})
     return @kernel
 
-def @bind({parameters.removeprefix(", ")}{", " if names else ""}**@options):
+def @bind({parameters.removeprefix(", ")}, **@options):
+    if @extra:
+        @surplus(@extra)
 {body}
     @options = @with_debug(@options)
     return ({keys}{trail} @options_key(@options) if @options else ()), ({values}{trail}), {meta}, @options
+
+def @forget():
+    global @last
+    @last = @nothing
 """
     text = text.replace("@launch(", f"{fn.__name__}(", 1).replace("@bind(", f"{prefix}bind(", 1)
     source = re.sub(r"@(\w+)", prefix + r"\1", text)
@@ -217,22 +256,21 @@ def @bind({parameters.removeprefix(", ")}{", " if names else ""}**@options):
     space.update({prefix + f"d{i}": p.default for i, p in enumerate(fn.params) if p.has_default})
     filename = f"<launcher of {fn.__qualname__}>"
     exec(compile(source, filename, "exec"), space)
-    return space[fn.__name__], space[prefix + "bind"]
+    return Launcher(space[fn.__name__], space[prefix + "bind"], space[prefix + "forget"])
 
 
 def _parameter_list(fn: JITFunction) -> str:
-    """The parameters as source, keyword-only marker included; defaults are taken from the scope."""
-    out = ""
-    star = False
+    """The parameters as source, the catch-all of surplus arguments included; defaults are taken from the scope."""
+    positional, keyword = [], []
     for i, p in enumerate(fn.params):
-        if p.is_variadic:
+        kind = p._param.kind
+        if kind in (p._param.VAR_POSITIONAL, p._param.VAR_KEYWORD):
             raise ArgumentError(
-                f"kernel {fn.__name__} has a parameter *{p.name}: a kernel takes a tuple instead (only device functions may take *args)"
+                f"kernel {fn.__name__} has the parameter {p._param}: a kernel takes a tuple instead (only device functions may take *args)"
             )
-        if p._param.kind is p._param.KEYWORD_ONLY and not star:
-            out, star = out + ", *", True
-        out += f", {p.name}" + (f"=@d{i}" if p.has_default else "")
-    return out
+        text = f"{p.name}=@d{i}" if p.has_default else f"{p.name}=@missing"
+        (keyword if kind is p._param.KEYWORD_ONLY else positional).append(text)
+    return "".join(f", {t}" for t in [*positional, "*@extra", *keyword])
 
 
 def _argument_code(i: int, p: Any) -> str:
@@ -268,23 +306,8 @@ def _with_debug(options: dict[str, Any]) -> dict[str, Any]:
     return {**options, "debug": True} if knobs.runtime.debug else options
 
 
-def binding_error(fn: JITFunction, error: TypeError, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ArgumentError:
-    """What Python says about a call that does not fit, said of the kernel."""
-    known = [p.name for p in fn.params]
-    taken = set(known[: len(args)])
-    needed = [p.name for p in fn.params if not p.has_default and p.name not in taken and p.name not in kwargs]
-    if len(args) > len(known):
-        what = f"takes {len(known)} arguments but {len(args)} were given"
-    elif needed:
-        what = f"is missing {'argument' if len(needed) == 1 else 'arguments'} {', '.join(needed)}"
-        strange = [k for k in kwargs if k not in known and k not in option_names()]
-        if strange:
-            what += f", and has no parameter {', '.join(strange)}"
-    elif twice := sorted(taken & kwargs.keys()):
-        what = f"got {', '.join(twice)} both by position and by keyword"
-    else:
-        what = f"cannot be called so ({error})"
-    return ArgumentError(f"kernel {fn.__name__} {what}; its parameters are ({', '.join(known)})")
+def _missing_argument(fn: JITFunction, name: str) -> ArgumentError:
+    return ArgumentError(f"kernel {fn.__name__} is missing argument {name}; its parameters are ({', '.join(fn.arg_names)})")
 
 
 def make_packer(name: str, run: Callable[..., None], slots: list[tuple[str, str, str]], count: int) -> Callable[..., None]:
