@@ -78,7 +78,8 @@ class _Parser:
     def fail(self, why: str) -> IRError:
         where = self.starts[self.at]
         line = self.text.count("\n", 0, where) + 1
-        return IRError(f"IR text, line {line}: {why}, found {self.tokens[self.at] or 'the end of the text'!r}")
+        found = repr(self.tokens[self.at]) if self.tokens[self.at] else "the end of the text"
+        return IRError(f"IR text, line {line}: {why}, found {found}")
 
     def peek(self) -> str:
         return self.tokens[self.at]
