@@ -7,7 +7,9 @@ is refused.  The table says which *kinds* of micro-kernel a row can run; what a 
 
 from __future__ import annotations
 
+import ctypes
 import os
+import sys
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -84,8 +86,11 @@ _wide = {"fma": True, "masked_memory": True, "gather": True, "f16c": True}
 
 
 def _x86(name: str, requires: frozenset[str], bits: int, registers: int, kernels: str, tune: str, **flags: bool) -> Machine:
-    # Without host detection a row compiles for exactly what it requires; `current` widens it to the host's features.
-    return Machine(name, "x86_64", requires, bits, registers, (*kernels.split(), "generic"), tune, requires | _SSE2, **flags)
+    # A row by itself compiles for exactly what it requires; `current` widens it to the host's features.
+    features = requires | _SSE2
+    if "avx512vnni" in requires:
+        features |= {"fast-dpwssd"}  # else LLVM splits vpdpwssd into multiply and add, for latency, at half the rate
+    return Machine(name, "x86_64", requires, bits, registers, (*kernels.split(), "generic"), tune, features, **flags)
 
 
 def _arm(name: str, requires: str, kernels: str) -> Machine:
@@ -155,8 +160,24 @@ def _current(override: str) -> Machine:
         if machine.architecture not in ("", architecture) or not machine.requires <= present:
             missing = ", ".join(sorted(machine.requires - present)) or f"the architecture {machine.architecture}"
             raise UnsupportedError(f"ANYTILE_CPU={override}", f"this CPU, which lacks {missing}", "unset ANYTILE_CPU")
+        if not _permitted(machine):
+            raise UnsupportedError(f"ANYTILE_CPU={override}", "this system, which refuses AMX tile registers", "unset ANYTILE_CPU")
         return machine
-    machine = next(m for m in MACHINES if m.architecture in ("", architecture) and m.requires <= present)
+    machine = next(m for m in MACHINES if m.architecture in ("", architecture) and m.requires <= present and _permitted(m))
     # AMD's and Arm's own names bring better scheduling than a row's; Intel's are what virtual machines get wrong.
     tune = host.cpu_name if host.cpu_name.startswith(("znver", "neoverse", "apple", "cortex")) else machine.tune
-    return replace(machine, features=present, tune=tune)
+    return replace(machine, features=present | machine.features, tune=tune)
+
+
+def _permitted(machine: Machine) -> bool:
+    """Whether the system lets this process use the machine's tile registers.  Asking is what gets the permission.
+
+    Linux hands out the 8 KiB of tile state per thread only to processes that ask (``ARCH_REQ_XCOMP_PERM`` of
+    ``XTILEDATA``).  Other systems with AMX have no call that ctypes can make, so AMX stays off there.
+    """
+    if "amx-tile" not in machine.requires:
+        return True
+    if not sys.platform.startswith("linux"):
+        return False
+    arch_prctl, request_permission, tile_data = 158, 0x1023, 18
+    return ctypes.CDLL(None).syscall(arch_prctl, request_permission, tile_data) == 0

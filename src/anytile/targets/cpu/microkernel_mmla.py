@@ -12,6 +12,8 @@ rows of C are zipped into blocks on the way in and unzipped on the way out::
 
 from __future__ import annotations
 
+from .microkernel_rows import SIGNATURE
+
 __all__ = ["emit", "tile"]
 
 
@@ -27,8 +29,7 @@ def emit(name: str, m: int, n: int, k: int, depth: int, element: str, accumulato
     acc, operand = f"<4 x {accumulator}>", f"<{2 * depth} x {element}>"
     o = [
         f"declare {acc} @{intrinsic}({acc}, {operand}, {operand})",
-        f"define internal void @{name}(ptr noalias readonly %A, i64 %a.m, i64 %a.k, ptr noalias readonly %B, i64 %b.k,"
-        " ptr noalias %C, i64 %c.m) nounwind noinline {",
+        f"define internal void @{name}({SIGNATURE}) nounwind noinline {{",
         "entry:",
         "  br label %m",
         "m:",

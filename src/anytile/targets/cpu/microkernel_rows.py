@@ -19,7 +19,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["Step", "Tile", "choose_tile", "emit"]
+__all__ = ["SIGNATURE", "Step", "Tile", "choose_tile", "emit"]
+
+SIGNATURE = "ptr noalias readonly %A, i64 %a.m, i64 %a.k, ptr noalias readonly %B, i64 %b.k, ptr noalias %C, i64 %c.m"
+"""Parameters of every micro-kernel; `microkernels` says what they mean."""
 
 _BYTES = {"float": 4, "double": 8, "i8": 1, "i16": 2, "i32": 4, "i64": 8, "bfloat": 2, "half": 2}
 
@@ -88,10 +91,7 @@ def emit(name: str, m: int, n: int, k: int, step: Step, tile: Tile, unit_k: bool
     ``unit_k``: A is contiguous along k, whatever ``a_stride_k`` says.  ``b_stride_k``: from one group of k to the next.
     """
     out = [*step.declarations]
-    out.append(
-        f"define internal void @{name}(ptr noalias readonly %A, i64 %a.m, i64 %a.k, ptr noalias readonly %B, i64 %b.k,"
-        " ptr noalias %C, i64 %c.m) nounwind noinline {"
-    )
+    out.append(f"define internal void @{name}({SIGNATURE}) nounwind noinline {{")
     out.append("entry:")
     unit = unit_k or step.group > 1
     full, rest = divmod(m, tile.mr)

@@ -18,6 +18,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .microkernel_rows import SIGNATURE
+
 __all__ = ["Shape", "emit", "shape"]
 
 
@@ -65,8 +67,7 @@ def emit(name: str, m: int, n: int, k: int, group: int, s: Shape, element: str, 
         "declare void @llvm.x86.tilestored64(i8, ptr, i64)",
         f"declare void @llvm.x86.{instruction}(i8, i8, i8)",
         f'@{name}.tiles = internal constant [64 x i8] c"{_configuration(s)}", align 64',
-        f"define internal void @{name}(ptr noalias %A, i64 %a.m, i64 %a.k, ptr noalias %B, i64 %b.k, ptr noalias %C, i64 %c.m)"
-        " nounwind noinline {",
+        f"define internal void @{name}({SIGNATURE}) nounwind noinline {{",
         "entry:",
         f"  call void @llvm.x86.ldtilecfg(ptr @{name}.tiles)",
         f"  %a.bytes = mul i64 %a.m, {size}",

@@ -34,7 +34,7 @@ A direct operand has exactly the stored element type and no mask.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ...errors import UnsupportedError
 from . import microkernel_mmla, microkernel_rows, microkernel_tiles
@@ -128,6 +128,8 @@ def _broadcast(machine: Machine, kind: str, a: str, b: str, acc: str, m: int, n:
         declarations = ()
     step = microkernel_rows.Step(acc, acc, lanes, 1, acc, vector, lines, declarations)
     tile = microkernel_rows.choose_tile(m, n, k, lanes, machine.vector_registers)
+    if acc == "i64":  # a 64-bit multiply is many instructions on most machines: unrolling would only cost compile time
+        tile = replace(tile, unroll=1)
     return Microkernel(
         kind,
         m,
