@@ -18,6 +18,7 @@ from ...passes.pipeline import optimize, run_passes
 from ...passes.widen_floats import widen_floats
 from ..base import Artifact
 from .arith import NATIVE_MATH
+from .dot import legalize_dot
 from .machine import Machine
 from .program import Program
 from .text import llvm_type
@@ -42,6 +43,7 @@ def lower(module: Module, options: Any, machine: Machine) -> tuple[str, str, int
     run_passes(
         module,
         [
+            _named("legalize_dot", lambda m: legalize_dot(m, machine)),  # before expand_casts, which does its casts
             fuse_dot,  # acc + dot(a, b, 0): before widening turns the additions into other shapes
             widen_floats,  # before expand_math, which expands f32 and f64 only
             _named("expand_math", lambda m: expand_math(m, NATIVE_MATH)),

@@ -10,9 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ...ir import Op
-from ...ir.types import BOOL, F16, F32, F64, I8, BF16, Element
+from ...ir.types import BF16, BOOL, F16, F32, F64, I8, Element
 from .arith import Arith
 from .lanes import RAMP, UNIFORM, Lane, uniform, vector
+from .microkernel_layout import PackedLayout
 from .text import llvm_type, memory_type, unsupported
 
 __all__ = ["Buffer", "Memory"]
@@ -24,7 +25,7 @@ _SUFFIX = {F16: "f16", BF16: "bf16", F32: "f32", F64: "f64"}
 class Buffer:
     """A tile in memory: ``ptr`` is an operand that is valid everywhere in the function.
 
-    ``strides`` count elements.  ``placed`` is set for layouts that no strides describe (packed dot operands).
+    ``strides`` count elements; ``layout`` replaces them for packed dot operands, which only a dot reads.
     """
 
     ptr: str
@@ -32,6 +33,7 @@ class Buffer:
     shape: tuple[int, ...]
     strides: tuple[int, ...]
     align: int = 64
+    layout: PackedLayout | None = None
 
     @staticmethod
     def row_major(ptr: str, elem: Element, shape: tuple[int, ...]) -> Buffer:

@@ -160,7 +160,7 @@ class Nest:
     # --- the vector dimension ---
 
     def _vector(self, idx: list[Lane]) -> None:
-        m, d, W = self.m, self.vec_dim, self.m.width
+        d, W = self.vec_dim, self.m.width
         extent = self.shape[d] if self.shape else 1
         step = W * self.unroll
         horizontal = self.axis == d or self.axis is None  # no separate loop along the axis

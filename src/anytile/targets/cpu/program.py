@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from ...ir import Block, Func, Op, Value
 from ...ir.types import I32, Type
-from .dot import DotEmitter
+from .dot import DotEmitter, PackNest
 from .lanes import Lane, uniform
 from .machine import Machine
 from .memory import Buffer, Memory
@@ -19,6 +19,7 @@ from .plan import Group, Planner, Step
 from .scan import emit_histogram, emit_scan
 from .shape import choose_unroll, choose_vector_dim
 from .text import Writer, llvm_type, unsupported
+from .transpose import TransposeNest, transposed_dim
 
 __all__ = ["Program"]
 
@@ -53,6 +54,7 @@ class Program:
             params.append(f"{llvm_type(e)} %a{i}")
         for axis in "xyz":
             params += [f"i32 %p{axis}", f"i32 %n{axis}"]
+        self.dots.prepare()
         self.planner.plan(self.func.body)
         self.block(self.func.body)
         body = self.w.text()
@@ -93,12 +95,28 @@ class Program:
                     into_old = self.place(op.result)
                     filled.append((op.result, into_old))
                 roots.append(AtomicRoot(op, into_old))
-        self.nest(g.shape, roots, scalar=g.scalar)
+        packed = [r for r in roots if isinstance(r, WriteRoot) and r.into.layout is not None]
+        for r in packed:  # an interleaving nest takes no other roots
+            self.nest(g.shape, [r])
+        rest = [r for r in roots if r not in packed]
+        if rest:
+            self.nest(g.shape, rest, scalar=g.scalar)
         self.buffers.update(filled)
 
     def nest(self, shape: tuple[int, ...], roots: list[Root], scalar: bool = False) -> None:
         """Emits one loop nest; a group of reductions keeps its axis innermost or vectorised."""
         axis = next((r.op.attrs["axis"] for r in roots if isinstance(r, ReduceRoot)), None)
+        if isinstance(roots[0], WriteRoot) and roots[0].into.layout is not None:
+            assert len(roots) == 1
+            PackNest(self, shape, len(shape) - 1, min(self.machine.lanes, shape[-1]), 1).run(roots)
+            self.memory.width = 1
+            return
+        across = transposed_dim(self, shape, roots) if not scalar else None
+        if across is not None:
+            width = min(self.machine.lanes, shape[across], shape[-1])
+            TransposeNest(self, shape, across, width, 1).run(roots)
+            self.memory.width = 1
+            return
         d = choose_vector_dim(self, shape, roots, axis)
         width = 1 if scalar else min(self.machine.lanes, shape[d])
         unroll = choose_unroll(self, shape, roots, d, width, axis)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .nest import Root
     from .program import Program
 
-__all__ = ["choose_vector_dim", "choose_unroll", "steps"]
+__all__ = ["accesses", "choose_vector_dim", "choose_unroll", "steps"]
 
 FAR = 1 << 20  # linear, but not by a known small stride
 GATHER_COST, UNIFORM_COST, VECTOR_COST = 8, 1, 1
@@ -95,18 +95,18 @@ def choose_vector_dim(p: Program, shape: tuple[int, ...], roots: list[Root], axi
         return axis if axis is not None else len(shape) - 1
     if len(real) == 1:
         return real[0]
-    accesses = list(_accesses(p, roots))
+    touched = list(accesses(p, roots))
     best, best_cost = real[-1], None
     for d in reversed(real):
         narrow = 1 if shape[d] >= p.machine.lanes else p.machine.lanes // shape[d]
-        cost = sum(UNIFORM_COST if s[d] == 0 else VECTOR_COST if s[d] == 1 else GATHER_COST for s in accesses) * narrow
+        cost = sum(UNIFORM_COST if s[d] == 0 else VECTOR_COST if s[d] == 1 else GATHER_COST for s in touched) * narrow
         cost += narrow  # even without accesses, full vectors are better
         if best_cost is None or cost < best_cost:
             best, best_cost = d, cost
     return best
 
 
-def _accesses(p: Program, roots: list[Root]):
+def accesses(p: Program, roots: list[Root]):
     """Steps, per nest dimension, of every address that the nest touches."""
     from .nest import ReduceRoot, StoreRoot, WriteRoot
 
