@@ -44,7 +44,12 @@ def _num_programs(run: Any, op: Any) -> np.ndarray:
 # --- shape ----------------------------------------------------------------------------------------------
 
 
-@implements("splat", "broadcast")
+@implements("splat")
+def _splat(run: Any, op: Any, x: np.ndarray) -> np.ndarray:
+    return np.full(tuple(op.attrs["shape"]), x)
+
+
+@implements("broadcast")
 def _broadcast(run: Any, op: Any, x: np.ndarray) -> np.ndarray:
     return np.array(np.broadcast_to(x, tuple(op.attrs["shape"])))
 
