@@ -22,6 +22,7 @@ from .random import (
     randn4x,
     uint_to_uniform_float,
 )
+from .records import aggregate, aggregate_replace
 from .standard import (
     argmax,
     argmin,
@@ -42,10 +43,10 @@ from .standard import (
     xor_sum,
 )
 
-# The star import above brings the class `tensor` in place of the module of that name, as in Triton.
+# Names shared by a function or class and the file it comes from (`tensor`, `aggregate`) are the former here, as in Triton.
 __all__ = [
     *(name for name in core.__all__ if not name.startswith("_") and name not in ("Aggregate", "flatten", "unflatten", "structure")),
-    *("core", "extra", "math", "random", "standard", "target_info"),
+    *("aggregate", "aggregate_replace", "core", "extra", "math", "random", "standard", "target_info"),
     *("pair_uniform_to_normal", "philox", "philox_impl", "rand", "rand4x", "randint", "randint4x", "randn", "randn4x"),
     *("uint_to_uniform_float", "argmax", "argmin", "bitonic_merge", "cdiv", "cumprod", "cumsum", "flip", "max", "min"),
     *("reduce_or", "sigmoid", "softmax", "sort", "sum", "swizzle2d", "topk", "xor_sum"),

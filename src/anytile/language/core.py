@@ -43,6 +43,8 @@ from .memory import (
     store,
 )
 from .promotion import to_tensor as _to_tensor
+from .records import aggregate as _aggregate
+from .records import aggregate_replace
 from .reduction import associative_scan, histogram, map_elementwise, reduce
 from .shaping import (
     arange,
@@ -117,7 +119,18 @@ def get_int_dtype(bitwidth: int, signed: bool) -> dtype:
 
 
 __all__ = [
-    *("Aggregate", "CONSTEXPR_0", "PropagateNan", "TRITON_MAX_TENSOR_NUMEL", "abs", "add", "advance", "arange", "associative_scan"),
+    *(
+        "Aggregate",
+        "CONSTEXPR_0",
+        "PropagateNan",
+        "TRITON_MAX_TENSOR_NUMEL",
+        "abs",
+        "add",
+        "advance",
+        "aggregate_replace",
+        "arange",
+        "associative_scan",
+    ),
     *("assume", "atomic_add", "atomic_and", "atomic_cas", "atomic_load", "atomic_max", "atomic_min", "atomic_or", "atomic_poll"),
     *("atomic_store", "atomic_xchg", "atomic_xor", "bfloat16", "block_type", "broadcast", "broadcast_to", "builtin", "cast", "cat"),
     *("ceil", "clamp", "condition", "const", "constexpr", "constexpr_type", "cos", "debug_barrier", "device_assert", "device_print"),
@@ -129,5 +142,18 @@ __all__ = [
     *("pi32_t", "pointer_type", "program_id", "range", "ravel", "reduce", "reshape", "rsqrt", "sin", "slice", "split", "sqrt"),
     *("sqrt_rn", "squeeze", "static_assert", "static_print", "static_range", "store", "store_tensor_descriptor", "structure", "sub"),
     *("tensor", "tensor_descriptor", "tensor_descriptor_base", "to_tensor", "trans", "tuple", "tuple_type", "uint16", "uint32"),
-    *("uint64", "uint8", "umulhi", "unflatten", "unsqueeze", "view", "void", "where", "zeros", "zeros_like", "_unwrap_if_constexpr"),
+    *(
+        "uint64",
+        "uint8",
+        "umulhi",
+        "unflatten",
+        "unsqueeze",
+        "view",
+        "void",
+        "where",
+        "zeros",
+        "zeros_like",
+        "_aggregate",
+        "_unwrap_if_constexpr",
+    ),
 ]

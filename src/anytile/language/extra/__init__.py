@@ -1,1 +1,6 @@
-"""``triton.language.extra``: functions of particular targets."""
+"""``tl.extra``: functions of particular targets, and the mathematical library under CUDA's names."""
+
+from .. import libdevice
+from . import cuda, hip
+
+__all__ = ["cuda", "hip", "libdevice"]

@@ -1,0 +1,51 @@
+"""``tl.extra.cuda``: what is particular to NVIDIA GPUs, with a meaning on every target.
+
+Timers and processor numbers read as well as the target can; programmatic dependent launch orders kernels that
+already run in order here, so its two functions do nothing.
+"""
+
+from __future__ import annotations
+
+from .. import libdevice
+from ..builtin import builtin
+from ..constexpr import constexpr
+from ..context import current
+from ..promotion import constant, emit
+from ..tensor import tensor
+from ..types import int32, int64
+
+__all__ = ["gdc_launch_dependents", "gdc_wait", "globaltimer", "libdevice", "num_threads", "num_warps", "smid"]
+
+
+@builtin
+def globaltimer() -> tensor:
+    """A clock in nanoseconds, int64."""
+    return emit("clock", int64)
+
+
+@builtin
+def smid() -> tensor:
+    """The number of the processor that runs this program, int32: 0 where the target does not tell."""
+    return constant(0, int32)
+
+
+@builtin
+def num_warps() -> constexpr:
+    """The launch option num_warps."""
+    return constexpr(current().options.num_warps)
+
+
+@builtin
+def num_threads() -> constexpr:
+    """32 · num_warps."""
+    return constexpr(current().options.num_warps * 32)
+
+
+@builtin
+def gdc_wait() -> None:
+    """Waits for the kernels before this one: they are done already."""
+
+
+@builtin
+def gdc_launch_dependents() -> None:
+    """Lets dependent kernels start early: a hint."""
