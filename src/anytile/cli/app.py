@@ -102,7 +102,12 @@ def cache_info() -> None:
     """Where the compile cache is, and what it holds."""
     from ..runtime import cache
 
-    _print_rows(*((name, str(value)) for name, value in cache.info().items()))
+    info = cache.info()
+    _print_rows(
+        ("directory", f"{info.directory}{'' if info.writable else ' (not writable)'}"),
+        ("kernels", str(info.kernels)),
+        ("size", f"{info.bytes / 1e6:.1f} MB of at most {info.limit / 1e6:.0f} MB"),
+    )
 
 
 @cache_app.command("clear")
@@ -111,7 +116,8 @@ def cache_clear() -> None:
     """Remove every compiled kernel from the cache."""
     from ..runtime import cache
 
-    typer.echo(f"removed {cache.clear()} kernels")
+    n = cache.clear()
+    typer.echo(f"removed {n} kernel{'' if n == 1 else 's'}")
 
 
 @app.command()

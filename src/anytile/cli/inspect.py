@@ -113,7 +113,7 @@ def guess_parameters(kernel: Any, preset: dict[str, Any], types: list[str], cons
     unknown = [name for name in constants if name not in kernel.arg_names]
     if unknown:
         raise ValueError(f"--const {unknown[0]}: {kernel.__name__} has no such parameter; it has {', '.join(kernel.arg_names)}")
-    given = dict(zip(runtime, types, strict=False))  # no types at all are fine
+    given = dict(zip(runtime, types))
     pointers = set(_pointer_names(kernel.parse()))
     guesses = []
     for p in kernel.params:

@@ -58,11 +58,8 @@ class CpuBackend(BaseBackend):
     binary_ext = "obj"
 
     def hash(self) -> str:
-        from ..targets.cpu import CpuTarget
-
-        # The target may be asked for under any spelling of this machine (torch says GPUTarget("cpu", "", 32)).
-        target: CpuTarget = target_object(CpuDriver().get_current_target()) if self.target.arch == "" else target_object(self.target)
-        return target.fingerprint()
+        # Programs spell this machine in several ways (torch asks for GPUTarget("cpu", "", 32)): the target at hand is meant.
+        return target_object(CpuDriver().get_current_target()).fingerprint()
 
     def parse_options(self, options: dict[str, Any]) -> Options:
         return Options.of({k: v for k, v in options.items() if k in option_names()}, self.target)

@@ -75,11 +75,10 @@ _serve(
     _at("runtime.autotuner", "autotune heuristics Config"),
     _at("runtime.compiler", "compile"),
     _at("runtime.errors", "OutOfResources InterpreterError"),
-    _at("runtime.allocation", "set_allocator", since=(3, 3)),
+    _at("compat.host", "set_allocator", since=(3, 3)),
     _at("frontend.errors", "CompilationError"),
     _at("errors", "TritonError=AnytileError"),
     _at("runtime.jit", "must_use_result", since=(3, 4)),
-    _at("language", "aggregate", since=(3, 8)),
     _at("compat.host", "cdiv next_power_of_2"),
 )
 _serve("triton.errors", "The root of the errors.", _at("errors", "TritonError=AnytileError"))
@@ -114,7 +113,7 @@ def _core_rows(home: str) -> list[tuple[str, Entry]]:
         *_at(home, "constexpr_type map_elementwise condition", since=(3, 5)),
         *_at(home, "add sub mul", since=(3, 6)),
         *_at(home, "to_tensor", since=(3, 7)),
-        *_at(home, "aggregate_replace expect_zero", since=(3, 8)),
+        *_at(home, "expect_zero", since=(3, 8)),
         *_at(home, "atomic_load atomic_store atomic_poll", since=(3, 9)),
     ]
 
@@ -140,11 +139,12 @@ _serve(
 )
 _serve("triton.language.math", "Elementwise mathematics.", _at("language", _MATH))
 _serve("triton.language.standard", "Functions written in the language itself.", _standard_rows("language"))
-_serve("triton.language.random", "Counter-based random numbers.", _at("language", _RANDOM))
+_serve("triton.language.random", "Counter-based random numbers.", _at("language.random", f"{_RANDOM} N_ROUNDS_DEFAULT"))
+_serve("triton.language.target_info", "What is compiled for.", since=(3, 5), mirror="anytile.language.target_info")
 _serve("triton.language.extra", "Functions beyond the portable language.")
-_serve("triton.language.extra.libdevice", "The mathematical library, by its CUDA names.", mirror="anytile.language.libdevice")
+_serve("triton.language.extra.libdevice", "The mathematical library, by its CUDA names.", mirror="anytile.language.extra.libdevice")
 _serve("triton.language.extra.cuda", "What is particular to NVIDIA GPUs.")
-_serve("triton.language.extra.cuda.libdevice", "The mathematical library, by its CUDA names.", mirror="anytile.language.libdevice")
+_serve("triton.language.extra.cuda.libdevice", "The mathematical library, by its CUDA names.", mirror="anytile.language.extra.libdevice")
 
 # ---- triton.runtime ----
 
