@@ -22,6 +22,7 @@ from __future__ import annotations
 import itertools
 import re
 import threading
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -30,7 +31,7 @@ from ..errors import AnytileError
 from . import gate
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
 __all__ = [
     "LEVELS",
@@ -126,8 +127,7 @@ def compile_object(
     Raises `LLVMError` where the text is malformed, `UnsupportedError` where it uses an intrinsic that
     ``features`` do not allow.
     """
-    with _lock:
-        module, machine = _prepare(text, cpu, features, level, triple)
+    with _prepared(text, cpu, features, level, triple) as (module, machine):
         return machine.emit_object(module)
 
 
@@ -135,8 +135,7 @@ def emit_assembly(
     text: str, cpu: str | None = None, features: Collection[str] | None = None, level: str = "lite", triple: str | None = None
 ) -> str:
     """Assembly of an LLVM module; arguments as in `compile_object`."""
-    with _lock:
-        module, machine = _prepare(text, cpu, features, level, triple)
+    with _prepared(text, cpu, features, level, triple) as (module, machine):
         return machine.emit_assembly(module)
 
 
@@ -144,12 +143,13 @@ def optimize(
     text: str, cpu: str | None = None, features: Collection[str] | None = None, level: str = "O2", triple: str | None = None
 ) -> str:
     """The module's text after the passes of ``level``; arguments as in `compile_object`."""
-    with _lock:
-        return str(_prepare(text, cpu, features, level, triple)[0])
+    with _prepared(text, cpu, features, level, triple) as (module, _):
+        return str(module)
 
 
-def _prepare(text: str, cpu: str | None, features: Collection[str] | None, level: str, triple: str | None) -> tuple[Any, Any]:
-    """(verified and optimised module, target machine)."""
+@contextmanager
+def _prepared(text: str, cpu: str | None, features: Collection[str] | None, level: str, triple: str | None) -> Iterator[tuple[Any, Any]]:
+    """(verified and optimised module, target machine), for the length of a ``with``."""
     if level not in LEVELS:
         raise ValueError(f"optimisation level {level!r} is none of {', '.join(LEVELS)}")
     llvm = _binding()
@@ -158,29 +158,41 @@ def _prepare(text: str, cpu: str | None, features: Collection[str] | None, level
     if features is None:
         features = host().features if native else frozenset()
     gate.check(text, features, architecture(triple))
-    module = _parse(text)
     if not native:
         _foreign_targets()
-    machine = _target_machine(triple, cpu or _baseline(triple), _feature_string(features, native), level)
-    module.triple = triple
-    module.data_layout = str(machine.target_data)
-    if level != "none":
-        _run_passes(llvm, module, machine, level)
-    return module, machine
+    with _lock, _parsed(text) as module:
+        machine = _target_machine(triple, cpu or _baseline(triple), _feature_string(features, native), level)
+        module.triple = triple
+        module.data_layout = str(machine.target_data)
+        if level != "none":
+            _run_passes(llvm, module, machine, level)
+        yield module, machine
 
 
-def _parse(text: str) -> Any:
+@contextmanager
+def _parsed(text: str) -> Iterator[Any]:
+    """A verified module in a context of its own, so that its types go away with it and struct names never collide.
+
+    Both are closed here, in this order: left to the garbage collector, in a cycle with a traceback, the context
+    may go first, which crashes.
+    """
     llvm = _binding()
-    # A context of its own: types and metadata go away with the module, and struct names never collide.
+    context = llvm.create_context()
+    module = None
     try:
-        module = llvm.parse_assembly(text, llvm.create_context())
-    except RuntimeError as error:
-        raise LLVMError(f"LLVM cannot parse the generated text: {_with_context(str(error), text)}") from None
-    try:
-        module.verify()
-    except RuntimeError as error:
-        raise LLVMError(f"LLVM refuses the generated text: {_with_instruction(str(error), text)}") from None
-    return module
+        try:
+            module = llvm.parse_assembly(text, context)
+        except RuntimeError as error:
+            raise LLVMError(f"LLVM cannot parse the generated text: {_with_context(str(error), text)}") from None
+        try:
+            module.verify()
+        except RuntimeError as error:
+            raise LLVMError(f"LLVM refuses the generated text: {_with_instruction(str(error), text)}") from None
+        yield module
+    finally:
+        if module is not None:
+            module.close()
+        context.close()
 
 
 def _with_context(message: str, text: str) -> str:
@@ -268,7 +280,7 @@ def _linker() -> Any:
     llvm = _binding()
     machine = llvm.Target.from_triple(host().triple).create_target_machine(reloc="pic")
     linker = llvm.create_lljit_compiler(machine, use_jit_link="windows" not in host().triple)
-    linker._owned = False  # llvmlite's own way to say that Python does not dispose of it
+    linker._owned = True  # llvmlite's own way to say that Python does not dispose of it
     return linker
 
 
