@@ -84,7 +84,7 @@ class _Session:
     def convert(self, value: Any, key: Any, prescribed: str = "") -> Any:
         import numpy as np
 
-        from ..language import tensor
+        from ..language.tensor import tensor
         from ..language.types import parse_signature_type
         from ..targets import formats
 
@@ -97,7 +97,7 @@ class _Session:
         text = "i32" if key == 1 else key.rstrip("!").removesuffix(":16")
         kind = parse_signature_type(prescribed if prescribed and not text.startswith("*") else text)
         type_ = kind.to_ir()
-        elem = type_.elem
+        elem: Any = type_.elem
         if elem.is_ptr:
             data = np.asarray(value, np.uint64)
         elif elem.is_float:

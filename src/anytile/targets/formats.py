@@ -18,6 +18,7 @@ rounds once, from whichever of the two it is given.
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -25,9 +26,21 @@ from ..ir.types import BF16, F16, F32, F64, Element, Float, Int
 
 __all__ = ["storage", "unsigned", "decode", "encode", "from_integers", "round_to_odd_sum", "max_code", "nan_code"]
 
-_NATIVE = {F16: np.dtype(np.float16), F32: np.dtype(np.float32), F64: np.dtype(np.float64)}
-_INTS = {1: np.dtype(np.bool_), 8: np.dtype(np.int8), 16: np.dtype(np.int16), 32: np.dtype(np.int32), 64: np.dtype(np.int64)}
-_UINTS = {1: np.dtype(np.uint8), 8: np.dtype(np.uint8), 16: np.dtype(np.uint16), 32: np.dtype(np.uint32), 64: np.dtype(np.uint64)}
+_NATIVE: dict[Float, np.dtype[Any]] = {F16: np.dtype(np.float16), F32: np.dtype(np.float32), F64: np.dtype(np.float64)}
+_INTS: dict[int, np.dtype[Any]] = {
+    1: np.dtype(np.bool_),
+    8: np.dtype(np.int8),
+    16: np.dtype(np.int16),
+    32: np.dtype(np.int32),
+    64: np.dtype(np.int64),
+}
+_UINTS: dict[int, np.dtype[Any]] = {
+    1: np.dtype(np.uint8),
+    8: np.dtype(np.uint8),
+    16: np.dtype(np.uint16),
+    32: np.dtype(np.uint32),
+    64: np.dtype(np.uint64),
+}
 
 
 def storage(elem: Element) -> np.dtype:

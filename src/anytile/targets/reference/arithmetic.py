@@ -122,7 +122,7 @@ def _integer_rows() -> None:
             elem = elem_of(op)
             return wrapped(fn(*(read(x, elem) for x in xs)), elem)
 
-    for name, fn in {
+    signed_rows: dict[str, Callable[..., Any]] = {
         "add": np.add,
         "sub": np.subtract,
         "mul": np.multiply,
@@ -134,14 +134,16 @@ def _integer_rows() -> None:
         "iabs": np.absolute,
         "sdiv": _sdiv,
         "srem": lambda x, y: np.fmod(x, _nonzero(y)),
-    }.items():
+    }
+    for name, fn in signed_rows.items():
         row(name, signed, fn)
-    for name, fn in {
+    unsigned_rows: dict[str, Callable[..., Any]] = {
         "umin": np.minimum,
         "umax": np.maximum,
         "udiv": lambda x, y: x // _nonzero(y),
         "urem": lambda x, y: x % _nonzero(y),
-    }.items():
+    }
+    for name, fn in unsigned_rows.items():
         row(name, unsigned, fn)
     for name in ("shl", "lshr", "ashr"):
         implements(name)(_shift(name))

@@ -106,7 +106,8 @@ def _row(name: str, fn: Callable[..., Array]) -> None:
         return formats.encode(np.asarray(fn(*wide)), fmt)
 
 
-for _name, _fn in {**_UNARY, **_BINARY}.items():
+_ROWS: dict[str, Callable[..., Array]] = {**_UNARY, **_BINARY}
+for _name, _fn in _ROWS.items():
     _row(_name, _fn)
 
 

@@ -34,7 +34,7 @@ class _Loaded:
     def _unpack(self, packed: bytes) -> list[np.ndarray]:
         args = []
         for type_, value in zip(self._types, self._struct.unpack(packed)):
-            elem = type_.elem
+            elem: Any = type_.elem
             if elem.is_float:
                 wide = np.float64 if elem.bits == 64 else np.float32
                 args.append(formats.encode(np.asarray(value, wide), elem))
