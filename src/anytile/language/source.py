@@ -161,6 +161,10 @@ def _filled(cell: CellType) -> bool:
         return False
 
 
+def _differs(now: Any, then: Any) -> bool:
+    return now is not then and (now is _MISSING or type(now) is not type(then) or bool(now != then))
+
+
 class JITCallable:
     """A Python function that is compiled rather than called.
 
@@ -283,11 +287,11 @@ class JITCallable:
         """RuntimeError where a global or closure variable has changed since the kernel was compiled with it."""
         for (name, _), (value, space) in self.used_global_vals.items():
             now = space.get(name, _MISSING)
-            if now is not value and (now is _MISSING or type(now) is not type(value) or now != value):
+            if _differs(now, value):
                 shown = "<deleted>" if now is _MISSING else now
                 raise RuntimeError(
-                    f"Global variable {name} has value {shown}, but kernel {self.__name__} was compiled with value {value}: "
-                    "compiled code keeps the value it first saw. Pass the value as a tl.constexpr argument instead"
+                    f"Global variable {name} has changed since we compiled this kernel, from {value} to {shown}: "
+                    f"{self.__name__} keeps the value it was compiled with. Pass it as a tl.constexpr argument instead"
                 )
 
     # -- calling -----------------------------------------------------------------------------------------
@@ -381,7 +385,7 @@ class _Dependencies(ast.NodeVisitor):
                     self.parts.append(value._fn_name)
                 else:
                     self.parts.append(value.cache_key)
-                    self.used.update(value.used_global_vals)
+                    self.adopt(value)
             return
         if value is None or isinstance(value, ModuleType) or _of_anytile(getattr(value, "__module__", None)) and callable(value):
             return
@@ -392,6 +396,18 @@ class _Dependencies(ast.NodeVisitor):
                     self.record(name, member, None)
         elif space is not None and not callable(value):
             self.used[(name, id(space))] = (_snapshot(value), space)
+
+    def adopt(self, callee: JITCallable) -> None:
+        """Depend on what a called function depends on.  RuntimeError where it saw another value of a global."""
+        for place, (theirs, space) in callee.used_global_vals.items():
+            ours = self.used.get(place)
+            now = ours[0] if ours is not None else space.get(place[0], _MISSING)
+            if _differs(now, theirs):
+                raise RuntimeError(
+                    f"Global variable {place[0]} has value {now} when compiling {self.fn.__name__}, but inner kernel {callee.__name__} "
+                    f"has conflicting value {theirs} from when it was first compiled. This is not allowed."
+                )
+            self.used[place] = (theirs, space)
 
     def visit_Name(self, node: ast.Name) -> Any:
         if not isinstance(node.ctx, ast.Load):

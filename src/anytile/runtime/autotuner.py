@@ -1,0 +1,409 @@
+"""`autotune` and `heuristics`: kernels whose compile-time parameters are chosen for them.
+
+    @autotune(configs=[Config({"BLOCK": 128}), Config({"BLOCK": 1024}, num_warps=8)], key=["n"])
+    @jit
+    def add(x, y, out, n, BLOCK: tl.constexpr): ...
+
+The first launch for each value of the ``key`` arguments (and the element types of all tensors) times every
+configuration and keeps the fastest.  Tuning runs the kernel many times on the caller's own tensors: name those
+it updates in place in ``restore_value``, those it accumulates into in ``reset_to_zero``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import math
+import time
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any
+
+from . import knobs
+from .driver import driver, target_object
+from .errors import AutotunerError, OutOfResources, PTXASError
+from .jit import JITFunction, KernelInterface
+
+__all__ = ["Autotuner", "Config", "Heuristics", "OutOfResources", "autotune", "heuristics"]
+
+_QUANTILES = (0.5, 0.2, 0.8)
+
+
+class Config:
+    """One choice: values of the kernel's meta-parameters, and compile options.
+
+    ``pre_hook(args)`` is called before a launch with this configuration, with all arguments by name.
+    The last four parameters are those of Triton ≤ 3.3.
+    """
+
+    def __init__(
+        self,
+        kwargs: dict[str, Any],
+        num_warps: int = 4,
+        num_stages: int = 3,
+        num_ctas: int = 1,
+        maxnreg: int | None = None,
+        pre_hook: Callable[..., Any] | None = None,
+        ir_override: str | None = None,
+        num_buffers_warp_spec: int | None = None,
+        num_consumer_groups: int | None = None,
+        reg_dec_producer: int | None = None,
+        reg_inc_consumer: int | None = None,
+    ):
+        self.kwargs = kwargs
+        self.num_warps, self.num_ctas, self.num_stages = num_warps, num_ctas, num_stages
+        self.maxnreg, self.ir_override, self.pre_hook = maxnreg, ir_override, pre_hook
+        self._older = {
+            "num_buffers_warp_spec": num_buffers_warp_spec,
+            "num_consumer_groups": num_consumer_groups,
+            "reg_dec_producer": reg_dec_producer,
+            "reg_inc_consumer": reg_inc_consumer,
+        }
+
+    def all_kwargs(self) -> dict[str, Any]:
+        """Everything that a launch with this configuration passes by keyword."""
+        options = {
+            "num_warps": self.num_warps,
+            "num_ctas": self.num_ctas,
+            "num_stages": self.num_stages,
+            "maxnreg": self.maxnreg,
+            "ir_override": self.ir_override,
+            **self._older,
+        }
+        return {**self.kwargs, **{k: v for k, v in options.items() if v is not None}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state.get("kwargs", {}))  # type: ignore[misc]  # a pickle of another version may lack attributes
+        self.__dict__.update(state)
+
+    def __str__(self) -> str:
+        options = {"num_warps": self.num_warps, "num_ctas": self.num_ctas, "num_stages": self.num_stages, "maxnreg": self.maxnreg}
+        return ", ".join(f"{k}: {v}" for k, v in {**self.kwargs, **options}.items())
+
+    def __repr__(self) -> str:
+        return f"Config({self})"
+
+    def __hash__(self) -> int:
+        return hash((*((k, str(v)) for k, v in self.all_kwargs().items()), self.pre_hook))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Config) and self.all_kwargs() == other.all_kwargs() and self.pre_hook == other.pre_hook
+
+
+class Autotuner(KernelInterface):
+    """A kernel with configurations.  ``cache``: key → chosen `Config`; ``best_config``: that of the last launch.
+
+    ``configs_timings`` of the last tuning: config → milliseconds (median, 20 % and 80 % quantile).
+    """
+
+    def __init__(
+        self,
+        fn: Any,
+        arg_names: Sequence[str],
+        configs: list[Config],
+        key: Sequence[str],
+        reset_to_zero: Sequence[str] | None,
+        restore_value: Sequence[str] | None,
+        pre_hook: Callable[..., Any] | None = None,
+        post_hook: Callable[..., Any] | None = None,
+        prune_configs_by: dict[str, Any] | None = None,
+        warmup: int | None = None,
+        rep: int | None = None,
+        use_cuda_graph: bool = False,
+        do_bench: Callable[..., Any] | None = None,
+        cache_results: bool = False,
+    ):
+        self.fn = fn
+        self.arg_names = list(arg_names)
+        self.configs = list(configs) or [Config({})]
+        self.keys = list(key)
+        self.cache: dict[tuple[Any, ...], Config] = {}
+        self.reset_to_zero = list(reset_to_zero or ())
+        self.restore_value = list(restore_value or ())
+        self.cache_results = cache_results or knobs.autotuning.cache
+        self.user_defined_pre_hook, self.user_defined_post_hook = pre_hook is not None, post_hook is not None
+        self.pre_hook = pre_hook or self._save_and_reset
+        self.post_hook = post_hook or self._restore
+        prune = prune_configs_by or {}
+        self.perf_model: Callable[..., Any] | None = prune.get("perf_model")
+        self.configs_top_k: float = prune.get("top_k", 1.0)
+        self.early_config_prune: Callable[..., Any] | None = prune.get("early_config_prune")
+        self.num_warmups, self.num_reps = warmup, rep
+        self.use_cuda_graph = use_cuda_graph
+        self._do_bench = do_bench
+        self._saved: dict[str, Any] = {}
+        self.nargs: dict[str, Any] | None = None
+        self.best_config: Config | None = None
+        self.configs_timings: dict[Config, list[float]] = {}
+        self.bench_time = 0.0
+        inner = fn
+        while not inspect.isfunction(inner):
+            inner = inner.fn
+        self.base_fn = inner
+        self.__name__ = inner.__name__
+
+    # -- tensors that tuning must not spoil ---------------------------------------------------------------
+
+    def _save_and_reset(self, args: dict[str, Any], reset_only: bool = False) -> None:
+        for name in self.reset_to_zero:
+            _zero(args[name])
+        if not reset_only:
+            self._saved = {name: _copy_of(args[name]) for name in self.restore_value}
+
+    def _restore(self, args: dict[str, Any], exception: BaseException | None) -> None:
+        for name, saved in self._saved.items():
+            _assign(args[name], saved)
+        self._saved = {}
+
+    # -- timing ---------------------------------------------------------------------------------------------
+
+    @cached_property
+    def do_bench(self) -> Callable[..., Any]:
+        """``do_bench(call, quantiles=…)`` → milliseconds at those quantiles."""
+        if self._do_bench is not None:
+            return self._do_bench
+        bench = driver.active.get_benchmarker()
+        if self.num_warmups is None and self.num_reps is None:
+            return bench
+        warmup, rep = self.num_warmups or 25, self.num_reps or 100
+        return lambda call, quantiles: bench(call, warmup=warmup, rep=rep, quantiles=quantiles)
+
+    def _bench(self, *args: Any, config: Config, **meta: Any) -> list[float]:
+        """Milliseconds of one configuration; infinities where it cannot be compiled."""
+        from ..frontend.errors import CompileTimeAssertionFailure
+
+        if conflicts := sorted(meta.keys() & config.kwargs.keys()):
+            raise ValueError(
+                f"Conflicting meta-parameters: {', '.join(conflicts)}. The launch passes what the configurations of {self.__name__} set: leave them out"
+            )
+        keywords = {**meta, **config.all_kwargs()}
+        named = {**(self.nargs or {}), **keywords}
+
+        def call() -> None:
+            if config.pre_hook:
+                config.pre_hook(named)
+            self.pre_hook(named)
+            try:
+                self.fn.run(*args, **keywords)
+            except Exception as e:
+                try:
+                    self.post_hook(named, exception=e)
+                finally:
+                    raise
+            self.post_hook(named, exception=None)
+
+        try:
+            return self.do_bench(call, quantiles=_QUANTILES)
+        except (OutOfResources, CompileTimeAssertionFailure, PTXASError) as e:
+            self._last_failure = e
+            if knobs.autotuning.print:
+                print(f"Autotuning failed with {e}")
+            return [math.inf] * len(_QUANTILES)
+
+    def _tune(self, key: tuple[Any, ...], configs: list[Config], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        start = time.perf_counter()
+        timings = {config: self._bench(*args, config=config, **kwargs) for config in configs}
+        self.bench_time = time.perf_counter() - start
+        best = min(timings, key=lambda c: _first(timings[c]))
+        if math.isinf(_first(timings[best])):
+            raise self._last_failure
+        self.configs_timings, self.cache[key] = timings, best
+        self.pre_hook({**(self.nargs or {}), **kwargs, **best.all_kwargs()}, reset_only=True)
+
+    def check_disk_cache(self, tuning_key: tuple[Any, ...], configs: list[Config], bench_fn: Callable[[], None]) -> bool:
+        """Take the choice for ``tuning_key`` from disk, or call ``bench_fn`` and store it; whether it was there."""
+        from .cache import get_cache_manager, toolchain
+
+        if not tuning_key or any(c.pre_hook for c in configs):
+            bench_fn()
+            return False
+        inner = self.fn
+        while not isinstance(inner, JITFunction):
+            inner = inner.fn
+        parts = [toolchain(), target_object(inner.target()).fingerprint(), inner.cache_key, str(tuning_key), *map(str, configs)]
+        manager = get_cache_manager(hashlib.sha256("\0".join(parts).encode()).hexdigest())
+        name = f"{self.__name__[:150]}.autotune.json"
+        path = manager.get_file(name)
+        if path is not None:
+            try:
+                with open(path) as f:
+                    stored = json.load(f)["configs_timings"]
+                by_text = {str(c): c for c in configs}
+                timings = {by_text[text]: t for text, t in stored}
+            except (OSError, ValueError, KeyError, TypeError):
+                timings = {}  # damaged: tune again
+            if timings:
+                self.configs_timings = timings
+                self.cache[tuning_key] = min(timings, key=lambda c: _first(timings[c]))
+                return True
+        bench_fn()
+        record = {"key": list(map(str, tuning_key)), "configs_timings": [[str(c), t] for c, t in self.configs_timings.items()]}
+        manager.put(json.dumps(record), name, binary=False)
+        return False
+
+    # -- launching ------------------------------------------------------------------------------------------
+
+    def run(self, *args: Any, **kwargs: Any) -> Any:
+        """Choose (tuning first where this key is new) and launch."""
+        self.nargs = dict(zip(self.arg_names, args))
+        if len(self.configs) > 1:
+            key = self._key(kwargs)
+            config = self.cache.get(key) or self._choose(key, args, kwargs)
+        else:
+            config = self.configs[0]
+        self.best_config = config
+        chosen = config.all_kwargs()
+        if config.pre_hook is not None:
+            config.pre_hook({**self.nargs, **kwargs, **chosen})
+        result = self.fn.run(*args, **kwargs, **chosen)
+        self.nargs = None
+        return result
+
+    def _key(self, kwargs: dict[str, Any]) -> tuple[Any, ...]:
+        """The values of the key arguments and the element types of all tensors, in order of the parameters."""
+        named = {**(self.nargs or {}), **kwargs}
+        key = [named[k] for k in self.keys if k in named]
+        key += [str(named[n].dtype) for n in self.arg_names if n in named and hasattr(named[n], "dtype")]
+        return tuple(key)
+
+    def _choose(self, key: tuple[Any, ...], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Config:
+        if kwargs.get("warmup"):
+            return self.configs[0]
+        configs = self.prune_configs(kwargs)
+
+        def bench() -> None:
+            self._tune(key, configs, args, kwargs)
+
+        hit = False
+        if self.cache_results:
+            hit = self.check_disk_cache(key, configs, bench)
+        else:
+            bench()
+        best = self.cache[key]
+        if knobs.autotuning.print and not hit:
+            print(
+                f"Triton autotuning for function {self.__name__},\nwith key as {key},\nfinished after {self.bench_time:.2f}s,\nbest config selected: {best};"
+            )
+        if knobs.autotuning.listener is not None:
+            knobs.autotuning.listener(
+                fn=self.fn,
+                key=key,
+                best_config=best,
+                configs_timings=self.configs_timings,
+                bench_time=None if hit else self.bench_time,
+                cache_hit=hit,
+            )
+        return best
+
+    def prune_configs(self, kwargs: dict[str, Any]) -> list[Config]:
+        """The configurations worth timing.  AutotunerError where none is left."""
+        configs = self.configs
+        named = self.nargs or {}
+        if self.early_config_prune is not None:
+            configs = list(self.early_config_prune(configs, named, **kwargs))
+            if not configs:
+                raise AutotunerError("No valid autotuner configs after pruning. `early_config_prune` should return at least one config.")
+        if self.perf_model is not None:
+            top = self.configs_top_k
+            if isinstance(top, float) and top <= 1.0:
+                top = int(len(self.configs) * top)
+            elif not isinstance(top, int):
+                raise TypeError(f"top_k is {top!r}: it must be an integer, or a fraction up to 1.0")
+            if len(configs) > top:
+                estimates = {c: self.perf_model(**named, **kwargs, **c.all_kwargs()) for c in configs}
+                configs = sorted(estimates, key=lambda c: estimates[c])[: int(top)]
+        return configs
+
+    def warmup(self, *args: Any, **kwargs: Any) -> list[Any]:
+        """Compile every configuration that is left after pruning; the compiled kernels."""
+        self.nargs = dict(zip(self.arg_names, args))
+        kernels = [self.fn.warmup(*args, **kwargs, **config.all_kwargs()) for config in self.prune_configs(kwargs)]
+        self.nargs = None
+        return kernels
+
+
+def _first(timing: Any) -> float:
+    return timing[0] if isinstance(timing, (list, tuple)) else timing
+
+
+def _zero(x: Any) -> None:
+    if hasattr(x, "zero_"):
+        x.zero_()
+    else:
+        x.fill(0)
+
+
+def _copy_of(x: Any) -> Any:
+    return x.clone() if hasattr(x, "clone") else x.copy()
+
+
+def _assign(x: Any, saved: Any) -> None:
+    if hasattr(x, "copy_"):
+        x.copy_(saved)
+    else:
+        x[...] = saved
+
+
+def autotune(
+    configs: list[Config],
+    key: Sequence[str],
+    prune_configs_by: dict[str, Any] | None = None,
+    reset_to_zero: Sequence[str] | None = None,
+    restore_value: Sequence[str] | None = None,
+    pre_hook: Callable[..., Any] | None = None,
+    post_hook: Callable[..., Any] | None = None,
+    warmup: int | None = None,
+    rep: int | None = None,
+    use_cuda_graph: bool = False,
+    do_bench: Callable[..., Any] | None = None,
+    cache_results: bool = False,
+) -> Callable[[Any], Autotuner]:
+    """Decorator: time ``configs`` on the first launch for each value of the ``key`` arguments.
+
+    ``prune_configs_by``: ``early_config_prune(configs, named_args, **kwargs)`` returns those worth timing;
+    ``perf_model(**args)`` estimates a time, and the ``top_k`` best (a number, or a fraction) are timed.
+    ``pre_hook(args, reset_only=False)`` and ``post_hook(args, exception)`` run around each timed launch, in
+    place of what ``reset_to_zero`` and ``restore_value`` do.  ``warmup``, ``rep``: milliseconds for `do_bench`.
+    ``do_bench(call, quantiles)``: a timer to use instead.  ``cache_results``: keep choices on disk.
+    ``use_cuda_graph`` has a meaning on CUDA devices only.
+    """
+
+    def decorate(fn: Any) -> Autotuner:
+        return Autotuner(
+            fn,
+            fn.arg_names,
+            configs,
+            key,
+            reset_to_zero,
+            restore_value,
+            pre_hook=pre_hook,
+            post_hook=post_hook,
+            prune_configs_by=prune_configs_by,
+            warmup=warmup,
+            rep=rep,
+            use_cuda_graph=use_cuda_graph,
+            do_bench=do_bench,
+            cache_results=cache_results,
+        )
+
+    return decorate
+
+
+class Heuristics(KernelInterface):
+    """A kernel some of whose meta-parameters are computed from its arguments at each launch."""
+
+    def __init__(self, fn: Any, arg_names: Sequence[str], values: dict[str, Callable[[dict[str, Any]], Any]]):
+        self.fn, self.arg_names, self.values = fn, list(arg_names), values
+        self.__name__ = getattr(fn, "__name__", "kernel")
+
+    def run(self, *args: Any, **kwargs: Any) -> Any:
+        named = dict(zip(self.arg_names, args))
+        for name, heuristic in self.values.items():
+            kwargs[name] = heuristic({**named, **kwargs})
+        return self.fn.run(*args, **kwargs)
+
+
+def heuristics(values: dict[str, Callable[[dict[str, Any]], Any]]) -> Callable[[Any], Heuristics]:
+    """Decorator: ``values[name](args)`` computes the meta-parameter ``name`` from all arguments by name."""
+    return lambda fn: Heuristics(fn, fn.arg_names, values)

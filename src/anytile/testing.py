@@ -1,0 +1,274 @@
+"""Measuring kernels and comparing tensors: `do_bench`, `assert_close`, `perf_report`.
+
+numpy, pandas and matplotlib are imported where they are used; without pandas a report is printed as text.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from .errors import UnsupportedError
+
+__all__ = [
+    "Benchmark",
+    "Mark",
+    "assert_close",
+    "do_bench",
+    "do_bench_cudagraph",
+    "get_dram_gbps",
+    "get_max_simd_tflops",
+    "get_max_tensorcore_tflops",
+    "perf_report",
+]
+
+_MAX_REPEATS = 100_000
+
+
+def do_bench(
+    fn: Callable[[], Any],
+    warmup: float = 25,
+    rep: float = 100,
+    grad_to_none: Sequence[Any] | None = None,
+    quantiles: Sequence[float] | None = None,
+    return_mode: str = "mean",
+) -> Any:
+    """Milliseconds that a call of ``fn`` takes, by wall clock.
+
+    ``fn`` runs about ``warmup`` ms untimed and then about ``rep`` ms timed, call by call, once each at least.
+    ``grad_to_none``: tensors whose ``.grad`` is dropped before each call.  ``quantiles``: the times at these
+    quantiles (a number for one, else a list); else ``return_mode``: "mean", "min", "max", "median" or "all".
+
+    Caches stay warm between the calls: emptying them takes far longer than most CPU kernels run.
+    """
+    if return_mode not in ("mean", "min", "max", "median", "all"):
+        raise ValueError(f"return_mode is {return_mode!r}: it must be mean, min, max, median or all")
+    fn()
+    start = time.perf_counter()
+    for done in range(1, 6):  # noqa: B007
+        fn()
+        if time.perf_counter() - start > rep / 1e3:
+            break
+    estimate = max((time.perf_counter() - start) / done * 1e3, 1e-6)
+    for _ in range(min(_MAX_REPEATS, max(1, int(warmup / estimate)))):
+        fn()
+    times = []
+    for _ in range(min(_MAX_REPEATS, max(1, int(rep / estimate)))):
+        for x in grad_to_none or ():
+            x.grad = None
+        before = time.perf_counter_ns()
+        fn()
+        times.append((time.perf_counter_ns() - before) / 1e6)
+    return summarize(times, quantiles, return_mode)
+
+
+def summarize(times: list[float], quantiles: Sequence[float] | None, return_mode: str) -> Any:
+    """What `do_bench` returns for these times."""
+    if quantiles is not None:
+        out = [quantile(times, q) for q in quantiles]
+        return out[0] if len(out) == 1 else out
+    if return_mode == "all":
+        return times
+    return {"mean": statistics.fmean, "min": min, "max": max, "median": statistics.median}[return_mode](times)
+
+
+def quantile(values: Sequence[float], q: float) -> float:
+    """The ``q`` quantile (0 … 1), interpolated linearly between neighbours."""
+    if not 0 <= q <= 1:
+        raise ValueError(f"quantile {q} does not lie between 0 and 1")
+    ordered = sorted(values)
+    at = q * (len(ordered) - 1)
+    low = math.floor(at)
+    high = min(low + 1, len(ordered) - 1)
+    return ordered[low] + (ordered[high] - ordered[low]) * (at - low)
+
+
+def do_bench_cudagraph(fn: Callable[[], Any], *args: Any, **kwargs: Any) -> Any:
+    """CUDA graphs exist on CUDA devices only: always raises UnsupportedError here."""
+    raise UnsupportedError("do_bench_cudagraph", "the CPU target", "use do_bench")
+
+
+def get_dram_gbps(device: Any = None) -> float:
+    """A GPU's memory bandwidth: always raises UnsupportedError here."""
+    raise UnsupportedError("get_dram_gbps", "the CPU target", "measure a copy with do_bench")
+
+
+def get_max_simd_tflops(dtype: Any, clock_rate: Any, device: Any = None) -> float:
+    """A GPU's peak rate without tensor cores: always raises UnsupportedError here."""
+    raise UnsupportedError("get_max_simd_tflops", "the CPU target", "measure a matmul with do_bench")
+
+
+def get_max_tensorcore_tflops(dtype: Any, clock_rate: Any, device: Any = None) -> float:
+    """A GPU's peak rate with tensor cores: always raises UnsupportedError here."""
+    raise UnsupportedError("get_max_tensorcore_tflops", "the CPU target", "measure a matmul with do_bench")
+
+
+def assert_close(x: Any, y: Any, atol: Any = None, rtol: Any = None, err_msg: str = "") -> None:
+    """AssertionError unless |x − y| ≤ atol + rtol·|y| everywhere (NaN equals NaN).
+
+    ``x``, ``y``: tensors, arrays, numbers or lists.  ``atol`` (default 1e-2) and ``rtol`` (default 0) may be
+    functions of the element type of ``x``.
+    """
+    import numpy as np
+
+    a, b = _as_array(x), _as_array(y)
+    atol, rtol = 1e-2 if atol is None else atol, 0.0 if rtol is None else rtol
+    atol = atol(getattr(x, "dtype", a.dtype)) if callable(atol) else atol
+    rtol = rtol(getattr(x, "dtype", a.dtype)) if callable(rtol) else rtol
+    if a.size == 1 and b.size == 1:
+        np.testing.assert_allclose(a.item(), b.item(), rtol=rtol, atol=atol, equal_nan=True, err_msg=err_msg)
+        return
+    if a.shape != b.shape:
+        raise AssertionError(f"{err_msg + ': ' if err_msg else ''}shapes differ: {a.shape} and {b.shape}")
+    close = np.isclose(a, b, rtol=rtol, atol=atol, equal_nan=True)
+    if close.all():
+        return
+    with np.errstate(all="ignore"):
+        difference = np.abs(a.astype(np.float64) - b.astype(np.float64))
+    worst = tuple(
+        int(i) for i in np.unravel_index(int(np.nanargmax(np.where(close, -1.0, np.nan_to_num(difference, nan=np.inf)))), a.shape)
+    )
+    raise AssertionError(
+        f"{err_msg + ': ' if err_msg else ''}{int((~close).sum())} of {a.size} elements differ by more than atol={atol} + rtol={rtol}·|y|; "
+        f"the worst is at {worst}: {a[worst]} and {b[worst]}"
+    )
+
+
+def _as_array(x: Any) -> Any:
+    import numpy as np
+
+    if hasattr(x, "detach"):
+        x = x.detach().cpu()
+        if x.dtype.is_floating_point and x.dtype.itemsize < 4:
+            x = x.float()  # NumPy has no bfloat16 or float8
+        return x.numpy()
+    return np.asarray(x)
+
+
+class Benchmark:
+    """A plot: ``x_names`` take ``x_vals`` along the axis, ``line_arg`` takes ``line_vals``, one line each."""
+
+    def __init__(
+        self,
+        x_names: list[str],
+        x_vals: list[Any],
+        line_arg: str,
+        line_vals: list[Any],
+        line_names: list[str],
+        plot_name: str,
+        args: dict[str, Any],
+        xlabel: str = "",
+        ylabel: str = "",
+        x_log: bool = False,
+        y_log: bool = False,
+        styles: list[tuple[str, str]] | None = None,
+    ):
+        self.x_names, self.x_vals, self.x_log = x_names, x_vals, x_log
+        self.line_arg, self.line_vals, self.line_names = line_arg, line_vals, line_names
+        self.y_log, self.styles = y_log, styles
+        self.xlabel, self.ylabel = xlabel, ylabel
+        self.plot_name, self.args = plot_name, args
+
+
+class Mark:
+    """A function to measure and the benchmarks to measure it by; made with `perf_report`.
+
+    The function returns a number, or (number, low, high).
+    """
+
+    def __init__(self, fn: Callable[..., Any], benchmarks: Benchmark | list[Benchmark]):
+        self.fn, self.benchmarks = fn, benchmarks
+
+    def _rows(self, bench: Benchmark, kwargs: dict[str, Any]) -> list[list[Any]]:
+        """Per x: its values, then the number, low and high of each line."""
+        rows = []
+        for x in bench.x_vals:
+            values = list(x) if isinstance(x, (list, tuple)) else [x] * len(bench.x_names)
+            if len(values) != len(bench.x_names):
+                raise ValueError(
+                    f"{bench.plot_name}: x value {x!r} has {len(values)} parts for the {len(bench.x_names)} names {bench.x_names}"
+                )
+            row: list[Any] = list(values)
+            for line in bench.line_vals:
+                got = self.fn(**dict(zip(bench.x_names, values)), **{bench.line_arg: line}, **bench.args, **kwargs)
+                row += list(got) if isinstance(got, (list, tuple)) else [got, None, None]
+            rows.append(row)
+        return rows
+
+    def run(self, show_plots: bool = False, print_data: bool = False, save_path: str = "", return_df: bool = False, **kwargs: Any) -> Any:
+        """Measure all.  ``save_path``: a directory for one .png and one .csv each; ``return_df``: pandas data frames."""
+        several = isinstance(self.benchmarks, list)
+        benches = self.benchmarks if isinstance(self.benchmarks, list) else [self.benchmarks]
+        frames = []
+        if save_path:
+            os.makedirs(save_path, exist_ok=True)
+        for bench in benches:
+            rows = self._rows(bench, kwargs)
+            columns = [*bench.x_names, *(f"{n} ({bench.ylabel})" if bench.ylabel else n for n in bench.line_names)]
+            shown = [[*r[: len(bench.x_names)], *r[len(bench.x_names) :: 3]] for r in rows]
+            if print_data:
+                print(f"{bench.plot_name}:")
+                print(_table(columns, shown))
+            if save_path:
+                _write_csv(os.path.join(save_path, f"{bench.plot_name}.csv"), columns, shown)
+            if show_plots or save_path:
+                _plot(bench, rows, show_plots, save_path)
+            if return_df:
+                import pandas as pd
+
+                frames.append(pd.DataFrame(shown, columns=columns))
+        if return_df:
+            return frames if several else frames[0]
+        return None
+
+
+def _table(columns: list[str], rows: list[list[Any]]) -> str:
+    """Rows under their columns, numbered, as pandas prints a frame."""
+    text = [["", *columns]] + [[str(i), *(f"{v:.6f}" if isinstance(v, float) else str(v) for v in r)] for i, r in enumerate(rows)]
+    widths = [max(len(r[i]) for r in text) for i in range(len(columns) + 1)]
+    return "\n".join("  ".join(c.rjust(w) for c, w in zip(r, widths)) for r in text)
+
+
+def _write_csv(path: str, columns: list[str], rows: list[list[Any]]) -> None:
+    import csv
+
+    with open(path, "w", newline="") as f:
+        csv.writer(f).writerows([columns, *rows])
+
+
+def _plot(bench: Benchmark, rows: list[list[Any]], show: bool, save_path: str) -> None:
+    """One line per provider with a band from low to high.  Needs matplotlib where a window was asked for."""
+    try:
+        import matplotlib.pyplot as plt
+    except ImportError:
+        if show:
+            raise
+        return  # the .csv file holds the figures
+    figure, axes = plt.subplots()
+    n = len(bench.x_names)
+    xs = [r[0] for r in rows]
+    for i, name in enumerate(bench.line_names):
+        color, style = bench.styles[i] if bench.styles else (None, None)
+        ys, lows, highs = ([r[n + 3 * i + k] for r in rows] for k in range(3))
+        axes.plot(xs, ys, label=name, color=color, linestyle=style)
+        if all(v is not None for v in lows) and all(v is not None for v in highs):
+            axes.fill_between(xs, lows, highs, alpha=0.15, color=color)
+    axes.legend()
+    axes.set_xlabel(bench.xlabel or bench.x_names[0])
+    axes.set_ylabel(bench.ylabel)
+    axes.set_xscale("log" if bench.x_log else "linear")
+    axes.set_yscale("log" if bench.y_log else "linear")
+    if save_path:
+        figure.savefig(os.path.join(save_path, f"{bench.plot_name}.png"))
+    if show:
+        plt.show()
+    plt.close(figure)
+
+
+def perf_report(benchmarks: Benchmark | list[Benchmark]) -> Callable[[Callable[..., Any]], Mark]:
+    """Decorator: ``fn.run(print_data=True)`` measures ``fn`` by these benchmarks."""
+    return lambda fn: Mark(fn, benchmarks)
