@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import anytile.language as tl
+from anytile.errors import IRError
 from anytile.frontend.trace import trace
 from anytile.ir import scalar
 from anytile.ir.types import BF16, F32, I32
@@ -17,11 +18,10 @@ from anytile.runtime.interpret import run_eager
 from anytile.runtime.jit import JITFunction
 from anytile.runtime.options import Options
 from anytile.targets.base import struct_format
-from anytile.targets.reference import ReferenceTarget
+from anytile.targets.reference import ReferenceTarget, memory
 from anytile.targets.reference.control import DeviceAssertError
 from anytile.targets.reference.eager import EagerBuilder, EagerValue
 from anytile.targets.reference.executor import Program
-from anytile.errors import IRError
 
 
 def options(**given):
@@ -169,3 +169,20 @@ def test_arguments_of_all_kinds():
 def test_outside_of_interpretation_values_stay_unknown():
     with pytest.raises(RuntimeError, match="for statement"):
         iter(tl.range(3))
+
+
+@JITFunction
+def overrunning(x, n, BLOCK: tl.constexpr):
+    lanes = tl.arange(0, BLOCK)
+    tl.store(x + lanes, lanes)
+
+
+def test_bounds_are_checked_at_the_kernels_line():
+    x = np.zeros(6, np.int32)
+    memory.register(x.ctypes.data, x.nbytes, "x")
+    try:
+        with pytest.raises(memory.BoundsError, match=r"store at .*test_eager.py:\d+.*lane \(6,\) .*'x', 0 bytes past its end"):
+            run_eager(overrunning, {"x": x, "n": 6, "BLOCK": 8}, (1, 1, 1), options())
+    finally:
+        memory.clear()
+    assert not x.any()
