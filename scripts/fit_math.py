@@ -10,6 +10,7 @@ Weights are chosen so that the printed error is relative to the function the pol
 
 from __future__ import annotations
 
+import functools
 import struct
 import sys
 import time
@@ -128,6 +129,58 @@ def root(f: Fun) -> Fun:
     return series(lambda t: f(mp.sqrt(t)))
 
 
+def scaled_erfcx(t: mp.mpf) -> mp.mpf:
+    x = 4 * (1 + t) / (1 - t)
+    return (1 + 2 * x) * mp.exp(x * x) * mp.erfc(x)
+
+
+@functools.cache
+def erfinv_ratio(w: mp.mpf) -> mp.mpf:
+    """erfinv(x)/x where −log(1 − x²) = w; found through erfc, which has no trouble with x close to 1."""
+    if w < mp.mpf("1e-12"):
+        return mp.sqrt(mp.pi) / 2 * (1 + mp.pi * w / 12)
+    z = mp.findroot(lambda z: mp.log(mp.erfc(z)) + mp.log(2 - mp.erfc(z)) + w, mp.sqrt(w) * mp.mpf("0.9"), tol=1e-80)
+    return z / mp.erf(z)
+
+
+def stirling(t: mp.mpf) -> mp.mpf:
+    x = 1 / mp.sqrt(t)
+    with mp.workdps(90):
+        return x * (mp.loggamma(x) - (x - mp.mpf(1) / 2) * mp.log(x) + x - mp.log(2 * mp.pi) / 2)
+
+
+def bessel_y_regular(n: int, x: mp.mpf) -> mp.mpf:
+    """Y without its singular part: Y0 − (2/π)·J0·log x; Y1 − (2/π)·(J1·log x − 1/x)."""
+    return mp.bessely(n, x) - 2 / mp.pi * (mp.besselj(n, x) * mp.log(x) - (1 / x if n else 0))
+
+
+@functools.cache
+def hankel(n: int, v: mp.mpf) -> tuple[mp.mpf, mp.mpf]:
+    """P and Q of J = √(2/πx)·(P cos χ − Q sin χ), χ = x − nπ/2 − π/4, at x = 1/v."""
+    x = 1 / v
+    chi = x - n * mp.pi / 2 - mp.pi / 4
+    j, y, k = mp.besselj(n, x), mp.bessely(n, x), mp.sqrt(mp.pi * x / 2)
+    return k * (j * mp.cos(chi) + y * mp.sin(chi)), k * (y * mp.cos(chi) - j * mp.sin(chi))
+
+
+def add_erfinv_piece(f64: Callable[..., None], i: int, center: float, half: float, degree: int) -> None:
+    ratio = lambda t: erfinv_ratio((t + mp.mpf(center)) ** 2)  # noqa: E731
+    f64(f"erfinv_{i}", ratio, -half, half, degree, lambda t: 1 / ratio(t))
+
+
+def add_bessel(f64: Callable[..., None], n: int) -> None:
+    over = (lambda x: x) if n else (lambda x: mp.mpf(1))
+    f64(f"j{n}_low", root(lambda x: mp.besselj(n, x) / over(x)), 1e-20, 20.25, 12)
+    f64(f"j{n}_middle", lambda t: mp.besselj(n, t + mp.mpf("6.25")), -1.75, 1.75, 16)
+    f64(f"y{n}_low", root(lambda x: bessel_y_regular(n, x) / over(x)), 1e-20, 20.25, 13)
+    f64(f"y{n}_middle", lambda t: mp.bessely(n, t + mp.mpf("6.25")), -1.75, 1.75, 22)
+    f64(f"bessel{n}_p", root(lambda v: hankel(n, v)[0]), 1e-10, 1 / mp.mpf(64), 11)
+    f64(f"bessel{n}_q", root(lambda v: hankel(n, v)[1] / v), 1e-10, 1 / mp.mpf(64), 11)
+    # modified, first kind: x < 8 in x²; beyond eˣ/√x in 1/x
+    f64(f"i{n}_low", root(lambda x: mp.besseli(n, x) / over(x)), 1e-20, 64, 18, root(lambda x: over(x) / mp.besseli(n, x)))
+    f64(f"i{n}_high", lambda v: mp.besseli(n, 1 / v) * mp.exp(-1 / v) / mp.sqrt(v), 1e-3, 0.125, 23)
+
+
 def fits() -> list[Fit]:
     out: list[Fit] = []
     for fmt, d in (("f32", 0), ("f64", 1)):
@@ -142,9 +195,9 @@ def fits() -> list[Fit]:
         # sin(r) = r + r³·Q(r²), cos(r) = 1 − r²/2 + r⁴·Q(r²)
         add("sin", root(lambda r: (mp.sin(r) - r) / r**3), 1e-30, SQ, pick(2, 5), lambda t: t * mp.sqrt(t) / mp.sin(mp.sqrt(t)))
         add("cos", root(lambda r: (mp.cos(r) - 1 + r * r / 2) / r**4), 1e-30, SQ, pick(2, 5), lambda t: t * t / mp.cos(mp.sqrt(t)))
-        # tanh(x) = x + x³·Q(x²) for |x| ≤ 0.6 (f64: 0.35, above expm1 serves)
-        th = mp.mpf(pick("0.6", "0.35"))
-        add("tanh", root(lambda x: (mp.tanh(x) - x) / x**3), 1e-30, th**2, pick(4, 8), lambda t: t * mp.sqrt(t) / mp.tanh(mp.sqrt(t)))
+        # tanh(x) = x + x³·Q(x²) for |x| ≤ 0.6
+        th = mp.mpf("0.6")
+        add("tanh", root(lambda x: (mp.tanh(x) - x) / x**3), 1e-30, th**2, pick(4, 12), lambda t: t * mp.sqrt(t) / mp.tanh(mp.sqrt(t)))
         # atan(x) = x + x³·Q(x²) for |x| ≤ 1
         add("atan", root(lambda x: (mp.atan(x) - x) / x**3), 1e-30, 1, pick(8, 18), lambda t: t * mp.sqrt(t) / mp.atan(mp.sqrt(t)))
         # asin(x) = x + x³·Q(x²) for |x| ≤ 1/2
@@ -153,12 +206,28 @@ def fits() -> list[Fit]:
         add("sinh", root(lambda x: (mp.sinh(x) - x) / x**3), 1e-30, 1, pick(3, 6), lambda t: t * mp.sqrt(t) / mp.sinh(mp.sqrt(t)))
         # erf(x) = x + x·Q(x²) for |x| ≤ 1
         add("erf", root(lambda x: mp.erf(x) / x - 1), 1e-30, 1, pick(6, 13), lambda t: mp.sqrt(t) / mp.erf(mp.sqrt(t)))
+        # m^(−1/3), the first guess of cbrt
+        add("rcbrt", lambda m: mp.power(m, -mp.mpf(1) / 3), mp.sqrt(0.5), mp.sqrt(2), 4)
     # f32 log(1 + f) = f + f²·Q(f); f64 log(1 + f) = f − (f²/2 − s·(f²/2 + s²·Q(s²))), s = f/(2 + f)
     out.append(Fit("log_f32", "f32", series(lambda t: (mp.log1p(t) - t) / t**2), LOG_A, LOG_B, 8, lambda t: t * t / mp.log1p(t), (-0.5,)))
     out.append(Fit("log_f64", "f64", root(lambda s: (mp.log((1 + s) / (1 - s)) / s - 2) / s**2), 1e-30, S2, 6, lambda t: t))
     # log2(erfc(x)) for 1 ≤ x ≤ 4: erf = 1 − 2^that
     out.append(Fit("exp2_short_f32", "f32", lambda t: mp.mpf(2) ** t, -0.5, 0.5, 5, lambda t: mp.mpf(2) ** -t))
     out.append(Fit("log2_erfc_f32", "f32", lambda t: mp.log(mp.erfc(t), 2), 1, 4, 6, lambda t: mp.erfc(t) / mp.erf(t) * L2))
+    f64 = lambda name, g, a, b, deg, w=None: out.append(Fit(name + "_f64", "f64", g, a, b, deg, w or (lambda t: mp.mpf(1))))  # noqa: E731
+    # (1 + 2x)·erfcx(x), x ≥ 0, in t = (x − 4)/(x + 4)
+    f64("erfcx", scaled_erfcx, -1, 1, 23, lambda t: 1 / scaled_erfcx(t))
+    # erfinv(x)/x in w = −log(1 − x²): w < 6.25 in w − 3.125; further pieces in √w − centre, the last two for erfcinv only
+    f64("erfinv_0", lambda t: erfinv_ratio(t + mp.mpf("3.125")), -3.125, 3.125, 22, lambda t: 1 / erfinv_ratio(t + mp.mpf("3.125")))
+    for i, (low, high, degree) in enumerate(((2.5, 4, 18), (4, 8, 20), (8, 14, 18), (14, 27.5, 20)), 1):
+        add_erfinv_piece(f64, i, (low + high) / 2, (high - low) / 2, degree)
+    # log Γ: near 1 over (x − 1), near 2 over (x − 2), and Stirling's remainder x·(log Γ(x) − …) in 1/x² for x ≥ 8
+    f64("lgamma_one", lambda t: mp.loggamma(1 + t) / t, -0.26, 0.5, 20, lambda t: t / mp.loggamma(1 + t))
+    f64("lgamma_two", lambda t: mp.loggamma(2 + t) / t, -0.5, 0.5, 19, lambda t: t / mp.loggamma(2 + t))
+    f64("stirling", stirling, 1e-12, 1 / mp.mpf(64), 6)
+    # Bessel functions: x < 4.5 in x², 4.5 ≤ x < 8 in x − 6.25, beyond as modulus and phase in 1/x²
+    for n in (0, 1):
+        add_bessel(f64, n)
     return out
 
 
@@ -183,9 +252,20 @@ def constants() -> dict[str, tuple[tuple[float, ...], str]]:
     for fmt, short, full in (("f32", 14, 24), ("f64", 40, 53)):
         for name, x in {"ln2": mp.log(2), "log10_2": mp.log(2, 10)}.items():
             out[f"{name}_{fmt}"] = (split(x, fmt, short), f"{name}, the first of {short} bits")
-        for name, x in {"log2_e": 1 / mp.log(2), "log10_e": 1 / mp.log(10), "ln10": mp.log(10), "pi": mp.pi, "pi_2": mp.pi / 2}.items():
+        for name, x in {
+            "log2_e": 1 / mp.log(2),
+            "log10_e": 1 / mp.log(10),
+            "ln10": mp.log(10),
+            "pi": mp.pi,
+            "pi_2": mp.pi / 2,
+            "sqrt_half": mp.sqrt(0.5),
+            "two_thirds": mp.mpf(2) / 3,
+        }.items():
             out[f"{name}_{fmt}"] = (split(x, fmt, full), f"{name} as a sum of two")
-    with mp.workdps(200):
+    with mp.workdps(450):
+        words = mp.floor(2 / mp.pi * mp.mpf(2) ** (64 * 20))
+        ints = [int(words) >> (64 * (19 - i)) & (2**64 - 1) for i in range(20)]
+        out["two_over_pi_words"] = (tuple(ints), "bits of 2/π after the binary point, 64 each")
         for c in range(4):
             v = mp.fmod(mp.mpf(2) ** (32 * c) * 2 / mp.pi, mp.mpf(2) ** 25) if c else 2 / mp.pi
             top = mp.floor(v * 16) / 16  # 29 bits above 2^-4
