@@ -161,7 +161,7 @@ _serve(
     "Kernels as Python objects.",
     _at("runtime.jit", "jit JITFunction KernelInterface MockTensor TensorWrapper reinterpret"),
     _at("runtime.jit", "constexpr_function ConstexprFunction", since=(3, 5)),
-    _at("runtime.jit", "JitFunctionInfo"),
+    _at("runtime.jit", "JitFunctionInfo type_canonicalisation_dict"),
     _at("language.source", "KernelParam"),
     _at("language.source", "JITCallable", since=(3, 5)),
 )
