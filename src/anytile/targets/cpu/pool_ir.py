@@ -18,7 +18,8 @@ for a sleeping worker, and the job is never rewritten under a worker that reads 
 Publishing a launch costs microseconds (more if workers sleep), which is more than many whole grids take.  Each
 kernel has a `cell`: clock ticks per program, seen in its last launch.  Where it promises a grid shorter than
 `inline.limit`, the launcher starts alone and publishes the rest only if the promise fails.  The cell also
-sizes chunks: long enough that the shared counter is cold, short enough that the tail stays balanced.
+sizes the first chunk; from then on each thread doubles or halves its own, so that one takes about
+`chunk.ticks`: long enough that the shared counter is cold, short enough that the tail stays balanced.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ _GROUPS = (
         "scratch.bytes": "i64",
         "total": "i64",
         "chunk": "i64",
+        "chunk.most": "i64",
         "gx": "i32",
         "gy": "i32",
         "gz": "i32",
@@ -261,13 +263,19 @@ entry:
   %kernel = load ptr, ptr {at["kernel"]}
   %args = load ptr, ptr {at["args"]}
   %total = load i64, ptr {at["total"]}
-  %chunk = load i64, ptr {at["chunk"]}
+  %chunk.first = load i64, ptr {at["chunk"]}
+  %chunk.most = load i64, ptr {at["chunk.most"]}
+  %chunk.ticks = load i64, ptr {at["chunk.ticks"]}
+  %chunk.half.ticks = lshr i64 %chunk.ticks, 1
+  %start = call i64 @{clock}()
   %gx = load i32, ptr {at["gx"]}
   %gy = load i32, ptr {at["gy"]}
   %gz = load i32, ptr {at["gz"]}
   br label %take
 take:
   %done = phi i64 [ 0, %entry ], [ %done.next, %again ]
+  %chunk = phi i64 [ %chunk.first, %entry ], [ %chunk.next, %again ]
+  %since = phi i64 [ %start, %entry ], [ %now, %again ]
   %begin = atomicrmw add ptr {at["next"]}, i64 %chunk seq_cst
   %left = icmp ult i64 %begin, %total
   br i1 %left, label %run, label %leave
@@ -285,6 +293,16 @@ check:
   %late = icmp ugt i64 %now, %deadline
   br i1 %late, label %leave.run, label %again
 again:
+  ; each thread finds its chunk: twice as long while it is quick, half where it was too long
+  %took = sub i64 %now, %since
+  %quick = icmp ult i64 %took, %chunk.half.ticks
+  %double = shl i64 %chunk, 1
+  %grown = call i64 @llvm.umin.i64(i64 %double, i64 %chunk.most)
+  %slow = icmp ugt i64 %took, %chunk.ticks
+  %half = lshr i64 %chunk, 1
+  %shrunk = call i64 @llvm.umax.i64(i64 %half, i64 1)
+  %not.quick = select i1 %slow, i64 %shrunk, i64 %chunk
+  %chunk.next = select i1 %quick, i64 %grown, i64 %not.quick
   br label %take
 stop:
   store atomic i64 %total, ptr {at["next"]} seq_cst, align 8
@@ -500,8 +518,8 @@ pause:
   ret i64 %more
 check.publish:
   %slow = icmp ugt i64 %now, %publish.after
-  %share = and i1 %slow, %may.publish
-  br i1 %share, label %publish, label %continue
+  %sharing = and i1 %slow, %may.publish
+  br i1 %sharing, label %publish, label %continue
 continue:
   %twice = shl i64 %size, 1
   %elapsed.so.far = sub i64 %now, %start
@@ -530,15 +548,18 @@ write:
   store i32 %gx, ptr {at["gx"]}
   store i32 %gy, ptr {at["gy"]}
   store i32 %gz, ptr {at["gz"]}
-  ; at most an eighth of a thread's share; within that, `chunk.ticks` long if the cost is known
+  ; at most an eighth of a thread's share; the first `chunk.ticks` long if the cost is known, else one program
   %remaining = sub i64 %total, %publish.from
   %eighths = shl i64 %threads, 3
-  %share.most = udiv i64 %remaining, %eighths
+  %share = udiv i64 %remaining, %eighths
+  %share.most = call i64 @llvm.umax.i64(i64 %share, i64 1)
+  store i64 %share.most, ptr {at["chunk.most"]}
   %chunk.ticks = load i64, ptr {at["chunk.ticks"]}
   %divisor = or i64 %each, 1
   %wanted = udiv i64 %chunk.ticks, %divisor
-  %chosen = call i64 @llvm.umin.i64(i64 %wanted, i64 %share.most)
-  %chunk = call i64 @llvm.umax.i64(i64 %chosen, i64 1)
+  %guess = select i1 %known, i64 %wanted, i64 1
+  %guess.least = call i64 @llvm.umax.i64(i64 %guess, i64 1)
+  %chunk = call i64 @llvm.umin.i64(i64 %guess.least, i64 %share.most)
   store i64 %chunk, ptr {at["chunk"]}
   store atomic i64 %publish.from, ptr {at["next"]} seq_cst, align 8
   store atomic i32 1, ptr {at["open"]} seq_cst, align 4
