@@ -24,6 +24,9 @@ if [ ! -e "$directory/made" ]; then
     touch "$directory/made"
 fi
 
+# LLVM reads the processor's features in /proc.
+mountpoint -q "$root/proc" || mount -t proc proc "$root/proc"
+
 # The wheels are fetched by the host's pip, for the guest's interpreter, so the guest needs no network.
 guest=$(chroot "$root" /usr/bin/python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 rm -rf "$directory/wheels" && mkdir "$directory/wheels"

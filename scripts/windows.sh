@@ -83,7 +83,7 @@ C
 rm -rf "$directory/wheels" && mkdir "$directory/wheels"
 "$python" -m pip wheel -q --no-deps -w "$directory/wheels" "$repository"
 rm -rf "$home/Lib/site-packages"
-"$python" -m pip install -q --target "$home/Lib/site-packages" "${windows_only[@]}" colorama "$directory"/wheels/anytile-*.whl
+"$python" -m pip install -q --root-user-action=ignore --no-warn-conflicts --target "$home/Lib/site-packages" "${windows_only[@]}" colorama "$directory"/wheels/anytile-*.whl
 windows_python -c \
     'import platform, numpy, llvmlite; print(platform.platform(), "python", platform.python_version(), "numpy", numpy.__version__, "llvmlite", llvmlite.__version__)'
 cd "$repository"
