@@ -27,7 +27,7 @@ import textwrap
 import threading
 from collections.abc import Callable
 from functools import cached_property
-from types import CellType, FunctionType, ModuleType
+from types import BuiltinFunctionType, CellType, FunctionType, ModuleType
 from typing import Any
 
 from ..errors import AnytileError
@@ -66,6 +66,7 @@ TYPE_NAMES: dict[str, str] = {
     "float8e4b15": "fp8e4b15",
     "void": "void",
 }
+_ROUTINES = (FunctionType, BuiltinFunctionType)
 _CANONICAL = frozenset(TYPE_NAMES.values())
 _DEF = re.compile(r"^(async\s+def|def)\s+\w+\s*[(\[]", re.MULTILINE)
 
@@ -175,6 +176,9 @@ class JITCallable:
     Raises SourceUnavailableError where Python cannot find the source (a function made by ``exec``, typed
     at the plain prompt, or a lambda).
     """
+
+    #: Whether Python itself runs the function, while compiling (`runtime.jit.ConstexprFunction`).
+    runs_on_host = False
 
     def __init__(self, fn: Callable[..., Any], noinline: bool = False):
         if not isinstance(fn, FunctionType):
@@ -387,14 +391,20 @@ class _Dependencies(ast.NodeVisitor):
                     self.parts.append(value.cache_key)
                     self.adopt(value)
             return
-        if value is None or isinstance(value, ModuleType) or _of_anytile(getattr(value, "__module__", None)) and callable(value):
+        code = isinstance(value, (type, *_ROUTINES))
+        if value is None or isinstance(value, ModuleType) or code and _of_anytile(value.__module__):
             return
+        if isinstance(value, FunctionType) and self.fn.runs_on_host:
+            raise RuntimeError(
+                f"Unsupported function referenced: {value.__module__}.{value.__qualname__} in compile-time function {self.fn.__name__}. "
+                "What it returns is not part of the compile cache's key; decorate it with @triton.constexpr_function too"
+            )
         self.parts.append(f"{name}={describe(value)}")
         if isinstance(value, type):
             for member in vars(value).values():  # methods of an aggregate
                 if isinstance(member, JITCallable):
                     self.record(name, member, None)
-        elif space is not None and not callable(value):
+        elif space is not None and not code:
             self.used[(name, id(space))] = (_snapshot(value), space)
 
     def adopt(self, callee: JITCallable) -> None:

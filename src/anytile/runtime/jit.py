@@ -24,6 +24,7 @@ from ..errors import AnytileError
 from ..language.source import TYPE_NAMES, JITCallable, KernelParam
 from . import knobs
 from .arguments import pointee_name
+from .async_compile import active_mode
 from .driver import GPUTarget, driver, interpreting, machine_arch, target_object
 from .errors import GridError, ReadOnlyError
 from .launcher import make_launcher
@@ -260,18 +261,27 @@ class JITFunction(JITCallable, KernelInterface):
         if runtime.jit_cache_hook and self._call_hook(runtime.jit_cache_hook, key, spec, checked, is_warmup, False):
             return None
         src = ASTSource(self, spec.signature, spec.constexprs, spec.attrs)
-        kernel = compile(src, target=target, options=checked)
-        stored = kernel.stored_parameters()
-        slots = argument_slots(spec.signature)
-        for slot, (_, _, name) in enumerate(slots):
-            if name in spec.readonly and slot in stored:
-                raise ReadOnlyError(
-                    f"argument {name} of kernel {self.__name__} is read-only memory, and the kernel stores to it; pass a writable copy"
-                )
-        kernels[key] = kernel
-        if runtime.jit_post_compile_hook:
-            self._call_hook(runtime.jit_post_compile_hook, key, spec, checked, is_warmup, True)
-        return kernel
+
+        def make() -> Any:
+            return compile(src, target=target, options=checked)
+
+        def keep(kernel: Any) -> Any:
+            stored = kernel.stored_parameters()
+            for slot, (_, _, name) in enumerate(argument_slots(spec.signature)):
+                if name in spec.readonly and slot in stored:
+                    raise ReadOnlyError(
+                        f"argument {name} of kernel {self.__name__} is read-only memory, and the kernel stores to it; pass a writable copy"
+                    )
+            kernels[key] = kernel
+            if runtime.jit_post_compile_hook:
+                self._call_hook(runtime.jit_post_compile_hook, key, spec, checked, is_warmup, True)
+            return kernel
+
+        mode = active_mode.get()
+        if mode is None or not is_warmup and (id(self), key) not in mode.future_kernels:
+            return keep(make())
+        future = mode.submit((id(self), key), make, keep)
+        return future if is_warmup else future.result()
 
     def _call_hook(
         self, hook: Callable[..., Any], key: Any, spec: Specialization, options: Options, is_warmup: bool, compiled: bool
@@ -454,6 +464,8 @@ def jit(fn: Any = None, **options: Any) -> Any:
 
 class ConstexprFunction(JITCallable):
     """A Python function that runs while compiling, on plain values; also callable on the host."""
+
+    runs_on_host = True
 
     def __init__(self, fn: FunctionType):
         super().__init__(fn)

@@ -203,7 +203,7 @@ def make_launcher(fn: JITFunction, cache: dict[Any, Any]) -> Launcher:
     keys = ", ".join(f"@k{i}" if not p.is_constexpr else f"@k{i}" for i, p in enumerate(fn.params))
     values = ", ".join(f"@v{i}" for i in range(len(names)))
     trail = "," if names else ""
-    meta = "{" + ", ".join(f"{n!r}: {n}" for n in names) + ", **@options}"
+    meta = "{" + "".join(f"{n!r}: {n}, " for n in names) + "**@options}"
     parameters = _parameter_list(fn)
     text = f"""
 def @launch(@grid, /{parameters}, **@options):
