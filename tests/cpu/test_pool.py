@@ -2,7 +2,6 @@
 
 import ctypes
 import os
-import signal
 import struct
 import subprocess
 import sys
@@ -155,7 +154,7 @@ def test_nested_launch(kernel, grid):
 
 def in_child(code, **environment):
     """Runs code with this file's names in a fresh process."""
-    head = f"import sys; sys.path.insert(0, {os.path.dirname(__file__)!r}); from test_pool import *; from anytile.targets.cpu import pool\n"
+    head = f"import sys; sys.path.insert(0, {os.path.dirname(__file__)!r}); import signal; from test_pool import *; from anytile.targets.cpu import pool\n"
     head += "loaded = engine.load_object(engine.compile_object(KERNEL), {'anytile_status': pool.status_address()})\n"
     head += "kernel = loaded.address('kernel')\n"
     return subprocess.run(

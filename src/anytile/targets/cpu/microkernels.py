@@ -50,8 +50,8 @@ STRIDED, ROWS, PACKED = "strided", "rows", "packed"
 class Microkernel:
     """A kernel for one size on one machine.  Made by `select`.
 
-    ``accumulator``: LLVM type of C.  ``multiplies``: of the register tile, for reports.  ``unsigned``: the operands'
-    narrow integers may be widened without sign when packed (where the stored type is wider than 8 bits).
+    ``accumulator``: LLVM type of C.  ``direct_a``, ``direct_b``: where an operand may lie unpacked.  ``tile``: the
+    register tile, rows×columns, for reports.  Narrow integers are widened with sign when packed.
     """
 
     kind: str
