@@ -76,6 +76,7 @@ _serve(
     _at("runtime.compiler", "compile"),
     _at("runtime.errors", "OutOfResources InterpreterError"),
     _at("compat.host", "set_allocator", since=(3, 3)),
+    _at("runtime.async_compile", "AsyncCompileMode FutureKernel", since=(3, 5)),
     _at("frontend.errors", "CompilationError"),
     _at("errors", "TritonError=AnytileError"),
     _at("runtime.jit", "must_use_result", since=(3, 4)),

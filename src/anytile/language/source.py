@@ -292,9 +292,9 @@ class JITCallable:
         for (name, _), (value, space) in self.used_global_vals.items():
             now = space.get(name, _MISSING)
             if _differs(now, value):
-                shown = "<deleted>" if now is _MISSING else now
+                shown = "<deleted>" if now is _MISSING else repr(now)
                 raise RuntimeError(
-                    f"Global variable {name} has changed since we compiled this kernel, from {value} to {shown}: "
+                    f"Global variable {name} has changed since we compiled this kernel, from {value!r} to {shown}: "
                     f"{self.__name__} keeps the value it was compiled with. Pass it as a tl.constexpr argument instead"
                 )
 
