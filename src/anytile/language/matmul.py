@@ -63,9 +63,7 @@ def _result_type(lhs: dtype, rhs: dtype, acc: dtype | None, out: dtype | None) -
     out = out or acc or float32
     if out.is_bf16():
         raise ValueError("out_dtype=bfloat16 is unsupported. Please use out_dtype=float32/float16 and cast with `.to(tl.bfloat16)`")
-    if lhs.is_fp32() or lhs.is_bf16():
-        return float32
-    return out
+    return float16 if out.is_fp16() and not lhs.is_fp32() and not lhs.is_bf16() else float32
 
 
 @builtin
