@@ -22,6 +22,8 @@ class constexpr:
 
     __slots__ = ("value",)
 
+    value: Any
+
     def __init__(self, value: Any):
         while isinstance(value, constexpr):
             value = value.value

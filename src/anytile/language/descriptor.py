@@ -152,7 +152,7 @@ class _Window(Aggregate):
 
     @property
     def element(self) -> dtype:
-        return self.base.dtype.element_ty
+        return memory.pointee(self.base)
 
     @property
     def block_shape(self) -> tl_tuple:

@@ -45,7 +45,8 @@ class range:
         **ignored: Any,
     ):
         self.step = constexpr(1) if step is None else step
-        self.start, self.end = (constexpr(0), arg1) if arg2 is None else (arg1, arg2)
+        self.start: Any = constexpr(0) if arg2 is None else arg1
+        self.end: Any = arg1 if arg2 is None else arg2
         self.num_stages = unwrap(num_stages)
         self.loop_unroll_factor = unwrap(loop_unroll_factor)
         self.disallow_acc_multi_buffer = bool(unwrap(disallow_acc_multi_buffer))

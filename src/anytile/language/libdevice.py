@@ -339,7 +339,7 @@ def _narrowing(name: str, mode: str, sources: tuple[str, ...]) -> None:
         if mode == "rn":
             return nearest
         error = wide - cast_to(nearest, float64)
-        return _directed(mode, nearest, where(error > 0.0, 1.0, where(error < 0.0, -1.0, 0.0)).to(float32))
+        return _directed(mode, nearest, cast_to(where(error > 0.0, 1.0, where(error < 0.0, -1.0, 0.0)), float32))
 
     _export(fn, name, f"{' or '.join(sources)} to fp32, rounded {'to nearest even' if mode == 'rn' else _MODES[mode]}.")
 

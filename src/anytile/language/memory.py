@@ -98,9 +98,16 @@ def _pointers(pointer: Any, what: str) -> tensor:
     return pointer
 
 
+def pointee(pointer: tensor) -> dtype:
+    """What a scalar or tile of pointers points to."""
+    scalar = pointer.dtype
+    assert isinstance(scalar, pointer_type)
+    return scalar.element_ty
+
+
 def load_pointers(pointer: tensor, mask: Any = None, other: Any = None, **hints: Any) -> tensor:
     """`load` through a scalar or tile of pointers."""
-    element = pointer.dtype.element_ty
+    element = pointee(pointer)
     if mask is None and other is not None:
         raise ValueError("`other` cannot be provided without `mask`")
     mask = _mask(mask, pointer)
@@ -152,7 +159,7 @@ def store(
 def store_pointers(pointer: tensor, value: Any, mask: Any = None, **hints: Any) -> None:
     """`store` through a scalar or tile of pointers."""
     _check_writable(pointer)
-    value = _fit(value, pointer.dtype.element_ty, pointer, "Value")
+    value = _fit(value, pointee(pointer), pointer, "Value")
     mask = _mask(mask, pointer)
     attrs = {k: v for k, v in hints.items() if v}
     current().builder.make("store", [pointer.handle, value.handle, _handle(mask)], attrs)
@@ -199,7 +206,7 @@ def _mask(mask: Any, pointer: tensor) -> tensor | None:
 def _atomic_operands(name: str, pointer: Any, value: Any, mask: Any) -> tuple[tensor, tensor, tensor | None]:
     pointer = _pointers(unwrap(pointer), "atomic_" + name)
     _check_writable(pointer)
-    element = pointer.dtype.element_ty
+    element = pointee(pointer)
     if element.primitive_bitwidth < 16 or element.primitive_bitwidth == 16 and (element.is_int() or name not in ("add", "xchg")):
         raise ValueError(f"atomic_{name} does not support {element}")
     if element.is_floating() and name in ("and", "or", "xor"):
@@ -264,7 +271,7 @@ def _atomic_extremum(name: str, pointer: Any, val: Any, mask: Any, sem: Any, sco
 
 
 def _retyped(pointer: tensor, element: dtype) -> tensor:
-    return cast_to(pointer, pointer_type(element, pointer.dtype.address_space))
+    return cast_to(pointer, pointer_type(element))
 
 
 @member
@@ -301,7 +308,7 @@ def atomic_cas(pointer: Any, cmp: Any, val: Any, sem: Any = None, scope: Any = N
     """Stores ``val`` where the bits at ``pointer`` equal those of ``cmp``, atomically; gives the old value."""
     pointer = _pointers(unwrap(pointer), "atomic_cas")
     _check_writable(pointer)
-    element = pointer.dtype.element_ty
+    element = pointee(pointer)
     if element.primitive_bitwidth not in (16, 32, 64):
         raise ValueError(f"atomic_cas only supports elements with width {{16, 32, 64}}, not {element}")
     cmp, val = _fit(cmp, element, pointer, "Cmp"), _fit(val, element, pointer, "Value")
@@ -314,7 +321,7 @@ def atomic_cas(pointer: Any, cmp: Any, val: Any, sem: Any = None, scope: Any = N
 def atomic_load(pointer: Any, mask: Any = None, sem: Any = None, scope: Any = None) -> tensor:
     """The value at ``pointer``, read atomically: an exchange-free read-modify-write that adds nothing."""
     pointer = _pointers(unwrap(pointer), "atomic_load")
-    element = pointer.dtype.element_ty
+    element = pointee(pointer)
     if element.is_floating():
         bits = {16: None, 32: int32, 64: int64}[element.primitive_bitwidth] if element.primitive_bitwidth >= 16 else None
         if bits is None:

@@ -73,7 +73,8 @@ def philox(seed: Any, c0: Any, c1: Any, c2: Any, c3: Any, n_rounds: Any = N_ROUN
         words, low, high = uint64, seed, zeros_like(seed)
     else:
         raise ValueError(f"philox needs 32- or 64-bit counters, not {counter[0].dtype}")
-    return philox_impl(*(cast_to(c, words) for c in counter), low, high, n_rounds)
+    a, b, c, d = (cast_to(x, words) for x in counter)
+    return philox_impl(a, b, c, d, low, high, n_rounds)
 
 
 @builtin

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from . import types
 from .aggregate import Recorded
 from .constexpr import constexpr, unwrap
-from .types import dtype
 
 if TYPE_CHECKING:
     from ..ir import Value
@@ -25,11 +25,11 @@ class tensor(Recorded):
 
     __slots__ = ("handle", "type")
 
-    def __init__(self, handle: Value, type: dtype):
+    def __init__(self, handle: Value, type: types.dtype):
         self.handle, self.type = handle, type
 
     @property
-    def dtype(self) -> dtype:
+    def dtype(self) -> types.dtype:
         """The type of one element."""
         return self.type.scalar
 
@@ -59,7 +59,7 @@ class tensor(Recorded):
         (handle,) = values
         return tensor(handle, self.type)
 
-    def structure(self) -> dtype:
+    def structure(self) -> types.dtype:
         return self.type
 
     # --- operators ---
