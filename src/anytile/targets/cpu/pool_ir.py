@@ -61,7 +61,8 @@ _LINE = 128  # adjacent-line prefetchers pull lines in pairs
 
 def _record() -> tuple[str, dict[str, str]]:
     """(LLVM type of the record, field name → constant expression of its address)."""
-    members, places = [], {}
+    members: list[str] = []
+    places: dict[str, str] = {}
     for group in _GROUPS:
         for name, kind in group.items():
             places[name] = f"getelementptr (%Pool, ptr @pool, i32 0, i32 {len(members)})"
