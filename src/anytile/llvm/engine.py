@@ -284,6 +284,22 @@ def _linker() -> Any:
     return linker
 
 
+@lru_cache(maxsize=1)
+def _system_symbols() -> dict[str, int]:
+    """What LLVM's objects refer to on Windows beside the C library: elsewhere nothing.
+
+    ``_fltused`` marks objects that use floating point, and only its existence counts; ``__chkstk`` touches the
+    pages of a large stack frame.
+    """
+    if "windows" not in host().triple:
+        return {}
+    import ctypes
+
+    system = ctypes.CDLL("ntdll")
+    stack_probe = ctypes.cast(system.__getattr__("__chkstk"), ctypes.c_void_p).value or 0
+    return {"_fltused": stack_probe, "__chkstk": stack_probe}
+
+
 class LoadedObject:
     """Object code linked into this process; it stays as long as this object lives.  Made by `load_object`."""
 
@@ -319,8 +335,7 @@ def load_object(data: bytes, symbols: Mapping[str, int] | None = None) -> Loaded
     """
     from . import softfloat
 
-    symbols = dict(symbols or {})
-    symbols.update(softfloat.symbols_for(data))
+    symbols = {**_system_symbols(), **softfloat.symbols_for(data), **(symbols or {})}
     with _lock:
         name = f"anytile.{next(_library_numbers)}"
         builder = _binding().JITLibraryBuilder().add_object_img(data).add_current_process()
