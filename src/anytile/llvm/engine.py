@@ -296,7 +296,7 @@ def _system_symbols() -> dict[str, int]:
     import ctypes
 
     system = ctypes.CDLL("ntdll")
-    stack_probe = ctypes.cast(system.__getattr__("__chkstk"), ctypes.c_void_p).value or 0
+    stack_probe = ctypes.cast(system["__chkstk"], ctypes.c_void_p).value or 0
     return {"_fltused": stack_probe, "__chkstk": stack_probe}
 
 
