@@ -27,6 +27,7 @@ from ...ir import Op, Value
 from ...ir.types import BOOL, I32, I64, ptr_element
 from .lanes import RAMP, UNIFORM, VECTOR, Lane, ramp, uniform
 from .memory import Buffer, Memory
+from .prefetch import advance
 from .reduction import Accumulator
 from .text import llvm_type, unsupported
 
@@ -505,6 +506,7 @@ class Nest:
 
     def _load(self, op: Op, idx: Index) -> Lane:
         p = self.ev(op.operands[0], idx)
+        self._prefetch(op, p)
         mask, other = op.operands[1], op.operands[2]
         hoisted = bool(self.assumed) and p.level < self.assumed_level
         saved = self.assumed
@@ -514,6 +516,22 @@ class Nest:
         self.assumed = saved
         ot = None if other is None else self.ev(other, idx)
         return self.m.load(p, mk, ot, op.attrs["volatile"])
+
+    def _prefetch(self, op: Op, p: Lane) -> None:
+        """Requests what this load reads in the next iteration, where the nest packs a dot operand."""
+        if not self.p.loops or p.kind is not RAMP or p.stride != 1 or not self._packs():
+            return
+        d = advance(self.p, self.p.loops[-1], op.operands[0])
+        if d is None:
+            return
+        m = self.m
+        e = p.elem.pointee
+        addr = m.emit(f"getelementptr {llvm_type(e)}, ptr {p.val}, i64 {d.val}", max(p.level, d.level))
+        fn = self.w.declare("llvm.prefetch.p0", "void(ptr, i32, i32, i32)")
+        self.w.put(f"call void {fn}(ptr {addr}, i32 0, i32 3, i32 1)")
+
+    def _packs(self) -> bool:
+        return any(isinstance(r, WriteRoot) and r.value in self.p.planner.needed for r in self.roots)
 
     def _store(self, op: Op, idx: Index) -> None:
         p, x, mask = op.operands

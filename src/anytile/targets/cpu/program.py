@@ -39,6 +39,7 @@ class Program:
         self.offset = 0
         self.scratch = 0
         self.host_symbols: set[str] = set()
+        self.loops: list[Op] = []  # the for loops around the current place
         self.constants: list[str] = []
         self.entry = self.w.hole()
 
@@ -351,8 +352,10 @@ class Program:
         w.cond_br(self._for_condition(iv, ub, step, t, op.attrs["unsigned"]), inside, after)
         w.open_block(inside)
         mark = self.offset
+        self.loops.append(op)
         self.block(body)
         self._fill(body.terminator.operands, homes)
+        self.loops.pop()
         nexts = [None if h else self.scalar(v).val for v, h in zip(body.terminator.operands, homes)]
         self.offset = mark
         n = w.ins(f"add {t} {iv}, {step.val}")

@@ -1,0 +1,72 @@
+"""Where a load of a loop goes in the next iteration.
+
+Packing a dot operand touches rows that lie pages apart, which hardware prefetchers do not follow.  While one tile
+is packed, the lines of the next iteration's tile are requested; they arrive during the dot.  The distance is the
+derivative of the address with respect to one iteration: carried offsets contribute their increment, the
+induction variable its step, everything from outside the loop nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ...ir import Op, Value
+from ...ir.types import I64
+from .lanes import UNIFORM, Lane
+
+if TYPE_CHECKING:
+    from .program import Program
+
+__all__ = ["advance"]
+
+
+def advance(p: Program, loop: Op, address: Value) -> Lane | None:
+    """Elements by which ``address`` (a tile of pointers) moves per iteration of ``loop``; None if not uniform or zero."""
+    d = _derivative(p, loop, address, 0)
+    return d if d is not None and d.const != 0 else None
+
+
+def _derivative(p: Program, loop: Op, v: Value, depth: int) -> Lane | None:
+    m, body = p.memory, loop.blocks[0]
+    zero = m.const(0, I64)
+    if depth > 40:
+        return None
+    if v.op is None:
+        if v.owner is not body:
+            return zero
+        if v.index == 0:
+            return m.resize(p.scalar(loop.operands[2]), I64)
+        step = body.terminator.operands[v.index - 1].op
+        if v.type.is_scalar and step is not None and step.name == "add" and step.operands[0] is v:
+            return _outside(p, loop, step.operands[1])
+        return None
+    op = v.op
+    if not body.encloses(op.block):
+        return zero
+    if op.name in ("constant", "arange"):
+        return zero
+    if op.name in ("splat", "broadcast", "expand_dims", "sext", "zext", "hint", "trunci"):
+        return _derivative(p, loop, op.operands[0], depth + 1)
+    if op.name in ("addptr", "add", "sub"):
+        a, b = (_derivative(p, loop, x, depth + 1) for x in op.operands)
+        return None if a is None or b is None else m.binary("sub" if op.name == "sub" else "add", a, b)
+    if op.name == "mul":
+        a, b = (_derivative(p, loop, x, depth + 1) for x in op.operands)
+        if a is None or b is None or a.const != 0 and b.const != 0:
+            return None
+        d, factor = (a, op.operands[1]) if a.const != 0 else (b, op.operands[0])
+        if d.const == 0:
+            return zero
+        scale = _outside(p, loop, factor)
+        return None if scale is None else m.binary("mul", d, scale)
+    return None
+
+
+def _outside(p: Program, loop: Op, v: Value) -> Lane | None:
+    """A loop-invariant uniform integer as an i64 lane."""
+    while v.op is not None and v.op.name in ("splat", "broadcast", "expand_dims"):
+        v = v.op.operands[0]
+    if not v.type.is_scalar or loop.blocks[0].encloses(v.op.block if v.op is not None else v.owner) and not v.is_op("constant"):
+        return None
+    lane = p.scalar(v)
+    return p.memory.resize(lane, I64) if lane.kind is UNIFORM else None
