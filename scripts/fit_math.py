@@ -218,8 +218,8 @@ def fits() -> list[Fit]:
     # (1 + 2x)·erfcx(x), x ≥ 0, in t = (x − 4)/(x + 4)
     f64("erfcx", scaled_erfcx, -1, 1, 23, lambda t: 1 / scaled_erfcx(t))
     # erfinv(x)/x in w = −log(1 − x²): w < 6.25 in w − 3.125; further pieces in √w − centre, the last two for erfcinv only
-    f64("erfinv_0", lambda t: erfinv_ratio(t + mp.mpf("3.125")), -3.125, 3.125, 22, lambda t: 1 / erfinv_ratio(t + mp.mpf("3.125")))
-    for i, (low, high, degree) in enumerate(((2.5, 4, 18), (4, 8, 20), (8, 14, 18), (14, 27.5, 20)), 1):
+    f64("erfinv_0", lambda t: erfinv_ratio(t + mp.mpf("3.125")), -3.125, 3.125, 24, lambda t: 1 / erfinv_ratio(t + mp.mpf("3.125")))
+    for i, (low, high, degree) in enumerate(((2.5, 4, 20), (4, 8, 24), (8, 14, 19), (14, 27.5, 20)), 1):
         add_erfinv_piece(f64, i, (low + high) / 2, (high - low) / 2, degree)
     # log Γ: near 1 over (x − 1), near 2 over (x − 2), and Stirling's remainder x·(log Γ(x) − …) in 1/x² for x ≥ 8
     f64("lgamma_one", lambda t: mp.loggamma(1 + t) / t, -0.26, 0.5, 20, lambda t: t / mp.loggamma(1 + t))

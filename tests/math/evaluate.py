@@ -79,8 +79,10 @@ class _Emitter:
             return self.emit(f"fneg {t} {x[0]}")
         if n == "fma":
             return self.intrinsic("fma", t, x)
+        if n == "copysign":
+            return self.intrinsic(n, t, x)
         if n in ("fmin", "fmax"):
-            return self.intrinsic(n[0:1] and {"fmin": "minnum", "fmax": "maxnum"}[n], t, x)
+            return self.intrinsic({"fmin": "minnum", "fmax": "maxnum"}[n], t, x)
         if n in _INTRINSIC:
             return self.intrinsic(n, t, x)
         if n in ("umulhi", "smulhi"):

@@ -16,14 +16,8 @@ mp.mp.dps = 40
 INF = mp.inf
 
 
-def _real(f: Callable) -> Callable:
-    """mp functions give complex values outside the real domain: NaN here."""
-
-    def g(*xs):
-        r = f(*xs)
-        return mp.nan if isinstance(r, mp.mpc) else r
-
-    return g
+def _erfc(x):
+    return mp.erfc(x) if abs(x) < 1e4 else mp.mpf(0 if x > 0 else 2)
 
 
 def _erfinv_small(y):
@@ -47,7 +41,7 @@ def _fmod(x, y):
 
 
 def _erfcx(x):
-    return mp.exp(x * x) * mp.erfc(x) if x > -30 else INF
+    return (mp.exp(x * x) * mp.erfc(x) if x < 1e6 else 1 / (x * mp.sqrt(mp.pi))) if x > -30 else INF
 
 
 def _lgamma(x):
@@ -57,18 +51,19 @@ def _lgamma(x):
 
 
 EXACT: dict[str, Callable] = {
-    **{n: getattr(mp, n) for n in "exp expm1 log1p sin cos tan sinpi cospi atan sinh cosh tanh asinh erf erfc atan2 hypot".split()},
-    **{n: _real(getattr(mp, n)) for n in "log asin acos acosh atanh".split()},
+    **{n: getattr(mp, n) for n in "exp expm1 log log1p sin cos tan sinpi cospi asin acos atan sinh cosh tanh".split()},
+    **{n: getattr(mp, n) for n in "asinh acosh atanh erf atan2 hypot".split()},
+    "erfc": _erfc,
     "exp2": lambda x: mp.power(2, x),
     "exp10": lambda x: mp.power(10, x),
-    "log2": _real(lambda x: mp.log(x) / mp.log(2)),
-    "log10": _real(lambda x: mp.log(x) / mp.log(10)),
+    "log2": lambda x: mp.log(x) / mp.log(2),
+    "log10": lambda x: mp.log(x) / mp.log(10),
     "erfcx": _erfcx,
     "erfinv": lambda x: (
         mp.nan if abs(x) > 1 else (x * INF if abs(x) == 1 else (mp.erfinv(x) if abs(x) < 0.5 else mp.sign(x) * _erfinv_small(1 - abs(x))))
     ),
     "erfcinv": erfcinv,
-    "normcdf": lambda x: mp.erfc(-x / mp.sqrt(2)) / 2,
+    "normcdf": lambda x: _erfc(-x / mp.sqrt(2)) / 2,
     "normcdfinv": lambda p: -mp.sqrt(2) * erfcinv(2 * p),
     "lgamma": _lgamma,
     "tgamma": lambda x: mp.nan if x < 0 and x == mp.floor(x) else mp.gamma(x),
@@ -147,6 +142,8 @@ def mp_values(name: str, arrays: tuple[np.ndarray, ...]) -> np.ndarray:
     for i, xs in enumerate(zip(*(a.tolist() for a in arrays))):
         try:
             r = f(*(mp.mpf(x) for x in xs))
+            if isinstance(r, mp.mpc):  # outside the real domain
+                r = mp.nan
         except (ValueError, ZeroDivisionError, OverflowError):
             r = mp.nan
         out[i] = np.longdouble(mp.nstr(r, 26)) if mp.isfinite(r) else np.longdouble(float(r))

@@ -51,7 +51,7 @@ def lgamma(x: E) -> E:
     y = _lgamma_positive(a)
     s = fabs(sinpi(a))
     reflected = log(math.pi / (a * s)) - y
-    y = select(both(x < 0.0, a > 1e-300), select(s.eq(0.0), math.inf, reflected), y)
+    y = select(both(x < 0.0, a > 1e-20), select(s.eq(0.0), math.inf, reflected), y)
     return select(a.eq(math.inf), math.inf, y)
 
 
@@ -72,12 +72,14 @@ def tgamma(x: E) -> E:
     total = high - up
     back = total - high
     low = low + ((high - (total - back)) - (up + back))
-    g = exp_double(total, low + _stirling_rest(up)) * math.sqrt(2 * math.pi) / p
+    rest = _stirling_rest(up)
+    exponent = total + rest
+    g = exp_double(exponent, low + (rest - (exponent - total))) * math.sqrt(2 * math.pi) / p
     g = select(a > 171.7, math.inf, g)
     # Γ(x) = −π/(|x|·sin(π|x|)·Γ(|x|)) for x < 0
     s = sinpi(a)
     mirrored = select(s.eq(0.0), math.nan, -math.pi / (a * s) / g)
     g = select(x < 0.0, mirrored, g)
-    g = select(a < 1e-300, 1.0 / x, g)
+    g = select(a < 1e-20, 1.0 / x, g)
     g = select(x.eq(-math.inf), math.nan, g)
     return select(x.is_nan, x, g)

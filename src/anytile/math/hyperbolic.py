@@ -51,7 +51,7 @@ def cosh(x: E) -> E:
 def asinh(x: E) -> E:
     """log1p(a + a²/(1 + √(1 + a²))); log 2a where a² could overflow."""
     a = fabs(x)
-    huge = a > 2.0**28
+    huge = a > 2.0**60
     b = select(huge, 1.0, a)
     b2 = b * b
     y = log1p(select(huge, a, b + b2 / (1.0 + sqrt(b2 + 1.0))))
@@ -61,7 +61,7 @@ def asinh(x: E) -> E:
 
 def acosh(x: E) -> E:
     """log1p(t + √(2t + t²)) with t = x − 1; log 2x for large x."""
-    huge = x > 2.0**28
+    huge = x > 2.0**60
     t = select(huge, 1.0, x - 1.0)
     y = log1p(select(huge, x, t + sqrt(fma(t, t, t + t))))
     y = y + select(huge, math.log(2), 0.0, like=x)

@@ -76,9 +76,9 @@ def _quadrant_f64(x: E) -> tuple[E, E, E]:
     exponent = bits.lshr(52)
     m = (bits & ((1 << 52) - 1)) | (1 << 52)
     # |x| = m·2^(exponent − 1075).  Bit p of 2/π after the point weighs 2^(exponent − 1075 − p) in |x|·2/π for each
-    # unit of m; bits that weigh 4 or more do not matter.  So the window starts at p = exponent − 1076, and two
-    # zero words in front of the table serve small exponents.
-    start = (exponent - (1076 - 128)).row("smax", 0)
+    # unit of m; bits that weigh 4 or more do not matter.  So the window starts at p = exponent − 1076, which
+    # is index p − 1, and two zero words in front of the table serve small exponents.
+    start = (exponent - (1077 - 128)).row("smax", 0)
     w = _window((0, 0, *C["two_over_pi_words"]), start.lshr(6), 4)
     shift = start & 63
     rest = 63 - shift
@@ -151,9 +151,10 @@ def tan(x: E) -> E:
 
 def _half_turns(x: E) -> tuple[E, E, E, E]:
     """For π·x: the quadrant, d == 0, and sine and cosine of the rest."""
-    n = (x * 2.0).row("rint")
-    d = fma(n, -0.5, x)  # exact
-    q = fma((n * 0.25).row("rint"), -4.0, n).to_int()
+    turn = fma((x * 0.5).row("rint"), -2.0, x)  # exact, in [−1, 1]
+    n = nearest(turn * 2.0)
+    d = fma(n, -0.5, turn)  # exact
+    q = n.to_int()
     hi, lo = C["pi_" + fmt(x)]
     r = d * hi
     s, c = sin_cos_reduced(r, fma(d, hi, -r) + d * lo)
