@@ -82,6 +82,8 @@ class _Maker:
         self.outs = dict(zip(OUTPUTS, rest[: len(OUTPUTS)], strict=True))
         self.n, self.m = rest[len(OUTPUTS) :]
         self.depth = 0
+        self.used = dict.fromkeys(OUTPUTS, 0)  # slots of each output that have been stored to
+        self.made: list[Value] = []  # outside control flow, in order
 
     # --- choosing ---------------------------------------------------------------------------------------
 
@@ -94,16 +96,32 @@ class _Maker:
     def add(self, v: Value) -> Value:
         if v.type.shape in SHAPES:
             self.pool.setdefault(v.type, []).append(v)
+            if not self.depth:
+                self.made.append(v)
         return v
 
     def value(self, t: Type) -> Value:
-        """Some value of type ``t``: one in scope, a constant, or a conversion of another."""
+        """Some value of type ``t``: one in scope, a fresh one from memory, or a constant."""
         have = self.pool.get(t)
         if have and self.draw(st.integers(0, 4)):
             return self.pick(have[-6:])
+        if self.draw(st.integers(0, 2)):
+            return self.add(self.from_memory(t))
         if t.elem.is_float:
             return self.b.const(self.pick((0.0, 1.0, -0.5, 3.0, 0.1)), t)
         return self.b.const(self.pick((0, 1, 2, -1, 7)), t)
+
+    def from_memory(self, t: Type) -> Value:
+        """An input tile, converted to ``t``."""
+        b, shape = self.b, t.shape
+        base = self.in_f32 if t.elem.is_float else self.in_i32
+        start = self.spread(b.addptr(base, b.const(self.pick((0, 5, 16)), I32)), shape)
+        x = b.load(b.addptr(start, self.index(shape)))
+        if t.elem.is_float:
+            return x if t.elem is F32 else b.fpcast(x, to=t.elem)
+        if t.elem is BOOL:
+            return b.icmp(x, self.spread(self.n, shape), pred=self.pick(("slt", "sge", "ne")))
+        return x if t.elem is I32 else b.sext(x, to=I64) if t.elem is I64 else b.trunci(x, to=t.elem)
 
     def shape_of_int(self) -> tuple[int, ...]:
         return self.pick(SHAPES)
@@ -122,7 +140,22 @@ class _Maker:
     # --- steps ------------------------------------------------------------------------------------------
 
     def step(self) -> None:
-        kinds = ["int", "int", "float", "compare", "select", "cast", "shape", "shape", "shape", "load", "reduce", "scan", "identity"]
+        kinds = [
+            "int",
+            "int",
+            "float",
+            "compare",
+            "select",
+            "cast",
+            "shape",
+            "shape",
+            "shape",
+            "load",
+            "reduce",
+            "scan",
+            "identity",
+            "store",
+        ]
         if self.depth < 2:
             kinds += ["if", "for", "for", "while"]
         getattr(self, "do_" + self.pick(kinds))()
@@ -223,12 +256,25 @@ class _Maker:
         shape = self.pick(SHAPES)
         b = self.b
         offset = b.and_(self.value(tile(shape, I32)), b.const(IN_SIZE - 1, tile(shape, I32)))
-        base = self.pick((self.in_i32, self.in_f32))
+        base = self.pick((self.in_i32, self.in_f32, self.outs[I32]))  # the last one sees earlier stores
         p = b.addptr(self.spread(base, shape), offset)
         t = p.type.with_elem(p.type.elem.pointee)
         mask = self.value(tile(shape, BOOL)) if self.chance() else None
         other = self.value(t) if mask is not None and self.chance() else None
         self.add(b.load(p, mask, other))
+
+    def do_store(self) -> None:
+        """A store in the middle, also inside branches and loops, to a slot of its own."""
+        t = tile(self.pick(SHAPES), self.pick((I32, I32, F32, F16)))
+        if self.used[t.elem] < SLOTS:
+            self.store(self.value(t))
+
+    def store(self, v: Value) -> None:
+        e, shape = v.type.elem, v.type.shape
+        offset = self.b.add(self.index(shape), self.b.const(self.used[e] * SLOT, tile(shape, I32)))
+        mask = self.value(tile(shape, BOOL)) if self.chance() else None
+        self.b.store(self.b.addptr(self.spread(self.outs[e], shape), offset), v, mask)
+        self.used[e] += 1
 
     def combiner(self, e: Element) -> Block:
         """A block of two scalars that is associative and, on floats, exact."""
@@ -344,17 +390,9 @@ class _Maker:
     # --- whole programs -----------------------------------------------------------------------------------
 
     def finish(self) -> Program:
-        used = dict.fromkeys(OUTPUTS, 0)
-        candidates = [v for t, vs in self.pool.items() if t.elem in used for v in vs[-2:]]
-        count = min(len(candidates), 6)
-        for v in self.draw(st.permutations(candidates))[:count]:
-            e, shape = v.type.elem, v.type.shape
-            if used[e] == SLOTS:
-                continue
-            offset = self.b.add(self.index(shape), self.b.const(used[e] * SLOT, tile(shape, I32)))
-            mask = self.value(tile(shape, BOOL)) if self.chance() else None
-            self.b.store(self.b.addptr(self.spread(self.outs[e], shape), offset), v, mask)
-            used[e] += 1
+        for v in self.made[:-13:-1]:  # the last ones depend on most
+            if v.type.elem in self.used and self.used[v.type.elem] < SLOTS and self.draw(st.integers(0, 3)):
+                self.store(v)
         self.b.make("return")
         return Program(Module([self.func], {"num_warps": 4}))
 

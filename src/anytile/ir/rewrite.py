@@ -35,7 +35,7 @@ from typing import Any
 from ..errors import IRError
 from .builder import Builder
 from .core import Block, Func, Module, Op, Value
-from .ops import Effect
+from .ops import TABLE
 
 __all__ = [
     "CHANGED",
@@ -46,7 +46,6 @@ __all__ = [
     "drop_results",
     "inline_block",
     "is_pure",
-    "is_removable",
     "rule",
     "rules_of",
     "uniform_scalar",
@@ -120,87 +119,100 @@ class _Inserter(Builder):
 
 def apply(root: Module | Func, rules: RuleSet) -> bool:
     """Applies ``rules`` everywhere in ``root`` until none applies.  Returns whether anything changed."""
-    funcs = root.funcs if isinstance(root, Module) else [root]
-    any_change = False
-    for f in funcs:
-        for _ in range(MAX_SWEEPS):
-            if not _sweep(f.body, rules.by_name):
-                break
-            any_change = True
-        else:
-            raise IRError(f"in @{f.name}: rewriting did not settle after {MAX_SWEEPS} sweeps; two rules undo each other")
-    return any_change
-
-
-def _sweep(block: Block, by_name: dict[str, list[RuleFn]]) -> bool:
-    pending = block.ops[::-1]  # the next operation is at the end
-    out = block.ops = []
-    every = by_name["*"]
-    b = _Inserter(block)
     changed = False
-    while pending:
-        op = pending.pop()
-        defn = op.defn
-        results = op.results
-        if results and not defn.effects and not defn.n_blocks and not any(r.uses for r in results) and is_pure(op):
-            op.drop_uses()
-            op.block = None
-            changed = True
-            continue
-        got: Rewritten = None
-        for r in by_name.get(defn.name, every):
-            b.loc = op.loc
-            got = r(op, b)
-            if got is not None:
-                break
-            if b.fresh:
-                raise IRError(f"rule {r.__name__} created operations and then declined {defn.name}")
-        if got is None:
-            out.append(op)
-            for inner in op.blocks:
-                changed |= _sweep(inner, by_name)
-            continue
-        changed = True
-        if got is CHANGED:
-            pending.append(op)
-        else:
-            replacement: Sequence[Value] = (got,) if isinstance(got, Value) else got
-            if len(replacement) != len(results):
-                raise IRError(f"rule {r.__name__} gave {len(replacement)} values for {len(results)} results of {defn.name}")
-            for old, new in zip(results, replacement):
-                if old.name and not new.name:
-                    new.name = old.name
-                old.replace_with(new)
-            op.drop_uses()
-            op.block = None
-        if b.fresh:
-            pending.extend(reversed(b.fresh))
-            b.fresh = []
+    for f in root.funcs if isinstance(root, Module) else [root]:
+        driver = _Driver(rules)
+        sweeps = 0
+        while driver.sweep(f.body):
+            sweeps += 1
+            if sweeps == MAX_SWEEPS:
+                raise IRError(f"in @{f.name}: rewriting did not settle after {MAX_SWEEPS} sweeps; two rules undo each other")
+        changed |= driver.removed or sweeps > 0
     return changed
+
+
+class _Driver:
+    __slots__ = ("by_name", "every", "removed")
+
+    def __init__(self, rules: RuleSet):
+        self.by_name = rules.by_name
+        self.every = rules.by_name["*"]
+        self.removed = False  # whether an unused operation went: no reason for another sweep, but a change
+
+    def sweep(self, block: Block) -> bool:
+        """One pass over ``block`` and what it nests; whether a rule applied."""
+        pending = block.ops[::-1]  # the next operation is at the end
+        out = block.ops = []
+        by_name, every = self.by_name, self.every
+        b = _Inserter(block)
+        applied = False
+        while pending:
+            op = pending.pop()
+            got: Rewritten = None
+            for r in by_name.get(op.defn.name, every):
+                b.loc = op.loc
+                got = r(op, b)
+                if got is not None:
+                    break
+                if b.fresh:
+                    raise IRError(f"rule {r.__name__} created operations and then declined {op.name}")
+            if got is None:
+                out.append(op)
+                for inner in op.blocks:
+                    if self.sweep(inner):
+                        applied = True
+                continue
+            applied = True
+            if got is CHANGED:
+                pending.append(op)
+            else:
+                self.replace(op, (got,) if isinstance(got, Value) else got, r)
+            if b.fresh:
+                pending.extend(reversed(b.fresh))
+                b.fresh = []
+        self.drop_unused(block)
+        return applied
+
+    @staticmethod
+    def replace(op: Op, replacement: Sequence[Value], r: RuleFn) -> None:
+        if len(replacement) != len(op.results):
+            raise IRError(f"rule {r.__name__} gave {len(replacement)} values for {len(op.results)} results of {op.name}")
+        for old, new in zip(op.results, replacement, strict=True):
+            if old.name and not new.name:
+                new.name = old.name
+            old.replace_with(new)
+        op.drop_uses()
+        op.block = None
+
+    def drop_unused(self, block: Block) -> None:
+        """Removes what rules left unused, last first, so that a chain goes at once."""
+        live: list[Op] = []
+        for op in reversed(block.ops):
+            if op.defn in _PURE and not any([r.uses for r in op.results]):
+                op.drop_uses()
+                op.block = None
+                self.removed = True
+            else:
+                live.append(op)
+        if len(live) < len(block.ops):
+            live.reverse()
+            block.ops = live
 
 
 # --- questions --------------------------------------------------------------------------------------------
 
-_LASTING = Effect.WRITE | Effect.SYNC | Effect.IO
+_PURE = frozenset(d for d in TABLE.values() if d.pure and not d.n_blocks and d.name != "inline_asm")
 _THROUGH = frozenset(("splat", "broadcast", "expand_dims", "reshape", "permute"))
 
 
 def is_pure(op: Op) -> bool:
     """Whether ``op`` and everything nested in it only computes: it may be moved, merged or removed."""
     d = op.defn
-    if d.effects or (d.name == "inline_asm" and not op.attrs["pure"]):
+    if d in _PURE:
+        return True
+    if d.effects or d.terminator or (d.name == "inline_asm" and not op.attrs["pure"]):
         return False
     return not op.blocks or all(o.defn.terminator or is_pure(o) for b in op.blocks for o in b.ops)
-
-
-def is_removable(op: Op) -> bool:
-    """Whether ``op`` may vanish when its results are unused: pure operations and ordinary loads."""
-    d = op.defn
-    if d.effects & _LASTING or d.terminator or (d.name == "inline_asm" and not op.attrs["pure"]):
-        return False
-    if d.effects and op.attrs.get("volatile"):
-        return False
-    return not op.blocks or all(o.defn.terminator or is_removable(o) for b in op.blocks for o in b.ops)
 
 
 def const_value(v: Value | None) -> int | float | None:
@@ -239,13 +251,13 @@ def clone_op(op: Op, b: Builder, mapping: dict[Value, Value]) -> Op:
     blocks = []
     for block in op.blocks:
         copy = Block(tuple(a.type for a in block.args), tuple(a.name for a in block.args))
-        mapping.update(zip(block.args, copy.args))
+        mapping.update(zip(block.args, copy.args, strict=True))
         inner = Builder(copy)
         for o in block.ops:
             clone_op(o, inner, mapping)
         blocks.append(copy)
     new = Op(op.defn, operands, dict(op.attrs), tuple(r.type for r in op.results), tuple(blocks), op.loc)
-    for old, r in zip(op.results, new.results):
+    for old, r in zip(op.results, new.results, strict=True):
         r.name = old.name
         mapping[old] = r
     b.insert(new)
@@ -257,7 +269,7 @@ def inline_block(block: Block, args: Sequence[Value], b: Builder) -> list[Value]
 
     Returns the values its terminator handed on.  ``block`` is left empty.
     """
-    for a, v in zip(block.args, args):
+    for a, v in zip(block.args, args, strict=True):
         a.replace_with(v)
     *ops, end = block.ops
     block.ops = []
@@ -277,7 +289,7 @@ def drop_results(op: Op, keep: Sequence[bool]) -> None:
     """
 
     def kept(operands: list, first: int) -> list:
-        return operands[:first] + [v for v, k in zip(operands[first:], keep) if k]
+        return operands[:first] + [v for v, k in zip(operands[first:], keep, strict=True) if k]
 
     name = op.defn.name
     first = {"for": 3, "while": 0, "if": 1}[name]
@@ -291,6 +303,6 @@ def drop_results(op: Op, keep: Sequence[bool]) -> None:
         for i in range(len(keep) - 1, -1, -1):
             if not keep[i]:
                 block.remove_arg(i + skip)
-    op.results = [r for r, k in zip(op.results, keep) if k]
+    op.results = [r for r, k in zip(op.results, keep, strict=True) if k]
     for i, r in enumerate(op.results):
         r.index = i

@@ -110,6 +110,8 @@ class AxisInfo:
                 got = rule(self, op)
                 if got is not None:
                     self._of[op.results[0]] = got
+                else:
+                    self._of.pop(op.results[0], None)  # what an earlier, too hopeful round of a loop said
 
     def _region(self, op: Op, name: str) -> None:
         if name == "for":
@@ -147,8 +149,8 @@ class AxisInfo:
             if joined == facts:
                 break
             facts = joined
-        for r, f in zip(results, facts, strict=True):
-            self._of[r] = f
+        if results:
+            self._of.update(zip(results, facts, strict=True))
 
 
 # --- rules: (info, op) → fact or None for "nothing is known" ---------------------------------------------------

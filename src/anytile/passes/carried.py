@@ -138,9 +138,9 @@ def _rewrite(
     if passed is not None:  # the condition hands the argument itself on: keep that one use as it is
         passed[0].set_operand(passed[1], None)
     after = _position_after(loop)
-    name = result.name or places[0][1].name
     for block, v in [*places, (None, result)]:
         uses = list(v.uses)
+        name = v.name
         v.type = count
         v.name = f"{name}_step" if name else ""
         if not uses:
