@@ -60,10 +60,11 @@ def inspect(target: str, signature: str, const: list[str], stages: list[str], op
         {},
     )
     compiled = compile(source, options=_assignments(options, "--option"))
-    printed = {s: text for s, text in compiled.asm.items() if not stages or s in stages}
-    missing = [s for s in stages if s not in printed]
+    made = _with_assembly(dict(compiled.asm))
+    missing = [s for s in stages if s not in made]
     if missing:
-        raise ValueError(f"{name} has no stage {missing[0]}; its stages are {', '.join(compiled.asm)}")
+        raise ValueError(f"{name} has no stage {missing[0]}; its stages are {', '.join(made)}")
+    printed = {s: text for s, text in made.items() if not stages or s in stages}
 
     width = max((len(g.name) for g in guesses), default=0)
     typer.echo(f"# {path}:{name}")
@@ -72,6 +73,24 @@ def inspect(target: str, signature: str, const: list[str], stages: list[str], op
     for stage, text in printed.items():
         typer.echo(f"\n# ---- {stage} ----")
         typer.echo(f"{len(text)} bytes" if isinstance(text, bytes) else text.rstrip())
+
+
+def _with_assembly(made: dict[str, str | bytes]) -> dict[str, str | bytes]:
+    """The stages with assembly after LLVM IR: the cache keeps only object code, so it is printed anew, by the same compiler."""
+    if "asm" in made or "llir" not in made:
+        return made
+    from ..llvm import engine
+    from ..targets.cpu.machine import current
+
+    machine = current()
+    llir = made["llir"]
+    assert isinstance(llir, str)
+    stages: dict[str, str | bytes] = {}
+    for stage, text in made.items():
+        stages[stage] = text
+        if stage == "llir":
+            stages["asm"] = engine.emit_assembly(llir, machine.tune, machine.features, level="lite")
+    return stages
 
 
 def load_kernels(path: str) -> dict[str, tuple[Any, dict[str, Any]]]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..language.builtin import builtin
 
-__all__ = ["cdiv", "find_paths_if", "get_iterable_path", "next_power_of_2", "set_allocator"]
+__all__ = ["cdiv", "find_paths_if", "get_iterable_path", "next_power_of_2"]
 
 
 @builtin
@@ -46,15 +46,3 @@ def get_iterable_path(iterable: Any, path: tuple[int, ...]) -> Any:
     for i in path:
         iterable = iterable[i]
     return iterable
-
-
-_allocator: Callable[[int, int, Any], Any] | None = None
-
-
-def set_allocator(allocator: Callable[[int, int, Any], Any] | None) -> None:
-    """Where a kernel gets global scratch memory: ``allocator(bytes, alignment, stream)`` returns an object with `data_ptr()`.
-
-    A GPU kernel needs such memory for tensor descriptors that it makes itself.  The CPU target never does, and never calls it.
-    """
-    global _allocator
-    _allocator = allocator

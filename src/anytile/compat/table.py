@@ -75,7 +75,7 @@ _serve(
     _at("runtime.autotuner", "autotune heuristics Config"),
     _at("runtime.compiler", "compile"),
     _at("runtime.errors", "OutOfResources InterpreterError"),
-    _at("compat.host", "set_allocator", since=(3, 3)),
+    _at("runtime.allocation", "set_allocator", since=(3, 3)),
     _at("runtime.async_compile", "AsyncCompileMode FutureKernel", since=(3, 5)),
     _at("frontend.errors", "CompilationError"),
     _at("errors", "TritonError=AnytileError"),
@@ -143,9 +143,20 @@ _serve("triton.language.standard", "Functions written in the language itself.", 
 _serve("triton.language.random", "Counter-based random numbers.", _at("language.random", f"{_RANDOM} N_ROUNDS_DEFAULT"))
 _serve("triton.language.target_info", "What is compiled for.", since=(3, 5), mirror="anytile.language.target_info")
 _serve("triton.language.extra", "Functions beyond the portable language.")
-_serve("triton.language.extra.libdevice", "The mathematical library, by its CUDA names.", mirror="anytile.language.extra.libdevice")
-_serve("triton.language.extra.cuda", "What is particular to NVIDIA GPUs.")
-_serve("triton.language.extra.cuda.libdevice", "The mathematical library, by its CUDA names.", mirror="anytile.language.extra.libdevice")
+_serve("triton.language.extra.libdevice", "The mathematical library, by its CUDA names.", mirror="anytile.language.libdevice")
+_serve(
+    "triton.language.extra.cuda",
+    "What is particular to NVIDIA GPUs, with a meaning on every target.",
+    _at("language.extra.cuda", "globaltimer num_threads num_warps smid"),
+    _at("language.extra.cuda", "gdc_launch_dependents gdc_wait", since=(3, 4)),
+)
+_serve("triton.language.extra.cuda.libdevice", "The mathematical library, by its CUDA names.", mirror="anytile.language.libdevice")
+_serve(
+    "triton.language.extra.hip",
+    "What is particular to AMD GPUs, with a meaning on every target.",
+    _at("language.extra.hip", "memrealtime num_threads num_warps smid"),
+)
+_serve("triton.language.extra.hip.libdevice", "The mathematical library, by its CUDA names.", mirror="anytile.language.libdevice")
 
 # ---- triton.runtime ----
 
@@ -173,6 +184,14 @@ _serve(
     _at("runtime.errors", "OutOfResources"),
     _at("runtime.errors", "PTXASError", since=(3, 3)),
 )
+_serve(
+    "triton.runtime._allocation",
+    "Scratch memory.",
+    _at("runtime.allocation", "set_allocator NullAllocator _allocator=allocator"),
+    since=(3, 3),
+)
+_serve("triton.runtime._async_compile", "Compiling ahead.", _at("runtime.async_compile", "AsyncCompileMode FutureKernel"), since=(3, 5))
+_serve("triton.runtime.interpreter", "Kernels run by the reference executor.", _at("runtime.jit", "InterpretedFunction"))
 _serve("triton.runtime.driver", "The active driver.", _at("runtime.driver", "driver"))
 _serve(
     "triton.runtime.errors",
