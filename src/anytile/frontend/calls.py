@@ -103,10 +103,10 @@ def inline(t: Tracer, fn: JITCallable, args: Sequence[Any], kwargs: Mapping[str,
         )
     body = fn.parse().body
     t.frame = frame
-    outcome = t.run(body, top=True)
-    # Not in a `finally`: when tracing fails, the error needs to know the frame in which it did (see Tracer.reraise).
-    t.frame, t.builder.loc = outer, loc
-    return outcome.value
+    try:
+        return t.run(body, top=True).value
+    finally:  # also on the way out of an error, which then is told once more at the call (see Tracer.reraise)
+        t.frame, t.builder.loc = outer, loc
 
 
 def _chain(frame: Frame) -> str:

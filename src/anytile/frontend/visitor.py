@@ -186,8 +186,9 @@ class Tracer:
             if getattr(e, "frame", None) is self.frame or getattr(e, "frame", None) is None:
                 raise e
             # It comes out of an inlined function: the caller tells of the call, the cause of the mistake.
-            outer = self.error(type(e), node, _first_sentence(e))
-            raise outer from e
+            outer = self.error(type(e), node, _at_call(e))
+            endless = isinstance(e, RecursionInKernelError)  # a hundred causes help nobody
+            raise outer from None if endless else e
         if isinstance(e, RecursionError):
             raise self.error(RecursionInKernelError, node, "the expression or the chain of calls is nested too deeply to compile") from None
         kind, text = classify(e)
@@ -195,12 +196,15 @@ class Tracer:
         raise self.error(kind, node, text) from None if ours else strip_frames(e)
 
 
-def _first_sentence(e: CompilationError) -> str:
-    where = e.loc
-    place = f" in {where.function} ({where.file}:{where.line})" if where is not None else ""
+def _at_call(e: CompilationError) -> str:
+    """What the caller of a function that fails with ``e`` says: the innermost place and its sentence."""
     text = e.error_message or type(e).__name__
-    # A message that already came through a call keeps the innermost place.
-    return text if text.startswith("the call fails") else f"the call fails{place}: {text}"
+    if text.startswith(_CALL_FAILS) or e.loc is None:
+        return text
+    return f"{_CALL_FAILS} in {e.loc.function} ({e.loc.file}:{e.loc.line}): {text}"
+
+
+_CALL_FAILS = "the call fails"
 
 
 def strip_frames(e: BaseException) -> BaseException:
