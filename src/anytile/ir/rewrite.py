@@ -61,7 +61,9 @@ class _Changed:
 
 
 CHANGED = _Changed()
-MAX_SWEEPS = 40  # far above what terminating rules need; two rules undoing each other reach it
+# Far above what terminating rules need; two rules that undo each other reach them.
+MAX_SWEEPS = 40
+MAX_CHAIN = 200  # replacements of replacements of one operation
 
 
 def rule(*names: str) -> Callable[[RuleFn], RuleFn]:
@@ -126,7 +128,7 @@ def apply(root: Module | Func, rules: RuleSet) -> bool:
         while driver.sweep(f.body):
             sweeps += 1
             if sweeps == MAX_SWEEPS:
-                raise IRError(f"in @{f.name}: rewriting did not settle after {MAX_SWEEPS} sweeps; two rules undo each other")
+                raise IRError(f"in @{f.name}: rewriting did not settle after {MAX_SWEEPS} sweeps: two rules undo each other")
         changed |= driver.removed or sweeps > 0
     return changed
 
@@ -146,6 +148,7 @@ class _Driver:
         by_name, every = self.by_name, self.every
         b = _Inserter(block)
         applied = False
+        chain: dict[Op, int] = {}  # how many replacements led to an operation
         while pending:
             op = pending.pop()
             got: Rewritten = None
@@ -163,12 +166,17 @@ class _Driver:
                         applied = True
                 continue
             applied = True
+            links = chain.get(op, 0) + 1
+            if links > MAX_CHAIN:
+                raise IRError(f"in @{block.func().name}: rewriting {op.name} does not end, last by {r.__name__}: two rules undo each other")
             if got is CHANGED:
                 pending.append(op)
+                chain[op] = links
             else:
                 self.replace(op, (got,) if isinstance(got, Value) else got, r)
             if b.fresh:
                 pending.extend(reversed(b.fresh))
+                chain.update(dict.fromkeys(b.fresh, links))
                 b.fresh = []
         self.drop_unused(block)
         return applied

@@ -176,7 +176,7 @@ def _sum_uniform(steps: list[_Step], count, b: Builder) -> Value:
         if op.defn.name == "constant":
             step = b.const(op.attrs["value"], count)
         else:
-            step = op.operands[0]
+            step = op.operands[0]  # type: ignore[assignment]
             if e is not count.elem:  # offsets of pointers are signed
                 step = b.sext(step, to=count.elem)
         if s.negative:
