@@ -3,6 +3,7 @@
 AnytileError                     everything anytile raises on purpose
 ├── IRError                      the tile IR is malformed: a bug in anytile, never the user's
 ├── UnsupportedError             something the language has and this target (or anytile so far) has not
+├── DeviceAssertError            a kernel's own assertion failed while it ran
 ├── frontend.errors.CompilationError …   a mistake in a kernel's source
 └── runtime.errors.LaunchError …         a mistake in a launch
 
@@ -11,7 +12,7 @@ Each message says what happened, where, and what to do about it.
 
 from __future__ import annotations
 
-__all__ = ["AnytileError", "IRError", "UnsupportedError"]
+__all__ = ["AnytileError", "DeviceAssertError", "IRError", "UnsupportedError"]
 
 
 class AnytileError(Exception):
@@ -20,6 +21,10 @@ class AnytileError(Exception):
 
 class IRError(AnytileError):
     """The tile IR broke one of its rules.  Please report it: no kernel may cause this."""
+
+
+class DeviceAssertError(AnytileError, RuntimeError):
+    """A ``tl.device_assert`` failed while a kernel ran.  What the kernel had stored before stays stored."""
 
 
 class UnsupportedError(AnytileError, NotImplementedError):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import anytile.language as tl
-from anytile.errors import IRError
+from anytile.errors import DeviceAssertError, IRError
 from anytile.frontend.trace import trace
 from anytile.ir import scalar
 from anytile.ir.types import BF16, F32, I32
@@ -19,7 +19,6 @@ from anytile.runtime.jit import JITFunction
 from anytile.runtime.options import Options
 from anytile.targets.base import struct_format
 from anytile.targets.reference import ReferenceTarget, memory
-from anytile.targets.reference.control import DeviceAssertError
 from anytile.targets.reference.eager import EagerBuilder, EagerValue
 from anytile.targets.reference.executor import Program
 

@@ -7,14 +7,13 @@ import struct
 import numpy as np
 import pytest
 
-from anytile.errors import AnytileError, UnsupportedError
+from anytile.errors import AnytileError, DeviceAssertError, UnsupportedError
 from anytile.ir import Block, Builder, Func, Module, ptr, scalar, tile
 from anytile.ir.types import BF16, BOOL, F16, F32, F64, I8, I32, I64
 from anytile.ir.verifier import verify
 from anytile.targets import formats
 from anytile.targets.base import struct_format
 from anytile.targets.reference import ReferenceTarget
-from anytile.targets.reference.control import DeviceAssertError
 
 
 def launch(types, build, values, grid=(1, 1, 1), reload=False):

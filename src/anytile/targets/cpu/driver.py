@@ -15,6 +15,7 @@ from ...passes.expand_casts import expand_casts
 from ...passes.expand_math import expand_math
 from ...passes.fuse_dot import fuse_dot
 from ...passes.pipeline import optimize, run_passes
+from ...passes.unpack_map import unpack_map
 from ...passes.widen_floats import widen_floats
 from ..base import Artifact
 from .arith import NATIVE_MATH
@@ -36,14 +37,15 @@ def native_casts(machine: Machine) -> frozenset[str]:
     return frozenset(names)
 
 
-def lower(module: Module, options: Any, machine: Machine) -> tuple[str, str, int]:
-    """(final tile IR, LLVM IR, bytes of scratch) of ``module``, which is rewritten in place."""
+def lower(module: Module, options: Any, machine: Machine) -> tuple[str, str, dict[str, Any]]:
+    """(final tile IR, LLVM IR, metadata that came up on the way) of ``module``, which is rewritten in place."""
     optimize(module)
     tile_text = print_module(module)
     run_passes(
         module,
         [
             _named("legalize_dot", lambda m: legalize_dot(m, machine)),  # before expand_casts, which does its casts
+            unpack_map,  # lanes of a map become tiles of their own
             fuse_dot,  # acc + dot(a, b, 0): before widening turns the additions into other shapes
             widen_floats,  # before expand_math, which expands f32 and f64 only
             _named("expand_math", lambda m: expand_math(m, NATIVE_MATH)),
@@ -64,7 +66,7 @@ def lower(module: Module, options: Any, machine: Machine) -> tuple[str, str, int
             "attributes #0 = { nounwind }",
         ]
     )
-    return tile_text, text + "\n", program.scratch
+    return tile_text, text + "\n", {"scratch": program.scratch, **program.hostcalls.metadata()}
 
 
 def compile_module(module: Module, options: Any, machine: Machine) -> Artifact:
@@ -75,11 +77,11 @@ def compile_module(module: Module, options: Any, machine: Machine) -> Artifact:
     recursion = sys.getrecursionlimit()
     sys.setrecursionlimit(max(recursion, 20000))  # values are evaluated recursively along their definitions
     try:
-        tile_text, llir, scratch = lower(module, options, machine)
+        tile_text, llir, found = lower(module, options, machine)
     finally:
         sys.setrecursionlimit(recursion)
     data = engine.compile_object(llir, machine.tune, machine.features, level="lite")
-    metadata = {"name": kernel.name, "slots": slots, "scratch": scratch, "stores": stores, "machine": machine.name}
+    metadata = {"name": kernel.name, "slots": slots, "stores": stores, "machine": machine.name, **found}
     return Artifact({"tile": tile_text, "llir": llir, "obj": data}, metadata)
 
 

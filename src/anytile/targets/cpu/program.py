@@ -11,6 +11,7 @@ from __future__ import annotations
 from ...ir import Block, Func, Op, Value
 from ...ir.types import I32, Type
 from .dot import DotEmitter, PackNest
+from .hostcalls import HostCalls
 from .lanes import Lane, uniform
 from .machine import Machine
 from .memory import Buffer, Memory
@@ -38,7 +39,7 @@ class Program:
         self.dots = DotEmitter(self)
         self.offset = 0
         self.scratch = 0
-        self.host_symbols: set[str] = set()
+        self.hostcalls = HostCalls(self)
         self.loops: list[Op] = []  # the for loops around the current place
         self.constants: list[str] = []
         self.entry = self.w.hole()
@@ -56,6 +57,7 @@ class Program:
         for axis in "xyz":
             params += [f"i32 %p{axis}", f"i32 %n{axis}"]
         self.dots.prepare()
+        self.hostcalls.prepare()
         self.planner.plan(self.func.body)
         self.block(self.func.body)
         body = self.w.text()
@@ -191,6 +193,12 @@ class Program:
         fn = self.w.declare("llvm.assume", "void(i1)")
         self.w.put(f"call void {fn}(i1 {self.scalar(op.operands[0]).val})")
 
+    def _op_print(self, op: Op) -> None:
+        self.hostcalls.emit_print(op)
+
+    def _op_assert(self, op: Op) -> None:
+        self.hostcalls.emit_assert(op)
+
     def _op_barrier(self, op: Op) -> None:
         """One thread runs a program: program order is enough."""
 
@@ -216,7 +224,21 @@ class Program:
     def _op_splat(self, op: Op) -> None:
         self.scalars[op.result] = self.scalar(op.operands[0])  # a scalar made of a scalar
 
-    _op_reshape = _op_splat
+    def _op_reshape(self, op: Op) -> None:
+        self._take(op)
+
+    _op_split = _op_reshape
+
+    def _take(self, op: Op) -> None:
+        """Scalars taken out of a tile."""
+        x = op.operands[0]
+        if x.type.is_scalar:
+            self.scalars[op.result] = self.scalar(x)
+            return
+        nest = Nest(self, x.type.shape, 0, 1, 1)
+        for r in op.results:
+            lane = nest.element(x, r.index)
+            self.scalars[r] = uniform(lane.val, lane.elem, 0, const=lane.const)
 
     def _op_map(self, op: Op) -> None:
         for r, lane in zip(op.results, self.memory.run_block(op.blocks[0], [self.scalar(v) for v in op.operands], self.scalar)):

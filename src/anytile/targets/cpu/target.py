@@ -7,7 +7,7 @@ from typing import Any
 from ...ir import Module
 from ...llvm import engine
 from ..base import Artifact
-from . import pool
+from . import hostcalls, pool
 from .driver import compile_module
 from .machine import Machine, current
 
@@ -19,18 +19,16 @@ class CpuKernel:
 
     def __init__(self, artifact: Artifact):
         self.metadata = artifact.metadata
-        self._object = engine.load_object(artifact.stages["obj"], host_symbols())  # type: ignore[arg-type]
+        self._object = engine.load_object(artifact.stages["obj"], hostcalls.symbols(self.metadata))  # type: ignore[arg-type]
         self.address = self._object.address("kernel")
         self.scratch = int(artifact.metadata["scratch"])
 
     def run(self, packed: bytes, gx: int, gy: int, gz: int) -> None:
-        """Runs the grid on the pool; returns when all programs are done."""
-        pool.run(self.address, packed, self.scratch, gx, gy, gz)
-
-
-def host_symbols() -> dict[str, int]:
-    """Addresses of what generated code may call."""
-    return {}
+        """Runs the grid on the pool; returns when all programs are done.  Raises DeviceAssertError."""
+        try:
+            pool.run(self.address, packed, self.scratch, gx, gy, gz)
+        except pool.KernelStatus as status:
+            raise hostcalls.failure(status) from None
 
 
 class CpuTarget:

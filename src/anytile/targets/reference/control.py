@@ -7,16 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import AnytileError, UnsupportedError
+from ...errors import AnytileError, DeviceAssertError, UnsupportedError
 from .. import formats
+from ..reports import assert_message, print_lines
 from .rows import elem_of, implements
-
-__all__ = ["DeviceAssertError", "format_lane"]
-
-
-class DeviceAssertError(AnytileError, RuntimeError):
-    """A ``tl.device_assert`` failed while the kernel ran."""
-
 
 # --- control flow ---------------------------------------------------------------------------------------
 
@@ -65,48 +59,18 @@ def _assume(run: Any, op: Any, cond: np.ndarray) -> None:
     """A promise for optimisers; the oracle uses none and checks none."""
 
 
-def format_lane(x: np.ndarray, elem: Any, is_signed: bool, is_hex: bool) -> str:
-    """One lane (a rank-0 array) as `print` shows it: ``%d``, ``%f``, pointers and hex zero-padded to their width."""
-    if elem.is_ptr:
-        return f"0x{int(x):016x}"
-    if is_hex:
-        bits = elem.bits
-        return f"0x{int(x.view(np.uint8) if bits == 1 else x.view(formats.unsigned(bits))):0{max(1, bits // 4)}x}"
-    if elem.is_float:
-        return f"{float(formats.decode(x, elem)):f}"
-    value = int(x)
-    return str(value if is_signed or value >= 0 else value + (1 << elem.bits))
-
-
 @implements("print")
 def _print(run: Any, op: Any, *args: np.ndarray) -> None:
-    x, y, z = run.pid
-    head = f"pid ({x}, {y}, {z})"
-    label = op.attrs["prefix"].strip().rstrip(":").rstrip()
-    if not args:
-        print(f"{head} {label}")
-        return
-    prefix = f" {label}: " if label else ": "
-    signs = tuple(op.attrs["signed"])
-    for n, array in enumerate(args):
-        elem = elem_of(op, n)
-        is_signed = bool(signs[n]) if n < len(signs) else True
-        operand = f"(operand {n}) " if len(args) > 1 else ""
-        widths = [len(str(d - 1)) for d in array.shape]
-        for index in np.ndindex(array.shape):
-            where = ", ".join(f"{i:{w}}" for i, w in zip(index, widths))
-            lane = format_lane(np.asarray(array[index]), elem, is_signed, op.attrs["hex"])
-            print(f"{head} idx ({where}){prefix}{operand}{lane}")
+    a = op.attrs
+    for line in print_lines(run.pid, a["prefix"], a["hex"], a["signed"], [elem_of(op, n) for n in range(len(args))], args):
+        print(line)
 
 
 @implements("assert")
 def _assert(run: Any, op: Any, cond: np.ndarray, mask: np.ndarray | None) -> None:
     failed = ~cond if mask is None else ~cond & mask
     if failed.any():
-        lane = tuple(int(i) for i in np.unravel_index(int(np.argmax(failed)), failed.shape))
-        a = op.attrs
-        place = f"{a['file']}:{a['line']}" + (f" in {a['function']}" if a["function"] else "") if a["file"] else str(op.loc)
-        raise DeviceAssertError(f"{place}: device-side assert {a['message']!r} failed in program {run.pid}, lane {lane}")
+        raise DeviceAssertError(assert_message(op.attrs, op.loc, run.pid, failed))
 
 
 @implements("inline_asm")
