@@ -33,13 +33,13 @@ def check(program: Program, *passes) -> None:
 
 
 @pytest.mark.parametrize("p", PASSES, ids=lambda p: p.__name__)
-@settings(max_examples=25, **RELAXED)
+@settings(max_examples=15, **RELAXED)
 @given(program=programs())
 def test_pass_keeps_results(p, program) -> None:
     check(program, p)
 
 
-@settings(max_examples=80, **RELAXED)
+@settings(max_examples=40, **RELAXED)
 @given(program=programs(max_steps=20))
 def test_pipeline_keeps_results(program) -> None:
     check(program, *pipeline.SHARED, widen_floats, canonicalize, cse, dce)
