@@ -72,7 +72,7 @@ def _encoded(value):
     elem = dtype.element()
     if elem.is_float and array.dtype.kind == "f":
         array = formats.encode(array, elem)
-    return np.ascontiguousarray(array).astype(formats.storage(elem)), dtype
+    return np.ascontiguousarray(array).astype(formats.storage(elem)).reshape(array.shape), dtype
 
 
 def _decoded(array, dtype):

@@ -7,7 +7,7 @@ A tuple, a block pointer or a tensor descriptor lives in a loop or crosses a bra
     same   = structure(x) == structure(y)
 
 `Recorded` marks everything that exists at run time: operators of `constexpr` give way to it.
-User classes join through ``__triton_aggregate__`` (see `@triton.aggregate`) by subclassing `Aggregate`.
+User classes join by the decorator `records.aggregate`.
 """
 
 from __future__ import annotations

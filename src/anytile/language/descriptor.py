@@ -319,13 +319,15 @@ class tensor_descriptor_base(_Window):
         assert mask is not None
         return pointers, mask
 
-    def load(self, offsets: Any, cache_modifier: Any = "", eviction_policy: Any = "", **ignored: Any) -> tensor:
+    @builtin
+    def load(self, offsets: Any, cache_modifier: Any = "", eviction_policy: Any = "") -> tensor:
         """The block at ``offsets`` (in elements)."""
         pointers, mask = self._pointers(offsets)
         hints = {"cache": unwrap(cache_modifier) or "", "evict": unwrap(eviction_policy) or ""}
         return memory.load_pointers(pointers, mask, _padding(self.padding, self.element), **hints)
 
-    def store(self, offsets: Any, value: Any, **ignored: Any) -> None:
+    @builtin
+    def store(self, offsets: Any, value: Any) -> None:
         """Writes the block ``value`` at ``offsets``."""
         pointers, mask = self._pointers(offsets)
         memory.store_pointers(pointers, self._block(value), mask)
@@ -347,12 +349,14 @@ class tensor_descriptor_base(_Window):
         assert mask is not None
         return pointers, mask
 
-    def gather(self, x_offsets: tensor, y_offset: Any, *ignored: Any, **also_ignored: Any) -> tensor:
+    @builtin
+    def gather(self, x_offsets: tensor, y_offset: Any) -> tensor:
         """The rows ``x_offsets``, each from column ``y_offset``: shape (rows, block_shape[1])."""
         pointers, mask = self._rows(x_offsets, y_offset)
         return memory.load_pointers(pointers, mask, _padding(self.padding, self.element))
 
-    def scatter(self, value: tensor, x_offsets: tensor, y_offset: Any, **ignored: Any) -> None:
+    @builtin
+    def scatter(self, value: tensor, x_offsets: tensor, y_offset: Any) -> None:
         """Writes the rows of ``value`` to the rows ``x_offsets`` from column ``y_offset``."""
         pointers, mask = self._rows(x_offsets, y_offset)
         memory.store_pointers(pointers, value, mask)
@@ -361,23 +365,29 @@ class tensor_descriptor_base(_Window):
         pointers, mask = self._pointers(offsets)
         fn(pointers, self._block(value), mask, sem="relaxed")
 
-    def atomic_add(self, offsets: Any, value: tensor, **ignored: Any) -> None:
+    @builtin
+    def atomic_add(self, offsets: Any, value: tensor) -> None:
         """Adds ``value`` to the block at ``offsets``, each element atomically."""
         self._atomic(memory.atomic_add, offsets, value)
 
-    def atomic_min(self, offsets: Any, value: tensor, **ignored: Any) -> None:
+    @builtin
+    def atomic_min(self, offsets: Any, value: tensor) -> None:
         self._atomic(memory.atomic_min, offsets, value)
 
-    def atomic_max(self, offsets: Any, value: tensor, **ignored: Any) -> None:
+    @builtin
+    def atomic_max(self, offsets: Any, value: tensor) -> None:
         self._atomic(memory.atomic_max, offsets, value)
 
-    def atomic_and(self, offsets: Any, value: tensor, **ignored: Any) -> None:
+    @builtin
+    def atomic_and(self, offsets: Any, value: tensor) -> None:
         self._atomic(memory.atomic_and, offsets, value)
 
-    def atomic_or(self, offsets: Any, value: tensor, **ignored: Any) -> None:
+    @builtin
+    def atomic_or(self, offsets: Any, value: tensor) -> None:
         self._atomic(memory.atomic_or, offsets, value)
 
-    def atomic_xor(self, offsets: Any, value: tensor, **ignored: Any) -> None:
+    @builtin
+    def atomic_xor(self, offsets: Any, value: tensor) -> None:
         self._atomic(memory.atomic_xor, offsets, value)
 
 

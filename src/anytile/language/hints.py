@@ -42,7 +42,6 @@ class range:
         flatten: Any = False,
         warp_specialize: Any = False,
         disable_licm: Any = False,
-        **ignored: Any,
     ):
         self.step = constexpr(1) if step is None else step
         self.start: Any = constexpr(0) if arg2 is None else arg1

@@ -1,11 +1,12 @@
 """``tl.dot`` and ``tl.dot_scaled``.
 
-dot: operands of one type (int8, fp8 of any kinds, fp16, bf16, fp32, fp64), two- or three-dimensional; the result has
-the accumulator's type, int32 for int8, else ``out_dtype`` (fp32 by default).
+dot: operands of one type (int8, fp8 of any kinds, fp16, bf16, fp32, fp64), with any number of batch dimensions.  The
+result has the accumulator's type; without one it is int32 for int8, else ``out_dtype`` (fp32 by default).
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from .arithmetic import add, bitwise, mul, shl, shr, where
@@ -37,14 +38,14 @@ def _precision(input_precision: Any, allow_tf32: Any) -> str:
 
 def _product_shape(lhs: tensor, rhs: tensor) -> tuple[int, ...]:
     a, b = lhs.type.shape, rhs.type.shape
-    if len(a) != len(b) or len(a) not in (2, 3):
+    if len(a) != len(b) or len(a) < 2:
         raise ValueError(f"Both inputs must be either 2D or 3D; (lhs: {list(a)} vs rhs: {list(b)})")
     if a[-1] != b[-2]:
         raise ValueError(
             f"First input shape ({list(a)}) and second input shape {list(b)} are not compatible for matmul "
             f"(second index of first shape ({a[-1]}) must be equal to first index of second shape ({b[-2]})"
         )
-    if len(a) == 3 and a[0] != b[0]:
+    if a[:-2] != b[:-2]:
         raise ValueError(f"the batch dimensions of tl.dot differ: {list(a)} and {list(b)}")
     return (*a[:-1], b[-1])
 
@@ -103,7 +104,10 @@ def dot(
         raise ValueError(f"max_num_imprecise_acc ({imprecise}) must be <= K ({lhs.type.shape[-1]})")
     precision = _precision(input_precision, allow_tf32)
     attrs = {"precision": precision if lhs.dtype.is_fp32() else "ieee", "imprecise": int(imprecise or 0)}
-    return emit("dot", result, lhs.handle, rhs.handle, acc.handle, **attrs)
+    if len(shape) > 3:  # the IR has one batch dimension
+        lhs, rhs, acc = (reshape(x, (math.prod(x.type.shape[:-2]), *x.type.shape[-2:])) for x in (lhs, rhs, acc))
+    product = emit("dot", acc.type, lhs.handle, rhs.handle, acc.handle, **attrs)
+    return reshape(product, shape)
 
 
 # --- microscaling formats -------------------------------------------------------------------------------

@@ -68,7 +68,7 @@ def axis_of(axis: Any, rank: int, what: str = "axis") -> int:
     if isinstance(axis, bool) or not isinstance(axis, int):
         raise TypeError(f"{what} must be a constexpr integer, not {axis!r}")
     if not -rank <= axis < rank:
-        raise ValueError(f"{what} {axis} is out of range for {rank} dimensions")
+        raise ValueError(f"invalid {what} {axis}: out of range for {rank} dimensions")
     return axis % rank if rank else 0
 
 
@@ -179,7 +179,7 @@ def expand_dims(input: Any, axis: Any) -> tensor:
     rank = x.rank + len(axes)
     places = sorted(axis_of(a, rank) for a in axes)
     if len(set(places)) != len(places):
-        raise ValueError(f"expand_dims received duplicate axes: {axes}, which are {places} in the result")
+        raise ValueError(f"expand_dims received duplicate axes, normalized axes = {places} (given as {axes})")
     for place in places:
         shape = list(x.type.shape)
         shape.insert(place, 1)

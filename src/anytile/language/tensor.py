@@ -172,13 +172,13 @@ class tensor(Recorded):
 
     # `and`, `or`, `not` of the source arrive under these names.
 
-    def logical_and(self, other: Any, **ignored: Any) -> tensor:
+    def logical_and(self, other: Any) -> tensor:
         return arithmetic.logical("and", self, other)
 
-    def logical_or(self, other: Any, **ignored: Any) -> tensor:
+    def logical_or(self, other: Any) -> tensor:
         return arithmetic.logical("or", self, other)
 
-    def logical_not(self, **ignored: Any) -> tensor:
+    def logical_not(self) -> tensor:
         return arithmetic.logical_not(self)
 
     not_ = logical_not

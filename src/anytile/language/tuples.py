@@ -50,7 +50,7 @@ class tuple(Aggregate):
         return self.values[index]
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        self.values[unwrap(index)] = value
+        raise TypeError("a tuple cannot be changed; make a new one, for example (value, *t[1:])")
 
     def __len__(self) -> int:
         return len(self.values)

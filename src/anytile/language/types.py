@@ -30,6 +30,7 @@ __all__ = [
     "const",
     "make_block",
     "parse_signature_type",
+    "str_to_ty",
     "SCALARS",
     "void",
     "int1",
@@ -284,7 +285,7 @@ class dtype:
         raise TypeError(f"no value can have the type {self}")
 
     def to_ir(self, builder: Any = None) -> Type:
-        """The tile-IR type of a value of this type; sign and const are dropped.  ``builder`` is ignored."""
+        """The tile-IR type of a value of this type; sign and const are dropped.  ``builder`` is not used."""
         return Type.of(self.element(), self.shape)
 
     def __call__(self, x: Any, **ignored: Any) -> Any:
@@ -495,3 +496,8 @@ def parse_signature_type(text: str) -> dtype:
         return _BY_SIGNATURE[text]
     except KeyError:
         raise ValueError(f"{text!r} is not a type of a kernel parameter; write for example i32, fp32 or *fp16") from None
+
+
+def str_to_ty(name: str, c: Any = None) -> dtype:
+    """`parse_signature_type` under the name that tests and libraries import; ``c`` is ignored."""
+    return parse_signature_type(name)
