@@ -40,7 +40,6 @@ class Carried:
         self.next: dict[str, Any] = {}
         self.passed: dict[str, Any] = {}  # `while` only: the values at its condition
         self.banned: dict[str, Unavailable] = {}
-        self.changed = False  # a carried tuple had to change its structure since the last look
         for name, v in self.before.items():
             if name not in names or type(v) is Unavailable:
                 continue
@@ -73,39 +72,40 @@ class Carried:
             enter(block)
         return block
 
-    def at_condition(self, check: Block) -> None:
-        """Notes the variables at the condition of a ``while``; the body starts from them."""
-        for name in list(self.init):
-            self.passed[name] = self.joined(name, check)
+    def settled_at_condition(self, check: Block) -> bool:
+        """`settled` for the block with the condition of a ``while``; the body gets the variables as they are there."""
+        return self._settled(check, (check,), self.passed)
 
     def settled(self, *blocks: Block) -> bool:
         """Whether the body just traced (the last of ``blocks``) keeps to what is carried; else forgets ``blocks``."""
-        ok = not self.repair(blocks[-1])
-        if not ok:
-            for block in blocks:
-                for op in block.ops:
-                    op.drop_uses()
-        return ok
+        return self._settled(blocks[-1], blocks, self.next)
 
-    def repair(self, body: Block) -> bool:
-        """Compares the variables at the end of the body with those at its start; True if it must be traced again."""
-        now, again = self.t.frame.locals, self.changed
-        self.changed = False
+    def _settled(self, end: Block, blocks: tuple[Block, ...], values: dict[str, Any]) -> bool:
+        if not self.compare(end, values):
+            return True
+        for block in blocks:
+            for op in block.ops:
+                op.drop_uses()
+        return False
+
+    def compare(self, block: Block, values: dict[str, Any]) -> bool:
+        """Fills ``values`` with the carried variables at the end of ``block``; True if all must be traced again."""
+        now, again = self.t.frame.locals, False
         for name, v in self.before.items():
             if name not in self.names or type(v) is Unavailable or name in self.banned:
                 continue
             if name in self.init:
-                self.next[name] = self.joined(name, body)
-                again = again or self.changed or name in self.banned
+                start = self.init[name]
+                values[name] = self.joined(name, block)
+                again = again or name in self.banned or self.init[name] is not start
             elif not same(v, now[name]):
                 again = True
                 if _numeric(v):
                     self.init[name] = self.made(v, name)
                 else:
                     self.ban(name, v, now[name])
-        self.changed = False
         for name in self.banned:
-            again = self.init.pop(name, None) is not None or again
+            self.init.pop(name, None)
         return again
 
     def joined(self, name: str, block: Block) -> Any:
@@ -122,7 +122,7 @@ class Carried:
             self.ban(name, start, value)
             return None
         if not same(held, start):  # a number inside a tuple had to become a tensor
-            self.init[name], self.changed = held, True
+            self.init[name] = held
         return value
 
     def ban(self, name: str, start: Any, end: Any) -> None:

@@ -189,7 +189,8 @@ def while_(t: Tracer, node: ast.While, rest: Sequence[Any], top: bool) -> None:
             return
         with t.into(check):
             condition = to_bool(condition)
-        loop.at_condition(check)
+        if not loop.settled_at_condition(check):
+            continue
         body = loop.block()
         with t.into(body):
             t.run(node.body)

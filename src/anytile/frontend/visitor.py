@@ -188,7 +188,7 @@ class Tracer:
             # It comes out of an inlined function: the caller tells of the call, the cause of the mistake.
             outer = self.error(type(e), node, _at_call(e))
             endless = isinstance(e, RecursionInKernelError)  # a hundred causes help nobody
-            raise outer from None if endless else e
+            raise outer from None if endless else e.with_traceback(None)
         if isinstance(e, RecursionError):
             raise self.error(RecursionInKernelError, node, "the expression or the chain of calls is nested too deeply to compile") from None
         kind, text = classify(e)
