@@ -50,8 +50,8 @@ def _convert(of: type) -> None:
     HANDLERS[of] = convert
 
 
-for _type in (int, float, bool, str):
-    _convert(_type)
+for _python_type in (int, float, bool, str):
+    _convert(_python_type)
 
 
 @_handles(len)

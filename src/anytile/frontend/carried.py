@@ -154,18 +154,18 @@ class Carried:
         first = len(self.first)
         self.kept: list[bool] = []
         for i, arg in enumerate(body.args[first:]):
-            fixed = tail.operands[i] is arg and (head is None or head.operands[1 + i] is check.args[i])
+            fixed = tail.operands[i] is arg and (head is None or check is None or head.operands[1 + i] is check.args[i])
             self.kept.append(not fixed)
         for i in reversed([i for i, kept in enumerate(self.kept) if not kept]):
             tail.drop_operand(i)
             _remove(body, first + i, inits[i])
-            if head is not None:
+            if head is not None and check is not None:
                 head.drop_operand(1 + i)
                 _remove(check, i, inits[i])
         return [x for x, kept in zip(inits, self.kept) if kept]
 
-    def finish(self, op: Op | None, gone: tuple[str, ...] = ()) -> None:
-        """Sets the variables after the loop; ``op`` is None where the loop does not exist at run time."""
+    def finish(self, op: Op, gone: tuple[str, ...] = ()) -> None:
+        """Sets the variables after the loop ``op``; those in ``gone`` belong to it alone."""
         out = dict(self.before)
         self.t.frame.locals = out
         for name in (*self.names, *gone):

@@ -71,6 +71,7 @@ def continue_after(t: Tracer, outcome: Outcome, rest: Sequence[Any], top: bool) 
         return t.run(rest, top)
     if not rest and not top:
         return outcome
+    assert outcome.flag is not None  # what neither falls through nor returns has one
     node = outcome.node or ast.Pass()
     returned = Outcome.returned(outcome.value, outcome.node)
     return branch(t, node, outcome.flag, lambda: returned, lambda: t.run(rest, top), (), False)[0]

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import ast
 import operator
+from collections.abc import Callable
 from typing import Any
 
+from ..language.arithmetic import logical_not
 from ..language.constexpr import constexpr, unwrap, unwrap_deep
+from ..language.tuples import tuple as tl_tuple
 from .errors import NotConstexprError, UnsupportedLanguageConstruct
 from .values import as_tensor, compile_time, is_tensor, known, to_bool, wrap
 from .visitor import Tracer, expression
@@ -40,7 +43,8 @@ _COMPARE = {
     ast.Gt: operator.gt,
     ast.GtE: operator.ge,
 }
-_UNARY = {ast.USub: operator.neg, ast.UAdd: operator.pos, ast.Invert: operator.invert}
+_CONVERSIONS: dict[str, Callable[[Any], str]] = {"s": str, "r": repr, "a": ascii}
+_UNARY: dict[type, Callable[[Any], Any]] = {ast.USub: operator.neg, ast.UAdd: operator.pos, ast.Invert: operator.invert}
 
 
 @expression(ast.Constant)
@@ -76,7 +80,11 @@ def unary_op(t: Tracer, node: ast.UnaryOp) -> Any:
     x = t.eval(node.operand)
     t.at(node)
     if isinstance(node.op, ast.Not):
-        return as_tensor(x).logical_not() if is_tensor(x) else constexpr(not truth(t, x, node))
+        if isinstance(x, tl_tuple):
+            raise t.error(
+                UnsupportedLanguageConstruct, node, "`not` of a tuple is not part of the kernel language; compare its len() with 0"
+            )
+        return wrap(logical_not(x)) if is_tensor(x) else constexpr(not unwrap(x))
     return wrap(_UNARY[type(node.op)](unwrap(x)))
 
 
@@ -117,7 +125,7 @@ def bool_op(t: Tracer, node: ast.BoolOp) -> Any:
             result = value if result is None else result.logical_and(value) if is_and else result.logical_or(value)
         else:
             last = value
-            if bool(truth(t, value, node)) is not is_and:
+            if bool(unwrap(value)) is not is_and:
                 return value  # decides the whole expression, whatever the run-time operands are
     return last if result is None else result
 
@@ -128,14 +136,9 @@ def if_exp(t: Tracer, node: ast.IfExp) -> Any:
 
     condition = t.eval(node.test)
     if not is_tensor(condition):
-        return t.eval(node.body if truth(t, condition, node.test) else node.orelse)
+        return t.eval(node.body if unwrap(condition) else node.orelse)
     t.at(node)
     return choose(t, node, to_bool(condition), lambda: t.eval(node.body), lambda: t.eval(node.orelse))
-
-
-def truth(t: Tracer, value: Any, node: ast.AST) -> bool:
-    """A compile-time value as a condition."""
-    return bool(unwrap(value))
 
 
 @expression(ast.Attribute)
@@ -234,7 +237,7 @@ def static_truth(t: Tracer, value: Any, node: ast.AST, what: str) -> bool:
     """``value`` as a condition that must be known at compile time."""
     if is_tensor(value):
         raise t.error(NotConstexprError, node, f"{what} must be known at compile time, but it is a {value.type} tensor")
-    return truth(t, value, node)
+    return bool(unwrap(value))
 
 
 @expression(ast.NamedExpr)
@@ -262,7 +265,7 @@ def formatted_value(t: Tracer, node: ast.FormattedValue) -> Any:
         )
     value = unwrap(value)
     if node.conversion != -1:
-        value = {"s": str, "r": repr, "a": ascii}[chr(node.conversion)](value)
+        value = _CONVERSIONS[chr(node.conversion)](value)
     spec = unwrap(t.eval(node.format_spec)) if node.format_spec is not None else ""
     return constexpr(format(value, spec))
 

@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..ir import Block
+from ..language.casting import cast_to
 from ..language.constexpr import constexpr, unwrap
 from ..language.promotion import integer_type
 from ..language.tensor import tensor
@@ -141,7 +142,7 @@ def _run_time_for(t: Tracer, node: ast.For, r: Range) -> None:
                 f"the bounds and the step of a loop must be scalar integers, but they are ({types})",
             )
         iv_type = integer_type(iv_type, e.type)  # the wider; of equal width the unsigned one
-    handles = [e.to(iv_type).handle if e.type != iv_type else e.handle for e in ends]
+    handles = [cast_to(e, iv_type).handle for e in ends]
     target = node.target.id
     attrs = {**r.hints, "unsigned": not iv_type.is_int_signed()}
 

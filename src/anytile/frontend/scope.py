@@ -11,6 +11,7 @@ import ast
 import builtins
 import enum
 import os
+import sys
 from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
@@ -26,8 +27,7 @@ _ABSENT = object()
 
 #: Builtins a kernel may name.  `builtin_functions` says what each does to language values.
 _BUILTINS = (
-    "abs all any bool enumerate float getattr hasattr int isinstance len list max min print range reversed slice str sum tuple type zip "
-    "NotImplemented Ellipsis ValueError TypeError"
+    "abs all any bool enumerate float getattr hasattr int isinstance len list max min print range reversed slice str sum tuple type zip"
 ).split()
 _BUILTIN_NAMES = {name: getattr(builtins, name) for name in _BUILTINS}
 
@@ -100,8 +100,6 @@ class Frame:
 
     def _annotated_constexpr(self, name: str) -> bool:
         """Whether the module says ``name: tl.constexpr = ...``."""
-        import sys
-
         module = sys.modules.get(self.fn.module or "")
         notes = self.fn.__globals__.get("__annotations__")
         if notes is None and module is not None:

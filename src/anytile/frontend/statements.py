@@ -116,7 +116,7 @@ def _unpack(t: Tracer, target: ast.Tuple | ast.List, value: Any) -> None:
 
 def _assign_element(t: Tracer, target: ast.Subscript, value: Any) -> None:
     """``x[i] = v`` makes a new tuple for ``x``: values are immutable, so that branches and loops can merge them."""
-    base, index = t.eval(_as_load_base(target)), _index(t, target.slice)
+    base, index = t.eval(target.value), _index(t, target.slice)
     if not isinstance(base, tl_tuple) or not isinstance(index, int):
         raise t.error(
             UnsupportedLanguageConstruct,
@@ -126,10 +126,6 @@ def _assign_element(t: Tracer, target: ast.Subscript, value: Any) -> None:
     values = list(base.values)
     values[index] = wrap(value)
     assign(t, target.value, tl_tuple(values, base.type))
-
-
-def _as_load_base(target: ast.Subscript) -> ast.expr:
-    return target.value
 
 
 @statement(ast.Return)

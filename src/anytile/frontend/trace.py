@@ -44,13 +44,16 @@ def trace(
     tracer = Tracer(Builder(func.body, loc=loc), options)
     tracer.frame = Frame(fn, None, None)
     tracer.frame.locals = {name: make(func.args) for name, make in parameters.variables.items()}
-    try:
-        with _deep_recursion(), tracer.context:
+    failure: CompilationError | None = None
+    with _deep_recursion(), tracer.context:
+        try:
             tracer.run(fn.parse().body, top=True)
             tracer.builder.make("return")
-    except CompilationError as e:
+        except CompilationError as e:
+            failure = e
+    if failure is not None:
         # What the reader needs is in the message; the frames of the tracer are not.
-        raise e.with_traceback(None)
+        raise failure.with_traceback(None)
     return Module([func], {n: v for n in ("num_warps", "num_stages", "num_ctas") if (v := getattr(options, n, None)) is not None})
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..ir import Block, Builder, Value
 from ..language.aggregate import Recorded, flatten, structure
+from ..language.casting import cast_to
 from ..language.constexpr import constexpr, unwrap
 from ..language.promotion import to_tensor
 from ..language.tensor import tensor
@@ -78,7 +79,7 @@ def to_bool(x: tensor) -> tensor:
         raise ValueError(
             f"the condition is a {x.type} tensor, but control flow needs a scalar; use tl.where, or reduce it first (tl.max, tl.sum)"
         )
-    return x if x.type == int1 else x.to(int1)
+    return x if x.type == int1 else cast_to(x, int1)
 
 
 def decay(x: Any) -> Any:

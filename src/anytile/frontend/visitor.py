@@ -10,7 +10,7 @@ an ``if`` on a tensor traces both arms into blocks of their own, a loop traces i
     expressions.py    one handler per expression node     handler(tracer, node) -> language value
     statements.py     one handler per simple statement    handler(tracer, node) -> Outcome | None
     control_flow.py   if and early return; merging of variables
-    loops.py          for and while; carried variables
+    loops.py          for and while; carried.py: what they carry
     calls.py          arguments, inlining, combine functions
     builtin_functions.py   len, range, isinstance … on language values
 
@@ -24,7 +24,7 @@ from __future__ import annotations
 import ast
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from ..ir import Block, Builder, Loc
 from ..language.context import Context
@@ -33,10 +33,7 @@ from .errors import CompilationError, RecursionInKernelError, UnsupportedLanguag
 from .outcome import FALLS, Outcome
 from .scope import Frame
 
-__all__ = ["EXPRESSIONS", "STATEMENTS", "Step", "Tracer", "expression", "statement"]
-
-#: A statement, or a closure that traces what a statement unrolls to.
-Step = "ast.stmt | Callable[[], Outcome]"
+__all__ = ["EXPRESSIONS", "STATEMENTS", "Tracer", "expression", "statement"]
 
 EXPRESSIONS: dict[type, Callable[[Tracer, Any], Any]] = {}
 STATEMENTS: dict[type, Callable[..., Any]] = {}
@@ -122,7 +119,7 @@ class Tracer:
             self.reraise(e, node)
 
     def run(self, steps: Sequence[Any], top: bool = False) -> Outcome:
-        """Traces statements one after the other.
+        """Traces steps one after the other: statements, or closures that trace what a statement unrolls to.
 
         ``top`` marks the outermost list of a function, whose end returns None.
         """
@@ -180,7 +177,7 @@ class Tracer:
             text = _REFUSED[ast.Try]
         return self.error(UnsupportedLanguageConstruct, node, text or f"`{kind.__name__}` is not part of the kernel language")
 
-    def reraise(self, e: Exception, node: ast.AST) -> None:
+    def reraise(self, e: Exception, node: ast.AST) -> NoReturn:
         """Raises ``e`` as a CompilationError at ``node``, unless it is one that knows its place in this function."""
         if isinstance(e, CompilationError):
             if getattr(e, "frame", None) is self.frame or getattr(e, "frame", None) is None:
