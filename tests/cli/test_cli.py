@@ -1,8 +1,8 @@
 """The `anytile` command."""
 
+import os
 import subprocess
 import sys
-import time
 
 import anytile
 
@@ -12,15 +12,14 @@ def command(*arguments: str) -> subprocess.CompletedProcess:
 
 
 def test_help_names_every_command_and_is_quick():
-    times = []
-    for _ in range(3):
-        begin = time.perf_counter()
-        done = command("--help")
-        times.append(time.perf_counter() - begin)
+    before = os.times()
+    done = command("--help")
+    after = os.times()
     assert done.returncode == 0
     for name in ("run", "enable", "disable", "status", "cache", "inspect", "version"):
         assert f"  {name} " in done.stdout
-    assert min(times) < 0.6, "0.3 s on a free machine"
+    # Time of the processor, not of the clock: the machine may be busy with something else.
+    assert after.children_user + after.children_system - before.children_user - before.children_system < 0.4
 
 
 def test_version():

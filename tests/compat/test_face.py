@@ -51,12 +51,12 @@ def test_every_mirror_has_names(module):
 
 
 def test_import_is_light_and_fast():
+    # Time of the processor, not of the clock: the machine may be busy with something else.
     out = python(
         "import sys, time\n"
-        "best = 1e9\n"
-        "begin = time.perf_counter()\n"
+        "begin = time.process_time()\n"
         "import triton\n"
-        "print(time.perf_counter() - begin)\n"
+        "print(time.process_time() - begin)\n"
         "print([m for m in ('numpy', 'torch', 'llvmlite', 'typer', 'rich') if m in sys.modules])"
     ).splitlines()
     assert float(out[0]) < 0.1

@@ -30,7 +30,8 @@ def find_spec(fullname: str) -> "ModuleSpec | None":
         if sys._getframe(3).f_code.co_name == "find_spec":
             return None
         raise ModuleNotFoundError(missing, name=fullname)
-    spec = ModuleSpec(fullname, _LOADER, origin=_ORIGIN, is_package=MODULES[fullname].package)
+    # Not a subclass of importlib.abc.Loader: importing that module would take longer than all of this.
+    spec = ModuleSpec(fullname, _LOADER, origin=_ORIGIN, is_package=MODULES[fullname].package)  # type: ignore[arg-type]
     spec.has_location = True  # gives the module its __file__
     return spec
 

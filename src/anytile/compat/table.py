@@ -80,6 +80,7 @@ _serve(
     _at("frontend.errors", "CompilationError"),
     _at("errors", "TritonError=AnytileError"),
     _at("runtime.jit", "must_use_result", since=(3, 4)),
+    _at("language.records", "aggregate", since=(3, 8)),
     _at("compat.host", "cdiv next_power_of_2"),
 )
 _serve("triton.errors", "The root of the errors.", _at("errors", "TritonError=AnytileError"))
@@ -115,6 +116,7 @@ def _core_rows(home: str) -> list[tuple[str, Entry]]:
         *_at(home, "add sub mul", since=(3, 6)),
         *_at(home, "to_tensor", since=(3, 7)),
         *_at(home, "expect_zero", since=(3, 8)),
+        *_at("language.records", "aggregate_replace", since=(3, 8)),
         *_at(home, "atomic_load atomic_store atomic_poll", since=(3, 9)),
     ]
 
