@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["Nest", "StoreRoot", "WriteRoot", "ReduceRoot", "AtomicRoot", "Root"]
 
 Index = tuple[Lane, ...]
+Conjunct = tuple[Value, tuple]  # a mask and the index it is seen at, as `Nest._seen_at` writes it
 INNERMOST = 1 << 20
 
 
@@ -80,8 +81,9 @@ class Nest:
         self.unroll = unroll
         self.w = program.w
         self.memo: list[dict] = []
-        self.assumed: set[Value] = set()
+        self.assumed: set[Conjunct] = set()
         self.assumed_level = INNERMOST
+        self.vec_key: tuple | None = None  # key of the index lane along the vector dimension
 
     # --- running ---
 
@@ -95,6 +97,17 @@ class Nest:
         self._open()
         self._outer(outer, idx)
         self._close()
+
+    def element(self, v: Value, position: int) -> Lane:
+        """One element of a tile, by its row-major position: a scalar in the current block."""
+        idx, rest = [], position
+        for n in reversed(self.shape):
+            idx.append(self.m.const(rest % n, I32))
+            rest //= n
+        self._open()
+        lane = self.ev(v, tuple(reversed(idx)))
+        self._close()
+        return lane
 
     def _open(self) -> None:
         """Enters the next level: a hole for its instructions, then whatever must stay in order."""
@@ -174,6 +187,7 @@ class Nest:
                     at = list(idx)
                     if self.shape:
                         at[d] = self._at(j, u, W)
+                        self.vec_key = at[d].key
                     if horizontal:
                         self._leaf(tuple(at), u, accs)
                     else:
@@ -189,8 +203,8 @@ class Nest:
             self._close()
             self.loop(str(W), str(extent), W, body(1), accs)
         elif limits:
-            full, tail = self._split(limits, extent, step)
-            self.assumed = {leaf for leaf, _ in limits}
+            full, tail = self._split(limits, idx, extent, step)
+            self.assumed = {conjunct for conjunct, _ in limits}
             self.assumed_level = self.level + 1
             self.loop("0", full, step, body(self.unroll), accs)
             self.assumed = set()
@@ -264,17 +278,29 @@ class Nest:
 
     # --- masks ---
 
-    def _limits(self, idx: list[Lane]) -> list[tuple[Value, Lane]]:
+    def _probe(self, idx: list[Lane]) -> Index:
+        """``idx`` at the beginning of the vector dimension, whose lane is `self.probe` and nothing else."""
+        at = list(idx)
+        self.probe = at[self.vec_dim] = ramp("0", I32, 1, self.level, 1 << 30)
+        self.vec_key = self.probe.key
+        return tuple(at)
+
+    def _seen_at(self, v: Value, idx: Index) -> Conjunct:
+        """Names mask ``v`` at ``idx`` for all steps of the vector loop alike."""
+        return v, tuple("vector" if x.key == self.vec_key else x.key for x in idx)
+
+    def _limits(self, idx: list[Lane]) -> list[tuple[Conjunct, Lane]]:
         """Conjuncts that split the vector loop: (conjunct, count of leading positions where it holds)."""
         if self.m.width == 1 or not self.shape:
             return []
-        at = list(idx)
-        at[self.vec_dim] = ramp("0", I32, 1, self.level, 1 << 30)
-        found: dict[Value, Lane | None] = {}
-        for v, i in self._masks(tuple(at)):
+        at = self._probe(idx)
+        found: dict[Conjunct, Lane | None] = {}
+        for v, i in self._masks(at):
             for leaf, j in self._conjuncts(v, i):
-                if leaf not in found:
-                    found[leaf] = self._limit(leaf, j)
+                if all(x.const is not None or any(x is y for y in at) for x in j):  # else computed from the index, by a reshape
+                    conjunct = self._seen_at(leaf, j)
+                    if conjunct not in found:
+                        found[conjunct] = self._limit(leaf, j)
         return [(v, x) for v, x in found.items() if x is not None]
 
     def _masks(self, idx: Index):
@@ -317,17 +343,14 @@ class Nest:
     def _limit(self, leaf: Value, i: Index) -> Lane | None:
         """How many leading positions satisfy ``leaf`` (i64 lane), or None where that is not a prefix."""
         m, extent = self.m, self.shape[self.vec_dim]
-        if leaf.type.is_scalar or not any(x.kind is not UNIFORM for x in i):
+        if self._slope(leaf, i) == 0:
             c = self.ev(leaf, i)
-            return m.select(c, m.const(extent, I64), m.const(0, I64))
+            return m.select(c, m.const(extent, I64), m.const(0, I64)) if c.kind is UNIFORM else None
         op = leaf.op
-        if op is None or op.name != "icmp" or leaf in self.p.buffers:
+        if op is None or op.name != "icmp" or leaf in self.p.buffers or any(self._slope(v, i) is None for v in op.operands):
             return None
         pred = op.attrs["pred"]
         x, y = (self.ev(v, i) for v in op.operands)
-        if x.kind is UNIFORM and y.kind is UNIFORM:
-            c = self.ev(leaf, i)
-            return m.select(c, m.const(extent, I64), m.const(0, I64))
         if pred in ("sgt", "sge", "ugt", "uge"):
             x, y = y, x
             pred = pred[0] + {"gt": "lt", "ge": "le"}[pred[1:]]
@@ -343,7 +366,27 @@ class Nest:
             n = m.binary("sub", m.resize(y, I64, signed), m.resize(base, I64, signed))
         return m.binary("add", n, m.const(1, I64)) if pred[1:] == "le" else n
 
-    def _split(self, limits: list[tuple[Value, Lane]], extent: int, step: int) -> tuple[str, str]:
+    def _slope(self, v: Value, i: Index) -> int | None:
+        """How ``v`` goes along the whole vector dimension: 0 not at all, 1 as an affine function; None: unknown."""
+        if v.type.is_scalar or not any(x is self.probe for x in i):
+            return 0
+        op = v.op
+        if op is None or v in self.p.buffers:
+            return None
+        if op.name in ("arange", "constant"):
+            return int(op.name == "arange")
+        if op.name in ("splat", "broadcast", "expand_dims", "permute"):
+            return self._slope(op.operands[0], self._map_index(op, v, i))
+        if not (op.defn.elementwise or op.name in ("hint", "load")):
+            return None
+        slopes = [self._slope(x, i) for x in op.operands if x is not None]
+        if not any(s != 0 for s in slopes):
+            return 0
+        if None in slopes or op.name not in ("add", "sub", "mul", "sext", "zext", "trunci", "hint"):
+            return None
+        return None if op.name == "mul" and slopes[0] and slopes[1] else 1
+
+    def _split(self, limits: list[tuple[Conjunct, Lane]], idx: list[Lane], extent: int, step: int) -> tuple[str, str]:
         """(end of the main loop, end of the masked loop) as i32 text."""
         m = self.m
         n = m.const(extent, I64)
@@ -353,17 +396,17 @@ class Nest:
         full = m.binary("and", n, m.const(-step, I64))
         full32 = m.resize(full, I32)
         tail = str(extent)
-        if all(isinstance(r, StoreRoot) for r in self.roots) and self._limits_cover_stores({v for v, _ in limits}):
+        if all(isinstance(r, StoreRoot) for r in self.roots) and self._limits_cover_stores({v for v, _ in limits}, idx):
             # nothing is stored past the limit: stop at the vector that contains it
             up = m.binary("and", m.binary("add", n, m.const(m.width - 1, I64)), m.const(-m.width, I64))
             tail = m.resize(up, I32).val
         return full32.val, tail
 
-    def _limits_cover_stores(self, leaves: set[Value]) -> bool:
-        zero = tuple(self.m.const(0, I32) for _ in self.shape)
+    def _limits_cover_stores(self, leaves: set[Conjunct], idx: list[Lane]) -> bool:
+        at = self._probe(idx)
         for r in self.roots:
             mask = r.op.operand("mask")
-            mine = {v for v, _ in self._conjuncts(mask, zero)} if mask is not None else set()
+            mine = {self._seen_at(v, i) for v, i in self._conjuncts(mask, at)} if mask is not None else set()
             if not leaves <= mine:
                 return False
         return True
@@ -380,7 +423,7 @@ class Nest:
         if v.type.is_scalar:
             return self.p.scalar(v)
         buffer = self.p.buffers.get(v)
-        if buffer is None and v in self.assumed and self._inside_main():
+        if buffer is None and self.assumed and v.type.elem is BOOL and self._seen_at(v, idx) in self.assumed and self._inside_main():
             return self.m.const(1, BOOL)
         key = (v, tuple(x.key for x in idx), bool(self.assumed))
         for memo in reversed(self.memo):
