@@ -214,6 +214,9 @@ def fits() -> list[Fit]:
     # log2(erfc(x)) for 1 ≤ x ≤ 4: erf = 1 − 2^that
     out.append(Fit("exp2_short_f32", "f32", lambda t: mp.mpf(2) ** t, -0.5, 0.5, 5, lambda t: mp.mpf(2) ** -t))
     out.append(Fit("log2_erfc_f32", "f32", lambda t: mp.log(mp.erfc(t), 2), 1, 4, 6, lambda t: mp.erfc(t) / mp.erf(t) * L2))
+    # the same without its first coefficient ⅔, which pow keeps exactly
+    tail = root(lambda s: ((mp.log((1 + s) / (1 - s)) / s - 2) / s**2 - mp.mpf(2) / 3) / s**2)
+    out.append(Fit("log_tail_f64", "f64", tail, 1e-20, S2, 6, lambda t: t**2))
     f64 = lambda name, g, a, b, deg, w=None: out.append(Fit(name + "_f64", "f64", g, a, b, deg, w or (lambda t: mp.mpf(1))))  # noqa: E731
     # (1 + 2x)·erfcx(x), x ≥ 0, in t = (x − 4)/(x + 4)
     f64("erfcx", scaled_erfcx, -1, 1, 23, lambda t: 1 / scaled_erfcx(t))

@@ -15,6 +15,15 @@ from anytile.math.library import EXPANSIONS
 INF, NAN, Z = math.inf, math.nan, -0.0
 FORMATS = pytest.mark.parametrize("elem,dtype", [(F32, np.float32), (F64, np.float64)], ids=["f32", "f64"])
 
+
+def c_pow(x: float, y: float) -> float:
+    """math.pow without its exceptions."""
+    try:
+        return math.pow(x, y)
+    except ValueError:  # 0 to a negative power, or a negative number to a fraction
+        return math.copysign(INF, x) if x == 0 and y % 2 == 1 else INF if x == 0 else NAN
+
+
 UNARY: dict[str, list[tuple[float, float]]] = {
     **{n: [(0.0, 1), (Z, 1), (INF, INF), (-INF, 0.0)] for n in ("exp", "exp2", "exp10")},
     "expm1": [(0.0, 0.0), (Z, Z), (INF, INF), (-INF, -1)],
@@ -61,7 +70,7 @@ BINARY: dict[str, list[tuple[float, float, float]]] = {
         (1, NAN, NAN),
     ],
     "pow": [
-        *((x, y, float(np.power(np.float64(x), np.float64(y)))) for x in (0.0, Z, 1, -1, 2, -2, 0.5, -0.5, INF, -INF)
+        *((x, y, c_pow(x, y)) for x in (0.0, Z, 1, -1, 2, -2, 0.5, -0.5, INF, -INF)
           for y in (0.0, Z, 1, -1, 2, -2, 3, -3, 0.5, -0.5, INF, -INF)),
         (NAN, 0, 1),
         (1, NAN, 1),
@@ -83,7 +92,7 @@ def check(row, elem, dtype, cases):
         got = evaluator(EXPANSIONS[row, str(elem)], *[elem] * len(xs))(*xs)
     for *x, g, w in zip(*xs, got, want):
         same = (np.isnan(g) and np.isnan(w)) or (g == w or abs(g - w) <= 2 * abs(np.spacing(w))) and np.signbit(g) == np.signbit(w)
-        assert same, f"{row}({', '.join(map(str, x))}) is {w}, not {g}"
+        assert same, f"{row}({', '.join(map(str, x))}) is {g}, not {w}"
 
 
 @FORMATS
@@ -103,14 +112,11 @@ def test_every_row_is_covered():
     assert set(MATH_BINARY) | {"frem"} == set(BINARY) | {"nextafter"}
 
 
-@pytest.mark.parametrize("payload", [0x7FC00000, 0x7FC00001, 0x7FFFFFFF, 0xFFC00055])
-def test_any_nan_survives(payload):
+@pytest.mark.parametrize("row", MATH_UNARY)
+def test_any_nan_survives(row):
     """Integer arithmetic on the bits must not turn a NaN's payload into an exponent."""
-    x = np.array([payload], np.uint32).view(np.float32)
-    for row in MATH_UNARY:
-        with np.errstate(all="ignore"):
-            got = evaluator(EXPANSIONS[row, "f32"], F32)(x)
-        assert np.isnan(got).all(), row
+    x = np.array([0x7FC00000, 0x7FC00001, 0x7FFFFFFF, 0xFFC00055], np.uint32).view(np.float32)
+    assert np.isnan(evaluator(EXPANSIONS[row, "f32"], F32)(x)).all()
 
 
 @FORMATS

@@ -41,7 +41,7 @@ def _fmod(x, y):
 
 
 def _erfcx(x):
-    return (mp.exp(x * x) * mp.erfc(x) if x < 1e6 else 1 / (x * mp.sqrt(mp.pi))) if x > -30 else INF
+    return (mp.exp(x * x) * mp.erfc(x) if x < 1e6 else (1 - 1 / (2 * x * x)) / (x * mp.sqrt(mp.pi))) if x > -30 else INF
 
 
 def _lgamma(x):
@@ -141,6 +141,8 @@ def mp_values(name: str, arrays: tuple[np.ndarray, ...]) -> np.ndarray:
     f = EXACT[name]
     for i, xs in enumerate(zip(*(a.tolist() for a in arrays))):
         try:
+            if any(x != x for x in xs) and name not in ("pow", "hypot", "rhypot"):
+                raise ValueError("NaN")
             r = f(*(mp.mpf(x) for x in xs))
             if isinstance(r, mp.mpc):  # outside the real domain
                 r = mp.nan

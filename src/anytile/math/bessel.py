@@ -12,8 +12,8 @@ from __future__ import annotations
 import math
 
 from .coefficients import C
-from .expr import E, fabs, fma, horner, select, sqrt
 from .exponential import exp
+from .expr import E, fabs, fma, horner, select, sqrt
 from .logarithm import log
 from .trigonometric import cos, sin
 

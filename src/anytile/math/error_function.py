@@ -17,8 +17,8 @@ import math
 
 from ..ir.types import F32
 from .coefficients import C
+from .exponential import exp, exp_reduced, ldexp, round_scaled
 from .expr import E, clamp, copysign, fabs, fma, horner, select, sqrt
-from .exponential import exp, exp_reduced, ldexp, power_of_two, round_scaled
 from .logarithm import log
 
 __all__ = ["erf", "erfc", "erfcx", "erfinv", "erfcinv", "normcdf", "normcdfinv"]

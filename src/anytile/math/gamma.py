@@ -58,28 +58,32 @@ def lgamma(x: E) -> E:
 def tgamma(x: E) -> E:
     """Γ(x); NaN at negative integers and −∞, ±∞ at ±0."""
     a = fabs(x)
-    up, p = a, x.like(1.0)
+    up, p, steps = a, x.like(1.0), x.like(0.0)
     for _ in range(8):
         below = up < 8.0
         p = select(below, p * up, p)
-        up = select(below, up + 1.0, up)
+        steps = select(below, steps + 1.0, steps)
+        up = a + steps
+    up_low = a - (up - steps)
     up = select(up > 180.0, 180.0, up)
     log_high, log_low = log_double(up)
     # (up − ½)·log up − up, in two parts
     k = up - 0.5
     high = k * log_high
-    low = fma(k, log_high, -high) + k * log_low
+    low = fma(k, log_high, -high) + fma(up_low, log_high, k * log_low)  # d log Γ(up) ≈ log up · d up
     total = high - up
     back = total - high
     low = low + ((high - (total - back)) - (up + back))
     rest = _stirling_rest(up)
     exponent = total + rest
-    g = exp_double(exponent, low + (rest - (exponent - total))) * math.sqrt(2 * math.pi) / p
-    g = select(a > 171.7, math.inf, g)
-    # Γ(x) = −π/(|x|·sin(π|x|)·Γ(|x|)) for x < 0
+    low = low + (rest - (exponent - total))
+    # Γ(x) = −π/(|x|·sin(π|x|)·Γ(|x|)) for x < 0: the exponential of the opposite, which underflows gradually
+    mirror = x < 0.0
+    g = exp_double(select(mirror, -exponent, exponent), select(mirror, -low, low))
     s = sinpi(a)
-    mirrored = select(s.eq(0.0), math.nan, -math.pi / (a * s) / g)
-    g = select(x < 0.0, mirrored, g)
+    mirrored = select(s.eq(0.0), math.nan, g * (p * -math.sqrt(math.pi / 2) / (a * s)))
+    g = select(a > 171.7, math.inf, g * math.sqrt(2 * math.pi) / p)
+    g = select(mirror, mirrored, g)
     g = select(a < 1e-20, 1.0 / x, g)
     g = select(x.eq(-math.inf), math.nan, g)
     return select(x.is_nan, x, g)

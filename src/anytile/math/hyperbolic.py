@@ -10,8 +10,8 @@ import math
 
 from ..ir.types import F32
 from .coefficients import C
-from .expr import E, clamp, copysign, fabs, fma, horner, select, sqrt
 from .exponential import exp_reduced, fmt, power_of_two
+from .expr import E, clamp, copysign, fabs, fma, horner, select, sqrt
 from .logarithm import log1p
 
 __all__ = ["tanh", "sinh", "cosh", "asinh", "acosh", "atanh"]
@@ -20,12 +20,11 @@ __all__ = ["tanh", "sinh", "cosh", "asinh", "acosh", "atanh"]
 def tanh(x: E) -> E:
     name = fmt(x)
     a = fabs(x)
-    x2 = x * x
-    small = fma(x * x2, horner(x2, C["tanh_" + name]), x)
+    a2 = a * a
+    small = fma(a * a2, horner(a2, C["tanh_" + name]), a)
     n, _, r = exp_reduced(clamp(a, None, 10.0 if x.elem is F32 else 20.0) * 2.0)
     e = horner(r, C["exp_" + name]) * power_of_two(n.to_int(), x)
-    large = copysign(1.0 - 2.0 / (e + 1.0), x)
-    return select(a >= 0.6, large, small)
+    return copysign(select(a >= 0.6, 1.0 - 2.0 / (e + 1.0), small), x)
 
 
 def _half_exp(a: E) -> E:

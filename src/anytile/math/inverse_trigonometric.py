@@ -7,8 +7,8 @@ asin x = π/2 − 2·asin √((1 − x)/2) beyond.
 from __future__ import annotations
 
 from .coefficients import C
-from .expr import E, copysign, either, fabs, flip_sign, fma, horner, select, sqrt
 from .exponential import fmt
+from .expr import E, copysign, either, fabs, flip_sign, fma, horner, select, sqrt
 
 __all__ = ["asin", "acos", "atan", "atan2"]
 

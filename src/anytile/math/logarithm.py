@@ -12,8 +12,8 @@ import math
 
 from ..ir.types import F32
 from .coefficients import C
-from .expr import E, fma, horner, select
 from .exponential import digits, fmt, power_of_two
+from .expr import E, fma, horner, select
 
 __all__ = ["log", "log2", "log10", "log1p", "decompose"]
 

@@ -11,8 +11,8 @@ import math
 
 from ..ir.types import F32, F64
 from .coefficients import C
-from .expr import E, both, clamp, either, fabs, fma, horner, negate, select, sqrt
 from .exponential import exp2, exp_reduced, fmt, ldexp, power_of_two
+from .expr import E, both, clamp, either, fabs, fma, horner, negate, select, sqrt
 from .logarithm import decompose, log2
 
 __all__ = ["pow_", "cbrt", "rcbrt", "hypot", "rhypot", "log_double", "exp_double"]
@@ -21,7 +21,7 @@ __all__ = ["pow_", "cbrt", "rcbrt", "hypot", "rhypot", "log_double", "exp_double
 def log_double(x: E) -> tuple[E, E]:
     """log of a positive finite f64 as high + low, good to about 2⁻⁶⁴.
 
-    log m = 2s + s³·R(s²), s = (m − 1)/(m + 1); s, s² and the first coefficient ⅔ of R are kept double.
+    log m = 2s + s³·(⅔ + s²·Q(s²)), s = (m − 1)/(m + 1); all but s²·Q is kept double.
     """
     e, m = decompose(x)
     f = m - 1.0
@@ -33,9 +33,7 @@ def log_double(x: E) -> tuple[E, E]:
     p = s * s
     p_low = fma(s, s, -p) + (s + s) * s_low
     two_thirds, two_thirds_low = C["two_thirds_f64"]
-    series = C["log_f64"]
-    # R(s²) = ⅔ + s²·R′(s²); what the fitted constant differs from ⅔ goes along
-    t = fma(p, horner(p, series[1:]), series[0] - two_thirds)
+    t = fma(p, horner(p, C["log_tail_f64"]), two_thirds_low)
     u = t + two_thirds
     u_low = (two_thirds - u) + t
     v = p * u

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 from ..ir.types import F32
-from .expr import E, both, copysign, either, fabs, flip_sign, select
 from .exponential import digits
+from .expr import E, both, copysign, either, fabs, flip_sign, select
 
 __all__ = ["floor", "ceil", "trunc", "rint", "round_", "nextafter", "logb", "fdim"]
 

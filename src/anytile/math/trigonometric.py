@@ -19,8 +19,8 @@ from collections.abc import Sequence
 
 from ..ir.types import F32, F64, I32
 from .coefficients import C
-from .expr import E, copysign, fabs, flip_sign, fma, horner, select
 from .exponential import fmt
+from .expr import E, copysign, fabs, flip_sign, fma, horner, select
 
 __all__ = ["sin", "cos", "tan", "sinpi", "cospi"]
 
@@ -79,7 +79,7 @@ def _quadrant_f64(x: E) -> tuple[E, E, E]:
     # unit of m; bits that weigh 4 or more do not matter.  So the window starts at p = exponent − 1076, which
     # is index p − 1, and two zero words in front of the table serve small exponents.
     start = (exponent - (1077 - 128)).row("smax", 0)
-    w = _window((0, 0, *C["two_over_pi_words"]), start.lshr(6), 4)
+    w = _window([0, 0, *map(int, C["two_over_pi_words"])], start.lshr(6), 4)
     shift = start & 63
     rest = 63 - shift
     w0, w1, w2 = ((w[i] << shift) | (w[i + 1].lshr(1)).lshr(rest) for i in range(3))

@@ -80,30 +80,33 @@ class _Caster:
 def _expand(op: Op, caster: _Caster, b: Builder) -> Value | None:
     """The replacement of ``op``, or None where the target does it itself."""
     name = op.name
+    if name != "constant" and name != "fpcast" and name not in _FROM_INT and name not in _TO_INT:
+        return None
     if name == "constant":
         elem = op.attrs["type"].elem
         if not isinstance(elem, Float) or elem.bits != 8:
             return None
         bits = b.const(encode_constant(op.attrs["value"], elem), op.attrs["type"].with_elem(I8))
         return b.bitcast(bits, to=elem)
+    source = op.operands[0]
+    assert source is not None
+    x, src = E(Scope(b), source), source.type.elem
     if name == "fpcast":
-        src, dst, rounding = op.operands[0].type.elem, op.attrs["to"], op.attrs["rounding"]
+        dst, rounding = op.attrs["to"], op.attrs["rounding"]
+        assert isinstance(src, Float)
         if rounding not in ("rtne", "rtz"):
             raise UnsupportedError(f"rounding mode {rounding!r} of a cast", str(op.loc), "use 'rtne' or 'rtz'")
         if src is not dst and caster.has(src, dst, rounding):
             return None
-        return caster.cast(E(Scope(b), op.operands[0]), dst, rounding).v
+        return caster.cast(x, dst, rounding).v
     if name in _FROM_INT:
         dst = op.attrs["to"]
         if dst in _WIDE or f"{name}.{dst}" in caster.native:
             return None
-        return caster.from_int(E(Scope(b), op.operands[0]), name, dst).v
-    if name in _TO_INT:
-        src = op.operands[0].type.elem
-        if src in _WIDE or f"{name}.{src}" in caster.native:
-            return None
-        return caster.to_int(E(Scope(b), op.operands[0]), op).v
-    return None
+        return caster.from_int(x, name, dst).v
+    if src in _WIDE or f"{name}.{src}" in caster.native:
+        return None
+    return caster.to_int(x, op).v
 
 
 def expand_casts(m: Module, native: Collection[str]) -> bool:
