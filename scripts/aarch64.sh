@@ -4,7 +4,8 @@
 #   scripts/aarch64.sh DIRECTORY [PROGRAM ARGS…]     default program: examples/tour.py --quick
 #
 # Needs root on a Debian or Ubuntu machine with apt and a package index. The first run makes DIRECTORY/root in about eight
-# minutes (300 MB); later runs only put in the current wheel. Emulated code is some thirty times slower than native.
+# minutes (300 MB); later runs only put in the current wheel. Emulated code is some thirty times slower than native, and NumPy's own
+# matmul warns there of floating-point exceptions that did not happen.
 set -euo pipefail
 
 directory=$(mkdir -p "${1:?usage: scripts/aarch64.sh DIRECTORY [PROGRAM ARGS...]}" && cd "$1" && pwd)
