@@ -302,7 +302,8 @@ def previous() -> dict[str, tuple[tuple[float, ...], str]]:
 
 def main(names: list[str]) -> None:
     every = fits()
-    table = previous() if names else {}
+    known = {f.name for f in every}
+    table = {k: v for k, v in previous().items() if k in known} if names else {}
     for f in every:
         if names and not any(f.name.startswith(n) for n in names):
             continue
