@@ -33,7 +33,8 @@ INTRO = """# Mathematical functions
   {n64:,} values against mpmath with 40 digits (Bessel functions: {slow}).
 - *ops* counts the operations of the expansion, without constants and bitcasts.
 - Results of `exp`, `exp2` and `exp10` in f32 below 2^-126 are 0.
-- ¹ f32 goes through f64.
+- ¹ f32 goes through f64.  Where NumPy lacks the function, its f32 column compares with the f64 formula and so
+  shows the final rounding only; the f64 column vouches for the formula.
 - ² Near a zero of the function the error is absolute, below 8·2^-53; *ulp* is for the rest.
 - Angles of `sin`, `cos`, `tan` may be of any size.  NaN payloads are not kept.
 
