@@ -185,6 +185,8 @@ class Arith:
             r, u = (x, y) if x.kind is RAMP else (y, x)
             base = self._scalar("mul", r, u, level)
             stride = self._combine("mul", r.stride, u.const if u.const is not None else u.val, t, level)
+            if isinstance(stride, int) and abs(stride) * self.width >= 1 << (e.bits - 1):
+                return None  # it wraps around, as hashes do: no address
             return ramp(base, e, stride, level, min(r.align * u.align, 1 << 30))
         if y.kind is not UNIFORM or x.stride != 1 or x.align < self.width or y.const is None:
             return None
@@ -355,16 +357,19 @@ class Arith:
     _op_zext = _op_trunci = _op_sext
 
     def resize(self, x: Lane, to: Element, signed: bool = True) -> Lane:
-        """Integer conversion; a ramp stays one (its W values are taken not to wrap)."""
+        """Integer conversion; a ramp stays one where its W values do not wrap around (taken for granted from 32 bits)."""
         if x.elem is to:
             return x
         instr = "trunc" if to.bits < x.elem.bits else "sext" if signed else "zext"
         if x.const is not None:
             v = int(x.const)
             return self.const(v & ((1 << x.elem.bits) - 1) if instr == "zext" else v, to)
-        if x.kind is RAMP and to is not BOOL:
+        if x.kind is RAMP and to is not BOOL and (instr == "trunc" or self._unwrapped(x, instr)):
             t = llvm_type(to)
-            base = x.val if x.val.lstrip("-").isdigit() else self.emit(f"{instr} {llvm_type(x.elem)} {x.val} to {t}", x.level)
+            if x.val.lstrip("-").isdigit():
+                base = str(canonical(int(x.val) & ((1 << x.elem.bits) - 1) if instr == "zext" else int(x.val), to))
+            else:
+                base = self.emit(f"{instr} {llvm_type(x.elem)} {x.val} to {t}", x.level)
             stride = x.stride
             if not isinstance(stride, int):
                 stride = self.emit(f"{instr if instr == 'trunc' else 'sext'} {llvm_type(x.elem)} {stride} to {t}", x.level)
@@ -372,6 +377,11 @@ class Arith:
         r = self._convert(instr, x, to)
         r.align = x.align if x.kind is UNIFORM else 1
         return r
+
+    def _unwrapped(self, x: Lane, instr: str) -> bool:
+        """Whether widening a ramp value by value is widening its base: it does not cross the end of its range."""
+        in_block = x.stride == 1 and x.align >= self.width  # inside an aligned block of W
+        return in_block or instr == "sext" and x.elem.bits >= 32
 
     def _op_sitofp(self, op: Op, xs: list[Lane]) -> Lane:
         to = op.attrs["to"]

@@ -45,6 +45,9 @@ INNERMOST = 1 << 20
 class StoreRoot:
     op: Op
 
+    def reads(self) -> list[Value]:
+        return [v for v in self.op.operands if v is not None]
+
 
 @dataclass(eq=False)
 class AtomicRoot:
@@ -61,6 +64,9 @@ class WriteRoot:
     value: Value
     into: Buffer
 
+    def reads(self) -> list[Value]:
+        return [self.value]
+
 
 @dataclass(eq=False)
 class ReduceRoot:
@@ -68,6 +74,9 @@ class ReduceRoot:
 
     op: Op
     into: list[Buffer] | None
+
+    def reads(self) -> list[Value]:
+        return list(self.op.operands)  # type: ignore[arg-type]
 
 
 Root = StoreRoot | AtomicRoot | WriteRoot | ReduceRoot
@@ -229,15 +238,15 @@ class Nest:
         return ramp(base, I32, 1, level, W)
 
     def _leaf(self, idx: Index, u: int, accs: list[Accumulator]) -> None:
-        """All roots at one index, in order."""
+        """All roots at one index, in order.  Everything is read before anything is written."""
+        read = {v: self.ev(v, idx) for r in self.roots if not isinstance(r, AtomicRoot) for v in r.reads()}
         for r in self.roots:
             if isinstance(r, ReduceRoot):
-                xs = [self.ev(x, idx) for x in r.op.operands]
-                next(a for a in accs if a.op is r.op).take(u, xs)
+                next(a for a in accs if a.op is r.op).take(u, [read[x] for x in r.op.operands])
             elif isinstance(r, WriteRoot):
-                self.m.store(self._buffer_lane(r.into, idx), self.ev(r.value, idx))
+                self.m.store(self._buffer_lane(r.into, idx), read[r.value])
             elif isinstance(r, StoreRoot):
-                self._store(r.op, idx)
+                self.m.store(*(None if v is None else read[v] for v in r.op.operands))
             else:
                 self._atomic(r, idx)
 
@@ -270,7 +279,7 @@ class Nest:
         lanes = acc.horizontal()
         if r.into is None:
             for res, lane in zip(r.op.results, lanes):
-                self.p.scalars[res] = lane
+                self.p.scalars[res] = uniform(lane.val, lane.elem)
             return
         out = tuple(x for k, x in enumerate(idx) if k != self.axis)
         for b, lane in zip(r.into, lanes):
@@ -575,11 +584,6 @@ class Nest:
 
     def _packs(self) -> bool:
         return any(isinstance(r, WriteRoot) and r.value in self.p.planner.needed for r in self.roots)
-
-    def _store(self, op: Op, idx: Index) -> None:
-        p, x, mask = op.operands
-        lp, lx = self.ev(p, idx), self.ev(x, idx)
-        self.m.store(lp, lx, None if mask is None else self.ev(mask, idx))
 
     def _atomic(self, r: AtomicRoot, idx: Index) -> None:
         op, m = r.op, self.m

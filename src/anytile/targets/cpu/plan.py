@@ -14,9 +14,9 @@ backward  From the last op to the first, each tile value learns which steps eval
 Loop-carried tiles live in one *home* buffer per position, and a yielded value that is buffered anyway is
 computed into the home directly when nothing reads the old value afterwards (`Planner.coalesce`).
 
-Reordering a load after a store of the same group follows the programming model: lanes of one program have no
-order among themselves without a barrier, and a value read before a write in program order is buffered when a
-*later step* needs it.
+Program order between accesses to memory holds: a load that a later step would evaluate after a write gets its
+buffer before that write.  Inside one nest, lanes of accesses that may meet in memory (`alias`) are kept apart: the
+load is buffered by a nest of its own in front, two such stores do not share a nest.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ...ir import Block, Effect, Op, Value
+from .alias import Dims, meet
+from .shape import map_dims
 
 __all__ = ["Group", "Single", "Step", "BlockPlan", "Planner", "is_zero"]
 
@@ -108,13 +110,12 @@ class Planner:
     # --- backward sweep ---
 
     def _backward(self, block: Block, plan: BlockPlan, forward: _Forward) -> None:
-        writes = sorted(s.key for s in plan.steps if forward.writes_memory(s))
         extra: list[Group] = []
         for pos in range(len(block.ops) - 1, -1, -1):
             op = block.ops[pos]
             for v in op.results:
                 if v.type.rank:
-                    self._decide(v, op, pos, block, forward, writes, extra)
+                    self._decide(v, op, block, forward, extra)
         for a in block.args:
             if a.type.rank:
                 self.steps_of[a] = self._users(a, block, forward)
@@ -147,45 +148,62 @@ class Planner:
         g = self._filler.get(v)
         return {g} if g is not None else set()
 
-    def _decide(self, v: Value, op: Op, pos: int, block: Block, forward: _Forward, writes: list[float], extra: list[Group]) -> None:
+    def _decide(self, v: Value, op: Op, block: Block, forward: _Forward, extra: list[Group]) -> None:
         steps = self._users(v, block, forward)
         self.steps_of[v] = steps
         if v in self.buffered or not steps and v not in self.needed:
             return
         ordered = sorted(steps, key=lambda s: s.key)
         repeated = len(steps) > 1 or any(isinstance(s, Single) and s.op.name in ("for", "while") for s in steps)
-        hazard = op.name == "load" and self._crossed(op, forward, ordered, writes)
-        if v in self.needed or hazard or (repeated and self.cost(v) > CHEAP) or self._spread(v, ordered):
-            self._buffer(v, forward, ordered, writes, pos, extra, hazard)
+        hazards = self._hazards(op, forward, ordered) if op.name == "load" and ordered else []
+        if v in self.needed or hazards or (repeated and self.cost(v) > CHEAP) or self._spread(v, ordered):
+            self._buffer(v, forward, ordered, extra, hazards)
 
     def _spread(self, v: Value, steps: list[Step]) -> bool:
         """An expensive low-rank value broadcast in a bigger nest would be recomputed along the other dimensions."""
         return any(isinstance(s, Group) and v.type.numel < _numel(s.shape) for s in steps) and self.cost(v) > CHEAP and v.type.numel > 1
 
-    def _crossed(self, op: Op, forward: _Forward, steps: list[Step], writes: list[float]) -> bool:
-        """Whether memory may be written between the load and one of the steps that evaluate it."""
-        here, last = forward.key_of[op], steps[-1]
-        for k in writes:
-            if here < k < last.key:
-                return True
-        return isinstance(last, Single) and forward.writes_memory(last)
+    def _hazards(self, op: Op, forward: _Forward, steps: list[Step]) -> list[Step]:
+        """Steps with writes which come after the load in program order and before it is evaluated for the last time.
 
-    def _buffer(
-        self, v: Value, forward: _Forward, steps: list[Step], writes: list[float], pos: int, extra: list[Group], hazard: bool
-    ) -> None:
+        A group that evaluates the load and writes is among them where the two may meet inside its nest.
+        """
+        last = steps[-1]
+        out: list[Step] = []
+        for s in forward.writers_after(op):
+            if s.key < last.key and s not in steps or isinstance(s, Single) and s in steps:
+                out.append(s)
+            elif s in steps and (s is not last or self._meets(op, s)):
+                out.append(s)
+        return out
+
+    def _meets(self, load: Op, g: Group) -> bool:
+        """Whether a store of nest ``g`` may write what ``load``, evaluated there too, reads at another index."""
+        stores = [op for op in g.roots if op.defn.effects & Effect.WRITE]
+        identity = tuple(range(len(g.shape)))
+        seen: set[tuple[Value, Dims]] = set()
+        stack = [(v, identity) for v in [*g.writes, *(x for op in g.roots for x in op.operands if x is not None)]]
+        while stack:
+            v, dims = stack.pop()
+            if (v, dims) in seen or v.op is None or v.type.is_scalar:
+                continue
+            seen.add((v, dims))
+            if v.op is load and any(meet(load.operands[0], dims, op.operands[0], identity) for op in stores):
+                return True
+            if v not in self.buffered or v in g.writes:
+                stack += [(x, map_dims(v.op, x, v, dims)) for x in v.op.operands if x is not None]
+        return False
+
+    def _buffer(self, v: Value, forward: _Forward, steps: list[Step], extra: list[Group], hazards: list[Step]) -> None:
         self.buffered.add(v)
         first = steps[0] if steps else None
         if isinstance(first, Group) and first.shape == v.type.shape and not first.scalar:
-            here = forward.key_of[v.op]
-            if not (hazard and any(here < k < first.key for k in writes)):
+            if not any(s.key < first.key or s is first and self._meets(v.op, first) for s in hazards):
                 first.writes.insert(0, v)
                 self._filler[v] = first
-                self.steps_of[v] = steps = set(steps)
+                self.steps_of[v] = set(steps)
                 return
-        if hazard:
-            key = forward.key_of[v.op]
-        else:
-            key = first.key - 0.1 if first is not None else forward.key_of[v.op]
+        key = min((s.key for s in (*hazards, *steps)), default=forward.key_of[v.op] + 0.1) - 0.1
         g = Group(v.type.shape, key - len(extra) * 1e-6, writes=[v])  # earlier than what was decided before: it may feed that
         extra.append(g)
         self._filler[v] = g
@@ -295,6 +313,9 @@ class _Forward:
         self.key_of: dict[Op, float] = {}
         self._dep: dict[Value, float] = {}
         self._last_write = -1.0
+        self._reads_after = -1.0  # key of the latest step that some load so far must come after
+        self._writers: list[tuple[int, Op]] = []
+        self._position = {op: i for i, op in enumerate(block.ops)}
         self._key = 0.0
         for op in block.ops:
             self._op(op)
@@ -303,9 +324,10 @@ class _Forward:
         self._key += 1.0
         return self._key
 
-    def writes_memory(self, s: Step) -> bool:
-        ops = s.roots if isinstance(s, Group) else [s.op]
-        return any(o.defn.effects & (Effect.WRITE | Effect.SYNC) for op in ops for o in op.walk())
+    def writers_after(self, op: Op) -> list[Step]:
+        """The steps of the writes to memory that follow ``op`` in program order."""
+        here = self._position[op]
+        return list(dict.fromkeys(self.step_of[w] for at, w in self._writers if at > here))
 
     def _deps(self, op: Op) -> float:
         d = max((self._dep.get(v, -1.0) for v in op.operands if v is not None), default=-1.0)
@@ -326,11 +348,13 @@ class _Forward:
         ranked = any(v is not None and v.type.rank for v in op.operands) or any(r.type.rank for r in op.results)
         if op.name in ("store", "reduce", "atomic_rmw", "atomic_cas") and ranked:
             self._root(op)
-        elif not ranked or op.name in self._ALONE or op.defn.terminator:
-            self._single(op, ranked)
+        elif not ranked or op.name in self._ALONE or op.defn.terminator or not any(r.type.rank for r in op.results):
+            self._single(op, ranked)  # the last: a scalar taken out of a tile
         else:  # virtual: evaluated wherever it is needed
             self.key_of[op] = self._key + 0.25
             d = self._deps(op)
+            if op.defn.effects & Effect.READ:
+                self._reads_after = max(self._reads_after, d)
             for r in op.results:
                 self._dep[r] = d
 
@@ -343,6 +367,8 @@ class _Forward:
         fits = g is not None and g.shape == shape and g.scalar == scalar and deps < g.key and not (scalar and g.roots)
         if fits and axis is not None and g.axis is not None and g.axis != axis:
             fits = False
+        if fits and op.defn.effects & Effect.WRITE:  # loads before it may have to wait for g; stores of g may write the same
+            fits = self._reads_after < g.key and not any(self._overwrites(op, r) for r in g.roots)
         if not fits:
             g = Group(shape, self._next(), scalar=scalar)
             self.steps.append(g)
@@ -350,6 +376,13 @@ class _Forward:
             g.axis = axis
         g.roots.append(op)
         self._place(op, g)
+
+    @staticmethod
+    def _overwrites(op: Op, earlier: Op) -> bool:
+        if not earlier.defn.effects & Effect.WRITE:
+            return False
+        dims = tuple(range(op.operands[0].type.rank))
+        return meet(op.operands[0], dims, earlier.operands[0], dims)
 
     def _single(self, op: Op, ranked: bool) -> None:
         g = self._open()
@@ -371,6 +404,7 @@ class _Forward:
             self._dep[r] = s.key
         if any(o.defn.effects & (Effect.WRITE | Effect.SYNC) for o in op.walk()):
             self._last_write = s.key
+            self._writers.append((self._position[op], op))
 
 
 def _numel(shape: tuple[int, ...]) -> int:

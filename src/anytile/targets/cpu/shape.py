@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .nest import Root
     from .program import Program
 
-__all__ = ["accesses", "choose_vector_dim", "choose_unroll", "steps"]
+__all__ = ["accesses", "choose_vector_dim", "choose_unroll", "map_dims", "steps"]
 
 FAR = 1 << 20  # linear, but not by a known small stride
 GATHER_COST, UNIFORM_COST, VECTOR_COST = 8, 1, 1
@@ -146,14 +146,14 @@ def accesses(p: Program, roots: list[Root]):
             continue
         for x in op.operands:
             if x is not None:
-                stack.append((x, _map_dims(op, x, v, dims)))
+                stack.append((x, map_dims(op, x, v, dims)))
 
 
 def _row_major(shape, dims, strides) -> tuple[int, ...]:
     return tuple(0 if d is None or shape[d] == 1 else strides[d] for d in dims)
 
 
-def _map_dims(op, x: Value, v: Value, dims: tuple[int | None, ...]) -> tuple[int | None, ...]:
+def map_dims(op, x: Value, v: Value, dims: tuple[int | None, ...]) -> tuple[int | None, ...]:
     """For each nest dimension, the dimension of operand ``x`` that it moves along (None: it does not)."""
     name = op.name
     if name == "broadcast":
