@@ -1,0 +1,202 @@
+"""Masks, and accesses to memory that must keep their order, in kernels that once went wrong."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from differential import same
+
+import anytile.language as tl
+
+
+def ramp(n: int) -> np.ndarray:
+    return np.arange(n, dtype=np.float32)
+
+
+# --- masks ------------------------------------------------------------------------------------------------
+
+
+def square(o, p, n, B: tl.constexpr):
+    i = tl.arange(0, B)
+    m = i < n
+    at = i[:, None] * B + i[None, :]
+    tl.store(o + at, tl.load(p + at, mask=m[:, None] & m[None, :], other=-1.0))
+
+
+def square_store(o, p, n, B: tl.constexpr):
+    i = tl.arange(0, B)
+    m = i < n
+    at = i[:, None] * B + i[None, :]
+    tl.store(o + at, tl.load(p + at), mask=m[:, None] & m[None, :])
+
+
+def mask_also_selects(o, p, n, B: tl.constexpr):
+    i = tl.arange(0, B)
+    m = i < n
+    at = i[:, None] * B + i[None, :]
+    tl.store(o + at, tl.where(m[:, None], tl.load(p + at, mask=m[None, :], other=-1.0), 5.0))
+
+
+@pytest.mark.parametrize("n", [0, 1, 20, 48, 63, 64])
+@pytest.mark.parametrize("kernel", [square, square_store, mask_also_selects])
+def test_one_condition_on_two_axes(kernel, n):
+    same(kernel, o=ramp(64 * 64) * 0, p=ramp(64 * 64), n=n, B=64)
+
+
+def under_reshape(o, p, n, B: tl.constexpr):
+    r = tl.arange(0, B)
+    at = r[:, None] * 16 + tl.arange(0, 16)[None, :]
+    v = tl.load(p + at, mask=(r < n)[:, None], other=-1.0)
+    tl.store(o + tl.arange(0, B * 16), tl.reshape(v, (B * 16,)))
+
+
+@pytest.mark.parametrize("n", [0, 20, 64])
+def test_mask_under_a_reshape(n):
+    same(under_reshape, o=ramp(1024) * 0, p=ramp(1024), n=n, B=64)
+
+
+def periodic(o, p, n, B: tl.constexpr):
+    i = tl.arange(0, B)
+    m = (i % 32) < n
+    tl.store(o + i, tl.load(p + i, mask=m, other=-1.0), mask=m)
+
+
+def blockwise(o, p, n, B: tl.constexpr):
+    i = tl.arange(0, B)
+    m = (i // 32) < n
+    tl.store(o + i, tl.load(p + i, mask=m, other=-1.0), mask=m)
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 20, 40])
+@pytest.mark.parametrize("kernel", [periodic, blockwise])
+def test_mask_that_is_no_prefix(kernel, n):
+    same(kernel, o=ramp(128) * 0, p=ramp(128), n=n, B=128)
+
+
+def transposed(o, p, n, B: tl.constexpr):
+    r, c = tl.arange(0, B), tl.arange(0, B)
+    v = tl.load(p + c[None, :] * B + r[:, None], mask=(c < n)[None, :], other=-1.0)
+    tl.store(o + r[:, None] * B + c[None, :], tl.dot(v, v))
+
+
+def test_mask_along_the_other_axis_of_a_transposing_nest():
+    same(transposed, o=ramp(32 * 32) * 0, p=ramp(32 * 32) % 7, n=20, B=32)
+
+
+# --- order ------------------------------------------------------------------------------------------------
+
+
+def load_between(o, p, q, B: tl.constexpr):
+    i = tl.arange(0, B)
+    total = tl.sum(tl.load(q + i), axis=0)
+    x = tl.load(p + i)
+    tl.store(p + i, x + 1)  # shares a nest with the sum, which comes before the load
+    tl.store(o + i, x + total)
+
+
+def dependent_load_between(o, p, q, B: tl.constexpr):
+    i = tl.arange(0, B)
+    at = tl.max(tl.load(q + i), axis=0).to(tl.int32) % 2
+    x = tl.load(o + i + at, mask=i + at < B, other=0.0)
+    tl.store(o + i, tl.load(p + i))
+    tl.store(p + i, x)
+
+
+@pytest.mark.parametrize("kernel", [load_between, dependent_load_between])
+def test_load_before_a_store_of_an_earlier_nest(kernel):
+    same(kernel, o=ramp(64) + 5, p=ramp(64), q=ramp(64), B=64)
+
+
+def reverse(p, B: tl.constexpr):
+    i = tl.arange(0, B)
+    tl.store(p + i, tl.load(p + B - 1 - i))
+
+
+def shift_up(p, B: tl.constexpr):
+    i = tl.arange(0, B)
+    tl.store(p + i + 1, tl.load(p + i, mask=i < B - 1), mask=i < B - 1)
+
+
+def transpose_in_place(p, B: tl.constexpr):
+    S: tl.constexpr = B // 32
+    at = tl.arange(0, 32)[:, None] * S + tl.arange(0, S)[None, :]
+    back = tl.arange(0, S)[:, None] * 32 + tl.arange(0, 32)[None, :]
+    tl.store(p + back, tl.trans(tl.load(p + at)))
+
+
+def same_pointer_transposed(p, B: tl.constexpr):
+    at = tl.arange(0, 32)[:, None] * 32 + tl.arange(0, 32)[None, :]
+    tl.store(p + at, tl.trans(tl.load(p + at)))
+
+
+def overlapping_stores(p, B: tl.constexpr):
+    i = tl.arange(0, B)
+    x = tl.load(p + i)
+    tl.store(p + i, x + 1000)
+    tl.store(p + B - 1 - i, x)
+
+
+def broadcast_first(p, B: tl.constexpr):
+    i = tl.arange(0, B)
+    tl.store(p + i, tl.load(p + i * 0) + tl.load(p + i))
+
+
+def atomic_neighbour(p, B: tl.constexpr):
+    i = tl.arange(0, B)
+    tl.atomic_add(p + i, tl.load(p + (i + 1) % B))
+
+
+def halves(p, B: tl.constexpr):
+    i = tl.arange(0, B // 2)
+    x, y = tl.load(p + i), tl.load(p + i + B // 2)
+    tl.store(p + i, x - y)
+    tl.store(p + i + B // 2, x + y)
+
+
+@pytest.mark.parametrize(
+    "kernel",
+    [reverse, shift_up, transpose_in_place, same_pointer_transposed, overlapping_stores, broadcast_first, atomic_neighbour, halves],
+)
+def test_in_place(kernel):
+    same(kernel, p=ramp(1024), B=1024)
+
+
+def swap(p, q, s, B: tl.constexpr):
+    i = tl.arange(0, B) + tl.max(tl.load(s + tl.arange(0, B)), axis=0).to(tl.int32) * 0
+    a, b = tl.load(p + i), tl.load(q + i)
+    tl.store(p + i, b)
+    tl.store(q + i, a)
+
+
+def test_swap_with_addresses_from_a_reduction():
+    same(swap, p=ramp(64), q=ramp(64) + 100, s=ramp(64), B=64)
+
+
+def stages(p, o, n, B: tl.constexpr):
+    i = tl.arange(0, B)
+    before = tl.load(p + i)
+    for k in range(n):
+        x = tl.load(p + i)
+        tl.store(p + (i ^ (1 << k)), x + k)
+    tl.store(o + i, before - tl.load(p + i))
+
+
+def test_load_before_a_loop_that_stores():
+    same(stages, p=ramp(64), o=ramp(64), n=5, B=64)
+
+
+# --- index arithmetic that wraps around ----------------------------------------------------------------------
+
+
+def widened(o, B: tl.constexpr):
+    i = tl.arange(0, B)
+    below = (i - 5).to(tl.uint32, bitcast=True).to(tl.uint64)
+    narrow = (i + 5).to(tl.int8).to(tl.int32)
+    hashed = (i * 0x3779B9 * 12345).to(tl.int64) >> 8
+    tl.store(o + i, below.to(tl.float64))
+    tl.store(o + B + i, narrow.to(tl.float64))
+    tl.store(o + 2 * B + i, hashed.to(tl.float64))
+
+
+def test_widening_after_wrapping():
+    same(widened, o=np.zeros(768), B=256)
