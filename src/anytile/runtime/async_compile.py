@@ -64,6 +64,8 @@ class AsyncCompileMode:
     def __exit__(self, *exc: object) -> None:
         assert self._token is not None
         active_mode.reset(self._token)
+        if exc[0] is not None:
+            return  # an error on its way out: the executor may never get to the rest
         for future in self.future_kernels.values():
             try:
                 future.result()

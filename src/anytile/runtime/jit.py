@@ -215,7 +215,7 @@ class JITFunction(JITCallable, KernelInterface):
         self._launch = None
 
     def _make_launchers(self) -> None:
-        if self._epoch is not driver.epoch:
+        if self._epoch is not driver.epoch and self._epoch is not None:
             self.device_caches.clear()  # kernels of another driver's target
         kernels = self.device_caches[driver.active.get_current_device()][0]
         launcher = make_launcher(self, kernels)
@@ -225,6 +225,7 @@ class JITFunction(JITCallable, KernelInterface):
     def _make_device_cache(self) -> tuple[Any, ...]:
         kernels = _Kernels()
         target = self.target()
+        self._epoch = driver.epoch
         return kernels, {}, target, target_object(target), make_launcher(self, kernels).bind
 
     # -- compiling ---------------------------------------------------------------------------------------
