@@ -1,0 +1,106 @@
+"""The compile cache under damage, refusal, many processes and a size limit."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import warnings
+
+import pytest
+from anytile.runtime import cache, knobs
+from anytile.targets.base import Artifact
+
+ARTIFACT = Artifact({"tile": "text", "obj": bytes(range(256)) * 8}, {"name": "k", "scratch": 0})
+KEY = "ab" * 32
+
+
+def fresh_warnings(monkeypatch):
+    monkeypatch.setattr(cache, "_warned", set())
+
+
+def test_round_trip():
+    assert cache.load(KEY) is None
+    cache.store(KEY, ARTIFACT)
+    assert cache.load(KEY) == ARTIFACT
+    assert cache.info().kernels == 1
+    assert cache.clear() == 1 and cache.load(KEY) is None
+
+
+def damages():
+    whole = cache.pack(KEY, ARTIFACT)
+    yield b""
+    yield from (whole[:n] for n in range(1, len(whole), 149))
+    yield from (whole[:i] + bytes([whole[i] ^ 0x40]) + whole[i + 1 :] for i in range(0, len(whole), 61))
+    yield whole + b"more"
+    yield cache.pack("cd" * 32, ARTIFACT)
+    yield os.urandom(500)
+
+
+def test_damaged_files_cost_a_recompilation_and_one_warning(monkeypatch):
+    fresh_warnings(monkeypatch)
+    cache.store(KEY, ARTIFACT)
+    path = cache._path(KEY)
+    cases = list(damages())
+    assert len(cases) > 40
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for data in cases:
+            path.write_bytes(data)
+            assert cache.load(KEY) is None
+    assert len(caught) == 1 and "damaged" in str(caught[0].message)
+    cache.store(KEY, ARTIFACT)
+    assert cache.load(KEY) == ARTIFACT
+
+
+def test_unusable_directory(tmp_path, monkeypatch):
+    fresh_warnings(monkeypatch)
+    (tmp_path / "file").write_text("")
+    knobs.cache.dir = str(tmp_path / "file")
+    with pytest.warns(cache.CacheWarning, match="cannot be"):
+        cache.store(KEY, ARTIFACT)
+        assert cache.load(KEY) is None
+    assert cache.info().kernels == 0 and cache.clear() == 0
+
+
+def test_least_recently_used_go_first(tmp_path):
+    keys = [f"{i:02x}" * 32 for i in range(10)]
+    for i, key in enumerate(keys):
+        cache.store(key, ARTIFACT)
+        os.utime(cache._path(key), (1000 + i, 1000 + i))
+    left = cache._path(keys[0]).with_name(".new-abandoned")
+    left.write_bytes(b"x")
+    os.utime(left, (1, 1))
+    size = len(cache.pack(KEY, ARTIFACT))
+    cache.prune(cache.directory(), 8 * size)
+    assert [cache._path(k).exists() for k in keys] == [False] * 4 + [True] * 6
+    assert not left.exists()
+
+
+def test_many_processes_and_kills(own_cache):
+    """Writers killed at any point leave a cache that every reader can use."""
+    code = (
+        "import sys; sys.path[:0] = []\n"
+        "from anytile.runtime import cache\nfrom anytile.targets.base import Artifact\n"
+        "a = Artifact({'obj': bytes(300000)}, {'name': 'k'})\n"
+        "for i in range(400): cache.store(f'{i % 8:02x}' * 32, a)\n"
+    )
+    env = {**os.environ, "TRITON_CACHE_DIR": str(own_cache)}
+    children = [subprocess.Popen([sys.executable, "-c", code], env=env) for _ in range(4)]
+    for child in children[:2]:
+        with pytest.raises(subprocess.TimeoutExpired):
+            child.wait(0.6)
+        child.kill()
+    assert [c.wait() for c in children[2:]] == [0, 0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert all(len(cache.load(f"{i:02x}" * 32).stages["obj"]) == 300000 for i in range(8))
+
+
+def test_file_cache_manager():
+    manager = cache.get_cache_manager(KEY)
+    assert manager.get_file("x.json") is None
+    path = manager.put("{}", "x.json", binary=False)
+    assert manager.get_file("x.json") == path
+    manager.put_group("x", {"x.json": path})
+    assert manager.get_group("x") == {"x.json": path}

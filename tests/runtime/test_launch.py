@@ -1,0 +1,224 @@
+"""Launching: kinds of arguments, specialisation, grids, options, hooks, and every launch error."""
+
+from __future__ import annotations
+
+from collections import namedtuple
+
+import anytile.language as tl
+import numpy as np
+import pytest
+from anytile.runtime import errors, knobs
+from anytile.runtime.arguments import unwrap
+from anytile.runtime.jit import MockTensor, constexpr_function, jit
+
+torch = pytest.importorskip("torch")
+
+
+@jit
+def scale(x, out, n, factor, BLOCK: tl.constexpr = 64):
+    i = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    tl.store(out + i, tl.load(x + i, mask=i < n) * factor, mask=i < n)
+
+
+@jit
+def count(out, n):
+    tl.store(out, n)
+
+
+@pytest.fixture(autouse=True)
+def no_kernels():
+    scale.device_caches.clear()
+    count.device_caches.clear()
+
+
+def kernels(fn):
+    return fn.device_caches[0][0]
+
+
+def test_torch_numpy_and_dlpack():
+    x = np.arange(100, dtype=np.float32)
+    for wrap in (lambda a: a, torch.from_numpy):
+        out = np.zeros(100, dtype=np.float32)
+        kernel = scale[(2,)](wrap(x), wrap(out), 100, 3.0)
+        np.testing.assert_array_equal(out, x * 3)
+        assert kernel.metadata.num_warps == 4
+
+    class Exporter:
+        def __init__(self, t):
+            self.t = t
+
+        def __dlpack__(self, stream=None):
+            return self.t.__dlpack__()
+
+        def __dlpack_device__(self):
+            return self.t.__dlpack_device__()
+
+    out = torch.zeros(100)
+    scale[(2,)](Exporter(torch.from_numpy(x)), Exporter(out), 100, 3.0)
+    assert out[99] == 297
+
+
+def test_integer_specialisation():
+    out = torch.zeros(1, dtype=torch.int64)
+    for n in (1, 2, 3, 16, 32, 2**40, -5):
+        count[(1,)](out, n)
+        assert out.item() == n
+    assert len(kernels(count)) == 4  # 1, any, multiple of 16, i64 multiple of 16
+
+
+def test_do_not_specialize():
+    fn = jit(count.fn, do_not_specialize=["n"])
+    out = torch.zeros(1, dtype=torch.int32)
+    aligned = jit(count.fn, do_not_specialize_on_alignment=["n"])
+    for n in (1, 2, 16):
+        for f in (fn, aligned):
+            f[(1,)](out, n)
+            assert out.item() == n
+    assert len(kernels(fn)) == 1 and len(kernels(aligned)) == 2
+
+
+def test_constexprs_tell_types_apart():
+    for value in (1, True, 1.0):
+        scale.warmup(torch.float32, torch.float32, 1, value, BLOCK=16, grid=(1,))
+    a, b = jit(count.fn), jit(count.fn)
+    assert a is not b and len(kernels(scale)) == 3
+
+
+def test_tuples_keep_their_structure():
+    Pair = namedtuple("Pair", "a b")
+    u = unwrap((1, (2, 2.5), Pair(None, 3)))
+    assert u.key == (1, ("i32", "fp32"), (Pair, None, "i32"))
+    assert u.value == (1, (2, 2.5), (None, 3))
+
+
+def test_grids():
+    out = torch.zeros(1, dtype=torch.int32)
+    count[lambda META: (META["n"] - 1, np.int64(1))](out, 2)
+    assert out.item() == 2
+    assert count[(0,)](out, 7) is not None and out.item() == 2
+    for grid, text in [
+        (None, "without a grid"),
+        (3, r"such as \(3,\)"),
+        ((), "0 dimensions"),
+        ((1, 1, 1, 1), "4 dimensions"),
+        ((1.5,), "must be an integer"),
+        ((-1,), "between 0"),
+        ((2**31,), "2147483647"),
+        ((1, 70000), "65535"),
+    ]:
+        with pytest.raises(errors.GridError, match=text) as e:
+            count[grid](out, 3)
+        assert "count" in str(e.value)
+    with pytest.raises(errors.GridError, match="without a grid"):
+        count.run(out, 3)
+
+
+def test_argument_errors():
+    out = torch.zeros(1, dtype=torch.int32)
+    with pytest.raises(errors.ArgumentError, match="kernel count is missing argument n"):
+        count[(1,)](out)
+    with pytest.raises(errors.ArgumentError, match="takes 2 positional arguments but 3"):
+        count[(1,)](out, 1, 2)
+    with pytest.raises(TypeError, match="count.*multiple values for argument 'n'"):
+        count[(1,)](out, 1, n=2)
+    with pytest.raises(KeyError, match="Keyword argument colour was specified but unrecognised"):
+        count[(1,)](out, 1, colour=2)
+    with pytest.raises(errors.ArgumentTypeError, match="argument n of kernel count has type builtins.set"):
+        count[(1,)](out, {1})
+    with pytest.raises(OverflowError, match="argument n of kernel count is the integer"):
+        count[(1,)](out, 2**64)
+    with pytest.raises(errors.ArgumentTypeError, match="argument out of kernel count has elements of type torch.complex64"):
+        count[(1,)](torch.zeros(1, dtype=torch.complex64), 1)
+    with pytest.raises(AssertionError, match="num_warps must be a power of 2"):
+        count[(1,)](out, 1, num_warps=3)
+    with pytest.raises(RuntimeError, match="outside of the scope of a kernel"):
+        count(out, 1)
+
+
+def test_memory_that_cannot_be_used():
+    with pytest.raises(ValueError, match="argument out of kernel count is a tensor on meta"):
+        count[(1,)](torch.zeros(1, device="meta"), 1)
+    freed = torch.zeros(8)
+    freed.untyped_storage().resize_(0)
+    with pytest.raises(errors.StorageError, match="argument out of kernel count has elements but no memory"):
+        count[(1,)](freed, 1)
+    fixed = np.zeros(4, dtype=np.float32)
+    fixed.flags.writeable = False
+    with pytest.raises(errors.ReadOnlyError, match="argument out of kernel scale is read-only"):
+        scale[(1,)](np.ones(4, dtype=np.float32), fixed, 4, 2.0)
+    out = np.zeros(4, dtype=np.float32)
+    fixed = np.full(4, 3, dtype=np.float32)
+    fixed.flags.writeable = False
+    scale[(1,)](fixed, out, 4, 2.0)  # reading it is fine
+    assert (out == 6).all()
+
+
+def test_float_beyond_f32_is_infinite():
+    x, out = torch.ones(4), torch.zeros(4)
+    scale[(1,)](x, out, 4, 1e300)
+    assert torch.isinf(out).all()
+
+
+def test_hooks():
+    seen = []
+    out = torch.zeros(1, dtype=torch.int32)
+    fn = jit(count.fn, launch_metadata=lambda grid, kernel, args: {"n": args["n"], "grid": grid})
+
+    def enter(metadata):
+        seen.append(metadata.get())
+
+    knobs.runtime.launch_enter_hook.add(enter)
+    try:
+        fn[(1, 2)](out, 6)
+    finally:
+        knobs.runtime.launch_enter_hook.remove(enter)
+    fn[(1,)](out, 7)
+    assert [(m["name"], m["n"], m["grid"]) for m in seen] == [("count", 6, (1, 2, 1))]
+    fn.add_pre_run_hook(lambda t, n: seen.append(n))
+    fn[(1,)](out, 9)
+    assert seen[-1] == 9
+
+
+def test_cache_hook_can_refuse():
+    knobs.runtime.jit_cache_hook = lambda **facts: True
+    assert count[(1,)](torch.zeros(1, dtype=torch.int32), 5) is None
+
+
+def test_emptied_kernel_cache_compiles_again():
+    out = torch.zeros(1, dtype=torch.int32)
+    first = count[(1,)](out, 5)
+    assert count[(1,)](out, 5) is first
+    kernels(count).clear()
+    assert count[(1,)](out, 5) is not first
+
+
+def test_debug_knob_is_part_of_the_key(monkeypatch):
+    out = torch.zeros(1, dtype=torch.int32)
+    count[(1,)](out, 5)
+    monkeypatch.setenv("TRITON_DEBUG", "1")
+    assert count[(1,)](out, 5).metadata.debug is True
+
+
+def test_warmup_and_launch_of_the_compiled_kernel():
+    kernel = count.warmup(MockTensor(torch.int32), 5, grid=(1,))
+    out = torch.zeros(1, dtype=torch.int32)
+    kernel[(1,)](out, 5)
+    assert out.item() == 5 and "tile" in kernel.asm and kernel.asm["ttir"] == kernel.asm["tile"]
+
+
+def test_parameters_named_like_the_launchers_own():
+    @jit
+    def odd(_v0, __kernel, type, A: tl.constexpr):
+        tl.store(_v0, __kernel + type + A)
+
+    out = torch.zeros(1, dtype=torch.int32)
+    odd[(1,)](out, 2, 3, A=4)
+    assert out.item() == 9
+
+
+def test_constexpr_function_on_the_host():
+    @constexpr_function
+    def double(x):
+        return 2 * x
+
+    assert double(tl.constexpr(4)) == 8

@@ -1,0 +1,83 @@
+"""`JITCallable`: source, parameters, and what the content hash depends on."""
+
+from __future__ import annotations
+
+import pytest
+from anytile.language.source import SourceUnavailableError, device_function, normalize_type
+
+SIZE = 4
+
+
+@device_function
+def inner(x):
+    return x + SIZE
+
+
+def plain(f):
+    return f
+
+
+def make(z):
+    @plain
+    @device_function
+    def outer(x, n: "tl.int64", B: "tl.constexpr" = 3):  # noqa: F821
+        return inner(x) + z
+
+    return outer
+
+
+def test_source_starts_at_def_and_knows_its_line():
+    fn = make(1)
+    assert fn.src.startswith("def outer(")
+    with open(fn.file) as f:
+        assert f.readlines()[fn.starting_line_number - 1].strip().startswith("def outer(")
+    assert fn.indent == 4 and fn.parse().name == "outer"
+
+
+def test_parameters():
+    x, n, b = make(1).params
+    assert (x.annotation_type, n.annotation_type, b.is_constexpr, b.default) == ("", "i64", True, 3)
+
+
+@pytest.mark.parametrize(
+    "given,name", [("tl.int32", "i32"), ("*fp16", "*fp16"), ("float32*", "*fp32"), (bool, "i1"), ("const bfloat16*", "*kbf16")]
+)
+def test_type_names(given, name):
+    assert normalize_type(given) == name
+
+
+def test_hash_follows_callees_and_closures():
+    assert make(1).cache_key == make(1).cache_key != make(2).cache_key
+    before = make(1).cache_key
+    source = inner.src
+    inner._unsafe_update_src(source.replace("+", "-"))
+    try:
+        assert make(1).cache_key != before
+    finally:
+        inner._unsafe_update_src(source)
+
+
+def test_changed_global_is_noticed(monkeypatch):
+    inner.hash = None
+    fn = make(1)
+    assert fn.cache_key
+    fn.check_globals()
+    monkeypatch.setitem(inner.__globals__, "SIZE", 8)
+    with pytest.raises(RuntimeError, match="Global variable SIZE has changed since we compiled this kernel, from 4 to 8"):
+        fn.check_globals()
+    with pytest.raises(RuntimeError, match="conflicting value 4"):
+        _ = make(5).cache_key
+
+
+def test_functions_without_source():
+    with pytest.raises(SourceUnavailableError, match="a lambda"):
+        _ = device_function(lambda x: x).src
+    space: dict = {}
+    exec("def made(): pass", space)
+    with pytest.raises(SourceUnavailableError, match="should be defined in a Python file"):
+        _ = device_function(space["made"]).src
+
+
+def test_outside_a_kernel():
+    with pytest.raises(RuntimeError, match="outside of the scope of a kernel"):
+        inner(1)

@@ -1,0 +1,139 @@
+"""`autotune`, `heuristics`, `do_bench`, `assert_close`, knobs, dumps, target doubles."""
+
+from __future__ import annotations
+
+import anytile.language as tl
+import numpy as np
+import pytest
+from anytile import testing
+from anytile.runtime import compiler, driver, errors, knobs
+from anytile.runtime.autotuner import Config, autotune, heuristics
+from anytile.runtime.jit import jit
+from fake import FakeTarget
+
+
+def increment(x, n, BLOCK: tl.constexpr):
+    i = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    tl.store(x + i, tl.load(x + i, mask=i < n) + 1, mask=i < n)
+
+
+CONFIGS = [Config({"BLOCK": 32}), Config({"BLOCK": 128}, num_warps=8)]
+
+
+def quick(call, quantiles):
+    return testing.do_bench(call, warmup=1, rep=1, quantiles=quantiles)
+
+
+def grid(META):
+    return (-(-META["n"] // META["BLOCK"]),)
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_restored_and_tuned_once_per_key(cached):
+    benched = []
+
+    def bench(call, quantiles):
+        benched.append(1)
+        return quick(call, quantiles)
+
+    def tuned():
+        return autotune(CONFIGS, key=["n"], restore_value=["x"], do_bench=bench, cache_results=cached)(jit(increment))
+
+    fn, x = tuned(), np.zeros(100, dtype=np.float32)
+    for expected in (1, 2):
+        fn[grid](x, 100)
+        assert (x == expected).all()
+    fn[grid](x, n=64)
+    assert len(fn.cache) == 2 and len(benched) == 4 and fn.best_config in CONFIGS
+    tuned()[grid](x, 100)
+    assert len(benched) == (4 if cached else 6)
+
+
+def test_failing_configurations_lose():
+    def bench(call, quantiles):
+        bench.n += 1
+        if bench.n == 1:
+            raise errors.OutOfResources(5, 4, "shared memory")
+        return [1.0, 1.0, 1.0]
+
+    bench.n = 0
+    fn = autotune(CONFIGS, key=["n"], do_bench=bench)(jit(increment))
+    fn[grid](np.zeros(8, dtype=np.float32), 8)
+    assert fn.best_config is CONFIGS[1]
+
+
+def test_pruned_to_nothing_and_conflicts():
+    prune = {"early_config_prune": lambda configs, named, **kwargs: []}
+    fn = autotune(CONFIGS, key=["n"], prune_configs_by=prune)(jit(increment))
+    with pytest.raises(errors.AutotunerError, match="No valid autotuner configs"):
+        fn[grid](np.zeros(8, dtype=np.float32), 8)
+    fn = autotune(CONFIGS, key=["n"])(jit(increment))
+    with pytest.raises(ValueError, match="Conflicting meta-parameters: BLOCK"):
+        fn[grid](np.zeros(8, dtype=np.float32), 8, BLOCK=4)
+
+
+def test_heuristics():
+    fn = heuristics({"BLOCK": lambda args: 1 << (args["n"] - 1).bit_length()})(jit(increment))
+    x = np.zeros(50, dtype=np.float32)
+    kernel = fn[grid](x, 50)
+    assert (x == 1).all() and kernel.src.constexprs[(2,)] == 64
+
+
+def test_do_bench_and_quantiles():
+    assert testing.do_bench(lambda: None, warmup=1, rep=1, quantiles=[0.5, 0.2])[0] >= 0
+    assert testing.quantile([4, 1, 3, 2], 0.5) == 2.5
+    with pytest.raises(ValueError, match="return_mode"):
+        testing.do_bench(lambda: None, return_mode="mode")
+
+
+def test_assert_close_names_the_worst():
+    testing.assert_close(np.array([1.0, np.nan]), np.array([1.001, np.nan]))
+    with pytest.raises(AssertionError, match=r"1 of 2 elements differ .* \(1,\): 2.0 and 5.0"):
+        testing.assert_close(np.array([1.0, 2.0]), np.array([1.0, 5.0]))
+
+
+def test_perf_report(capsys, tmp_path):
+    @testing.perf_report(testing.Benchmark(["n"], [1, 2], "p", ["a", "b"], ["A", "B"], "plot", {}))
+    def measure(n, p):
+        return n * (1.0 if p == "a" else 2.0), 0.0, 9.0
+
+    measure.run(print_data=True, save_path=str(tmp_path))
+    assert "2.000000  4.000000" in capsys.readouterr().out and (tmp_path / "plot.csv").exists()
+
+
+def test_knobs_follow_the_environment(monkeypatch):
+    monkeypatch.setenv("TRITON_PRINT_AUTOTUNING", "yes")
+    assert knobs.autotuning.print is True
+    with knobs.autotuning.scope():
+        knobs.autotuning.print = False
+        assert knobs.autotuning.print is False
+    assert knobs.autotuning.print is True
+    monkeypatch.setenv("ANYTILE_CACHE_SIZE", "many")
+    with pytest.raises(RuntimeError, match="ANYTILE_CACHE_SIZE='many' is no integer"):
+        _ = knobs.cache.size
+
+
+def test_dump_of_every_stage(tmp_path):
+    with knobs.compilation.scope():
+        knobs.compilation.anytile_dump = str(tmp_path)
+        kernel = jit(increment).warmup(np.zeros(4, dtype=np.float32), 4, BLOCK=16, grid=(1,))
+    (folder,) = tmp_path.glob("increment-*")
+    names = sorted(p.name for p in folder.iterdir())
+    assert "0-tile.tile" in names and "timings.txt" in names and "source.py" in names
+    assert kernel.hash.startswith(folder.name.removeprefix("increment-"))
+
+
+def test_disk_cache_spares_the_target():
+    target = FakeTarget()
+    driver.register_target("fake", lambda: target)
+    where = driver.GPUTarget("fake", "none", 1)
+
+    def build(block):
+        src = compiler.ASTSource(jit(increment), {"x": "*fp32", "n": "i32", "BLOCK": "constexpr"}, {"BLOCK": block})
+        return compiler.compile(src, target=where)
+
+    a, b, c = build(16), build(16), build(32)
+    assert a.hash == b.hash != c.hash and target.compiled == 2
+    a[(2, 3)](np.zeros(16, dtype=np.float32), 5, 16)
+    assert a.module.launches[0][1:] == (2, 3, 1)
+    assert compiler.stored_arguments(a.src.make_module(compiler.Options(target=where))) == [0]
