@@ -73,7 +73,8 @@ def summarize(times: list[float], quantiles: Sequence[float] | None, return_mode
         return out[0] if len(out) == 1 else out
     if return_mode == "all":
         return times
-    return {"mean": statistics.fmean, "min": min, "max": max, "median": statistics.median}[return_mode](times)
+    reduce: dict[str, Callable[[list[float]], float]] = {"mean": statistics.fmean, "min": min, "max": max, "median": statistics.median}
+    return reduce[return_mode](times)
 
 
 def quantile(values: Sequence[float], q: float) -> float:

@@ -205,7 +205,7 @@ def store(key: str, artifact: Artifact) -> None:
     _prune_sometimes()
 
 
-def write_atomically(path: Path, data: bytes) -> None:
+def write_atomically(path: Path, data: bytes | bytearray) -> None:
     """Put ``data`` at ``path`` so that readers see the old file or all of the new one.  Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(prefix=".new-", dir=path.parent)

@@ -209,7 +209,7 @@ def compile(src: Any, target: GPUTarget | None = None, options: Any = None, _env
 
 def _compile_anew(src: Any, machine: Any, options: Options, key: str, custom: bool) -> tuple[Artifact, CompileTimes, dict[str, float]]:
     t0 = time.perf_counter()
-    module = (IRSource(options.ir_override) if custom else src).make_module(options)
+    module = (IRSource(str(options.ir_override)) if custom else src).make_module(options)
     t1 = time.perf_counter()
     stores = stored_arguments(module)  # before target.compile, which may rewrite the module
     made = machine.compile(module, options)
@@ -272,13 +272,13 @@ class CompiledKernel:
             ("profile_scratch_size", 0),
         ):
             facts.setdefault(name, value)
-        self.metadata = namedtuple("KernelMetadata", sorted(facts))(**facts)
+        self.metadata: Any = namedtuple("KernelMetadata", sorted(facts))(**facts)
         self.packed_metadata = (options.num_warps, options.num_ctas, self.metadata.shared)
         self.metadata_group: dict[str, str] = {}
         self.module: Any = None
         self.function: Any = None
         self.n_regs, self.n_spills, self.n_max_threads = 0, 0, 1024
-        self.fn = getattr(src, "fn", None)
+        self.fn: Any = getattr(src, "fn", None)
         #: go(gx, gy, gz, *values): packs and runs; the first call loads the kernel and puts the real one here.
         self.go: Callable[..., None] = self._first
 

@@ -418,7 +418,7 @@ def _decode(value: Any) -> Any:
             found = getattr(found, part)
         return found
     if kind == "dtype":
-        from ..language import dtype
+        from ..language.core import dtype
 
         return dtype(content)
     raise AnytileError(f"specialization data hold a constant that cannot be read back: {content}")
@@ -484,7 +484,7 @@ class ConstexprFunction(JITCallable):
         plain = self.fn(*map(_plain, args), **{k: _plain(v) for k, v in kwargs.items()})
         if not active() or plain is None:
             return plain
-        from ..language import constexpr
+        from ..language.core import constexpr
 
         return constexpr(plain)
 

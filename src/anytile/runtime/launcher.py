@@ -261,7 +261,8 @@ def @forget():
 
 def _parameter_list(fn: JITFunction) -> str:
     """The parameters as source, the catch-all of surplus arguments included; defaults are taken from the scope."""
-    positional, keyword = [], []
+    positional: list[str] = []
+    keyword: list[str] = []
     for i, p in enumerate(fn.params):
         kind = p._param.kind
         if kind in (p._param.VAR_POSITIONAL, p._param.VAR_KEYWORD):
