@@ -14,7 +14,7 @@ from ...passes.dce import dce
 from ...passes.expand_casts import expand_casts
 from ...passes.expand_math import expand_math
 from ...passes.fuse_dot import fuse_dot
-from ...passes.pipeline import optimize, run_passes
+from ...passes.pipeline import Pass, optimize, run_passes
 from ...passes.unpack_map import unpack_map
 from ...passes.widen_floats import widen_floats
 from ..base import Artifact
@@ -24,7 +24,7 @@ from .machine import Machine
 from .program import Program
 from .text import llvm_type
 
-__all__ = ["compile_module", "lower", "native_casts"]
+__all__ = ["compile_module", "lower", "machine_passes", "native_casts"]
 
 
 def native_casts(machine: Machine) -> frozenset[str]:
@@ -37,24 +37,26 @@ def native_casts(machine: Machine) -> frozenset[str]:
     return frozenset(names)
 
 
+def machine_passes(machine: Machine) -> list[Pass]:
+    """What turns shared tile IR into operations that `Program` has instructions for."""
+    return [
+        _named("legalize_dot", lambda m: legalize_dot(m, machine)),  # before expand_casts, which does its casts
+        unpack_map,  # lanes of a map become tiles of their own
+        fuse_dot,  # acc + dot(a, b, 0): before widening turns the additions into other shapes
+        widen_floats,  # before expand_math, which expands f32 and f64 only
+        _named("expand_math", lambda m: expand_math(m, NATIVE_MATH)),
+        _named("expand_casts", lambda m: expand_casts(m, native_casts(machine))),  # after widening made its casts
+        canonicalize,
+        cse,  # expansions repeat constants and sub-terms
+        dce,
+    ]
+
+
 def lower(module: Module, options: Any, machine: Machine) -> tuple[str, str, dict[str, Any]]:
     """(final tile IR, LLVM IR, metadata that came up on the way) of ``module``, which is rewritten in place."""
     optimize(module)
     tile_text = print_module(module)
-    run_passes(
-        module,
-        [
-            _named("legalize_dot", lambda m: legalize_dot(m, machine)),  # before expand_casts, which does its casts
-            unpack_map,  # lanes of a map become tiles of their own
-            fuse_dot,  # acc + dot(a, b, 0): before widening turns the additions into other shapes
-            widen_floats,  # before expand_math, which expands f32 and f64 only
-            _named("expand_math", lambda m: expand_math(m, NATIVE_MATH)),
-            _named("expand_casts", lambda m: expand_casts(m, native_casts(machine))),  # after widening made its casts
-            canonicalize,
-            cse,  # expansions repeat constants and sub-terms
-            dce,
-        ],
-    )
+    run_passes(module, machine_passes(machine))
     program = Program(module.kernel, machine, bool(getattr(options, "enable_fp_fusion", True)))
     body = program.emit()
     text = "\n".join(
