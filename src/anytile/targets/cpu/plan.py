@@ -44,6 +44,7 @@ class Group:
     writes: list[Value] = field(default_factory=list)
     axis: int | None = None
     scalar: bool = False  # atomics: one element at a time
+    ahead: list[Op] = field(default_factory=list)  # loads to request for the next iteration (`prefetch`)
 
 
 @dataclass(eq=False)
@@ -197,7 +198,8 @@ class Planner:
     def _buffer(self, v: Value, forward: _Forward, steps: list[Step], extra: list[Group], hazards: list[Step]) -> None:
         self.buffered.add(v)
         first = steps[0] if steps else None
-        if isinstance(first, Group) and first.shape == v.type.shape and not first.scalar:
+        gathered = any(u.name == "gather" and u.operands[0] is v for u in v.users())  # all of it must be there before
+        if isinstance(first, Group) and first.shape == v.type.shape and not first.scalar and not gathered:
             if not any(s.key < first.key or s is first and self._meets(v.op, first) for s in hazards):
                 first.writes.insert(0, v)
                 self._filler[v] = first
