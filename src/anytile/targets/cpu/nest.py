@@ -576,9 +576,8 @@ class Nest:
         d = advance(self.p, self.p.loops[-1], op.operands[0])
         if d is None:
             return
-        m = self.m
         e = p.elem.pointee
-        addr = m.emit(f"getelementptr {llvm_type(e)}, ptr {p.val}, i64 {d.val}", max(p.level, d.level))
+        addr = self.m.emit(f"getelementptr {llvm_type(e)}, ptr {p.val}, i64 {d.val}", max(p.level, d.level))
         fn = self.w.declare("llvm.prefetch.p0", "void(ptr, i32, i32, i32)")
         self.w.put(f"call void {fn}(ptr {addr}, i32 0, i32 3, i32 1)")
 

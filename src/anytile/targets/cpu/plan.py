@@ -44,7 +44,6 @@ class Group:
     writes: list[Value] = field(default_factory=list)
     axis: int | None = None
     scalar: bool = False  # atomics: one element at a time
-    ahead: list[Op] = field(default_factory=list)  # loads to request for the next iteration (`prefetch`)
 
 
 @dataclass(eq=False)

@@ -8,7 +8,6 @@ from ...ir import Module
 from ...llvm import engine
 from ..base import Artifact
 from . import hostcalls, pool
-from .driver import compile_module
 from .machine import Machine, current
 
 __all__ = ["CpuTarget", "CpuKernel"]
@@ -43,6 +42,8 @@ class CpuTarget:
         return f"cpu:{__version__}:{engine.version()}:{self.machine.fingerprint()}"
 
     def compile(self, module: Module, options: Any = None) -> Artifact:
+        from .driver import compile_module  # passes and code generator: not needed for a kernel from the cache
+
         return compile_module(module, options, self.machine)
 
     def load(self, artifact: Artifact) -> CpuKernel:
