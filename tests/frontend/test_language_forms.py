@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import namedtuple
 
 import numpy as np
+import pytest
 from harness import names, run, text, traced
 
 import anytile.language as tl
+from anytile.frontend import CompilationError
 from anytile.language.source import device_function
 
 GLOBAL = tl.constexpr(3)
@@ -95,17 +97,62 @@ def test_new_axes():
     assert (o == np.arange(4)[:, None] * 10 + np.arange(4)).all()
 
 
-def element_assignment(o, n):
+def element_assignment(o):
     t = (1, 2, 3)
-    for i in range(n):
-        t[1] = t[1] + i
+    t[1] = 4
     tl.store(o, t[1])
 
 
-def test_elements_of_tuples_can_be_assigned():
+def test_elements_of_tuples_cannot_be_assigned():
+    with pytest.raises(CompilationError, match="values do not change"):
+        traced(element_assignment, o="*i32")
+
+
+def assigned_numbers(o, x):
+    h = tl.load(x)
+    half = 0.5
+    tl.static_assert(half.type == tl.float32)
+    tl.static_assert((h * half).dtype == tl.float32)
+    tl.static_assert((h * 0.5).dtype == tl.float16)
+    pair = (1, 2.0)
+    tl.static_assert(pair[0].type == tl.int32 and pair[1].type == tl.float32)
+    kept: tl.constexpr = 0.5
+    tl.static_assert((h * kept).dtype == tl.float16)
+    minus = -7
+    tl.store(o, minus // 2)
+    size = 4
+    tl.store(o + tl.arange(0, size), 1, mask=tl.arange(0, 4) > 0)
+    tl.static_assert(tl.zeros((size, 2), tl.int32).shape[0] == 4)
+
+
+def test_a_number_in_a_variable_has_the_type_of_its_value():
+    o = np.zeros(4, np.int32)
+    run(assigned_numbers, o, np.ones(1, np.float16))
+    assert o.tolist() == [-3, 1, 1, 1]
+
+
+def one_element(o, x):
+    if x[None] > 2:
+        tl.store(o, 1)
+
+
+def test_a_tile_of_one_element_is_a_condition():
     o = np.zeros(1, np.int32)
-    run(element_assignment, o, 5)
-    assert o[0] == 12
+    run(one_element, o, 3)
+    assert o[0] == 1
+
+
+def tuple_constants(o, SHAPE: tl.constexpr):
+    same: tl.constexpr = (5, 6, 7)
+    tl.static_assert(same.type == tl.constexpr_type((5, 6, 7)) and SHAPE.type == same.type)
+    tl.static_assert(SHAPE.type != tl.constexpr_type((5, 6, 8)))
+    tl.store(o, SHAPE[2])
+
+
+def test_types_of_constant_tuples():
+    o = np.zeros(1, np.int32)
+    run(tuple_constants, o, constexprs={"SHAPE": (5, 6, 7)})
+    assert o[0] == 7
 
 
 def named(o, n):

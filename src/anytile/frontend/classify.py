@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..language.debug import CompileTimeAssertionFailure as StaticAssertFailed
+from ..language.mistakes import Mistake
 from .errors import ArangeError, CompilationError, CompileTimeAssertionFailure, ShapeMismatchError
 
 __all__ = ["Problem", "StaticAssertFailed", "classify"]
@@ -30,6 +31,8 @@ def classify(e: BaseException) -> tuple[type[CompilationError], str]:
     if isinstance(e, Problem):
         return e.kind, e.text
     text = str(e) or type(e).__name__
+    if isinstance(e, Mistake):
+        text = f"{text}: {e.advice}"
     if isinstance(e, StaticAssertFailed):
         return CompileTimeAssertionFailure, f"static_assert failed: {e}" if str(e) else "static_assert failed"
     lowered = text.lower()

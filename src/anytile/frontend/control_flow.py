@@ -24,6 +24,7 @@ from typing import Any
 from ..ir import Block, Value
 from ..ir.types import BOOL, scalar
 from ..language.aggregate import Recorded, flatten, unflatten
+from ..language.shaping import static
 from .errors import ShapeMismatchError, TypeMismatchError
 from .outcome import FALLS, Outcome
 from .scope import Unavailable
@@ -51,7 +52,7 @@ class Arm:
 
 @statement(ast.If)
 def if_(t: Tracer, node: ast.If, rest: Sequence[Any], top: bool) -> tuple[Outcome, bool] | None:
-    condition = t.eval(node.test)
+    condition = static(t.eval(node.test))
     if not is_tensor(condition):
         taken = node.body if condition else node.orelse
         if has_return(node):

@@ -14,6 +14,7 @@ from typing import Any
 
 from ..language.arithmetic import logical_not
 from ..language.constexpr import constexpr, unwrap, unwrap_deep
+from ..language.shaping import static
 from ..language.tuples import tuple as tl_tuple
 from .errors import NotConstexprError, UnsupportedLanguageConstruct
 from .values import as_tensor, compile_time, is_tensor, known, to_bool, wrap
@@ -134,9 +135,9 @@ def bool_op(t: Tracer, node: ast.BoolOp) -> Any:
 def if_exp(t: Tracer, node: ast.IfExp) -> Any:
     from .control_flow import choose
 
-    condition = t.eval(node.test)
+    condition = static(t.eval(node.test))
     if not is_tensor(condition):
-        return t.eval(node.body if unwrap(condition) else node.orelse)
+        return t.eval(node.body if condition else node.orelse)
     t.at(node)
     return choose(t, node, to_bool(condition), lambda: t.eval(node.body), lambda: t.eval(node.orelse))
 
@@ -242,9 +243,9 @@ def static_truth(t: Tracer, value: Any, node: ast.AST, what: str) -> bool:
 
 @expression(ast.NamedExpr)
 def named_expr(t: Tracer, node: ast.NamedExpr) -> Any:
-    from .statements import assign
+    from .statements import assign, settle
 
-    value = t.eval(node.value)
+    value = settle(t, t.eval(node.value), node)
     assign(t, node.target, value)
     return value
 

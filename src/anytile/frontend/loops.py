@@ -23,6 +23,7 @@ from ..ir import Block
 from ..language.casting import cast_to
 from ..language.constexpr import constexpr, unwrap
 from ..language.promotion import integer_type
+from ..language.shaping import static
 from ..language.tensor import tensor
 from .carried import Carried
 from .errors import NotConstexprError, UnsupportedLanguageConstruct
@@ -97,7 +98,7 @@ def _elements(t: Tracer, node: ast.expr) -> list[Any]:
 
     value = t.eval(node)
     if isinstance(value, hints.static_range):
-        bounds = [unwrap(b) for b in (value.start, value.end, value.step)]
+        bounds = [static(b) for b in (value.start, value.end, value.step)]
         if not all(isinstance(b, int) for b in bounds):
             raise t.error(
                 NotConstexprError, node, "the bounds of tl.static_range must be integers known at compile time; use tl.range for others"
@@ -129,7 +130,7 @@ def _run_time_for(t: Tracer, node: ast.For, r: Range) -> None:
         raise t.error(UnsupportedLanguageConstruct, node.target, "the variable of a run-time loop must be a name")
     t.at(node)
     step = unwrap(r.step)
-    if step == 0 and not is_tensor(step):
+    if not is_tensor(step) and step == 0:
         raise t.error(UnsupportedLanguageConstruct, node.iter, "the step of a loop must not be 0")
     ends = [as_tensor(x) for x in (r.start, r.end, r.step)]
     iv_type = ends[0].type

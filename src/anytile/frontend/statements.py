@@ -8,12 +8,12 @@ from typing import Any
 from ..language.constexpr import constexpr, unwrap
 from ..language.tuples import tuple as tl_tuple
 from .errors import ArgumentError, NotConstexprError, ReturnError, UnsupportedLanguageConstruct
-from .expressions import _index, binary, iterate
+from .expressions import binary, iterate
 from .outcome import Outcome
-from .values import compile_time, describe, is_tensor, name_value, wrap
+from .values import compile_time, decay, describe, is_tensor, name_value, wrap
 from .visitor import Tracer, statement
 
-__all__ = ["assign"]
+__all__ = ["assign", "settle"]
 
 
 @statement(ast.Expr)
@@ -29,7 +29,7 @@ def pass_(t: Tracer, node: ast.Pass, rest: Any, top: bool) -> None:
 
 @statement(ast.Assign)
 def assign_stmt(t: Tracer, node: ast.Assign, rest: Any, top: bool) -> None:
-    value = t.eval(node.value)
+    value = settle(t, t.eval(node.value), node)
     for target in node.targets:
         assign(t, target, value)
 
@@ -42,6 +42,8 @@ def ann_assign(t: Tracer, node: ast.AnnAssign, rest: Any, top: bool) -> None:
     value = t.eval(node.value)
     if is_constexpr_annotation(t, node.annotation):
         value = as_constexpr(t, value, node, f"{ast.unparse(node.target)} is annotated tl.constexpr")
+    else:
+        value = settle(t, value, node)
     assign(t, node.target, value)
 
 
@@ -65,7 +67,17 @@ def as_constexpr(t: Tracer, value: Any, node: ast.AST, why: str) -> Any:
 def aug_assign(t: Tracer, node: ast.AugAssign, rest: Any, top: bool) -> None:
     load = _as_load(node.target)
     left = t.eval(load)
-    assign(t, node.target, binary(t, node, node.op, left, t.eval(node.value)))
+    assign(t, node.target, settle(t, binary(t, node, node.op, left, t.eval(node.value)), node))
+
+
+def settle(t: Tracer, value: Any, node: ast.AST) -> Any:
+    """What a variable holds after ``x = value``: a number becomes a scalar of its own type, also inside a tuple.
+
+    So a literal that went through a variable takes part in type promotion like any other value: with ``half = 0.5``,
+    fp16 · half is fp32, while fp16 · 0.5 is fp16.  ``x: tl.constexpr = value`` keeps it at compile time.
+    """
+    t.at(node)
+    return decay(value)
 
 
 def _as_load(target: ast.expr) -> ast.expr:
@@ -81,7 +93,7 @@ def _as_load(target: ast.expr) -> ast.expr:
 
 
 def assign(t: Tracer, target: ast.expr, value: Any) -> None:
-    """Binds ``target`` (name, tuple, element of a tuple, field of an aggregate) to ``value``."""
+    """Binds ``target`` (name, tuple of targets, field of an aggregate) to ``value``."""
     if isinstance(target, ast.Name):
         value = wrap(value)
         name_value(value, target.id)
@@ -90,7 +102,12 @@ def assign(t: Tracer, target: ast.expr, value: Any) -> None:
     elif isinstance(target, (ast.Tuple, ast.List)):
         _unpack(t, target, value)
     elif isinstance(target, ast.Subscript):
-        _assign_element(t, target, value)
+        raise t.error(
+            UnsupportedLanguageConstruct,
+            target,
+            f"elements of {describe(t.eval(target.value))} cannot be assigned: values do not change; "
+            "use tl.store for memory, tl.where for lanes of a tensor, and build a new tuple for a tuple",
+        )
     elif isinstance(target, ast.Attribute):
         setattr(t.eval(target.value), target.attr, value)
     else:
@@ -112,20 +129,6 @@ def _unpack(t: Tracer, target: ast.Tuple | ast.List, value: Any) -> None:
     middle = tl_tuple(values[star : len(values) - after])
     for e, v in zip(names, [*values[:star], middle, *values[len(values) - after :]]):
         assign(t, e.value if isinstance(e, ast.Starred) else e, v)
-
-
-def _assign_element(t: Tracer, target: ast.Subscript, value: Any) -> None:
-    """``x[i] = v`` makes a new tuple for ``x``: values are immutable, so that branches and loops can merge them."""
-    base, index = t.eval(target.value), _index(t, target.slice)
-    if not isinstance(base, tl_tuple) or not isinstance(index, int):
-        raise t.error(
-            UnsupportedLanguageConstruct,
-            target,
-            f"elements of {describe(base)} cannot be assigned; use tl.store for memory, tl.where for lanes of a tensor",
-        )
-    values = list(base.values)
-    values[index] = wrap(value)
-    assign(t, target.value, tl_tuple(values, base.type))
 
 
 @statement(ast.Return)

@@ -13,6 +13,7 @@ from ..language.aggregate import Recorded, flatten, structure
 from ..language.casting import cast_to
 from ..language.constexpr import constexpr, unwrap
 from ..language.promotion import to_tensor
+from ..language.shaping import reshape, static
 from ..language.tensor import tensor
 from ..language.tuples import tuple as tl_tuple
 from ..language.types import dtype, int1, tuple_type
@@ -74,7 +75,9 @@ def as_tensor(x: Any) -> tensor:
 
 
 def to_bool(x: tensor) -> tensor:
-    """A scalar as an i1.  Raises ValueError for a tile: control flow has one condition."""
+    """A scalar, or a tile of one element, as an i1.  Raises ValueError for other tiles: control flow has one condition."""
+    if x.type.numel == 1 and x.type.is_block():
+        x = reshape(x, ())
     if x.type.is_block():
         raise ValueError(
             f"the condition is a {x.type} tensor, but control flow needs a scalar; use tl.where, or reduce it first (tl.max, tl.sum)"
@@ -137,13 +140,14 @@ def reconcile(builder: Builder, a: Any, a_block: Block, b: Any, b_block: Block) 
 
 
 def _number_as(builder: Builder, x: Any, block: Block, like: Any) -> Any:
-    """The constexpr ``x`` as a scalar tensor made in ``block``: of the type of ``like`` where that can hold it."""
-    if not is_number(x):
-        return x
+    """The number ``x`` as a scalar tensor made in ``block``: of the type of ``like`` where that can hold it."""
+    value = static(x)
+    if not isinstance(value, (bool, int, float)) or is_tensor(x) and is_tensor(like) and x.dtype.is_floating() != like.dtype.is_floating():
+        return x  # a variable that was set to a number has a type, of which only the width gives way
     outer, builder.block = builder.block, block
     try:
-        if isinstance(like, tensor) and not like.type.is_block() and _holds(like.type, x.value):
-            return tensor(builder.const(x.value, like.type.to_ir()), like.type)
+        if isinstance(like, tensor) and not like.type.is_block() and _holds(like.type, value):
+            return x if x is like else tensor(builder.const(value, like.type.to_ir()), like.type)
         return as_tensor(x)
     finally:
         builder.block = outer

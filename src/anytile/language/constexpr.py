@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from .aggregate import Recorded
-from .types import dtype
+from .types import dtype, tuple_type
 
 __all__ = ["constexpr", "constexpr_type", "unwrap", "unwrap_deep", "CONSTEXPR_0"]
 
@@ -115,7 +115,7 @@ class constexpr_type(dtype):
     """The type of one compile-time value: equal exactly where the values are equal."""
 
     def __init__(self, value: Any):
-        self.value = unwrap(value)
+        self.value = unwrap_deep(value)
         self.name = f"constexpr[{self.value}]"
         self.primitive_bitwidth = self.itemsize = 0
 
@@ -126,6 +126,8 @@ class constexpr_type(dtype):
         return f"c{self.value}"
 
     def __eq__(self, other: object) -> bool:
+        if isinstance(other, tuple_type) and isinstance(self.value, (tuple, list)):
+            return other.types == [constexpr_type(v) for v in self.value]
         return isinstance(other, constexpr_type) and type(self.value) is type(other.value) and bool(self.value == other.value)
 
     def __hash__(self) -> int:

@@ -11,6 +11,7 @@ from typing import Any
 from .builtin import builtin, member
 from .constexpr import unwrap, unwrap_deep
 from .context import current
+from .mistakes import Mistake
 from .tensor import tensor
 from .types import TRITON_MAX_TENSOR_NUMEL, dtype, int32, make_block
 
@@ -49,22 +50,31 @@ def dims_of(args: Any, what: str = "shape") -> tuple[int, ...]:
 
     Raises TypeError where an element is not known at compile time.
     """
-    args = unwrap_deep(args)
+    args = static(unwrap_deep(args))
     if isinstance(args, int):
         args = (args,)
     if isinstance(args, (list, tuple)) and len(args) == 1 and isinstance(args[0], (list, tuple)):
         args = args[0]
     if not isinstance(args, (list, tuple)):
         raise TypeError(f"{what} must be a list or tuple of constexpr integers, not {args!r}")
+    args = [static(d) for d in args]
     for i, d in enumerate(args):
         if isinstance(d, bool) or not hasattr(d, "__index__"):
             raise TypeError(f"element {i} of {what} must be known at compile time (tl.constexpr), but is {d!r}")
     return tuple(int(d) for d in args)
 
 
+def static(x: Any) -> Any:
+    """The number behind a constexpr or a scalar constant; anything else as it is."""
+    x = unwrap(x)
+    if isinstance(x, tensor) and (value := x.literal()) is not None:
+        return value
+    return x
+
+
 def axis_of(axis: Any, rank: int, what: str = "axis") -> int:
     """A compile-time axis, negative ones counted from the end.  Raises TypeError or ValueError."""
-    axis = unwrap(axis)
+    axis = static(axis)
     if isinstance(axis, bool) or not isinstance(axis, int):
         raise TypeError(f"{what} must be a constexpr integer, not {axis!r}")
     if not -rank <= axis < rank:
@@ -73,7 +83,7 @@ def axis_of(axis: Any, rank: int, what: str = "axis") -> int:
 
 
 def _integer(x: Any, what: str) -> int:
-    x = unwrap(x)
+    x = static(x)
     if isinstance(x, bool) or not isinstance(x, int):
         raise ValueError(f"{what} must be of type tl.constexpr, but got {x!r}")
     return x
@@ -95,7 +105,7 @@ def num_programs(axis: Any) -> tensor:
 
 
 def _grid_axis(axis: Any, name: str) -> int:
-    axis = unwrap(axis)
+    axis = static(axis)
     if isinstance(axis, tensor) or axis not in (0, 1, 2):
         raise ValueError(f"{name} axis must be 0, 1, or 2 but got {axis}")
     return int(axis)
@@ -111,8 +121,9 @@ def arange(start: Any, end: Any) -> tensor:
     if n <= 0:
         raise ValueError(f"arange's end argument must be greater than the start argument, but they are {end} and {start}")
     if n & (n - 1):
-        raise ValueError(
-            f"arange's range must be a power of 2, but is {n} (from {start} to {end}); use tl.arange(0, N) with N rounded up and a mask"
+        raise Mistake(
+            "arange's range must be a power of 2",
+            f"it is {n} here (from {start} to {end}); use tl.arange(0, N) with N rounded up and a mask",
         )
     if n > TRITON_MAX_TENSOR_NUMEL:
         raise ValueError(f"arange's range ({n}) exceeds triton maximum tensor numel ({TRITON_MAX_TENSOR_NUMEL})")

@@ -183,6 +183,19 @@ class tensor(Recorded):
 
     not_ = logical_not
 
+    def literal(self) -> bool | int | float | None:
+        """Its number where it is a scalar constant, such as a variable set to a number; else None.
+
+        Shapes, axes and conditions take such a scalar as a compile-time value.
+        """
+        op = getattr(self.handle, "op", None)
+        if op is None or op.name != "constant" or self.type.is_block() or self.type.is_ptr():
+            return None
+        value = op.attrs["value"]
+        if self.type.is_bool():
+            return bool(value)
+        return value % (1 << self.type.int_bitwidth) if self.type.is_int_unsigned() else value
+
     def known(self) -> Any:
         """Its numbers as a NumPy array where operations run at once (``TRITON_INTERPRET=1``), else None."""
         numpy = getattr(self.handle, "numpy", None)

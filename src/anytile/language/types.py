@@ -20,6 +20,7 @@ from typing import Any
 from ..errors import UnsupportedError
 from ..ir import types as ir_types
 from ..ir.types import Type
+from .mistakes import Mistake
 
 __all__ = [
     "TRITON_MAX_TENSOR_NUMEL",
@@ -357,7 +358,7 @@ class block_type(dtype):
         numel = 1
         for i, d in enumerate(dims):
             if d < 1 or d & (d - 1):
-                raise ValueError(f"shape element {i} must be a power of 2, but the shape is {list(dims)}")
+                raise Mistake(f"Shape element {i} must be a power of 2", f"the shape is {list(dims)}; round it up and mask")
             numel *= d
         if numel > TRITON_MAX_TENSOR_NUMEL:
             raise ValueError(f"numel ({numel}) exceeds triton maximum tensor numel ({TRITON_MAX_TENSOR_NUMEL}); the shape is {list(dims)}")
@@ -440,7 +441,55 @@ class tuple_type(dtype):
         return self.types[index]
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, tuple_type) and other.types == self.types and other.fields == self.fields
+        if not isinstance(other, tuple_type):
+            return NotImplemented  # the type of a constant tuple (`constexpr_type`) knows how to compare
+        return other.types == self.types and other.fields == self.fields
+
+    __hash__ = dtype.__hash__
+
+
+class Slot(NamedTuple):
+    """One run-time value of a descriptor parameter: suffix of its name, type, and what divides it (bytes for the pointer)."""
+
+    suffix: str
+    type: dtype
+    divisor: int
+
+
+class tensor_descriptor_type(dtype):
+    """The type of a tensor descriptor which moves blocks of ``block_type``; reads outside give ``padding`` ("zero" or "nan").
+
+    In signatures ``tensordesc<fp16[64,64]>``, with padding ``tensordesc<fp16[64,64],nan>``.
+    """
+
+    def __init__(self, block_type: block_type, padding: str = "zero"):
+        self.block_type, self.padding = block_type, padding
+        self.name = f"tensordesc<{block_type}{'' if padding == 'zero' else ', ' + padding}>"
+        self.primitive_bitwidth = self.itemsize = 0
+
+    def slots(self) -> list[Slot]:
+        """What a kernel's parameter of this type stands for: base, extents, and all strides but the last, which is 1.
+
+        The divisors hold for every `TensorDescriptor`: its base and its strides are aligned to 16 bytes.
+        """
+        element, rank = self.block_type.element_ty, len(self.block_type.shape)
+        return [
+            Slot("base", pointer_type(element), 16),
+            *(Slot(f"shape_{i}", int32, 1) for i in range(rank)),
+            *(Slot(f"stride_{i}", int64, max(16 // element.itemsize, 1)) for i in range(rank - 1)),
+        ]
+
+    def mangle(self) -> str:
+        return f"tensordesc<{self.block_type.element_ty.mangle()}[{','.join(map(str, self.block_type.shape))}]{'' if self.padding == 'zero' else ',' + self.padding}>"
+
+    def codegen_name(self) -> str:
+        return self.name
+
+    def __repr__(self) -> str:
+        return f"tensor_descriptor_type({self.block_type!r}, {self.padding!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, tensor_descriptor_type) and other.block_type == self.block_type and other.padding == self.padding
 
     __hash__ = dtype.__hash__
 

@@ -93,7 +93,7 @@ def unwrap(x: Any) -> Unwrapped:
 
 def _handler_for(cls: type, x: Any) -> Callable[[Any], Unwrapped]:
     if issubclass(cls, JITCallable):
-        return lambda f: Unwrapped(f, constexpr_key(f))
+        return lambda f: Unwrapped(f, ("constexpr", constexpr_key(f)))
     if issubclass(cls, tuple):
         return _tuple
     if cls.__name__ == "constexpr" and hasattr(x, "value"):
