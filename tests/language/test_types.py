@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 import anytile.language as tl
-from anytile.errors import UnsupportedError
 from anytile.language.types import SCALARS, parse_signature_type
 
 
@@ -39,8 +38,11 @@ def test_signatures():
     assert p.is_ptr() and p.is_const() and p.element_ty is tl.int8
     assert p != tl.pointer_type(tl.int8)
     assert parse_signature_type("**fp32").element_ty == tl.pointer_type(tl.float32)
-    with pytest.raises(UnsupportedError, match="tensordesc"):
-        parse_signature_type("tensordesc<fp16[64,64]>")
+    for text in ("tensordesc<fp16[64,32]>", "tensordesc<fp32[8],nan>"):
+        assert parse_signature_type(text).mangle() == text
+    assert parse_signature_type("tensordesc< fp16 [64, 32] >").block_type == tl.block_type(tl.float16, [64, 32])
+    with pytest.raises(ValueError, match="tensor descriptor"):
+        parse_signature_type("tensordesc<fp16>")
     with pytest.raises(ValueError, match="'float' is not a type"):
         parse_signature_type("float")
 

@@ -21,7 +21,7 @@ from ..language.tensor import tensor
 from ..language.tuples import tuple as tl_tuple
 from .builtin_functions import HANDLERS
 from .classify import Problem
-from .errors import ArgumentError, NotConstexprError, RecursionInKernelError, UnsupportedLanguageConstruct
+from .errors import ArgumentError, RecursionInKernelError, UnsupportedLanguageConstruct
 from .expressions import iterate
 from .scope import Frame
 from .values import compile_time, decay, describe, is_tensor, wrap
@@ -147,12 +147,9 @@ def bind(fn: JITCallable, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dic
                 ArgumentError, f"{fn.__name__} is called without the argument {p.name}; its parameters are {', '.join(fn.arg_names)}"
             )
         value = wrap(value)
-        if p.is_constexpr:
-            if not compile_time(value):
-                raise Problem(
-                    NotConstexprError,
-                    f"the parameter {p.name} of {fn.__name__} is a tl.constexpr, but its argument is {describe(value)} and known only at run time",
-                )
+        # The annotation tl.constexpr binds a kernel's parameters only: published kernels pass run-time values to device
+        # functions that carry it, and whatever then needs a compile-time value says so itself.
+        if p.is_constexpr and compile_time(value):
             value = wrap(unwrap(value))
         out[p.name] = value
     if n < len(args):

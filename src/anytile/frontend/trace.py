@@ -9,10 +9,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..ir import Builder, Func, Loc, Module, Type
+from ..language.descriptor import tensor_descriptor
 from ..language.source import JITCallable
 from ..language.tensor import tensor
 from ..language.tuples import tuple as tl_tuple
-from ..language.types import dtype, parse_signature_type, pointer_type, tuple_type
+from ..language.types import dtype, parse_signature_type, pointer_type, tensor_descriptor_type, tuple_type
 from . import calls, control_flow, expressions, loops, statements  # noqa: F401  (they register their handlers)
 from .errors import CompilationError
 from .scope import Frame
@@ -87,18 +88,25 @@ class _Parameters:
             return lambda args: _tuple([make(args) for make in parts], fields)
         if kind == "constexpr":
             raise ValueError(f"{self.fn.__name__}: the parameter {name} is a constexpr, but constexprs holds no value at {path}")
-        return self.argument(parse_signature_type(kind) if isinstance(kind, str) else kind, path, name, const)
+        type = parse_signature_type(kind) if isinstance(kind, str) else kind
+        if isinstance(type, tensor_descriptor_type):
+            return self.descriptor(type, name, const)
+        given = {key: value for key, value in self.given_attrs.get(path, ())}
+        return self.argument(type, name, const, given.get("tt.divisibility"))
 
-    def argument(self, type: dtype, path: tuple[int, ...], name: str, const: bool) -> Any:
+    def descriptor(self, type: tensor_descriptor_type, name: str, const: bool) -> Any:
+        parts = [self.argument(s.type, f"{name}_{s.suffix}", const, s.divisor) for s in type.slots()]
+        return lambda args: tensor_descriptor.of(type, [make(args) for make in parts])
+
+    def argument(self, type: dtype, name: str, const: bool, divisor: int | None) -> Any:
         if const and type.is_ptr() and not type.is_const():
             type = pointer_type(type.element_ty, type.address_space, True)  # type: ignore[attr-defined]
         index = len(self.types)
         self.types.append(type.to_ir())
         self.names.append(name)
         facts: dict[str, Any] = {}
-        for key, value in self.given_attrs.get(path, ()):
-            if key == "tt.divisibility":
-                facts["divisible"] = value
+        if divisor is not None and divisor > 1:
+            facts["divisible"] = divisor
         if type.is_const():
             facts["const"] = True
         self.attrs.append(facts)

@@ -29,7 +29,7 @@ from .shaping import arange, dims_of, expand_dims
 from .tensor import tensor
 from .tuples import as_sequence
 from .tuples import tuple as tl_tuple
-from .types import block_type, dtype, int32, int64, pointer_type
+from .types import block_type, dtype, int32, int64, pointer_type, tensor_descriptor_type
 
 if TYPE_CHECKING:
     from ..ir import Value
@@ -299,8 +299,8 @@ class tensor_descriptor_base(_Window):
         return self.element
 
     @property
-    def type(self) -> Any:
-        return self.block_type
+    def type(self) -> tensor_descriptor_type:
+        return tensor_descriptor_type(self.block_type, self.padding)
 
     def _parts(self) -> list[Any]:
         return [self.base, *self._shape, *self._strides]
@@ -396,6 +396,24 @@ class tensor_descriptor(tensor_descriptor_base):
 
     __slots__ = ()
 
+    @staticmethod
+    def of(type: tensor_descriptor_type, parts: Sequence[tensor]) -> tensor_descriptor:
+        """The parameter of ``type`` whose slots (`tensor_descriptor_type.slots`) are ``parts``.  ValueError: see `make_tensor_descriptor`."""
+        rank = len(type.block_type.shape)
+        _check_block(type.block_type)
+        _padding(type.padding, type.block_type.element_ty)
+        base, *rest = parts
+        return tensor_descriptor(base, list(rest[:rank]), [*rest[rank:], constexpr(1)], type.block_type, type.padding)
+
+
+def _check_block(block: block_type) -> None:
+    size = block.element_ty.to_ir().elem.bytes
+    last = block.shape[-1]
+    if last * size < 16:
+        raise ValueError(
+            f"Descriptor block shape must have at least 16 bytes in the last dimension, but got {last} * {size} = {last * size} bytes"
+        )
+
 
 @builtin
 def make_tensor_descriptor(base: Any, shape: Any, strides: Any, block_shape: Any, padding_option: Any = "zero") -> tensor_descriptor:
@@ -416,14 +434,11 @@ def make_tensor_descriptor(base: Any, shape: Any, strides: Any, block_shape: Any
     if not _is_one(steps[-1]):
         raise ValueError(f"Tensor descriptor last dim must be 1 but got {unwrap(strides[-1])}")
     element = base.dtype.element_ty
-    size = element.to_ir().elem.bytes
-    if block[-1] * size < 16:
-        raise ValueError(
-            f"Descriptor block shape must have at least 16 bytes in the last dimension, but got {block[-1]} * {size} = {block[-1] * size} bytes"
-        )
+    window = block_type(element, block)
+    _check_block(window)
     option = unwrap(padding_option)
     _padding(option, element)
-    return tensor_descriptor(base, extents, steps, block_type(element, block), option)
+    return tensor_descriptor(base, extents, steps, window, option)
 
 
 @builtin

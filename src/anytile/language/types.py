@@ -14,10 +14,10 @@ Type objects are immutable and compare by structure; the scalar ones are singlet
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from ..errors import UnsupportedError
 from ..ir import types as ir_types
 from ..ir.types import Type
 from .mistakes import Mistake
@@ -28,6 +28,8 @@ __all__ = [
     "pointer_type",
     "block_type",
     "tuple_type",
+    "Slot",
+    "tensor_descriptor_type",
     "const",
     "make_block",
     "parse_signature_type",
@@ -527,20 +529,25 @@ def make_block(element_ty: dtype, shape: tuple[int, ...]) -> dtype:
     return got
 
 
-def parse_signature_type(text: str) -> dtype:
-    """The type that a signature spells: ``i32``, ``u64``, ``fp32``, ``*fp16``, ``*ki8``, ``**fp32``.
+_DESCRIPTOR = re.compile(r"tensordesc<\s*([\w.]+)\s*\[([\d,\s]+)\]\s*(?:,\s*(zero|nan)\s*)?>")
 
-    Raises UnsupportedError for tensor descriptor parameters and ValueError for what is no type.
+
+def parse_signature_type(text: str) -> dtype:
+    """The type that a signature spells: ``i32``, ``u64``, ``fp32``, ``*fp16``, ``*ki8``, ``**fp32``, ``tensordesc<fp16[64,64]>``.
+
+    Raises ValueError for what is no type.
     """
     text = text.strip()
     if text.startswith("*"):
         is_const = text.startswith("*k")
         return pointer_type(parse_signature_type(text[2 if is_const else 1 :]), const=is_const)
-    if text.startswith("tensordesc") or text == "nvTmaDesc":
-        raise UnsupportedError(
-            f"a host tensor descriptor as a kernel parameter ({text})",
-            remedy="pass pointer, shape and strides and call tl.make_tensor_descriptor in the kernel",
-        )
+    if text.startswith("tensordesc"):
+        parts = _DESCRIPTOR.fullmatch(text)
+        if parts is None:
+            raise ValueError(f"{text!r} is not a type of a tensor descriptor; write for example tensordesc<fp16[64,64]>")
+        element, shape, padding = parts.groups()
+        block = block_type(parse_signature_type(element), [int(n) for n in shape.split(",")])
+        return tensor_descriptor_type(block, padding or "zero")
     try:
         return _BY_SIGNATURE[text]
     except KeyError:

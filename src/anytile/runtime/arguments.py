@@ -9,6 +9,7 @@ tensor at a multiple of 16 bytes            ``"*fp32:16"``
 tensor elsewhere                            ``"*fp32"``;  a read-only one ends in ``"!"``
 integer                                     ``"i32"``, ``"i32:16"`` (a multiple of 16), ``"i64"`` …, or ``1``
 float, bool, None                           ``"fp32"``, ``"u1"``, ``None``
+`TensorDescriptor`                          ``"tensordesc<fp16[64,64]>"``; with padding ``"tensordesc<fp16[64,64],nan>"``
 tuple                                       tuple of keys; a named tuple starts with its class
 function, dtype, constexpr                  what `constexpr_key` says
 ==========================================  ==============================================================
@@ -22,10 +23,12 @@ from __future__ import annotations
 import ctypes
 import sys
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from ..language.source import TYPE_NAMES, JITCallable, normalize_type
-from .errors import ArgumentRangeError, ArgumentTypeError, DeviceError, StorageError
+from ..language.types import parse_signature_type
+from .errors import ArgumentRangeError, ArgumentTypeError, DescriptorArgumentError, DeviceError, StorageError
 
 __all__ = ["Unwrapped", "constexpr_key", "integer_type", "pointee_name", "unwrap"]
 
@@ -99,9 +102,7 @@ def _handler_for(cls: type, x: Any) -> Callable[[Any], Unwrapped]:
     if cls.__name__ == "constexpr" and hasattr(x, "value"):
         return lambda c: Unwrapped(c.value, ("constexpr", constexpr_key(c.value)))
     if cls.__name__ == "TensorDescriptor" and hasattr(x, "block_shape"):
-        from ..errors import UnsupportedError
-
-        raise UnsupportedError("a host-side TensorDescriptor as kernel argument", "this version", "pass the tensor and its strides")
+        return _descriptor
     if hasattr(x, "data_ptr"):
         return _tensor
     if hasattr(x, "__array_interface__"):
@@ -204,6 +205,37 @@ def _dlpack(x: Any) -> Unwrapped:
         raise ArgumentTypeError(f"has DLPack elements of code {t.code} with {t.lanes} lanes, which kernels do not know")
     dtype = "bool" if code == "bool" else f"{code}{t.bits}"
     return _pointer((t.data or 0) + t.byte_offset, dtype, capsule)
+
+
+@cache
+def _item_size(name: str) -> int:
+    """Bytes of an element by its signature name."""
+    return max(parse_signature_type(name).itemsize, 1)
+
+
+def _descriptor(x: Any) -> Unwrapped:
+    """A host tensor descriptor: the values of the slots of `tensor_descriptor_type`.
+
+    Its fields may have been assigned to since it was made, by a ``pre_hook`` for instance, so what kernels rely on is checked here.
+    """
+    base = unwrap(x.base)
+    name, _, aligned = base.key[1:].rstrip("!").partition(":")
+    if not aligned:
+        raise DescriptorArgumentError(f"is a TensorDescriptor whose base lies at {base.value:#x}, which is not a multiple of 16 bytes")
+    *strides, last = map(int, x.strides)
+    item = _item_size(name)
+    if last != 1 or any(s * item & 15 for s in strides):
+        raise DescriptorArgumentError(
+            f"is a TensorDescriptor with the strides {list(x.strides)}: the last must be 1, the others multiples of {16 // item} elements"
+        )
+    shape = tuple(map(int, x.shape))
+    if not len(shape) == len(strides) + 1 == len(x.block_shape):
+        raise DescriptorArgumentError(
+            f"is a TensorDescriptor of shape {list(shape)} with the block_shape {list(x.block_shape)}: both need one entry per stride"
+        )
+    padding = ",nan" if x.padding == "nan" else ""
+    key = f"tensordesc<{name}[{','.join(map(str, x.block_shape))}]{padding}>" + ("!" if base.key.endswith("!") else "")
+    return Unwrapped((base.value, *shape, *strides), key, base.keep)
 
 
 def _tuple(x: tuple[Any, ...]) -> Unwrapped:

@@ -16,12 +16,13 @@ from typing import Any
 
 from ..errors import UnsupportedError
 from ..language.source import JITCallable, describe
+from ..language.types import parse_signature_type
 from ..targets.base import Artifact
 from . import cache, knobs
 from .arguments import unwrap
 from .cache import get_cache_key
-from .dump import dump_artifact
 from .driver import GPUTarget, driver, target_object
+from .dump import dump_artifact
 from .errors import ArgumentError
 from .hooks import LazyDict
 from .launcher import make_packer, normalize_grid
@@ -166,6 +167,9 @@ def argument_slots(signature: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         if isinstance(entry, (tuple, list)):
             for i, e in enumerate(entry):
                 walk(e, f"{expression}[{i}]", name)
+        elif entry.startswith("tensordesc"):
+            types = [slot.type for slot in parse_signature_type(entry).slots()]  # type: ignore[attr-defined]
+            out.extend((f"{expression}[{i}]", "*" + t.element_ty.mangle() if t.is_ptr() else t.mangle(), name) for i, t in enumerate(types))
         elif entry != "constexpr":
             out.append((expression, entry, name))
 

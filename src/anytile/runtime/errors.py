@@ -70,6 +70,10 @@ class StorageError(LaunchError, ValueError):
     """The tensor has elements but no memory: its storage was freed or never allocated."""
 
 
+class DescriptorArgumentError(LaunchError, ValueError):
+    """A tensor descriptor whose base, strides or block shape were assigned to after it was made, and no longer fit."""
+
+
 class OptionError(LaunchError, KeyError):
     """A launch keyword is neither a parameter of the kernel nor a compile option."""
 

@@ -82,11 +82,8 @@ class _Session:
         return self.convert(ready.value, ready.key, p.annotation_type)
 
     def convert(self, value: Any, key: Any, prescribed: str = "") -> Any:
-        import numpy as np
-
-        from ..language.tensor import tensor
-        from ..language.types import parse_signature_type
-        from ..targets import formats
+        from ..language.descriptor import tensor_descriptor
+        from ..language.types import parse_signature_type, tensor_descriptor_type
 
         if key is None or isinstance(key, tuple) and key and key[0] == "constexpr":
             return value
@@ -95,7 +92,18 @@ class _Session:
             parts = [self.convert(v, k) for v, k in zip(value, key[1:] if named else key)]
             return key[0](*parts) if named else tuple(parts)
         text = "i32" if key == 1 else key.rstrip("!").removesuffix(":16")
-        kind = parse_signature_type(prescribed if prescribed and not text.startswith("*") else text)
+        kind = parse_signature_type(prescribed if prescribed and not text.startswith(("*", "tensordesc")) else text)
+        if isinstance(kind, tensor_descriptor_type):
+            return tensor_descriptor.of(kind, [self.scalar(v, slot.type) for v, slot in zip(value, kind.slots())])
+        return self.scalar(value, kind)
+
+    def scalar(self, value: Any, kind: Any) -> Any:
+        """The scalar tensor of type ``kind`` that holds a number or an address."""
+        import numpy as np
+
+        from ..language.tensor import tensor
+        from ..targets import formats
+
         type_ = kind.to_ir()
         elem: Any = type_.elem
         if elem.is_ptr:

@@ -27,7 +27,8 @@ class TensorDescriptor:
     """``base``: the tensor (torch, NumPy or anything with `data_ptr()` and `dtype`).
 
     ``shape``, ``strides``: in elements, of the same rank (1 to 5), the last stride 1, the others multiples of 16 bytes;
-    ``block_shape``: powers of two, at least 16 bytes in the last dimension.  ``padding``: "zero" or "nan", what elements outside
+    ``block_shape``: powers of two, at the launch at least 16 bytes in the last dimension (an autotuner's ``pre_hook`` may assign it
+    until then).  ``padding``: "zero" or "nan", what elements outside
     the tensor read as.  ``round_f32_to_tf32``: float32 loads may be rounded to TF32.
     """
 
@@ -62,11 +63,6 @@ class TensorDescriptor:
                 raise DescriptorError(
                     f"strides must be multiples of {_ALIGNMENT} bytes, and a stride of {stride} elements of {item} bytes is not"
                 )
-        if self.block_shape[-1] * item < _ALIGNMENT:
-            raise DescriptorError(
-                f"the last dimension of a block must span at least {_ALIGNMENT} bytes: "
-                f"{self.block_shape[-1]} elements of {item} bytes do not; use at least {_ALIGNMENT // item}"
-            )
 
     @staticmethod
     def from_tensor(tensor: Any, block_shape: Sequence[int], padding: str = "zero", round_f32_to_tf32: bool = False) -> TensorDescriptor:
