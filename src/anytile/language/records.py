@@ -123,7 +123,7 @@ def _run(fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 
 
 def aggregate(cls: type) -> type[Record]:
-    """Class decorator, see above.  Raises TypeError for a class without annotated fields."""
+    """Class decorator: instances are language values whose annotated fields are, too.  Raises TypeError for a class without annotated fields."""
     fields = tuple(inspect.get_annotations(cls))
     if not fields:
         raise TypeError(f"the aggregate {cls.__name__} has no fields; write them as annotations, for example `x: tl.tensor`")
