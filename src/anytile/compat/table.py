@@ -240,3 +240,4 @@ _serve(
     _at("tools.tensor_descriptor", "TensorDescriptor"),
     since=(3, 4),
 )
+_serve("triton.tools.mxfp", "Microscaling formats on the host.", since=(3, 4), mirror="anytile.tools.mxfp")
