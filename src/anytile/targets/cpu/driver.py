@@ -94,10 +94,12 @@ def _entry(kernel: Func) -> str:
         e = a.type.elem
         t = llvm_type(e)
         loads.append(f"  %s{i} = getelementptr i8, ptr %args, i64 {8 * i}")
-        if e.is_float and e.bits < 32:
+        if e.is_float and e.bits < 16:
             raise UnsupportedError(f"a scalar kernel argument of type {e}", "the CPU target", "pass it as fp32")
         if e.is_int and e.bits == 1:
             loads += [f"  %b{i} = load i8, ptr %s{i}, align 8", f"  %v{i} = icmp ne i8 %b{i}, 0"]
+        elif e.is_float and e.bits == 16:  # passed as f32
+            loads += [f"  %f{i} = load float, ptr %s{i}, align 8", f"  %v{i} = fptrunc float %f{i} to {t}"]
         else:
             loads.append(f"  %v{i} = load {t}, ptr %s{i}, align 8")
         args.append(f"{t} %v{i}")
