@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..ir.types import Element
+from ..ir.types import Element, Float
 from . import formats
 
 __all__ = ["assert_message", "format_lane", "print_lines"]
@@ -26,7 +26,7 @@ def format_lane(x: np.ndarray, elem: Element, is_signed: bool, is_hex: bool) -> 
     if is_hex:
         bits = elem.bits
         return f"0x{int(x.view(np.uint8) if bits == 1 else x.view(formats.unsigned(bits))):0{max(1, bits // 4)}x}"
-    if elem.is_float:
+    if isinstance(elem, Float):
         return f"{float(formats.decode(x, elem)):f}"
     value = int(x)
     return str(value if is_signed or value >= 0 else value + (1 << elem.bits))

@@ -54,8 +54,9 @@ class HostCalls:
     def prepare(self) -> None:
         """Asserts without masks; those of tiles get a second operand, the scalar that says whether all lanes hold."""
         for op in [o for o in self.p.func.walk() if o.name == "assert"]:
-            b = Builder(op.block, op, op.loc)
             cond, mask = op.operands
+            assert op.block is not None and cond is not None
+            b = Builder(op.block, op, op.loc)
             holds = cond if mask is None else b.or_(cond, b.xor(mask, b.const(1, mask.type)))
             op.set_operands([holds, self._all(b, holds) if holds.type.rank else None])
 
@@ -70,12 +71,14 @@ class HostCalls:
 
     def emit_print(self, op: Op) -> None:
         a = op.attrs
-        types = [str(v.type) for v in op.operands]
+        values = op.rest()
+        types = [str(v.type) for v in values]
         self._prints.append({"prefix": a["prefix"], "hex": bool(a["hex"]), "signed": [int(s) for s in a["signed"]], "types": types})
-        self._report(PRINT, len(self._prints) - 1, op.operands)
+        self._report(PRINT, len(self._prints) - 1, values)
 
     def emit_assert(self, op: Op) -> None:
         w, (holds, every) = self.p.w, op.operands
+        assert holds is not None
         attrs = {k: op.attrs[k] for k in ("message", "file", "function", "line")}
         self._asserts.append({"attrs": attrs, "loc": str(op.loc), "type": str(holds.type)})
         failed, after = w.new_label("failed"), w.new_label("holds")
@@ -138,11 +141,11 @@ def _printer(table: list[dict[str, Any]]):
     def show(address: int) -> None:
         from ..reports import print_lines
 
-        number, *pid = _head(address)
+        number, pid = _head(address)
         row = table[number]
         types = [parse_type(text) for text in row["types"]]
         arrays = _tiles(address, row["types"])
-        lines = print_lines(tuple(pid), row["prefix"], row["hex"], row["signed"], [t.elem for t in types], arrays)
+        lines = print_lines(pid, row["prefix"], row["hex"], row["signed"], [t.elem for t in types], arrays)
         text = "".join(line + "\n" for line in lines)
         with _lock:
             sys.stdout.write(text)
@@ -155,21 +158,23 @@ def _failer(table: list[dict[str, Any]]):
     def fail(address: int) -> None:
         from ..reports import assert_message
 
-        number, *pid = _head(address)
+        number, pid = _head(address)
         row = table[number]
         (holds,) = _tiles(address, [row["type"]])
         status = ctypes.c_int32.from_address(pool.status_address())
         with _lock:
             if status.value == 0:  # the first failure is the one reported
                 code = next(_codes)
-                _failures[code] = assert_message(row["attrs"], row["loc"], tuple(pid), ~holds)
+                _failures[code] = assert_message(row["attrs"], row["loc"], pid, ~holds)
                 status.value = code
 
     return fail
 
 
-def _head(address: int) -> tuple[int, ...]:
-    return _HEAD.unpack(ctypes.string_at(address, _HEAD.size))
+def _head(address: int) -> tuple[int, tuple[int, int, int]]:
+    """(number, program) of the report at ``address``."""
+    number, x, y, z = _HEAD.unpack(ctypes.string_at(address, _HEAD.size))
+    return number, (x, y, z)
 
 
 def _tiles(address: int, types: list[str]) -> list[np.ndarray]:
