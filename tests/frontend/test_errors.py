@@ -7,11 +7,12 @@ import pickle
 import traceback
 
 import pytest
-from harness import traced
+from harness import text, traced
 
 import anytile.language as tl
 from anytile.frontend import errors
 from anytile.language.source import JITCallable, device_function
+from anytile.runtime.jit import jit, must_use_result
 
 PLAIN_GLOBAL = 42
 PLAIN_LIST = [1, 2]
@@ -55,8 +56,8 @@ def test_message_source_caret_and_chain():
         "def outer(o):\n"
         "    tl.store(o, middle(1))\n"
         "                ^\n"
-        f"the call fails in inner ({__file__}:{inner.fn.__code__.co_firstlineno + 3}): xyz is not defined\n"
-        f"  in outer, {__file__}:{line + 1}"
+        f"  in outer, {__file__}:{line + 1}\n"
+        f"the call fails in inner ({__file__}:{inner.fn.__code__.co_firstlineno + 3}): xyz is not defined"
     )
     assert isinstance(e.node, ast.Call) and e.src.startswith("def outer(o):")
     between = e.__cause__
@@ -67,7 +68,8 @@ def test_message_source_caret_and_chain():
     assert deepest.message.endswith(
         f"  in inner, {__file__}:{inner.fn.__code__.co_firstlineno + 3}\n"
         f"  called from middle, {__file__}:{middle.fn.__code__.co_firstlineno + 2}\n"
-        f"  called from outer, {__file__}:{line + 1}"
+        f"  called from outer, {__file__}:{line + 1}\n"
+        "xyz is not defined"
     )
 
 
@@ -311,7 +313,7 @@ def test_not_constexpr():
         "x is annotated tl.constexpr, but its value is int32 and known only at run time"
     )
     # A device function may be given a run-time value there; what needs it at compile time says so.
-    assert "arange's arguments must be of type tl.constexpr" in failure(passes_tensor, errors.ArangeError, n="i32").message
+    assert "arange's arguments must be of type tl.constexpr" in failure(passes_tensor, errors.NotConstexprError, n="i32").message
 
 
 # --- constructs -------------------------------------------------------------------------------------------
@@ -493,3 +495,58 @@ def test_a_missing_signature_is_named():
             pass
 
         traced(JITCallable(reads_n))
+
+
+@device_function
+def precious(x):
+    return x + 1
+
+
+def drops_result(o):
+    precious(1)
+
+
+def keeps_result(o):
+    tl.store(o, precious(1))
+
+
+def test_results_that_must_be_used():
+    must_use_result("Its name says why.")(precious)
+    text(keeps_result, o="*i32")
+    assert sentence(drops_result, errors.UnusedResultError, o="*i32") == "The result of precious is not being used. Its name says why."
+    precious._must_use_result_is_error = False
+    with pytest.warns(UserWarning, match="precious is not being used"):
+        text(drops_result, o="*i32")
+
+
+def mixed_ternary(o, p, n):
+    tl.store(o, p if n else o)
+
+
+def test_ternary_of_two_types():
+    said = sentence(mixed_ternary, errors.TypeMismatchError, o="*i32", p="*ki32", n="i32")
+    assert said.startswith("Ternary expression with dynamic condition has inconsistent types")
+
+
+def wrong_shape():
+    return tl.zeros((33,), tl.int32)
+
+
+def test_the_cause_is_the_plain_sentence():
+    e = failure(wrong_shape)
+    assert str(e.__cause__) == "Shape element 0 must be a power of 2"
+    assert e.error_message.startswith("Shape element 0 must be a power of 2: the shape is [33]")
+
+
+def test_constexpr_parameters_are_always_specialised():
+    fn = jit(do_not_specialize=["N"])(wants_constexpr.fn)
+    assert "N marked as constexpr and listed in do_not_specialize" in sentence(fn, N=4)
+
+
+def scales_of_wrong_shape():
+    a = tl.zeros((32, 64), tl.uint8)
+    tl.dot_scaled(a, tl.zeros((32, 4), tl.uint8), "e5m2", tl.trans(a), tl.zeros((32, 2), tl.uint8), "e5m2")
+
+
+def test_shapes_of_scales():
+    assert sentence(scales_of_wrong_shape) == "lhs_scale must be a tensor of shape [32, 2]. Got ['32', '4']"

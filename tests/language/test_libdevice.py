@@ -151,3 +151,24 @@ def test_cuda_functions(recording):
         tl.extra.cuda.gdc_wait()
         tl.extra.cuda.gdc_launch_dependents()
         assert not tl.target_info.is_cuda() and tl.target_info.current_target().value.backend == "cpu"
+
+
+def test_symbols_of_libdevice(evaluate):
+    table = {(tl.float32,): ("__nv_sinf", tl.float32), (tl.float64,): ("__nv_sin", tl.float64)}
+    for kind in (np.float32, np.float64):
+        x = rng.uniform(-3, 3, 8).astype(kind)
+        got = evaluate(lambda x: tl.core.extern_elementwise("libdevice", "", [x], table, True), x)
+        np.testing.assert_allclose(got, np.sin(x), rtol=1e-5)
+    with pytest.raises(UnsupportedError, match="nvshmem_fence"):
+        evaluate(
+            lambda x: tl.core.extern_elementwise("nvshmem", "", [x], {(tl.float32,): ("nvshmem_fence", tl.float32)}, True), np.float32([1])
+        )
+    with pytest.raises(ValueError, match="takes \\(int32\\)"):
+        evaluate(lambda x: tl.core.extern_elementwise("libdevice", "", [x], table, True), np.int32([1]))
+
+
+def test_symbols_of_two_arguments(evaluate):
+    table = {(tl.float32, tl.float32): ("__nv_atan2f", tl.float32)}
+    x, y = rng.uniform(-3, 3, 8).astype(np.float32), np.float32(0.5)
+    got = evaluate(lambda x, y: tl.core.extern_elementwise("", "", [x, y.to(tl.float16)], table, True), x, y)
+    np.testing.assert_allclose(got, np.arctan2(x, y), rtol=1e-5)

@@ -59,3 +59,9 @@ def test_normal_floats(evaluate):
     x = np.concatenate([np.ravel(v) for v in evaluate(lambda i: tl.randn4x(5, i), np.arange(1024, dtype=np.int32))])
     assert abs(x.mean()) < 0.05 and abs(x.std() - 1) < 0.05
     np.testing.assert_array_equal(evaluate(lambda i: tl.randn(5, i), np.arange(1024, dtype=np.int32)), x[:1024])
+
+
+def test_overflow_checks_leave_the_generator_alone(evaluate):
+    offsets = np.arange(16, dtype=np.int32)
+    got = evaluate(lambda i: tl.randint(2**40 + 3, i), offsets, debug=True, sanitize_overflow=True)
+    np.testing.assert_array_equal(got, evaluate(lambda i: tl.randint(2**40 + 3, i), offsets))

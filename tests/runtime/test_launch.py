@@ -222,3 +222,34 @@ def test_constexpr_function_on_the_host():
         return 2 * x
 
     assert double(tl.constexpr(4)) == 8
+
+
+def test_names_in_profiles():
+    def name(specialization):
+        ones = [k for k, v in specialization.constants.items() if v == 1]
+        return f"count_{specialization.signature['out']}_{'_'.join(ones)}"
+
+    fn = jit(count.fn, repr=name)
+    assert fn.warmup(torch.int32, 1, grid=(1,)).name == "count_*i32_n"
+    assert fn.warmup(torch.int32, 2, grid=(1,)).metadata.name == "count_*i32_"
+
+
+@jit
+def call_it(out, pair):
+    tl.store(out, pair.fn(pair.value))
+
+
+def test_functions_inside_tuples():
+    @jit
+    def twice(x):
+        return 2 * x
+
+    @jit
+    def thrice(x):
+        return 3 * x
+
+    Pair = namedtuple("Pair", ["fn", "value"])
+    out = torch.zeros(1, dtype=torch.int32)
+    for f, want in ((twice, 10), (thrice, 15)):
+        call_it[(1,)](out, Pair(f, 5))
+        assert out.item() == want

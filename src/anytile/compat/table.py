@@ -70,7 +70,8 @@ def _serve(
 _serve(
     "triton",
     "The Triton API, served by anytile.",
-    _at("runtime.jit", "jit JITFunction KernelInterface MockTensor TensorWrapper reinterpret"),
+    _at("runtime.jit", "jit JITFunction KernelInterface"),
+    _at("runtime.wrappers", "MockTensor TensorWrapper reinterpret"),
     _at("runtime.jit", "constexpr_function", since=(3, 5)),
     _at("runtime.autotuner", "autotune heuristics Config"),
     _at("runtime.compiler", "compile"),
@@ -134,11 +135,18 @@ _serve(
     "What kernels are written in.",
     _core_rows("language"),
     _standard_rows("language"),
+    _at("language.core", "str_to_ty"),
     _at("language", _MATH),
     _at("language", _RANDOM),
 )
 _serve(
-    "triton.language.core", "Types, values and operations.", _core_rows("language"), _at("language.builtin", "builtin extern is_builtin")
+    "triton.language.core",
+    "Types, values and operations.",
+    _core_rows("language"),
+    _at("language.builtin", "builtin extern is_builtin"),
+    _at("language", _MATH),
+    _at("language.core", "str_to_ty get_int_dtype interleave ravel zeros zeros_like _unwrap_if_constexpr"),
+    _at("language.core", "extern_elementwise tensor_descriptor_base _aggregate"),
 )
 _serve("triton.language.math", "Elementwise mathematics.", _at("language", _MATH))
 _serve("triton.language.standard", "Functions written in the language itself.", _standard_rows("language"))
@@ -165,7 +173,8 @@ _serve("triton.language.extra.hip.libdevice", "The mathematical library, by its 
 _serve(
     "triton.runtime",
     "Compiling, caching, tuning and launching.",
-    _at("runtime.jit", "JITFunction KernelInterface MockTensor TensorWrapper reinterpret"),
+    _at("runtime.jit", "JITFunction KernelInterface"),
+    _at("runtime.wrappers", "MockTensor TensorWrapper reinterpret"),
     _at("runtime.autotuner", "Autotuner Config Heuristics autotune heuristics"),
     _at("runtime.driver", "driver"),
     _at("runtime.errors", "OutOfResources InterpreterError"),
@@ -173,7 +182,8 @@ _serve(
 _serve(
     "triton.runtime.jit",
     "Kernels as Python objects.",
-    _at("runtime.jit", "jit JITFunction KernelInterface MockTensor TensorWrapper reinterpret"),
+    _at("runtime.jit", "jit JITFunction KernelInterface"),
+    _at("runtime.wrappers", "MockTensor TensorWrapper reinterpret"),
     _at("runtime.jit", "constexpr_function ConstexprFunction", since=(3, 5)),
     _at("runtime.jit", "JitFunctionInfo type_canonicalisation_dict"),
     _at("language.source", "KernelParam"),
@@ -193,7 +203,7 @@ _serve(
     since=(3, 3),
 )
 _serve("triton.runtime._async_compile", "Compiling ahead.", _at("runtime.async_compile", "AsyncCompileMode FutureKernel"), since=(3, 5))
-_serve("triton.runtime.interpreter", "Kernels run by the reference executor.", _at("runtime.jit", "InterpretedFunction"))
+_serve("triton.runtime.interpreter", "Kernels run by the reference executor.", _at("runtime.interpreted", "InterpretedFunction"))
 _serve("triton.runtime.driver", "The active driver.", _at("runtime.driver", "driver"))
 _serve(
     "triton.runtime.errors",

@@ -166,7 +166,7 @@ class _Merge:
             x, y = reconcile(t.builder, x, self.a.block, y, self.b.block)
         except Mismatch as m:
             out[name] = Unavailable(
-                f"{name} is {describe(m.a)} after one branch of the `if` at line {line} and {describe(m.b)} after the other; "
+                f"Mismatched type for {name}: it is {describe(m.a)} after one branch of the `if` at line {line} and {describe(m.b)} after the other; "
                 "a variable needs one type on all paths: convert with .to(), or use another name",
                 mismatch_kind(m),
             )
@@ -238,7 +238,7 @@ class _Merge:
                 raise t.error(
                     TypeMismatchError,
                     y.node or x.node or self.node,
-                    f"{t.frame.name} returns {describe(y.value)} here but {describe(x.value)} at {first}; "
+                    f"Inconsistent return types: {t.frame.name} returns {describe(y.value)} here but {describe(x.value)} at {first}; "
                     "all paths that are chosen at run time must return the same type",
                 ) from None
             if not isinstance(like, Recorded):
@@ -297,7 +297,9 @@ def choose(t: Tracer, node: ast.IfExp, condition: Any, then: Callable[[], Any], 
         merge_value(merge, merged, values)
     except Mismatch as m:
         raise t.error(
-            mismatch_kind(m), node, f"the two sides of `... if ... else ...` are {m}; convert one of them, or use tl.where for tensors"
+            mismatch_kind(m),
+            node,
+            f"Ternary expression with dynamic condition has inconsistent types: {m}; convert one of them, or use tl.where for tensors",
         ) from None
     merge.record(condition.handle)
     return merged["value"]

@@ -13,8 +13,9 @@ CompilationError(AnytileError)          base: `src`, `node`, `error_message`, `m
 ├── ReturnError                         a ``return`` that structured control flow cannot express
 └── RecursionInKernelError              inlining does not come to an end
 
+├── UnusedResultError                   the result of a function that asks for its use is dropped
 The text of each is: ``at LINE:COL:`` (relative to the function's source), the source up to that line, a
-caret, the message, and a line per function from the place of the mistake out to the kernel.
+caret, a line per function from the place of the mistake out to the kernel, and the message last.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ __all__ = [
 class CompilationError(AnytileError):
     """A kernel cannot be compiled.
 
+    "UnusedResultError",
     ``src`` is the text of the function that holds ``node`` (None when it is not known), ``error_message`` the
     sentence about what is wrong, ``message`` the whole text.  ``loc`` is the absolute place with its callers.
     """
@@ -66,10 +68,10 @@ class CompilationError(AnytileError):
             parts += [*shown, " " * col + "^"]
         if self.error_message:
             parts.append(self.error_message)
-        parts += _chain(self.loc)
         return "\n".join(parts)
 
     def __str__(self) -> str:
+        parts += _chain(self.loc)
         return self.message
 
     def __reduce__(self):
@@ -128,3 +130,7 @@ class ReturnError(CompilationError):
 
 class RecursionInKernelError(CompilationError):
     """Functions are inlined, so recursion must end at compile time; this one did not."""
+class UnusedResultError(CompilationError):
+    """A call stands alone whose result must be used."""
+
+

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ast
+import warnings
 from typing import Any
 
 from ..language.constexpr import constexpr, unwrap
 from ..language.tuples import tuple as tl_tuple
-from .errors import ArgumentError, NotConstexprError, ReturnError, UnsupportedLanguageConstruct
+from .errors import ArgumentError, NotConstexprError, ReturnError, UnsupportedLanguageConstruct, UnusedResultError
 from .expressions import binary, iterate
 from .outcome import Outcome
 from .values import compile_time, decay, describe, is_tensor, name_value, wrap
@@ -18,8 +19,25 @@ __all__ = ["assign", "settle"]
 
 @statement(ast.Expr)
 def expr(t: Tracer, node: ast.Expr, rest: Any, top: bool) -> None:
-    if not isinstance(node.value, ast.Constant):  # a docstring
-        t.eval(node.value)
+    if isinstance(node.value, ast.Constant):  # a docstring
+        return
+    if isinstance(node.value, ast.Call):
+        _check_dropped(t, node.value)
+    t.eval(node.value)
+
+
+def _check_dropped(t: Tracer, node: ast.Call) -> None:
+    """Refuses a call whose result is dropped where the function says that it must be used (`runtime.jit.must_use_result`)."""
+    fn = unwrap(t.eval(node.func))
+    wanted = getattr(fn, "_must_use_result", None) if callable(fn) and not is_tensor(fn) else None
+    if wanted is None:
+        return
+    text = f"The result of {ast.unparse(node.func)} is not being used."
+    if isinstance(wanted, str):
+        text = f"{text} {wanted}"
+    if fn._must_use_result_is_error:
+        raise t.error(UnusedResultError, node, text)
+    warnings.warn(f"{text} ({t.frame.loc(node)})", stacklevel=2)
 
 
 @statement(ast.Pass)

@@ -71,6 +71,13 @@ class _Parameters:
         self.attrs: list[dict[str, Any]] = []
         self.variables: dict[str, Any] = {}
         for i, p in enumerate(fn.params):
+            if p.is_constexpr and (p.do_not_specialize or p.do_not_specialize_on_alignment):
+                raise CompilationError(
+                    fn.src,
+                    fn.parse(),
+                    f"{p.name} marked as constexpr and listed in do_not_specialize/do_not_specialize_on_alignment. "
+                    "Remove constexpr designation or skip the designation for specialization",
+                )
             kind = signature.get(p.name)
             if kind is None and (i,) not in constexprs:
                 if not p.has_default:

@@ -23,6 +23,7 @@ from .descriptor import (
     tensor_descriptor,
     tensor_descriptor_base,
 )
+from .external import extern_elementwise
 from .hints import assume, condition, debug_barrier, expect_zero, max_constancy, max_contiguous, multiple_of, range, static_range
 from .inline import inline_asm_elementwise
 from .math import abs, ceil, cos, erf, exp, exp2, floor, log, log2, rsqrt, sin, sqrt, sqrt_rn
@@ -165,6 +166,7 @@ __all__ = [
         "where",
         "zeros",
         "zeros_like",
+        "extern_elementwise",
         "_aggregate",
         "_unwrap_if_constexpr",
     ),

@@ -43,7 +43,7 @@ def _product_shape(lhs: tensor, rhs: tensor) -> tuple[int, ...]:
     if a[-1] != b[-2]:
         raise ValueError(
             f"First input shape ({list(a)}) and second input shape {list(b)} are not compatible for matmul "
-            f"(second index of first shape ({a[-1]}) must be equal to first index of second shape ({b[-2]})"
+            f"(second index of first shape ({a[-1]}) must be equal to first index of second shape ({b[-2]}))"
         )
     if a[:-2] != b[:-2]:
         raise ValueError(f"the batch dimensions of tl.dot differ: {list(a)} and {list(b)}")
@@ -146,6 +146,17 @@ def _unpack_e2m1(x: tensor, axis: int) -> tensor:
     return cast_to(bitcast_to(bitwise("or", cast_to(bits, uint16), cast_to(sign, uint16)), bfloat16), float32)
 
 
+def _check_scale(name: str, scale: Any, operand: tensor, k_axis: int) -> None:
+    """A scale has the operand's other dimension and one element per 32 along K (16 where it is e4m3)."""
+    if scale is None:
+        return
+    run = 16 if scale.dtype.is_fp8() else 32
+    other = operand.type.shape[operand.rank - 1 if k_axis == operand.rank - 2 else operand.rank - 2]
+    want = [*operand.type.shape[:-2], other, operand.type.shape[k_axis] // run]
+    if list(scale.type.shape) != want:
+        raise ValueError(f"{name} must be a tensor of shape {want}. Got {list(map(str, scale.type.shape))}")
+
+
 def _scaled(x: tensor, scale: tensor | None, axis: int) -> tensor:
     """``x`` times 2^(scale − 127), each scale for a run of elements along ``axis``; scale has K last: (…, M, K / run).
 
@@ -160,10 +171,8 @@ def _scaled(x: tensor, scale: tensor | None, axis: int) -> tensor:
         # 2^(code − 127) as fp32: the code is the exponent field; code 0 is the subnormal 2^−127.
         bits = where(code == 0, 1 << 22, where(code == 255, 0x7FC00000, shl(code, 23)))
         factor = bitcast_to(bits, float32)
-    k, n_scales = x.type.shape[axis], scale.type.shape[-1]
-    if k % n_scales:
-        raise ValueError(f"the scale {scale.type} does not divide K = {k} of the operand {x.type}")
-    run = k // n_scales
+    k = x.type.shape[axis]
+    run = k // scale.type.shape[-1]
     factor = broadcast_to_shape(expand_dims(factor, -1), (*factor.type.shape, run))
     factor = reshape(factor, (*scale.type.shape[:-1], k))
     if axis == x.rank - 2:
@@ -194,6 +203,8 @@ def dot_scaled(
     a_format, b_format = unwrap(lhs_format), unwrap(rhs_format)
     a = _values(lhs, a_format, bool(unwrap(lhs_k_pack)), lhs.rank - 1)
     b = _values(rhs, b_format, bool(unwrap(rhs_k_pack)), rhs.rank - 2)
+    _check_scale("lhs_scale", a_scale, a, a.rank - 1)
+    _check_scale("rhs_scale", b_scale, b, b.rank - 2)
     a = _scaled(a, a_scale, a.rank - 1)
     b = _scaled(b, b_scale, b.rank - 2)
     to = unwrap(out_dtype) if acc is None else acc.dtype

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .arithmetic import maximum, shr, umulhi, where
+from .arithmetic import add, maximum, mul, shr, umulhi, where
 from .builtin import builtin
 from .casting import bitcast_to, cast_to
 from .constexpr import constexpr, unwrap
@@ -35,7 +35,7 @@ __all__ = [
 
 N_ROUNDS_DEFAULT = constexpr(10)
 
-# word width → (key increments, multipliers)
+# word width → (key increments, multipliers); products and keys wrap on purpose
 _CONSTANTS = {
     32: ((0x9E3779B9, 0xBB67AE85), (0xD2511F53, 0xCD9E8D57)),
     64: ((0x9E3779B97F4A7C15, 0xBB67AE8584CAA73B), (0xD2E7470EE14C6C93, 0xCA5A826395121157)),
@@ -53,11 +53,11 @@ def philox_impl(c0: Any, c1: Any, c2: Any, c3: Any, k0: Any, k1: Any, n_rounds: 
     for _ in range(unwrap(n_rounds)):
         c0, c1, c2, c3 = (
             umulhi(c2, mul_b) ^ c1 ^ k0,
-            c2 * mul_b,
+            mul(c2, mul_b, sanitize_overflow=False),
             umulhi(c0, mul_a) ^ c3 ^ k1,
-            c0 * mul_a,
+            mul(c0, mul_a, sanitize_overflow=False),
         )
-        k0, k1 = k0 + key_a, k1 + key_b
+        k0, k1 = add(k0, key_a, sanitize_overflow=False), add(k1, key_b, sanitize_overflow=False)
     return tl_tuple([c0, c1, c2, c3])
 
 

@@ -12,7 +12,7 @@ from collections import namedtuple
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..errors import UnsupportedError
 from ..language.source import JITCallable, describe
@@ -60,6 +60,13 @@ class CompileTimes:
     @property
     def total(self) -> int:
         return self.ir_initialization + self.total_lowering + self.store_results + self.load_results
+class Specialized(NamedTuple):
+    """What ``jit(repr=…)`` is told: values by parameter name, and the signature."""
+
+    constants: dict[str, Any]
+    signature: dict[str, Any]
+
+
 
 
 class ASTSource:
@@ -111,6 +118,13 @@ class ASTSource:
 
     @property
     def constants(self) -> dict[tuple[int, ...], Any]:
+    def display_name(self) -> str:
+        """The kernel's name in profiles: what ``jit(repr=…)`` makes of ``constants`` (by parameter name) and ``signature``."""
+        if getattr(self.fn, "_repr", None) is None:
+            return self.name
+        constants = {self.fn.arg_names[path[0]]: v for path, v in self.constexprs.items() if len(path) == 1}
+        return self.fn._repr(Specialized(constants, self.signature))  # type: ignore[attr-defined]
+
         return self.constexprs
 
     def hash(self) -> str:
@@ -258,7 +272,7 @@ class CompiledKernel:
 
     def __init__(self, src: Any, artifact: Artifact, key: str, target: GPUTarget, options: Options, clock: dict[str, float]):
         self.src, self.artifact, self.hash, self.target = src, artifact, key, target
-        self.name: str = artifact.metadata["name"]
+        self.name: str = src.display_name() if isinstance(src, ASTSource) else artifact.metadata["name"]
         self.asm = _Stages(artifact.stages)
         self.timings = clock
         facts = {
