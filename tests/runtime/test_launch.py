@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from anytile.runtime import errors, knobs
 from anytile.runtime.arguments import unwrap
-from anytile.runtime.jit import MockTensor, constexpr_function, jit
+from anytile.runtime.jit import constexpr_function, jit
+from anytile.runtime.wrappers import MockTensor
 
 torch = pytest.importorskip("torch")
 

@@ -59,7 +59,7 @@ def dims_of(args: Any, what: str = "shape") -> tuple[int, ...]:
         raise TypeError(f"{what} must be a list or tuple of constexpr integers, not {args!r}")
     args = [static(d) for d in args]
     for i, d in enumerate(args):
-        if isinstance(d, bool) or not hasattr(d, "__index__"):
+        if isinstance(d, (bool, tensor)) or not hasattr(d, "__index__"):
             raise TypeError(f"element {i} of {what} must be known at compile time (tl.constexpr), but is {d!r}")
     return tuple(int(d) for d in args)
 
@@ -85,7 +85,10 @@ def axis_of(axis: Any, rank: int, what: str = "axis") -> int:
 def _integer(x: Any, what: str) -> int:
     x = static(x)
     if isinstance(x, bool) or not isinstance(x, int):
-        raise ValueError(f"{what} must be of type tl.constexpr, but got {x!r}")
+        raise Mistake(
+            f"{what} must be of type tl.constexpr, but got {x!r}",
+            "a value known only at run time cannot decide a shape; declare the parameter tl.constexpr",
+        )
     return x
 
 

@@ -209,6 +209,15 @@ class tensor(Recorded):
             "use tl.where, or make the value a tl.constexpr"
         )
 
+    def __index__(self) -> int:
+        """An integer scalar's number where operations run at once: an index of Python's own lists, a bound of ``range``."""
+        if not self.type.is_block() and self.type.is_int() and (value := self.known()) is not None:
+            return int(value)
+        raise TypeError(
+            f"the number behind a value of type {self.type} is known only when the kernel runs, but is needed while compiling; "
+            "make the value a tl.constexpr"
+        )
+
     def __iter__(self) -> Any:
         raise TypeError(f"a value of type {self.type} cannot be iterated over or unpacked; use tl.split or tl.range")
 

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..errors import UnsupportedError
 from ..language.source import JITCallable, describe
 from ..language.types import parse_signature_type
 from ..targets.base import Artifact
@@ -39,7 +38,6 @@ __all__ = [
     "argument_slots",
     "compile",
     "get_cache_key",
-    "make_backend",
     "max_shared_mem",
 ]
 
@@ -60,13 +58,13 @@ class CompileTimes:
     @property
     def total(self) -> int:
         return self.ir_initialization + self.total_lowering + self.store_results + self.load_results
+
+
 class Specialized(NamedTuple):
     """What ``jit(repr=…)`` is told: values by parameter name, and the signature."""
 
     constants: dict[str, Any]
     signature: dict[str, Any]
-
-
 
 
 class ASTSource:
@@ -118,14 +116,14 @@ class ASTSource:
 
     @property
     def constants(self) -> dict[tuple[int, ...], Any]:
+        return self.constexprs
+
     def display_name(self) -> str:
         """The kernel's name in profiles: what ``jit(repr=…)`` makes of ``constants`` (by parameter name) and ``signature``."""
         if getattr(self.fn, "_repr", None) is None:
             return self.name
         constants = {self.fn.arg_names[path[0]]: v for path, v in self.constexprs.items() if len(path) == 1}
         return self.fn._repr(Specialized(constants, self.signature))  # type: ignore[attr-defined]
-
-        return self.constexprs
 
     def hash(self) -> str:
         """Content hash of everything here; stable from process to process."""
@@ -371,35 +369,6 @@ class CompiledKernel:
 
     def __repr__(self) -> str:
         return f"<CompiledKernel {self.name} for {self.target.backend}, {self.hash[:12]}>"
-
-
-class _Backend:
-    """What `make_backend` gives: the part of Triton's back-end interface that has a meaning here."""
-
-    binary_ext = "obj"
-
-    def __init__(self, target: GPUTarget):
-        self.target = target
-
-    def hash(self) -> str:
-        return target_object(self.target).fingerprint()
-
-    def parse_options(self, options: Mapping[str, Any]) -> Options:
-        return Options.of(options, self.target)
-
-    @staticmethod
-    def supports_target(target: GPUTarget) -> bool:
-        try:
-            target_object(target)
-        except UnsupportedError:
-            return False
-        return True
-
-
-def make_backend(target: GPUTarget) -> _Backend:
-    """The back end of a target.  UnsupportedError where there is none."""
-    target_object(target)
-    return _Backend(target)
 
 
 def max_shared_mem(device: int = 0) -> int:

@@ -4,7 +4,8 @@ Every ``tl.*`` call computes at once with NumPy (see `targets.reference.eager`),
 exceptions and ordinary Python work inside the kernel and show values.  Differences from the compiled kernel:
 
 - ``if``, ``while``, ``for``, ``and``, ``or``, ``not`` are Python's own; they need scalars.
-- Constexpr parameters arrive as plain Python values, ``range`` and ``tl.range`` give tensors.
+- Constexpr parameters arrive as plain Python values (with ``.value``, where they are numbers or text, for kernels that
+  write it); ``range`` and ``tl.range`` give tensors.
 - Functions handed to tl.reduce, tl.associative_scan and tl.map_elementwise are traced once and run on all
   lanes together: print shows no values inside these.
 """
@@ -76,7 +77,8 @@ class _Session:
         from ..language.constexpr import unwrap
 
         if p.is_constexpr:
-            return unwrap(given)
+            plain = unwrap(given)
+            return _PLAIN.get(type(plain), _same)(plain)
         ready = unwrap_argument(unwrap(given))
         keep.append(ready.keep)
         return self.convert(ready.value, ready.key, p.annotation_type)
@@ -150,6 +152,32 @@ class _Session:
         tracer.frame = Frame(self.kernel, None, None)
         with tracer.context:
             return trace_block(tracer, fn, types)
+
+
+class _Int(int):
+    """A constexpr parameter's number; ``.value`` is the number itself.  Likewise the two classes below.
+
+    Python's own ``is None`` and ``is True`` must hold of parameters too, so no wrapper will do; None and bool, which
+    have no subclasses, are left as they are.
+    """
+
+    value = property(int)
+
+
+class _Float(float):
+    value = property(float)
+
+
+class _Text(str):
+    __slots__ = ()
+    value = property(str)
+
+
+def _same(x: Any) -> Any:
+    return x
+
+
+_PLAIN: dict[type, Any] = {int: _Int, float: _Float, str: _Text}
 
 
 # --- built-ins in a kernel --------------------------------------------------------------------------------

@@ -23,26 +23,22 @@ from typing import Any, NamedTuple, overload
 from ..errors import AnytileError
 from ..language.source import TYPE_NAMES, JITCallable, KernelParam
 from . import knobs
-from .arguments import pointee_name
 from .async_compile import active_mode
-from .driver import GPUTarget, driver, interpreting, machine_arch, target_object
-from .errors import GridError, ReadOnlyError
+from .driver import GPUTarget, driver, interpreting, target_object
+from .errors import MissingGridError, ReadOnlyError
 from .launcher import make_launcher
 from .options import Options
+from .wrappers import MockTensor
 
 __all__ = [
     "ConstexprFunction",
-    "InterpretedFunction",
     "JITFunction",
     "JitFunctionInfo",
     "KernelInterface",
     "KernelParam",
-    "MockTensor",
-    "TensorWrapper",
     "constexpr_function",
     "jit",
     "must_use_result",
-    "reinterpret",
     "type_canonicalisation_dict",
 ]
 
@@ -123,6 +119,9 @@ class JITFunction(JITCallable, KernelInterface):
     ``kwargs`` may be parameters of the kernel or compile options (`Options`).
     """
 
+    #: Whether launches compile; `InterpretedFunction` needs no source text.
+    compiled = True
+
     def __init__(
         self,
         fn: FunctionType,
@@ -135,7 +134,8 @@ class JITFunction(JITCallable, KernelInterface):
         launch_metadata: Callable[..., dict[str, Any]] | None = None,
     ):
         super().__init__(fn, bool(noinline))
-        self._load_source()  # now: the file may have changed, or be gone, by the first launch
+        if self.compiled:
+            self._load_source()  # now: the file may have changed, or be gone, by the first launch
         self.version = version
         self.do_not_specialize = list(do_not_specialize or ())
         self.do_not_specialize_on_alignment = list(do_not_specialize_on_alignment or ())
@@ -192,6 +192,16 @@ class JITFunction(JITCallable, KernelInterface):
             return partial(self._launch_after_hooks, grid)
         return partial(self._launch, grid)  # type: ignore[arg-type]
 
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        from ..language.context import active
+
+        if not active():
+            raise MissingGridError(
+                f"Cannot call @triton.jit'd function {self.__name__} outside of the scope of a kernel: "
+                f"launch it with a grid, {self.__name__}[grid](...), where the grid is a tuple such as (1,)"
+            )
+        return super().__call__(*args, **kwargs)
+
     def _launch_after_hooks(self, grid: Any, *args: Any, **kwargs: Any) -> Any:
         for hook in self.pre_run_hooks:
             hook(*args, **kwargs)
@@ -202,7 +212,9 @@ class JITFunction(JITCallable, KernelInterface):
         """``kernel[grid](*args, **kwargs)``, or only the compilation where ``warmup``."""
         if not warmup:
             if grid is None:
-                raise GridError(f"{self.__name__} was launched without a grid: write {self.__name__}[grid](...), with a grid such as (1,)")
+                raise MissingGridError(
+                    f"{self.__name__} was launched without a grid: write {self.__name__}[grid](...), with a grid such as (1,)"
+                )
             return self[grid](*args, **kwargs)
         for hook in self.pre_run_hooks:
             hook(*args, **kwargs)
@@ -424,13 +436,6 @@ def _decode(value: Any) -> Any:
     raise AnytileError(f"specialization data hold a constant that cannot be read back: {content}")
 
 
-class InterpretedFunction(JITFunction):
-    """A kernel decorated while ``TRITON_INTERPRET=1``: always run by the reference executor."""
-
-    def target(self) -> GPUTarget:
-        return GPUTarget("reference", machine_arch(), 1)
-
-
 @overload
 def jit(fn: FunctionType) -> JITFunction: ...
 @overload
@@ -458,7 +463,11 @@ def jit(fn: Any = None, **options: Any) -> Any:
     def decorate(f: Any) -> JITFunction:
         if isinstance(f, JITFunction):
             return f
-        return (InterpretedFunction if interpreting() else JITFunction)(f, **options)
+        if interpreting():
+            from .interpreted import InterpretedFunction
+
+            return InterpretedFunction(f, **options)
+        return JITFunction(f, **options)
 
     return decorate if fn is None else decorate(fn)
 
@@ -515,88 +524,3 @@ def must_use_result(x: Any = None, is_error: bool = True) -> Any:
         return fn
 
     return mark(x) if callable(x) else mark
-
-
-class MockTensor:
-    """A tensor with a type and nothing else: what a dtype stands for in `warmup`."""
-
-    is_mock = True
-    is_cpu = True
-
-    def __init__(self, dtype: Any, shape: Any = None):
-        pointee_name(dtype)
-        self.dtype = dtype
-        self.shape = [1] if shape is None else list(shape)
-
-    @staticmethod
-    def wrap_dtype(arg: Any) -> Any:
-        """A mock where ``arg`` is a torch dtype, else ``arg`` itself."""
-        return MockTensor(arg) if type(arg).__name__ == "dtype" and type(arg).__module__ == "torch" else arg
-
-    @staticmethod
-    def data_ptr() -> int:
-        return 0  # aligned
-
-    @staticmethod
-    def ptr_range() -> int:
-        return 0
-
-    def stride(self) -> tuple[int, ...]:
-        """Strides of the shape in row-major order, in elements."""
-        out = [1]
-        for n in reversed(self.shape[1:]):
-            out.append(out[-1] * n)
-        return tuple(reversed(out))
-
-
-class TensorWrapper:
-    """``base``'s memory under another element type."""
-
-    def __init__(self, base: Any, dtype: Any):
-        pointee_name(dtype)
-        self.base, self.dtype = base, dtype
-        self.is_cuda, self.is_cpu = getattr(base, "is_cuda", False), getattr(base, "is_cpu", True)
-        self.device = getattr(base, "device", None)
-        self.shape = base.shape
-
-    def data_ptr(self) -> int:
-        return self.base.data_ptr() if hasattr(self.base, "data_ptr") else self.base.__array_interface__["data"][0]
-
-    def numel(self) -> int:
-        return self.base.numel() if hasattr(self.base, "numel") else self.base.size
-
-    def stride(self, *args: Any) -> Any:
-        return self.base.stride(*args)
-
-    def element_size(self) -> int:
-        return self.base.element_size()
-
-    def cpu(self) -> TensorWrapper:
-        return TensorWrapper(self.base.cpu(), self.dtype)
-
-    def copy_(self, other: TensorWrapper) -> None:
-        self.base.copy_(other.base)
-
-    def clone(self) -> TensorWrapper:
-        return TensorWrapper(self.base.clone(), self.dtype)
-
-    def to(self, device: Any) -> TensorWrapper:
-        return TensorWrapper(self.base.to(device), self.dtype)
-
-    def new_empty(self, sizes: Any) -> TensorWrapper:
-        return TensorWrapper(self.base.new_empty(sizes), self.dtype)
-
-    def __str__(self) -> str:
-        return f"TensorWrapper[{self.dtype}]({self.base})"
-
-
-def reinterpret(tensor: Any, dtype: Any) -> Any:
-    """``tensor`` as elements of ``dtype``, which may be a ``tl`` type that torch does not have.
-
-    Gives the tensor itself where ``dtype`` is its own already.  TypeError for what is no tensor.
-    """
-    if isinstance(tensor, TensorWrapper):
-        return tensor.base if dtype == tensor.base.dtype else TensorWrapper(tensor.base, dtype)
-    if hasattr(tensor, "data_ptr") or hasattr(tensor, "__array_interface__"):
-        return TensorWrapper(tensor, dtype)
-    raise TypeError(f"{type(tensor).__name__} is no tensor, so it cannot be reinterpreted as {dtype}")

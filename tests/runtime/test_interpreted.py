@@ -1,0 +1,147 @@
+"""``TRITON_INTERPRET=1``: kernels launched as Python, with everything that stands around a launch."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import traceback
+
+import numpy as np
+import pytest
+
+import anytile.language as tl
+from anytile.errors import DeviceAssertError
+from anytile.runtime import errors, knobs
+from anytile.runtime.autotuner import Config, autotune, heuristics
+from anytile.runtime.interpreted import InterpretedFunction
+from anytile.runtime.jit import JITFunction, jit
+
+
+@pytest.fixture(autouse=True)
+def interpreting(monkeypatch):
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+
+
+def interpreted(fn, **options):
+    return InterpretedFunction(fn, **options)
+
+
+def _double(x, y, n, BLOCK: tl.constexpr = 4):
+    lanes = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    v = tl.load(x + lanes, mask=lanes < n, other=0)
+    print("v", v, "of", BLOCK.value)
+    tl.store(y + lanes, v * 2, mask=lanes < n)
+
+
+def test_jit_chooses_by_the_environment(monkeypatch):
+    assert isinstance(jit(_double), InterpretedFunction)
+    monkeypatch.setenv("TRITON_INTERPRET", "0")
+    assert type(jit(_double)) is JITFunction
+    monkeypatch.setenv("ANYTILE_TARGET", "reference")
+    assert type(jit(_double)) is JITFunction  # the executor of tile IR, not Python
+
+
+def test_launch_prints_and_computes(capsys):
+    x, y = np.arange(6, dtype=np.int32), np.zeros(6, np.int32)
+    assert jit(_double)[lambda meta: (-(-6 // meta["BLOCK"]),)](x, y, n=6) is None
+    assert capsys.readouterr().out.splitlines() == ["v [0 1 2 3] of 4", "v [4 5 0 0] of 4"]
+    assert y.tolist() == [0, 2, 4, 6, 8, 10]
+
+
+def _indexing(y, n, one, WHICH: tl.constexpr):
+    table = [3, 5, 7]
+    total = 0
+    for i in range(n):
+        total += table[i]
+    for i in range(one):
+        total += i + 100
+    if WHICH is None:
+        total += 1000
+    tl.store(y, total + one.to(tl.int64))
+
+
+def test_scalars_are_indices_and_one_is_a_number():
+    y = np.zeros(1, np.int64)
+    jit(_indexing)[(1,)](y, 3, 1, None)
+    assert y[0] == 15 + 100 + 1000 + 1
+
+
+def _failing(x):
+    v = tl.load(x + tl.arange(0, 4))
+    raise ValueError(f"values {v}")  # this line
+
+
+def _asserting(x):
+    tl.device_assert(tl.load(x) > 3, "large")
+
+
+def test_errors_inside_the_kernel(monkeypatch):
+    x = np.arange(4, dtype=np.int32)
+    with pytest.raises(errors.InterpreterError, match=r"kernel _failing stopped with ValueError: values \[0 1 2 3\]") as e:
+        jit(_failing)[(1,)](x)
+    assert "# this line" in traceback.extract_tb(e.value.__cause__.__traceback__)[-1].line
+    with pytest.raises(DeviceAssertError, match="large"):
+        jit(_asserting, debug=True)[(1,)](x)
+    with knobs.compilation.scope():
+        knobs.compilation.front_end_debugging = True
+        with pytest.raises(ValueError, match="values"):
+            jit(_failing)[(1,)](x)
+
+
+def test_launch_errors_are_those_of_compiled_kernels():
+    kernel, x = jit(_double), np.zeros(4, np.int32)
+    with pytest.raises(errors.ArgumentError, match="missing argument n"):
+        kernel[(1,)](x, x)
+    with pytest.raises(errors.OptionError, match="unrecognised: it is neither"):
+        kernel[(1,)](x, x, 4, BLOK=8)
+    with pytest.raises(errors.GridError, match="must be a tuple"):
+        kernel[1](x, x, 4)
+    with pytest.raises(errors.GridError, match="without a grid"):
+        kernel.run(x, x, 4)
+
+
+def test_hooks_autotuners_and_heuristics():
+    seen = []
+    x, y = np.arange(8, dtype=np.int32), np.zeros(8, np.int32)
+    kernel = jit(_double)
+    kernel.add_pre_run_hook(lambda *args, **kwargs: seen.append("pre"))
+    tuned = autotune(configs=[Config({"SIZE": 2}), Config({"SIZE": 4})], key=["n"], do_bench=lambda call, quantiles: (call(), [1.0] * 3)[1])
+    outer = tuned(heuristics({"BLOCK": lambda args: 2 * args["SIZE"]})(jit(_sized)))
+    with knobs.runtime.scope():
+        knobs.runtime.launch_enter_hook = lambda facts: seen.append(("enter", facts.get()["name"]))
+        knobs.runtime.launch_exit_hook = lambda facts: seen.append("exit")
+        kernel[(2,)](x, y, 8)
+    assert seen == ["pre", ("enter", "_double"), "exit"]
+    y[:] = 0
+    outer[lambda meta: (8 // meta["BLOCK"],)](x, y, n=8)
+    assert y.tolist() == (x * 2).tolist() and outer.best_config.kwargs == {"SIZE": 2}
+    assert kernel.warmup(x, y, 8, grid=(1,)) is None and len(seen) == 4
+
+
+def _sized(x, y, n, SIZE: tl.constexpr, BLOCK: tl.constexpr):
+    lanes = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    tl.store(y + lanes, tl.load(x + lanes) * (BLOCK // SIZE), mask=lanes < n)
+
+
+PROGRAM = """
+import numpy as np
+import anytile.language as tl
+from anytile.runtime.jit import jit
+
+@jit
+def kernel(x):
+    v = tl.load(x)
+    breakpoint()
+    tl.store(x, v + 1)
+
+x = np.array([41])
+kernel[(1,)](x)
+print("result", x[0])
+"""
+
+
+def test_breakpoints_show_values(tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM)
+    made = subprocess.run([sys.executable, str(program)], input="p v\nc\n", capture_output=True, text=True, timeout=120)
+    assert "tensor(41, int64)" in made.stdout and "result 42" in made.stdout, made.stdout + made.stderr
