@@ -44,7 +44,7 @@ SUBJECTS = {
     "Random numbers": ("random",),
     "Hints and loops": ("hints",),
     "Debugging": ("debug",),
-    "Target assembly": ("inline",),
+    "Target assembly and libraries": ("inline", "external"),
     "Values that are no tensors": ("constexpr", "tuples", "records", "tensor"),
     "Types as objects, and what libraries use": ("types", "builtin", "core"),
 }

@@ -34,3 +34,7 @@ class UnsupportedError(AnytileError, NotImplementedError):
         self.what, self.where, self.remedy = what, where, remedy
         message = f"{what} is not supported" + (f" on {where}" if where else "")
         super().__init__(message + (f"; {remedy}" if remedy else ""))
+
+    def __reduce__(self) -> tuple[type, tuple[str, str, str]]:
+        # Default pickling would call the class with the whole message as ``what``.
+        return type(self), (self.what, self.where, self.remedy)

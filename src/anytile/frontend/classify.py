@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+from ..errors import UnsupportedError
 from ..language.debug import CompileTimeAssertionFailure as StaticAssertFailed
 from ..language.mistakes import Mistake
-from .errors import ArangeError, CompilationError, CompileTimeAssertionFailure, ShapeMismatchError
+from .errors import (
+    ArangeError,
+    CompilationError,
+    CompileTimeAssertionFailure,
+    ConstPointerError,
+    ElementTypeError,
+    NotConstexprError,
+    ShapeMismatchError,
+    UnknownNameError,
+    UnsupportedInKernelError,
+)
 
 __all__ = ["Problem", "StaticAssertFailed", "classify"]
 
@@ -19,10 +30,14 @@ class Problem(Exception):
 
 #: How sentences of the language room begin or what they hold → the kind of mistake.
 _BY_TEXT: tuple[tuple[str, type[CompilationError]], ...] = (
+    ("must be of type tl.constexpr", NotConstexprError),
     ("arange", ArangeError),
     ("incompatible dimensions", ShapeMismatchError),
     ("cannot broadcast", ShapeMismatchError),
     ("shape mismatch", ShapeMismatchError),
+    ("not compatible for matmul", ShapeMismatchError),
+    ("constant pointer", ConstPointerError),
+    ("expected dtype", ElementTypeError),
 )
 
 
@@ -35,8 +50,20 @@ def classify(e: BaseException) -> tuple[type[CompilationError], str]:
         text = f"{text}: {e.advice}"
     if isinstance(e, StaticAssertFailed):
         return CompileTimeAssertionFailure, f"static_assert failed: {e}" if str(e) else "static_assert failed"
+    if isinstance(e, UnsupportedError):
+        return UnsupportedInKernelError, text
+    if isinstance(e, AttributeError):
+        return UnknownNameError, text + _near(e)
     lowered = text.lower()
     for part, kind in _BY_TEXT:
         if part in lowered:
             return kind, text
     return CompilationError, text if isinstance(e, (TypeError, ValueError, NotImplementedError)) else f"{type(e).__name__}: {text}"
+
+
+def _near(e: AttributeError) -> str:
+    """A hint where the object has a name much like the one that was asked for."""
+    from difflib import get_close_matches  # here: it is needed for nothing but this sentence
+
+    near = get_close_matches(e.name or "", dir(e.obj), 1) if e.obj is not None else []
+    return f"; did you mean {near[0]}?" if near else ""

@@ -14,6 +14,7 @@ from .builtin import builtin, member
 from .casting import bitcast_to, cast_to
 from .constexpr import unwrap
 from .context import current
+from .mistakes import Mistake
 from .promotion import broadcast_to_shape, constant, to_tensor
 from .tensor import tensor
 from .types import dtype, int32, int64, pointer_type, uint32, uint64
@@ -167,7 +168,9 @@ def store_pointers(pointer: tensor, value: Any, mask: Any = None, **hints: Any) 
 
 def _check_writable(pointer: tensor) -> None:
     if pointer.dtype.is_const():
-        raise ValueError(f"Cannot store to a constant pointer ({pointer.dtype})")
+        raise Mistake(
+            f"Cannot store to a constant pointer ({pointer.dtype})", "the parameter's annotation tl.const promises that; take it away"
+        )
 
 
 def _fit(value: Any, element: dtype, pointer: tensor, what: str) -> tensor:
@@ -197,7 +200,10 @@ def _mask(mask: Any, pointer: tensor) -> tensor | None:
         raise ValueError(f"Mask argument cannot be block type if pointer argument is not a block (they are {mask.type} and {pointer.type})")
     if not mask.dtype.is_bool():
         raise ValueError(f"Mask must have boolean scalar type, not {mask.dtype}; compare it, or convert it with .to(tl.int1)")
-    return broadcast_to_shape(mask, pointer.type.shape)
+    try:
+        return broadcast_to_shape(mask, pointer.type.shape)
+    except ValueError as e:
+        raise Mistake(str(e), f"the mask has the shape {list(mask.type.shape)}, and the pointers have {list(pointer.type.shape)}") from None
 
 
 # --- atomics --------------------------------------------------------------------------------------------

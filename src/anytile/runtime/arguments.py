@@ -136,12 +136,16 @@ def _numpy_scalar(x: Any) -> Unwrapped:
     return unwrap(x.item())
 
 
+#: Kinds of device, by torch's names, whose memory the CPU cannot read; look-alikes of tensors have only a ``device`` to tell.
+_ELSEWHERE = frozenset({"cuda", "hip", "xpu", "mps", "npu", "hpu", "xla", "vulkan"})
+
+
 def _tensor(x: Any) -> Unwrapped:
     """torch tensors and their subclasses, `TensorWrapper`, `MockTensor`, and foreign look-alikes."""
-    if getattr(x, "is_cpu", True) is False or getattr(x, "is_cuda", False) is True:
-        raise DeviceError(
-            f"is a tensor on {getattr(x, 'device', 'another device')}, which the CPU target cannot reach; call .cpu() on it first"
-        )
+    device = getattr(x, "device", "cpu")
+    kind = getattr(device, "type", None) or str(device).partition(":")[0]
+    if getattr(x, "is_cpu", True) is False or getattr(x, "is_cuda", False) is True or kind in _ELSEWHERE:
+        raise DeviceError(f"is a tensor on {device}, which the CPU target cannot reach; call .cpu() on it first")
     address = x.data_ptr()
     if not address:
         numel = getattr(x, "numel", None)

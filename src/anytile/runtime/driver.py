@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from ..errors import AnytileError, UnsupportedError
+from ..errors import UnsupportedError
 
 if TYPE_CHECKING:
     from ..targets.base import Target
@@ -52,7 +52,7 @@ def chosen_target() -> GPUTarget:
     """The target that the environment asks for."""
     name = os.environ.get("ANYTILE_TARGET", "").strip().lower() or ("reference" if interpreting() else "cpu")
     if name not in _TARGETS:
-        raise AnytileError(f"ANYTILE_TARGET={name!r} names no target; the targets are {', '.join(_TARGETS)}")
+        raise UnsupportedError(f"ANYTILE_TARGET={name}", "this version", f"the targets are {', '.join(_TARGETS)}")
     return GPUTarget(name, machine_arch(), 1)
 
 

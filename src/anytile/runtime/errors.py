@@ -1,7 +1,8 @@
 """Mistakes in a launch, one class per kind.
 
 LaunchError                    what a launch was given cannot work; names kernel, argument and remedy
-├── GridError                  no grid, or one that is no tuple of one to three integers within the limits
+├── GridError                  a grid that is no tuple of one to three integers within the limits
+│   └── MissingGridError       no grid                                                        (RuntimeError)
 ├── ArgumentError              missing, unexpected or duplicate arguments                       (TypeError)
 ├── ArgumentTypeError          an argument of a type that no kernel parameter takes              (TypeError)
 ├── ArgumentRangeError         a number that its parameter's type cannot hold                    (OverflowError)
@@ -29,6 +30,7 @@ __all__ = [
     "GridError",
     "InterpreterError",
     "LaunchError",
+    "MissingGridError",
     "OptionError",
     "OptionValueError",
     "OutOfResources",
@@ -44,6 +46,10 @@ class LaunchError(AnytileError):
 
 class GridError(LaunchError, ValueError, TypeError):
     """The grid is missing, malformed or beyond the limits of `launcher.GRID_LIMITS`."""
+
+
+class MissingGridError(GridError, RuntimeError):
+    """A kernel was called like a function, without a grid."""
 
 
 class ArgumentError(LaunchError, TypeError):

@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import knobs
 from .arguments import constexpr_key, pointee_name, unwrap
-from .errors import ArgumentError, ArgumentRangeError, ArgumentTypeError, GridError, LaunchError
+from .errors import ArgumentError, ArgumentRangeError, ArgumentTypeError, GridError, LaunchError, MissingGridError
 
 if TYPE_CHECKING:
     from .jit import JITFunction
@@ -57,7 +57,9 @@ def normalize_grid(name: str, grid: Any) -> tuple[int, int, int]:
     An extent of zero is allowed and launches nothing; a negative one is not.
     """
     if grid is None:
-        raise GridError(f"{name} was launched without a grid: write {name}[grid](...), with a grid such as (1,) or lambda META: (n,)")
+        raise MissingGridError(
+            f"{name} was launched without a grid: write {name}[grid](...), with a grid such as (1,) or lambda META: (n,)"
+        )
     if isinstance(grid, int) or not hasattr(grid, "__len__"):
         raise GridError(f"the grid of {name} is {grid!r}: it must be a tuple of one to three integers, such as ({grid!r},)")
     if not 1 <= len(grid) <= 3:

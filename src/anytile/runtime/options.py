@@ -78,9 +78,12 @@ class Options:
         values: dict[str, Any] = {}
         for name, value in given.items():
             if name not in known:
+                from difflib import get_close_matches  # here: it is needed for nothing but this sentence
+
+                near = get_close_matches(name, known, 1)
                 raise OptionError(
                     f"Keyword argument {name} was specified but unrecognised: it is neither a parameter of {kernel or 'the kernel'} "
-                    f"nor a compile option ({', '.join(sorted(known)[:6])} …)"
+                    f"nor a compile option; {f'did you mean {near[0]}?' if near else 'leave it out'}"
                 )
             if isinstance(value, dict):
                 value = tuple(value.items())

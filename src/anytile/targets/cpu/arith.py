@@ -122,7 +122,7 @@ class Arith:
             return self._compare(name, op.attrs["pred"], xs)
         handler = getattr(self, "_op_" + name, None)
         if handler is None:
-            raise unsupported(f"operation {name} on {xs[0].elem}")
+            raise unsupported(f"operation {name} on {xs[0].elem}", op)
         return handler(op, xs)
 
     def _join(self, xs: list[Lane]) -> tuple[bool, int]:
@@ -407,7 +407,7 @@ class Arith:
 
     def _op_fpcast(self, op: Op, xs: list[Lane]) -> Lane:
         if op.attrs["rounding"] != "rtne":
-            raise unsupported(f"fpcast to {op.attrs['to']} with rounding {op.attrs['rounding']}")
+            raise unsupported(f"fpcast to {op.attrs['to']} with rounding {op.attrs['rounding']}", op)
         return self.fpcast(xs[0], op.attrs["to"])
 
     def fpcast(self, x: Lane, to: Element) -> Lane:
@@ -499,7 +499,7 @@ class Arith:
                 elif op.defn.elementwise:
                     env[op.result] = self.apply(op, [get(v) for v in op.operands])
                 else:
-                    raise unsupported(f"operation {op.name} in a combine function")
+                    raise unsupported(f"operation {op.name} in a combine function", op)
             return []
 
         return run(block.ops)

@@ -528,7 +528,7 @@ class Nest:
             return self._read(self.p.buffers[op.operands[0]], tuple(at))
         if name == "map":
             return self._mapped(op, v, idx)
-        raise unsupported(f"operation {name} here")
+        raise unsupported(f"operation {name} here", op)
 
     def _joined(self, op: Op, v: Value, idx: Index) -> Lane:
         inner = self._map_index(op, v, idx)

@@ -11,6 +11,7 @@ import struct
 from typing import Any
 
 from ...errors import UnsupportedError
+from ...ir import Op
 from ...ir.types import BF16, F16, F32, F64, Element, Float
 
 __all__ = ["Writer", "llvm_type", "literal", "memory_type"]
@@ -134,5 +135,8 @@ class Writer:
         return "\n".join(out)
 
 
-def unsupported(what: str) -> UnsupportedError:
-    return UnsupportedError(what, "the CPU target")
+def unsupported(what: str, op: Op | None = None) -> UnsupportedError:
+    """The error that names ``what``, and the place in the source where ``op`` comes from."""
+    if op is None:
+        return UnsupportedError(what, "the CPU target")
+    return UnsupportedError(what, "the CPU target", f"it is used in {op.loc.function or 'a kernel'}, {op.loc.file}:{op.loc.line}")
