@@ -10,6 +10,8 @@ What the bytes mean is in the metadata (`HostCalls.metadata`), so objects from t
 `symbols` makes the functions.  A report is printed by one write, so lines of parallel programs do not mix.  The
 first failed assert of a launch sets the pool's status word, which withdraws the programs not yet begun; the failing
 program returns at once.
+
+A kernel reads the clock without Python: `HostCalls.emit_clock`.
 """
 
 from __future__ import annotations
@@ -36,6 +38,7 @@ __all__ = ["HostCalls", "failure", "symbols"]
 
 PRINT, ASSERT = "anytile_print", "anytile_assert"
 _HEAD = struct.Struct("=4i")
+_BILLION = 1_000_000_000
 
 
 class HostCalls:
@@ -87,6 +90,30 @@ class HostCalls:
         self._report(ASSERT, len(self._asserts) - 1, [holds])
         w.put("ret void")
         w.open_block(after)
+
+    def emit_clock(self) -> str:
+        """Nanoseconds of the system's monotonic clock, i64, by a function of the C library (kernel32 on Windows)."""
+        p, w = self.p, self.p.w
+        mark = p.offset
+        at = p.reserve(16)
+        if sys.platform == "win32":
+            ticks = [w.declare(f"QueryPerformance{name}", "i32(ptr)") for name in ("Counter", "Frequency")]
+            now, rate = (self._read_counter(at, f) for f in ticks)
+            # now · 10⁹ / rate, whole seconds apart so that it does not overflow
+            seconds = w.ins(f"udiv i64 {now}, {rate}")
+            rest = w.ins(f"mul i64 {w.ins(f'urem i64 {now}, {rate}')}, {_BILLION}")
+            fraction = w.ins(f"udiv i64 {rest}, {rate}")
+        else:
+            clock = 6 if sys.platform == "darwin" else 1  # CLOCK_MONOTONIC
+            w.put(f"call i32 {w.declare('clock_gettime', 'i32(i32, ptr)')}(i32 {clock}, ptr {at})")
+            seconds = w.ins(f"load i64, ptr {at}, align 8")
+            fraction = w.ins(f"load i64, ptr {w.ins(f'getelementptr i8, ptr {at}, i64 8')}, align 8")
+        p.offset = mark
+        return w.ins(f"add i64 {w.ins(f'mul i64 {seconds}, {_BILLION}')}, {fraction}")
+
+    def _read_counter(self, at: str, function: str) -> str:
+        self.p.w.put(f"call i32 {function}(ptr {at})")
+        return self.p.w.ins(f"load i64, ptr {at}, align 8")
 
     def _report(self, symbol: str, number: int, values: list[Value]) -> None:
         p, w = self.p, self.p.w

@@ -9,7 +9,7 @@ the region ends, so the high-water mark is what a worker needs.
 from __future__ import annotations
 
 from ...ir import Block, Func, Op, Value
-from ...ir.types import I32, Type
+from ...ir.types import I32, I64, Type
 from .dot import DotEmitter, PackNest
 from .hostcalls import HostCalls
 from .lanes import Lane, uniform
@@ -172,7 +172,7 @@ class Program:
             lane.level = 0
             self.scalars[op.result] = lane
         else:
-            raise unsupported(f"operation {name}")
+            raise unsupported(f"operation {name}", op)
 
     def _op_constant(self, op: Op) -> None:
         self.scalars[op.result] = self.memory.const(op.attrs["value"], op.result.type.elem)
@@ -198,6 +198,9 @@ class Program:
 
     def _op_assert(self, op: Op) -> None:
         self.hostcalls.emit_assert(op)
+
+    def _op_clock(self, op: Op) -> None:
+        self.scalars[op.result] = uniform(self.hostcalls.emit_clock(), I64)
 
     def _op_barrier(self, op: Op) -> None:
         """One thread runs a program: program order is enough."""
