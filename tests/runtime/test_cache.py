@@ -8,6 +8,7 @@ import sys
 import warnings
 
 import pytest
+
 from anytile.runtime import cache, knobs
 from anytile.targets.base import Artifact
 

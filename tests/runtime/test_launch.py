@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import namedtuple
 
-import anytile.language as tl
 import numpy as np
 import pytest
+
+import anytile.language as tl
 from anytile.runtime import errors, knobs
 from anytile.runtime.arguments import unwrap
 from anytile.runtime.jit import constexpr_function, jit

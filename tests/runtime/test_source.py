@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from anytile.language.source import SourceUnavailableError, device_function, normalize_type
 
 SIZE = 4
@@ -20,7 +21,7 @@ def plain(f):
 def make(z):
     @plain
     @device_function
-    def outer(x, n: "tl.int64", B: "tl.constexpr" = 3):  # noqa: F821
+    def outer(x, n: tl.int64, B: tl.constexpr = 3):  # noqa: F821
         return inner(x) + z
 
     return outer

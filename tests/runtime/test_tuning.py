@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import anytile.language as tl
 import numpy as np
 import pytest
+from fake import FakeTarget
+
+import anytile.language as tl
 from anytile import testing
 from anytile.runtime import compiler, driver, errors, knobs
 from anytile.runtime.autotuner import Config, autotune, heuristics
 from anytile.runtime.jit import jit
-from fake import FakeTarget
 
 
 def increment(x, n, BLOCK: tl.constexpr):

@@ -66,7 +66,7 @@ class Builder:
         if types is None:
             if d.infer is None:
                 raise IRError(f"{name}: result types must be given")
-            types = d.infer([v.type if v is not None else None for v in operands], a)
+            types = d.infer([v.type if v is not None else None for v in operands], a)  # type: ignore[misc]
         op = Op(d, operands, a, types, blocks, self.loc)
         if d.check is not None and (problem := d.check(op)):
             op.drop_uses()

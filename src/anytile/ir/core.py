@@ -29,7 +29,7 @@ What it cannot do: no layouts (a GPU target keeps them beside the values), no un
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -97,13 +97,15 @@ class Op:
     def __init__(
         self,
         defn: OpDef,
-        operands: list[Value | None],
+        operands: Sequence[Value | None],
         attrs: dict[str, Any] | None = None,
         result_types: tuple[Type, ...] = (),
         blocks: tuple[Block, ...] = (),
         loc: Loc = UNKNOWN,
     ):
-        self.defn, self.operands, self.attrs, self.loc = defn, operands, attrs or {}, loc
+        self.defn, self.attrs, self.loc = defn, attrs or {}, loc
+        # Typed as if all were there: the table row says which operands may be None, and who reads those asks.
+        self.operands: list[Value] = operands  # type: ignore[assignment]
         self.block: Block | None = None
         self.blocks = list(blocks)
         for b in blocks:
@@ -127,13 +129,13 @@ class Op:
 
     def rest(self) -> list[Value]:
         """The variadic operands at the end (``inits`` of a loop, ``args`` of a print)."""
-        return self.operands[self.defn.n_fixed :]  # type: ignore[return-value]
+        return self.operands[self.defn.n_fixed :]
 
     def set_operand(self, i: int, v: Value | None) -> None:
         old = self.operands[i]
         if old is not None:
             old.uses.pop((self, i), None)
-        self.operands[i] = v
+        self.operands[i] = v  # type: ignore[assignment,call-overload]
         if v is not None:
             v.uses[(self, i)] = None
 
@@ -142,11 +144,11 @@ class Op:
         keep = self.operands[:i] + self.operands[i + 1 :]
         self.set_operands(keep)
 
-    def set_operands(self, values: list[Value | None]) -> None:
+    def set_operands(self, values: Sequence[Value | None]) -> None:
         for i, v in enumerate(self.operands):
             if v is not None:
                 v.uses.pop((self, i), None)
-        self.operands = list(values)
+        self.operands = list(values)  # type: ignore[arg-type]
         for i, v in enumerate(self.operands):
             if v is not None:
                 v.uses[(self, i)] = None

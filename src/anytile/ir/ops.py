@@ -26,7 +26,7 @@ from typing import Any
 
 from ..errors import IRError
 from .core import Op
-from .types import BOOL, I32, I64, Type, scalar, tile
+from .types import BOOL, I32, I64, Ptr, Type, scalar, tile
 
 __all__ = ["Effect", "OpDef", "TABLE", "CMP_INT", "CMP_FLOAT", "RMW_KINDS", "MATH_UNARY", "MATH_BINARY"]
 
@@ -39,7 +39,7 @@ class Effect(enum.Flag):
     IO = enum.auto()  # visible outside (print, assert)
 
 
-Infer = Callable[[list[Type | None], dict[str, Any]], tuple[Type, ...]]
+Infer = Callable[[list[Type], dict[str, Any]], tuple[Type, ...]]  # types of the operands, None where one is absent
 Check = Callable[[Op], str | None]
 _REQUIRED = object()
 
@@ -69,9 +69,7 @@ class OpDef:
                 raise IRError(f"{self.name}: only the last operand may be variadic")
         object.__setattr__(self, "variadic", bool(self.operands) and self.operands[-1].endswith("*"))
         object.__setattr__(self, "n_fixed", len(self.operands) - self.variadic)
-        object.__setattr__(
-            self, "optional", tuple(s.endswith("?") for s in self.operands[: len(self.operands) - self.variadic])
-        )
+        object.__setattr__(self, "optional", tuple(s.endswith("?") for s in self.operands[: len(self.operands) - self.variadic]))
 
     optional: tuple[bool, ...] = ()
 
@@ -208,7 +206,7 @@ def _addptr(op: Op) -> str | None:
 
 def _memory(op: Op) -> str | None:
     p = op.operands[0].type
-    if not p.elem.is_ptr:
+    if not isinstance(p.elem, Ptr):
         return f"{p} is not a pointer"
     for name in ("value", "other", "cmp"):
         if name in op.defn.index and (v := op.operand(name)) is not None:
@@ -267,12 +265,33 @@ _row("num_programs", "", lambda t, a: (scalar(I32),), "Extent of grid `axis`.", 
 
 _g = "shape"
 _row("splat", "x", _shaped, "The scalar in every lane of `shape`.", _g, attrs=[("shape", "ints")])
-_row("broadcast", "x", _shaped, "Dimensions of size 1 repeated up to `shape`; ranks are equal.", _g, attrs=[("shape", "ints")], check=_broadcast)
+_row(
+    "broadcast",
+    "x",
+    _shaped,
+    "Dimensions of size 1 repeated up to `shape`; ranks are equal.",
+    _g,
+    attrs=[("shape", "ints")],
+    check=_broadcast,
+)
 _row("expand_dims", "x", _expand, "A dimension of size 1 inserted at `axis`.", _g, attrs=[("axis", "int")])
 _row("reshape", "x", _shaped, "The same elements in row-major order under another shape.", _g, attrs=[("shape", "ints")], check=_reshape)
 _row("permute", "x", _permuted, "result.shape[i] = x.shape[order[i]].", _g, attrs=[("order", "ints")])
-_row("join", "x y", lambda t, a: (t[0].with_shape((*t[0].shape, 2)),), "Stacked along a new minor dimension of size 2.", _g, check=_uniform_types)
-_row("split", "x", lambda t, a: (t[0].with_shape(t[0].shape[:-1]),) * 2, "The two halves of the minor dimension, which is 2: inverse of join.", _g)
+_row(
+    "join",
+    "x y",
+    lambda t, a: (t[0].with_shape((*t[0].shape, 2)),),
+    "Stacked along a new minor dimension of size 2.",
+    _g,
+    check=_uniform_types,
+)
+_row(
+    "split",
+    "x",
+    lambda t, a: (t[0].with_shape(t[0].shape[:-1]),) * 2,
+    "The two halves of the minor dimension, which is 2: inverse of join.",
+    _g,
+)
 _row(
     "gather",
     "x index",
@@ -288,6 +307,16 @@ _row(
     "Counts of the values 0 … bins − 1 of a rank-1 integer tile; others and masked-off lanes are not counted.",
     _g,
     attrs=[("bins", "int")],
+)
+
+_row(
+    "sort",
+    "x",
+    _same,
+    "The last dimension in rising order (falling when `descending`); `kind` is 'float', 'signed' or 'unsigned'. "
+    "Where the order of NaN ends up is unspecified.",
+    _g,
+    attrs=[("kind", "str"), ("descending", "bool", False)],
 )
 
 _g = "integer arithmetic"
@@ -396,8 +425,26 @@ _row("zext", "x", _to, "Wider integer, zero extended.", _g, elementwise=True, at
 _row("trunci", "x", _to, "Narrower integer: the low bits.", _g, elementwise=True, attrs=_TO, check=_cast("int", "int", ">"))
 _row("sitofp", "x", _to, "Signed integer to float, to nearest even.", _g, elementwise=True, attrs=_TO, check=_cast("int", "float"))
 _row("uitofp", "x", _to, "Unsigned integer to float, to nearest even.", _g, elementwise=True, attrs=_TO, check=_cast("int", "float"))
-_row("fptosi", "x", _to, "Float to signed integer towards zero; unspecified out of range.", _g, elementwise=True, attrs=_TO, check=_cast("float", "int"))
-_row("fptoui", "x", _to, "Float to unsigned integer towards zero; unspecified out of range.", _g, elementwise=True, attrs=_TO, check=_cast("float", "int"))
+_row(
+    "fptosi",
+    "x",
+    _to,
+    "Float to signed integer towards zero; unspecified out of range.",
+    _g,
+    elementwise=True,
+    attrs=_TO,
+    check=_cast("float", "int"),
+)
+_row(
+    "fptoui",
+    "x",
+    _to,
+    "Float to unsigned integer towards zero; unspecified out of range.",
+    _g,
+    elementwise=True,
+    attrs=_TO,
+    check=_cast("float", "int"),
+)
 _row(
     "fpcast",
     "x",
@@ -559,4 +606,3 @@ _row(
     attrs=[("asm", "str"), ("constraints", "str"), ("pack", "int", 1), ("pure", "bool", True)],
 )
 _row("clock", "", lambda t, a: (scalar(I64),), "A nanosecond timer.", _g, effects=Effect.IO)
-

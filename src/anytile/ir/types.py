@@ -162,6 +162,7 @@ class Type:
     elem: Element
     shape: tuple[int, ...]
     numel: int
+    _text: str
 
     @staticmethod
     def of(elem: Element, shape: tuple[int, ...] = ()) -> Type:

@@ -110,5 +110,3 @@ def _yields(f: Func, op: Op, i: int, types: list) -> None:
     got = [v.type for v in op.blocks[i].terminator.operands]
     if got != types:
         _fail(f, op, f"block {i} yields {got}, expected {types}")
-
-

@@ -122,7 +122,7 @@ class AxisInfo:
         elif name == "while":
             before, after = op.blocks
 
-            def through() -> list[Value | None]:
+            def through() -> list[Value]:
                 for a, p in zip(after.args, before.terminator.operands[1:], strict=True):
                     self._of[a] = self[p]  # type: ignore[index]
                 self._block(after)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..ir.core import Block, Module, Op, Value
+from ..ir.core import Block, Module, Op
 from ..ir.ops import TABLE, Effect
 
 __all__ = ["cse"]
@@ -78,7 +78,7 @@ class _Eliminator:
         d, attrs = op.defn, op.attrs
         if d.name == "constant":
             return "constant", repr(attrs["value"]), attrs["type"]
-        operands: list[Value | None] = op.operands
+        operands = op.operands
         if d.commutative and id(operands[0]) > id(operands[1]):
             operands = [operands[1], operands[0]]
         if not attrs:

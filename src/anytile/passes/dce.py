@@ -82,7 +82,7 @@ class _Liveness:
     def follow(self, v: Value) -> None:
         """What the needed value ``v`` needs in turn."""
         owner = v.owner
-        if type(owner) is Op:
+        if isinstance(owner, Op):
             self.mark_op(owner)
             if owner.defn.name in _BY_RESULT:
                 self.position(owner, v.index)

@@ -266,7 +266,7 @@ def fold(op: Op, values: Sequence[Number]) -> Number | None:
                 return None
             return None if got is None else round_float(got, e)  # type: ignore[arg-type]
     elif name == "icmp":
-        return int(compare_ints(op.attrs["pred"], *values, e.bits))  # type: ignore[arg-type]
+        return int(compare_ints(op.attrs["pred"], *values, e.bits))  # type: ignore[arg-type,call-arg]
     else:
         w = e.bits
         got_int: int | None = None

@@ -15,15 +15,16 @@ __all__ = ["fuse_dot"]
 def _zero(v: Value) -> bool:
     while v.op is not None and v.op.name in ("splat", "broadcast"):
         v = v.op.operands[0]
-    return v.is_op("constant") and v.op.attrs["value"] == 0
+    return v.op is not None and v.op.name == "constant" and v.op.attrs["value"] == 0
 
 
 def fuse_dot(m: Module) -> bool:
     changed = False
     for op in [o for o in m.walk() if o.name in ("fadd", "add")]:
         for dot, other in (op.operands, op.operands[::-1]):
-            if _fusable(dot, other, op):
-                d = dot.op
+            d = _fusable(dot, other, op)
+            if d is not None:
+                assert op.block is not None
                 new = Builder(op.block, op, op.loc).make("dot", [*d.operands[:2], other], d.attrs).result
                 op.result.replace_with(new)
                 op.erase()
@@ -33,5 +34,9 @@ def fuse_dot(m: Module) -> bool:
     return changed
 
 
-def _fusable(dot: Value, other: Value, op: Op) -> bool:
-    return dot.is_op("dot") and len(dot.uses) == 1 and _zero(dot.op.operands[2]) and dot.op.block is op.block and other is not dot
+def _fusable(dot: Value, other: Value, op: Op) -> Op | None:
+    """The dot behind ``dot`` where it may take ``other``, the second operand of the addition ``op``, as its accumulator."""
+    d = dot.op
+    if d is None or d.name != "dot" or len(dot.uses) != 1 or d.block is not op.block or other is dot or not _zero(d.operands[2]):
+        return None
+    return d

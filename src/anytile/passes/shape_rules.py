@@ -68,7 +68,8 @@ FOLDS = rules_of({"fold_or_shrink": fold_or_shrink})
 def _scalar(v: Value | None, b: Builder) -> Value | None:
     if v is None:
         return None
-    o = v.owner
+    o = v.op
+    assert o is not None
     return o.operands[0] if o.defn.name == "splat" else b.const(o.attrs["value"], v.type.elem)
 
 
@@ -76,7 +77,8 @@ def _shrunk(v: Value | None, shape: tuple[int, ...], b: Builder) -> Value | None
     """``v`` (constant, splat or broadcast) at the smaller ``shape``."""
     if v is None:
         return None
-    o = v.owner
+    o = v.op
+    assert o is not None
     if o.defn.name == "constant":
         return b.const(o.attrs["value"], v.type.with_shape(shape))
     x = o.operands[0]

@@ -34,6 +34,7 @@ def _whole(b: Builder, pieces: list[Value]) -> Value:
 def unpack_map(m: Module) -> bool:
     changed = False
     for op in [o for o in m.walk() if o.name == "map" and o.attrs["pack"] > 1 and o.results[0].type.rank]:
+        assert op.block is not None
         pack, b = op.attrs["pack"], Builder(op.block, op, op.loc)
         parts = [p for x in op.operands for p in _pieces(b, x, pack)]
         block = op.blocks[0]

@@ -22,7 +22,7 @@ class NullAllocator:
         )
 
 
-allocator: ContextVar[Callable[[int, int, int | None], Any]] = ContextVar("allocator", default=NullAllocator())
+allocator: ContextVar[Callable[[int, int, int | None], Any]] = ContextVar("allocator", default=NullAllocator())  # noqa: B039 - it has no state
 
 
 def set_allocator(fn: Callable[[int, int, int | None], Any]) -> None:

@@ -289,7 +289,7 @@ class CompiledKernel:
         ):
             facts.setdefault(name, value)
         self.metadata: Any = namedtuple("KernelMetadata", sorted(facts))(**facts)
-        self.packed_metadata = (options.num_warps, options.num_ctas, self.metadata.shared)
+        self.packed_metadata = (options.num_warps, options.num_ctas, facts["shared"])
         self.metadata_group: dict[str, str] = {}
         self.module: Any = None
         self.function: Any = None

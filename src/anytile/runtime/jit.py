@@ -190,7 +190,7 @@ class JITFunction(JITCallable, KernelInterface):
             self._make_launchers()
         if self.pre_run_hooks:
             return partial(self._launch_after_hooks, grid)
-        return partial(self._launch, grid)  # type: ignore[arg-type]
+        return partial(self._launch, grid)  # type: ignore[arg-type,misc]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         from ..language.context import active

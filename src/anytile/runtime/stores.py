@@ -23,7 +23,7 @@ def stored_arguments(module: Module) -> list[int]:
     }
     none: frozenset[int] = frozenset()
 
-    def of(values: list[Value | None]) -> frozenset[int]:
+    def of(values: list[Value]) -> frozenset[int]:
         return none.union(*(origins.get(v, none) for v in values if v is not None))
 
     def grow(targets: list[Value], new: frozenset[int]) -> bool:

@@ -311,7 +311,7 @@ class Arith:
 
     def _guard(self, x: Lane, d: str, t: str, e: Element, signed: bool, as_vector: bool, level: int) -> str:
         """The divisor with 1 in place of 0 (and of −1 under the most negative dividend)."""
-        cond, one, zero = ("<%d x i1>" % self.width, f"splat ({llvm_type(e)} 1)", "zeroinitializer") if as_vector else ("i1", "1", "0")
+        cond, one, zero = (f"<{self.width} x i1>", f"splat ({llvm_type(e)} 1)", "zeroinitializer") if as_vector else ("i1", "1", "0")
         bad = self.emit(f"icmp eq {t} {d}, {zero}", level)
         if signed:
             least = -(1 << (e.bits - 1))

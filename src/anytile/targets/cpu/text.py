@@ -44,15 +44,15 @@ def literal(value: int | float, e: Element) -> str:
             return "true" if value else "false"
         return str(int(value))
     if e is F64:
-        return "0x%016X" % struct.unpack("<Q", struct.pack("<d", value))[0]
+        return f"0x{struct.unpack('<Q', struct.pack('<d', value))[0]:016X}"
     if e is F32:
-        return "0x%016X" % struct.unpack("<Q", struct.pack("<d", _round32(value)))[0]
+        return f"0x{struct.unpack('<Q', struct.pack('<d', _round32(value)))[0]:016X}"
     if e is F16:
         try:
             bits = struct.unpack("<H", struct.pack("<e", value))[0]
         except OverflowError:
             bits = 0x7C00 if value > 0 else 0xFC00
-        return "0xH%04X" % bits
+        return f"0xH{bits:04X}"
     if e is BF16:
         u = struct.unpack("<I", struct.pack("<f", _round32(value)))[0]
         if value != value:
