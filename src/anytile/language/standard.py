@@ -13,7 +13,7 @@ from .builtin import builtin, member
 from .casting import cast_to
 from .constexpr import constexpr, unwrap
 from .math import exp
-from .promotion import broadcast_to_shape, to_tensor
+from .promotion import broadcast_to_shape, emit, to_tensor
 from .reduction import reduce_by, scan_by
 from .shaping import arange, axis_of, expand_dims, gather, join, permute, reshape, split
 from .tensor import tensor
@@ -310,23 +310,13 @@ def flip(x: tensor, dim: Any = None) -> tensor:
     return gather(x, broadcast_to_shape(index, x.type.shape), d)
 
 
-def _exchange(x: tensor, bit: int, descending: Any) -> tensor:
-    """Orders each pair of elements whose positions in the last dimension differ in ``bit``.
-
-    ``descending`` is a bool, or a position bit above ``bit``: pairs where it is set are put in falling order.
-    """
+def _exchange(x: tensor, bit: int, descending: bool) -> tensor:
+    """Orders each pair of elements whose positions in the last dimension differ in ``bit``."""
     *outer, n = x.type.shape
     stride = 1 << bit
-    groups = n // (2 * stride)
-    rows = x.type.numel // n
-    pairs = permute(reshape(x, (rows, groups, 2, stride)), (0, 1, 3, 2))
+    pairs = permute(reshape(x, (x.type.numel // n, n // (2 * stride), 2, stride)), (0, 1, 3, 2))
     low, high = split(pairs)
-    swap = low > high
-    if isinstance(descending, bool):
-        swap = swap if not descending else low < high
-    else:
-        falling = bitwise("and", arange(0, groups) >> (descending - bit - 1), 1) != 0
-        swap = swap ^ broadcast_to_shape(reshape(falling, (1, groups, 1)), swap.type.shape)
+    swap = low < high if descending else low > high
     pairs = join(where(swap, high, low), where(swap, low, high))
     return reshape(permute(pairs, (0, 1, 3, 2)), (*outer, n))
 
@@ -338,13 +328,13 @@ def _log2(n: int) -> int:
 @member
 @builtin
 def sort(x: tensor, dim: Any = None, descending: Any = constexpr(0)) -> tensor:
-    """Sorted along the last dimension, by a bitonic network of log²(n) / 2 steps."""
+    """Sorted along the last dimension."""
     _last_dim(x, dim, "sort")
-    bits = _log2(x.type.shape[-1])
-    for length in range(1, bits + 1):
-        for bit in reversed(range(length)):
-            x = _exchange(x, bit, length if length < bits else bool(unwrap(descending)))
-    return x
+    elem, descending = x.dtype, bool(unwrap(descending))
+    if elem.is_fp8():  # the bits of an 8-bit float do not compare as they stand
+        return cast_to(sort(cast_to(x, float32), descending=descending), elem)
+    kind = "float" if elem.is_floating() else "signed" if elem.is_int_signed() and not elem.is_int1() else "unsigned"
+    return emit("sort", x.type, x.handle, kind=kind, descending=descending)
 
 
 @member

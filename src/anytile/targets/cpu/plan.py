@@ -90,7 +90,7 @@ class Planner:
             self.needed.update(v for v in op.operands[:2])
         elif op.name == "gather":
             self.needed.add(op.operands[0])
-        if op.name in ("dot", "reduce", "scan", "histogram", "for", "while", "if", "atomic_rmw", "atomic_cas", "inline_asm"):
+        if op.name in ("dot", "reduce", "scan", "sort", "histogram", "for", "while", "if", "atomic_rmw", "atomic_cas", "inline_asm"):
             self.buffered.update(r for r in op.results if r.type.rank)
         if op.name in ("for", "while"):
             for b in op.blocks:
@@ -110,7 +110,7 @@ class Planner:
     # --- backward sweep ---
 
     def _backward(self, block: Block, plan: BlockPlan, forward: _Forward) -> None:
-        extra: list[Group] = []
+        extra: list[Group] = []  # nests that only fill buffers
         for pos in range(len(block.ops) - 1, -1, -1):
             op = block.ops[pos]
             for v in op.results:
@@ -156,12 +156,16 @@ class Planner:
         ordered = sorted(steps, key=lambda s: s.key)
         repeated = len(steps) > 1 or any(isinstance(s, Single) and s.op.name in ("for", "while") for s in steps)
         hazards = self._hazards(op, forward, ordered) if op.name == "load" and ordered else []
-        if v in self.needed or hazards or (repeated and self.cost(v) > CHEAP) or self._spread(v, ordered):
+        if v in self.needed or hazards or (repeated or self._rearranged(v) or self._spread(v, ordered)) and self.cost(v) > CHEAP:
             self._buffer(v, forward, ordered, extra, hazards)
 
     def _spread(self, v: Value, steps: list[Step]) -> bool:
         """An expensive low-rank value broadcast in a bigger nest would be recomputed along the other dimensions."""
-        return any(isinstance(s, Group) and v.type.numel < _numel(s.shape) for s in steps) and self.cost(v) > CHEAP and v.type.numel > 1
+        return any(isinstance(s, Group) and v.type.numel < _numel(s.shape) for s in steps) and v.type.numel > 1
+
+    def _rearranged(self, v: Value) -> bool:
+        """Whether ``v`` is read at other indices than its user's: each stage of a sorting network would double the work."""
+        return any(u.name == "split" or u.name == "reshape" and not _same_dims(v.type.shape, u.result.type.shape) for u in v.users())
 
     def _hazards(self, op: Op, forward: _Forward, steps: list[Step]) -> list[Step]:
         """Steps with writes which come after the load in program order and before it is evaluated for the last time.
@@ -204,8 +208,12 @@ class Planner:
                 self._filler[v] = first
                 self.steps_of[v] = set(steps)
                 return
-        key = min((s.key for s in (*hazards, *steps)), default=forward.key_of[v.op] + 0.1) - 0.1
-        g = Group(v.type.shape, key - len(extra) * 1e-6, writes=[v])  # earlier than what was decided before: it may feed that
+        before = min((*hazards, *steps), key=lambda s: s.key, default=None)
+        if before is None:
+            key = forward.key_of[v.op]
+        else:  # still after the scalars in front of a group; a nest that feeds another extra nest goes just before that
+            key = before.key - (1e-6 if before in extra else 0.1)
+        g = Group(v.type.shape, key, writes=[v])
         extra.append(g)
         self._filler[v] = g
 
@@ -237,7 +245,7 @@ class Planner:
         for a, v in zip(args, block.terminator.operands):
             if not a.type.rank or v in self.home or v.op is None or v.op.block is not block or v not in self.buffered:
                 continue
-            if v.op.name == "if" or v.op.name in ("for", "while", "atomic_rmw", "atomic_cas", "scan", "reduce", "histogram", "inline_asm"):
+            if v.op.name == "if" or v.op.name in ("for", "while", "atomic_rmw", "atomic_cas", "scan", "sort", "reduce", "histogram", "inline_asm"):
                 continue
             at = self._filled_at(v, block)
             if at is None:
@@ -306,7 +314,7 @@ class _Forward:
     """The forward sweep over one block: steps in order, and each op's place."""
 
     _PURE_GROUPED = ("reduce",)
-    _ALONE = ("dot", "scan", "histogram", "for", "while", "if", "print", "assert", "barrier", "inline_asm", "atomic_cas")
+    _ALONE = ("dot", "scan", "sort", "histogram", "for", "while", "if", "print", "assert", "barrier", "inline_asm", "atomic_cas")
 
     def __init__(self, block: Block):
         self.steps: list[Step] = []
@@ -406,6 +414,11 @@ class _Forward:
         if any(o.defn.effects & (Effect.WRITE | Effect.SYNC) for o in op.walk()):
             self._last_write = s.key
             self._writers.append((self._position[op], op))
+
+
+def _same_dims(a: tuple[int, ...], b: tuple[int, ...]) -> bool:
+    """Whether two shapes differ in dimensions of size 1 only."""
+    return [d for d in a if d > 1] == [d for d in b if d > 1]
 
 
 def _numel(shape: tuple[int, ...]) -> int:

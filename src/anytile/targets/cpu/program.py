@@ -19,6 +19,7 @@ from .nest import AtomicRoot, Nest, ReduceRoot, Root, StoreRoot, WriteRoot
 from .plan import Group, Planner, Step
 from .scan import emit_histogram, emit_scan
 from .shape import choose_unroll, choose_vector_dim
+from .sort import emit_sort
 from .text import Writer, llvm_type, unsupported
 from .transpose import TransposeNest, transposed_dim
 
@@ -258,6 +259,11 @@ class Program:
         into = [self.allocate(r.type) for r in op.results]
         emit_scan(self, op, into)
         self.buffers.update(zip(op.results, into))
+
+    def _op_sort(self, op: Op) -> None:
+        into = self.allocate(op.result.type)
+        emit_sort(self, op, into)
+        self.buffers[op.result] = into
 
     def _op_histogram(self, op: Op) -> None:
         into = self.allocate(op.result.type)

@@ -95,6 +95,21 @@ def _histogram(run: Any, op: Any, x: np.ndarray, mask: np.ndarray | None) -> np.
     return np.bincount(x[counted].astype(np.int64), minlength=bins).astype(np.int32)
 
 
+@implements("sort")
+def _sort(run: Any, op: Any, x: np.ndarray) -> np.ndarray:
+    elem = elem_of(op)
+    if elem.is_float:
+        key = formats.decode(x, elem)
+    elif op.attrs["kind"] == "unsigned" and x.dtype != np.bool_:
+        key = x.view(f"u{x.dtype.itemsize}")
+    else:
+        key = x
+    order = np.argsort(key, axis=-1, kind="stable")
+    if op.attrs["descending"]:
+        order = order[..., ::-1]
+    return np.take_along_axis(x, order, -1)
+
+
 # --- combination along an axis --------------------------------------------------------------------------
 
 
