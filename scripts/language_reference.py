@@ -18,7 +18,7 @@ import anytile.language as tl
 from anytile.compat.level import OLDEST
 from anytile.compat.table import MODULES
 from anytile.frontend import builtin_functions, visitor
-from anytile.language import libdevice
+from anytile.language import libdevice, ptx_table
 
 TARGET = Path(__file__).parent.parent / "docs" / "language.md"
 
@@ -85,7 +85,7 @@ EXPRESSIONS = {
 
 
 def render() -> str:
-    return "".join([HEAD, *_dtypes(), *_functions(), *_methods(), *_python(), *_libdevice()])
+    return "".join([HEAD, *_dtypes(), *_functions(), *_methods(), *_python(), *_libdevice(), *_ptx()])
 
 
 def _dtypes() -> Iterator[str]:
@@ -153,6 +153,16 @@ def _libdevice() -> Iterator[str]:
     names = sorted(libdevice.__all__)
     yield f"\n## libdevice\n\n`from triton.language.extra import libdevice` has {len(names)} functions, by the names that CUDA gives them:\n"
     yield ", ".join(f"`{n}`" for n in names) + ".\n"
+
+
+def _ptx() -> Iterator[str]:
+    yield (
+        "\n## Inline PTX\n\n`tl.inline_asm_elementwise` takes straight-line PTX on every target: what is not CUDA gets it translated, instruction by "
+        "instruction. Approximate forms are computed exactly. Instructions and the modifiers that they may have besides their types:\n\n"
+    )
+    yield "| instruction | modifiers |\n|---|---|\n"
+    for name, row in ptx_table.TABLE.items():
+        yield f"| `{name}` | {' '.join(f'`{m}`' for m in sorted(row.modifiers))} |\n"
 
 
 def _signature(value: Any) -> str:
