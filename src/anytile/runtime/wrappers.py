@@ -50,6 +50,7 @@ class TensorWrapper:
         self.is_cuda, self.is_cpu = getattr(base, "is_cuda", False), getattr(base, "is_cpu", True)
         self.device = getattr(base, "device", None)
         self.shape = base.shape
+        self.data = getattr(base, "data", base)
 
     def data_ptr(self) -> int:
         return self.base.data_ptr() if hasattr(self.base, "data_ptr") else self.base.__array_interface__["data"][0]
