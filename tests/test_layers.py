@@ -16,6 +16,7 @@ ALLOWED = {
     "cli": {"compat", "runtime", "targets", "llvm"},  # targets, llvm: `inspect` prints assembly, which no cache keeps
     "compat": {"runtime", "language"},  # language: `triton.language` is that package
     "tools": set(),  # host-side helpers that programs import by name
+    "tune": {"runtime"},
     "testing": set(),  # timing, comparing: plain Python
     "runtime": {"targets", "frontend", "language", "ir", "testing"},  # testing: the driver's benchmarker; ir: IRSource
     "targets": {"passes", "llvm", "math", "ir"},

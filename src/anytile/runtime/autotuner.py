@@ -7,6 +7,10 @@
 The first launch for each value of the ``key`` arguments (and the element types of all tensors) times every
 configuration and keeps the fastest.  Tuning runs the kernel many times on the caller's own tensors: name those
 it updates in place in ``restore_value``, those it accumulates into in ``reset_to_zero``.
+
+All configurations are compiled first, several at once (`tuning`); then they race, and one that is clearly slower
+than the best so far is given up.  Configurations that differ in nothing the target can tell apart, such as
+``num_warps`` on a CPU, are compiled and timed once.
 """
 
 from __future__ import annotations
@@ -21,13 +25,24 @@ from functools import cached_property
 from typing import Any
 
 from . import knobs
-from .driver import driver, target_object
+from .driver import CpuDriver, driver, target_object
 from .errors import AutotunerError, OutOfResources, PTXASError
 from .jit import JITFunction, KernelInterface
+from .tuning import Progress, compile_ahead, race
 
 __all__ = ["Autotuner", "Config", "Heuristics", "OutOfResources", "autotune", "heuristics"]
 
 _QUANTILES = (0.5, 0.2, 0.8)
+_GPU_ONLY = (
+    "num_warps",
+    "num_stages",
+    "num_ctas",
+    "maxnreg",
+    "num_buffers_warp_spec",
+    "num_consumer_groups",
+    "reg_dec_producer",
+    "reg_inc_consumer",
+)
 
 
 class Config:
@@ -133,6 +148,8 @@ class Autotuner(KernelInterface):
         self.use_cuda_graph = use_cuda_graph
         self._do_bench = do_bench
         self._saved: dict[str, Any] = {}
+        self._to_beat: float | None = None  # median of the best configuration so far, in ms
+        self._errors: dict[Config, BaseException] = {}
         self.nargs: dict[str, Any] | None = None
         self.best_config: Config | None = None
         self.configs_timings: dict[Config, list[float]] = {}
@@ -160,23 +177,37 @@ class Autotuner(KernelInterface):
 
     @cached_property
     def do_bench(self) -> Callable[..., Any]:
-        """``do_bench(call, quantiles=…)`` → milliseconds at those quantiles."""
+        """``do_bench(call, quantiles=…)`` → milliseconds at those quantiles.
+
+        On the CPU a configuration that does not beat the best so far is given up early; another driver's benchmarker
+        is used as it is.
+        """
         if self._do_bench is not None:
             return self._do_bench
+        warmup, rep = self.num_warmups or 25, self.num_reps or 100
+        if isinstance(driver.active, CpuDriver):
+            return lambda call, quantiles: race(call, quantiles, self._to_beat, warmup, rep)
         bench = driver.active.get_benchmarker()
         if self.num_warmups is None and self.num_reps is None:
             return bench
-        warmup, rep = self.num_warmups or 25, self.num_reps or 100
         return lambda call, quantiles: bench(call, warmup=warmup, rep=rep, quantiles=quantiles)
 
-    def _bench(self, *args: Any, config: Config, **meta: Any) -> list[float]:
-        """Milliseconds of one configuration; infinities where it cannot be compiled."""
+    @staticmethod
+    def _failures() -> tuple[type[BaseException], ...]:
+        """The errors that only mean that a configuration is out."""
         from ..frontend.errors import CompileTimeAssertionFailure
 
+        return (OutOfResources, CompileTimeAssertionFailure, PTXASError)
+
+    def _refuse_conflicts(self, config: Config, meta: dict[str, Any]) -> None:
         if conflicts := sorted(meta.keys() & config.kwargs.keys()):
             raise ValueError(
                 f"Conflicting meta-parameters: {', '.join(conflicts)}. The launch passes what the configurations of {self.__name__} set: leave them out"
             )
+
+    def _bench(self, *args: Any, config: Config, **meta: Any) -> list[float]:
+        """Milliseconds of one configuration; infinities where it cannot be compiled."""
+        self._refuse_conflicts(config, meta)
         keywords = {**meta, **config.all_kwargs()}
         named = {**(self.nargs or {}), **keywords}
 
@@ -195,21 +226,85 @@ class Autotuner(KernelInterface):
 
         try:
             return self.do_bench(call, quantiles=_QUANTILES)
-        except (OutOfResources, CompileTimeAssertionFailure, PTXASError) as e:
-            self._last_failure = e
-            if knobs.autotuning.print:
-                print(f"Autotuning failed with {e}")
-            return [math.inf] * len(_QUANTILES)
+        except self._failures() as e:
+            return self._failed(config, e)
+
+    def _failed(self, config: Config, error: BaseException) -> list[float]:
+        self._errors[config] = error
+        if knobs.autotuning.print:
+            print(f"Autotuning failed with {error}")
+        return [math.inf] * len(_QUANTILES)
 
     def _tune(self, key: tuple[Any, ...], configs: list[Config], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         start = time.perf_counter()
-        timings = {config: self._bench(*args, config=config, **kwargs) for config in configs}
+        groups = self._alike(configs)
+        self._errors, self._to_beat = {}, None
+        timings: dict[Config, list[float]] = {}
+        with Progress(self.__name__, 2 * len(groups)) as progress:
+            errors = self._compile_all([g[0] for g in groups], args, kwargs, progress.step)
+            for group, error in zip(groups, errors):
+                got = self._bench(*args, config=group[0], **kwargs) if error is None else self._failed(group[0], error)
+                timings.update(dict.fromkeys(group, got))
+                if not math.isinf(_first(got)):
+                    self._to_beat = min(_first(got), self._to_beat or math.inf)
+                progress.step()
         self.bench_time = time.perf_counter() - start
+        timings = {c: timings[c] for c in configs}
         best = min(timings, key=lambda c: _first(timings[c]))
         if math.isinf(_first(timings[best])):
-            raise self._last_failure
+            raise self._nothing_works(len(configs))
         self.configs_timings, self.cache[key] = timings, best
         self.pre_hook({**(self.nargs or {}), **kwargs, **best.all_kwargs()}, reset_only=True)
+
+    def _alike(self, configs: list[Config]) -> list[list[Config]]:
+        """``configs`` in groups that the target cannot tell apart, in order of their first members."""
+        inner = self._kernel()
+        if inner is None or inner.target().backend not in ("cpu", "reference"):
+            return [[c] for c in configs]
+        ignored = [n for n in _GPU_ONLY if n not in inner.arg_names]
+        groups: dict[Any, list[Config]] = {}
+        for c in configs:
+            told = {k: v for k, v in c.all_kwargs().items() if k not in ignored}
+            groups.setdefault((repr(sorted(told.items(), key=lambda item: item[0])), c.pre_hook), []).append(c)
+        return list(groups.values())
+
+    def _kernel(self) -> JITFunction | None:
+        """The kernel below heuristics; None where something else stands between."""
+        inner = self.fn
+        while isinstance(inner, (Heuristics, Autotuner)):
+            inner = inner.fn
+        return inner if isinstance(inner, JITFunction) else None
+
+    def _compile_all(self, configs: list[Config], args: tuple[Any, ...], kwargs: dict[str, Any], done: Callable[..., None]) -> list[Any]:
+        """Per configuration the error that puts it out, or None; compiled unless that waits for the first launch."""
+        if self._kernel() is None or isinstance(self.fn, Autotuner):
+            done(len(configs))
+            return [None] * len(configs)
+
+        def compilation(config: Config) -> Callable[[], Any]:
+            def compile() -> Any:
+                self._refuse_conflicts(config, kwargs)
+                keywords = {**kwargs, **config.all_kwargs()}
+                if config.pre_hook:  # may change arguments, such as the block shapes of descriptors
+                    config.pre_hook({**(self.nargs or {}), **keywords})
+                return self.fn.run(*args, **{**keywords, "warmup": True})
+
+            return compile
+
+        return compile_ahead([compilation(c) for c in configs], self._failures(), done)
+
+    def _nothing_works(self, n: int) -> AutotunerError:
+        """All configurations failed: how many, and each kind of error with the configurations that met it."""
+        kinds: dict[str, list[Config]] = {}
+        for config, error in self._errors.items():
+            text = f"{type(error).__name__}: {getattr(error, 'error_message', None) or error}"
+            kinds.setdefault(" ".join(text.split()), []).append(config)
+        lines = [
+            f"  {text} ({', '.join(f'[{c}]' for c in configs[:3])}{' …' if len(configs) > 3 else ''})" for text, configs in kinds.items()
+        ]
+        error = AutotunerError(f"none of the {n} configurations of {self.__name__} can be compiled:\n" + "\n".join(lines))
+        error.__cause__ = next(reversed(self._errors.values()), None)
+        return error
 
     def check_disk_cache(self, tuning_key: tuple[Any, ...], configs: list[Config], bench_fn: Callable[[], None]) -> bool:
         """Take the choice for ``tuning_key`` from disk, or call ``bench_fn`` and store it; whether it was there."""

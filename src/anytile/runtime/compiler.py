@@ -11,8 +11,7 @@ import time
 from collections import namedtuple
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..language.source import JITCallable, describe
 from ..language.types import parse_signature_type
@@ -21,12 +20,14 @@ from . import cache, knobs
 from .arguments import unwrap
 from .cache import get_cache_key
 from .driver import GPUTarget, driver, target_object
-from .dump import dump_artifact
 from .errors import ArgumentError
 from .hooks import LazyDict
 from .launcher import make_packer, normalize_grid
 from .options import Options
-from .stores import stored_arguments
+from .workers import target_compile
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = [
     "ASTSource",
@@ -142,6 +143,8 @@ class IRSource:
     """A file of tile IR text.  Its kernel's arguments are the runtime parameters in order."""
 
     def __init__(self, path: str | Path):
+        from pathlib import Path
+
         self.path = Path(path)
         self.text = self.path.read_text()
         self.module = self._parse()
@@ -215,6 +218,10 @@ def compile(src: Any, target: GPUTarget | None = None, options: Any = None, _env
         artifact, times, clock = _compile_anew(src, machine, options, key, custom)
     kernel = CompiledKernel(src, artifact, key, target, options, clock)
     if (folder := knobs.compilation.anytile_dump) is not None:
+        from pathlib import Path
+
+        from .dump import dump_artifact
+
         dump_artifact(Path(folder), kernel)
     if knobs.compilation.listener is not None:
         knobs.compilation.listener(
@@ -224,11 +231,13 @@ def compile(src: Any, target: GPUTarget | None = None, options: Any = None, _env
 
 
 def _compile_anew(src: Any, machine: Any, options: Options, key: str, custom: bool) -> tuple[Artifact, CompileTimes, dict[str, float]]:
+    from .stores import stored_arguments
+
     t0 = time.perf_counter()
     module = (IRSource(str(options.ir_override)) if custom else src).make_module(options)
     t1 = time.perf_counter()
     stores = stored_arguments(module)  # before target.compile, which may rewrite the module
-    made = machine.compile(module, options)
+    made = target_compile(machine, module, options)
     artifact = Artifact(made.stages, {"stores": stores, "name": src.name, **made.metadata})
     t2 = time.perf_counter()
     if not custom:

@@ -1,0 +1,203 @@
+"""What makes tuning quick: compilation by executors and child processes, early stopping, twins, the bar."""
+
+from __future__ import annotations
+
+import pickle
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+import anytile.language as tl
+from anytile import tune
+from anytile.frontend.errors import CompilationError
+from anytile.runtime import driver, knobs, tuning, workers
+from anytile.runtime.autotuner import Config, autotune
+from anytile.runtime.cache import CacheWarning
+from anytile.runtime.errors import AutotunerError
+from anytile.runtime.jit import jit
+
+ON_CPU = pytest.mark.usefixtures("cpu_target")
+
+
+@pytest.fixture(autouse=True)
+def own_settings():
+    with knobs.autotuning.scope():
+        yield
+
+
+@pytest.fixture
+def cpu_target(monkeypatch):
+    monkeypatch.setenv("ANYTILE_TARGET", "cpu")
+
+
+def double(x, n, BLOCK: tl.constexpr):
+    i = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    tl.store(x + i, tl.load(x + i, mask=i < n) * 2, mask=i < n)
+
+
+def picky(x, n, BLOCK: tl.constexpr):
+    tl.static_assert(BLOCK < 64, "too wide")
+    tl.store(x, 1.0)
+
+
+def wrong(x, n, BLOCK: tl.constexpr):
+    tl.store(x, undefined_name)  # noqa: F821
+
+
+def grid(META):
+    return (-(-META["n"] // META["BLOCK"]),)
+
+
+BLOCKS = [Config({"BLOCK": 32 << i}) for i in range(3)]
+
+
+class Recorder:
+    """An executor as a cluster's: jobs go through pickle."""
+
+    def __init__(self, pool=None):
+        self.jobs, self.pool = [], pool
+
+    def submit(self, fn, /, *args):
+        self.jobs.append(pickle.dumps((fn, args)))
+        fn, args = pickle.loads(self.jobs[-1])
+        if self.pool is not None:
+            return self.pool.submit(fn, *args)
+        future = Future()
+        try:
+            future.set_result(pickle.loads(pickle.dumps(fn(*args))))
+        except Exception as e:
+            future.set_exception(e)
+        return future
+
+
+def tuned(fn, configs=BLOCKS, **options):
+    made = autotune(configs, key=["n"], restore_value=["x"], warmup=1, rep=1, **options)(jit(fn))
+    return made
+
+
+@ON_CPU
+def test_an_executor_compiles_every_configuration():
+    fn, x = tuned(double), np.ones(100, np.float32)
+    recorder = Recorder()
+    with tune.executor(recorder):
+        fn[grid](x, 100)
+    assert (x == 2).all() and len(recorder.jobs) == 3
+    assert not tuning._executors
+
+
+@ON_CPU
+def test_child_processes():
+    fn, x = tuned(double), np.ones(100, np.float32)
+    with tune.WorkerPool(1) as pool, tune.executor(Recorder(pool)):
+        fn[grid](x, 100)
+        assert (x == 2).all()
+        pool._children[0].process.kill()
+        with pytest.raises(workers.WorkerError, match="ended unexpectedly"):
+            pool.submit(abs, -3).result()
+        assert pool.submit(abs, -3).result() == 3
+        with pytest.raises(TypeError):
+            pool.submit(abs, "x").result()
+
+
+@ON_CPU
+def test_a_broken_executor_costs_only_time():
+    class Broken:
+        def submit(self, fn, /, *args):
+            raise ConnectionError("the cluster is gone")
+
+    fn, x = tuned(double), np.ones(100, np.float32)
+    with tune.executor(Broken()), pytest.warns(CacheWarning, match="the cluster is gone"):
+        fn[grid](x, 100)
+    assert (x == 2).all()
+    with pytest.raises(TypeError, match="submit"), tune.executor(object()):
+        pass
+
+
+def test_workers_of_other_versions_refuse():
+    with pytest.raises(workers.WorkerError, match="install the same versions"):
+        workers.compile_elsewhere("", None, None, "anytile 0")
+
+
+def test_own_processes_only_where_they_save_time(monkeypatch):
+    knobs.autotuning.workers = 4
+    monkeypatch.setattr(tuning, "usable_cores", lambda: 4)
+    assert tuning.chosen_executor(1.2) is None
+    pool = tuning.chosen_executor(10.0)
+    assert isinstance(pool, tune.WorkerPool) and tuning.chosen_executor(10.0) is pool
+    tuning._end_own_pool()
+    knobs.autotuning.workers = 1
+    assert tuning.chosen_executor(10.0) is None
+
+
+@ON_CPU
+def test_configurations_that_fail():
+    x = np.zeros(4, np.float32)
+    fn = tuned(picky)
+    fn[(1,)](x, 4)
+    assert fn.best_config.kwargs["BLOCK"] == 32 and fn.configs_timings[BLOCKS[2]][0] == float("inf")
+    with pytest.raises(AutotunerError, match=r"none of the 2 configurations of picky .*\n.*too wide.*BLOCK: 64.*BLOCK: 128"):
+        tuned(picky, BLOCKS[1:])[(1,)](x, 4)
+    with tune.executor(ThreadPoolExecutor(2)), pytest.raises(AutotunerError, match="none of the 2"):
+        tuned(picky, BLOCKS[1:])[(1,)](x, 4)
+    with pytest.raises(CompilationError, match="undefined_name"):
+        tuned(wrong)[(1,)](x, 4)
+
+
+@ON_CPU
+def test_twins_are_measured_once():
+    benched = []
+
+    def bench(call, quantiles):
+        benched.append(1)
+        call()
+        return [1.0, 1.0, 1.0]
+
+    configs = [Config({"BLOCK": b}, num_warps=w, num_stages=s) for b in (32, 64) for w in (1, 4) for s in (1, 2)]
+    fn = tuned(double, configs, do_bench=bench)
+    fn[grid](np.ones(8, np.float32), 8)
+    assert len(benched) == 2 and len(fn.configs_timings) == 8 and fn.best_config is configs[0]
+
+    def shown(x, n, num_warps: tl.constexpr):
+        tl.store(x, num_warps)
+
+    told = autotune([Config({}, num_warps=w) for w in (1, 2)], key=["n"], do_bench=bench)(jit(shown))
+    assert [len(g) for g in told._alike(told.configs)] == [1, 1]
+
+
+def test_slow_ones_are_given_up():
+    calls = []
+
+    def slow():
+        calls.append(1)
+        time.sleep(2e-3)
+
+    assert tuning.race(slow, [0.5], None, 0, 20)[0] >= 2 and len(calls) > 8
+    calls.clear()
+    assert tuning.race(slow, [0.5, 0.2, 0.8], 0.5, 100, 100)[0] >= 2 and len(calls) == 3
+    calls.clear()
+    tuning.race(slow, [0.5], 1.2, 0, 1000)
+    assert len(calls) == 8
+
+
+def test_bar_only_on_a_terminal(monkeypatch, capsys):
+    monkeypatch.setattr(tuning.Progress, "_DELAY", 0.0)
+    with tuning.Progress("k", 2) as bar:
+        bar.step()
+    assert bar._bar is None and capsys.readouterr() == ("", "")
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    with tuning.Progress("k", 2) as bar:
+        bar.step()
+        with tuning.Progress("inner", 2) as inner:
+            inner.step()
+    assert bar._bar is not None and inner._bar is None
+
+
+def test_reference_target_still_tunes(monkeypatch):
+    monkeypatch.setenv("ANYTILE_TARGET", "reference")
+    driver.driver.reset_active()
+    fn, x = tuned(double), np.ones(8, np.float32)
+    with tune.executor(Recorder()) as recorder:
+        fn[grid](x, 8)
+    assert (x == 2).all() and not recorder.jobs
