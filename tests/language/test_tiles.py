@@ -418,6 +418,10 @@ def test_tensor_descriptors(recording):
         ]:
             with pytest.raises(ValueError, match=text):
                 make()
+        halves = tl.make_tensor_descriptor(p, [n], [1], [16])
+        halves.atomic_add([0], tl.full([16], 1.0, tl.float16))
+        with pytest.raises(TypeError, match="Unsupported dtype fp16 of atomic_max of a descriptor"):
+            halves.atomic_max([0], tl.full([16], 1.0, tl.float16))
 
 
 # --- aggregates -----------------------------------------------------------------------------------------

@@ -286,6 +286,11 @@ def advance(base: block_pointer, offsets: Any) -> block_pointer:
 # --- tensor descriptors ---------------------------------------------------------------------------------
 
 
+#: Elements on which a descriptor's atomic_add works, and those of the other kinds.
+_REDUCED_ADD = ("uint32", "int32", "uint64", "fp32", "fp16", "bf16")
+_REDUCED = ("uint32", "int32", "uint64", "int64")
+
+
 class tensor_descriptor_base(_Window):
     """What ``tl.make_tensor_descriptor`` gives.  Reads outside of the tensor give padding, writes are dropped."""
 
@@ -361,34 +366,38 @@ class tensor_descriptor_base(_Window):
         pointers, mask = self._rows(x_offsets, y_offset)
         memory.store_pointers(pointers, value, mask)
 
-    def _atomic(self, fn: Any, offsets: Any, value: Any) -> None:
+    def _atomic(self, kind: str, offsets: Any, value: Any) -> None:
+        """Only what the language promises for every target: TypeError for other elements."""
+        allowed = _REDUCED_ADD if kind == "add" else _REDUCED
+        if self.element.name not in allowed:
+            raise TypeError(f"Unsupported dtype {self.element} of atomic_{kind} of a descriptor; it takes {', '.join(allowed)}")
         pointers, mask = self._pointers(offsets)
-        fn(pointers, self._block(value), mask, sem="relaxed")
+        getattr(memory, f"atomic_{kind}")(pointers, self._block(value), mask, sem="relaxed")
 
     @builtin
     def atomic_add(self, offsets: Any, value: tensor) -> None:
         """Adds ``value`` to the block at ``offsets``, each element atomically."""
-        self._atomic(memory.atomic_add, offsets, value)
+        self._atomic("add", offsets, value)
 
     @builtin
     def atomic_min(self, offsets: Any, value: tensor) -> None:
-        self._atomic(memory.atomic_min, offsets, value)
+        self._atomic("min", offsets, value)
 
     @builtin
     def atomic_max(self, offsets: Any, value: tensor) -> None:
-        self._atomic(memory.atomic_max, offsets, value)
+        self._atomic("max", offsets, value)
 
     @builtin
     def atomic_and(self, offsets: Any, value: tensor) -> None:
-        self._atomic(memory.atomic_and, offsets, value)
+        self._atomic("and", offsets, value)
 
     @builtin
     def atomic_or(self, offsets: Any, value: tensor) -> None:
-        self._atomic(memory.atomic_or, offsets, value)
+        self._atomic("or", offsets, value)
 
     @builtin
     def atomic_xor(self, offsets: Any, value: tensor) -> None:
-        self._atomic(memory.atomic_xor, offsets, value)
+        self._atomic("xor", offsets, value)
 
 
 class tensor_descriptor(tensor_descriptor_base):
