@@ -12,7 +12,7 @@ import pytest
 import anytile.language as tl
 from anytile import tune
 from anytile.frontend.errors import CompilationError
-from anytile.runtime import driver, knobs, tuning, workers
+from anytile.runtime import driver, elsewhere, knobs, tuning
 from anytile.runtime.autotuner import Config, autotune
 from anytile.runtime.cache import CacheWarning
 from anytile.runtime.errors import AutotunerError
@@ -94,7 +94,7 @@ def test_child_processes():
         fn[grid](x, 100)
         assert (x == 2).all()
         pool._children[0].process.kill()
-        with pytest.raises(workers.WorkerError, match="ended unexpectedly"):
+        with pytest.raises(elsewhere.WorkerError, match="ended unexpectedly"):
             pool.submit(abs, -3).result()
         assert pool.submit(abs, -3).result() == 3
         with pytest.raises(TypeError):
@@ -116,8 +116,8 @@ def test_a_broken_executor_costs_only_time():
 
 
 def test_workers_of_other_versions_refuse():
-    with pytest.raises(workers.WorkerError, match="install the same versions"):
-        workers.compile_elsewhere("", None, None, "anytile 0")
+    with pytest.raises(elsewhere.WorkerError, match="install the same versions"):
+        elsewhere.compile_elsewhere("", None, None, "anytile 0")
 
 
 def test_own_processes_only_where_they_save_time(monkeypatch):

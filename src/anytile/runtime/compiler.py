@@ -24,7 +24,6 @@ from .errors import ArgumentError
 from .hooks import LazyDict
 from .launcher import make_packer, normalize_grid
 from .options import Options
-from .workers import target_compile
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -232,6 +231,7 @@ def compile(src: Any, target: GPUTarget | None = None, options: Any = None, _env
 
 def _compile_anew(src: Any, machine: Any, options: Options, key: str, custom: bool) -> tuple[Artifact, CompileTimes, dict[str, float]]:
     from .stores import stored_arguments
+    from .elsewhere import target_compile
 
     t0 = time.perf_counter()
     module = (IRSource(str(options.ir_override)) if custom else src).make_module(options)

@@ -19,7 +19,8 @@ from typing import Any
 from . import knobs
 from .async_compile import AsyncCompileMode, active_mode
 from .driver import usable_cores
-from .workers import WorkerPool, remote_executor
+from .elsewhere import remote_executor
+from .workers import WorkerPool
 
 __all__ = ["Progress", "chosen_executor", "compile_ahead", "executor", "race"]
 

@@ -1,11 +1,7 @@
-"""Compiling a kernel's IR in another process, near or far.
+"""`WorkerPool`: an executor of plain child processes, for compilations (`elsewhere`).
 
-LLVM compiles one module at a time in a process (llvmlite holds one lock), so threads gain nothing; processes do.  What
-travels is the tile IR as text and the machine compiled for, so the other side needs anytile and nothing of the
-user's program.  `compile_elsewhere` is the job; any executor whose ``submit`` can pickle it will do.
-
-`WorkerPool` is an executor of plain child processes that read jobs from their standard input.  Unlike
-`ProcessPoolExecutor` it neither forks a process with threads nor imports the user's ``__main__`` again.
+The children read jobs from their standard input.  Unlike `ProcessPoolExecutor` this neither forks a process that has
+threads nor imports the user's ``__main__`` again.
 """
 
 from __future__ import annotations
@@ -19,61 +15,12 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
-from .. import __version__
-from ..errors import AnytileError
-from ..targets.base import Artifact
-from .cache import _llvmlite_version
+from .elsewhere import WorkerError
 
-__all__ = ["WorkerError", "WorkerPool", "compile_elsewhere", "remote_executor", "target_compile"]
-
-#: The executor that compiles for this thread of control, or None: compile here.
-remote_executor: ContextVar[Any] = ContextVar("remote_executor", default=None)
-
-
-class WorkerError(AnytileError):
-    """Another process could not compile, for a reason that is not the kernel's."""
-
-
-def versions() -> str:
-    """What must be equal on both sides for their code to be the same."""
-    return f"anytile {__version__}, llvmlite {_llvmlite_version()}"
-
-
-def target_compile(machine: Any, module: Any, options: Any) -> Artifact:
-    """``machine.compile(module, options)``, by the executor in `remote_executor` where there is one.
-
-    What goes wrong with the executor itself costs a compilation in this process; errors of the kernel are raised.
-    """
-    executor = remote_executor.get()
-    if executor is None or machine.name != "cpu":
-        return machine.compile(module, options)
-    from ..ir import print_module
-
-    try:
-        return executor.submit(compile_elsewhere, print_module(module), machine.machine, options, versions()).result()
-    except (AnytileError, NotImplementedError) as e:
-        if not isinstance(e, WorkerError):
-            raise
-    except Exception as e:  # whatever an executor raises: broken pools, lost connections, pickling
-        from .cache import _warn
-
-        _warn("executor", f"an executor could not compile a kernel ({type(e).__name__}: {e}); it is compiled in this process")
-    return machine.compile(module, options)
-
-
-def compile_elsewhere(text: str, machine: Any, options: Any, expected: str) -> Artifact:
-    """The artifact of the tile IR ``text`` for the CPU ``machine``.  WorkerError where the versions differ from ``expected``."""
-    if versions() != expected:
-        raise WorkerError(f"this worker has {versions()}, the caller {expected}; install the same versions on both")
-    from ..ir.parser import parse_module
-    from ..targets.cpu.target import CpuTarget
-
-    return CpuTarget(machine).compile(parse_module(text), options)
-
+__all__ = ["WorkerPool", "serve"]
 
 # --- child processes --------------------------------------------------------------------------------------------
 

@@ -1,0 +1,65 @@
+"""Compiling a kernel's IR somewhere else: the job, and who does it.
+
+LLVM compiles one module at a time in a process (llvmlite holds one lock), so threads gain nothing; processes do.  What
+travels is the tile IR as text and the machine compiled for, so the other side needs anytile and nothing of the
+user's program.  `compile_elsewhere` is the job; any executor whose ``submit`` can pickle it will do (`workers` has one).
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+from .. import __version__
+from ..errors import AnytileError
+
+if TYPE_CHECKING:
+    from ..targets.base import Artifact
+
+__all__ = ["WorkerError", "compile_elsewhere", "remote_executor", "target_compile", "versions"]
+
+#: The executor that compiles for this thread of control, or None: compile here.
+remote_executor: ContextVar[Any] = ContextVar("remote_executor", default=None)
+
+
+class WorkerError(AnytileError):
+    """Another process could not compile, for a reason that is not the kernel's."""
+
+
+def versions() -> str:
+    """What must be equal on both sides for their code to be the same."""
+    from importlib.metadata import version
+
+    return f"anytile {__version__}, llvmlite {version('llvmlite')}"
+
+
+def target_compile(machine: Any, module: Any, options: Any) -> Artifact:
+    """``machine.compile(module, options)``, by the executor in `remote_executor` where there is one.
+
+    What goes wrong with the executor itself costs a compilation in this process; errors of the kernel are raised.
+    """
+    executor = remote_executor.get()
+    if executor is None or machine.name != "cpu":
+        return machine.compile(module, options)
+    from ..ir import print_module
+
+    try:
+        return executor.submit(compile_elsewhere, print_module(module), machine.machine, options, versions()).result()
+    except (AnytileError, NotImplementedError) as e:
+        if not isinstance(e, WorkerError):
+            raise
+    except Exception as e:  # whatever an executor raises: broken pools, lost connections, pickling
+        from .cache import _warn
+
+        _warn("executor", f"an executor could not compile a kernel ({type(e).__name__}: {e}); it is compiled in this process")
+    return machine.compile(module, options)
+
+
+def compile_elsewhere(text: str, machine: Any, options: Any, expected: str) -> Artifact:
+    """The artifact of the tile IR ``text`` for the CPU ``machine``.  WorkerError where the versions differ from ``expected``."""
+    if versions() != expected:
+        raise WorkerError(f"this worker has {versions()}, the caller {expected}; install the same versions on both")
+    from ..ir.parser import parse_module
+    from ..targets.cpu.target import CpuTarget
+
+    return CpuTarget(machine).compile(parse_module(text), options)
