@@ -1,6 +1,7 @@
 """The thread pool: every program exactly once, whatever the grid, the threads and the interruptions."""
 
 import ctypes
+import functools
 import os
 import struct
 import subprocess
@@ -70,11 +71,14 @@ def kernel():
     yield loaded.address("kernel")
 
 
-def launch(kernel, grid, work=0, fail_at=-1, callback=0, scratch=64, pool=pool):
+entry = functools.lru_cache(maxsize=None)(pool.entry)
+
+
+def launch(kernel, grid, work=0, fail_at=-1, callback=0, scratch=64):
     gx, gy, gz = grid
     out = np.zeros(gx * gy * gz, np.int32)
     try:
-        pool.run(kernel, struct.pack("<QqqQ", out.ctypes.data, work, fail_at, callback), scratch, gx, gy, gz)
+        entry(kernel, scratch)(struct.pack("<QqqQ", out.ctypes.data, work, fail_at, callback), gx, gy, gz)
     except BaseException as error:
         error.out = out
         raise
@@ -113,7 +117,7 @@ def test_sleeping_workers_wake(kernel):
 def test_scratch_grows_and_is_aligned(kernel):
     for size in (64, 1 << 20, 128, 1 << 22):
         assert (launch(kernel, (50, 1, 1), 2000, scratch=size) == 1).all()
-    assert all(caller.scratch % 64 == 0 for caller in pool.pool()._callers)
+    assert all(caller.scratch % 64 == 0 for caller in pool._idle)
 
 
 @pytest.mark.parametrize("grid", [(1, 1, 1), (40, 1, 1), (20_000, 1, 1)])

@@ -23,50 +23,40 @@ import itertools
 import re
 import threading
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from ..errors import AnytileError
 from . import gate
+from .host import Host, architecture, host
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
 __all__ = [
     "LEVELS",
-    "Host",
     "LLVMError",
     "LoadedObject",
     "architecture",
+    "ask_host",
     "compile_object",
     "emit_assembly",
     "host",
     "load_object",
     "optimize",
-    "version",
 ]
 
 LEVELS = ("none", "lite", "O2")
-"""``none``: no passes and the fastest code generation, a fifth of the time, for text that runs rarely.  ``lite``: a few function passes, for text that is already clean (folded
-constants, no allocas, addresses shared).  ``O2``: LLVM's own pipeline, vectorisers and unroller off (anytile
-vectorises itself; the unroller costs most of the time and gains nothing on loops over native vectors)."""
+"""``none``: no passes and the fastest code generation, a fifth of the time, for text that runs rarely.  ``lite``: a few
+function passes, for text that is already clean (folded constants, no allocas, addresses shared).  ``O2``: LLVM's own
+pipeline, vectorisers and unroller off (anytile vectorises itself; the unroller costs most of the time and gains nothing
+on loops over native vectors)."""
 
 _lock = threading.RLock()
 
 
 class LLVMError(AnytileError):
     """LLVM refused a text or an object.  A bug in the code generator, not in a kernel; the message shows the place."""
-
-
-@dataclass(frozen=True)
-class Host:
-    """The machine this process runs on.  ``features``: LLVM names of the features present."""
-
-    triple: str
-    cpu_name: str
-    features: frozenset[str]
-    data_layout: str
 
 
 @lru_cache(maxsize=1)
@@ -87,31 +77,24 @@ def _foreign_targets() -> None:
     llvm.initialize_all_asmprinters()
 
 
-def version() -> str:
-    """Versions that object code depends on, for cache keys."""
+def ask_host() -> Host:
+    """Facts about the running machine, from LLVM itself.  `host` remembers them."""
     llvm = _binding()
     import llvmlite
 
-    return f"llvmlite {llvmlite.__version__}, LLVM {'.'.join(map(str, llvm.llvm_version_info))}"
-
-
-@lru_cache(maxsize=1)
-def _detected_features() -> dict[str, bool]:
-    """Feature name → present, as LLVM detects them; empty where detection is not implemented."""
-    try:
-        return dict(_binding().get_host_cpu_features())
-    except RuntimeError:
-        return {}
-
-
-@lru_cache(maxsize=1)
-def host() -> Host:
-    """Facts about the running machine."""
-    llvm = _binding()
     triple = llvm.get_process_triple()
-    machine = llvm.Target.from_triple(triple).create_target_machine()
-    features = frozenset(name for name, present in _detected_features().items() if present)
-    return Host(triple, llvm.get_host_cpu_name(), features, str(machine.target_data))
+    try:
+        detected = dict(llvm.get_host_cpu_features())
+    except RuntimeError:
+        detected = {}  # LLVM has no detection for this system
+    return Host(
+        triple,
+        llvm.get_host_cpu_name(),
+        frozenset(name for name, present in detected.items() if present),
+        frozenset(name for name, present in detected.items() if not present),
+        str(llvm.Target.from_triple(triple).create_target_machine().target_data),
+        f"llvmlite {llvmlite.__version__}, LLVM {'.'.join(map(str, llvm.llvm_version_info))}",
+    )
 
 
 # --- text → object, assembly, text ----------------------------------------------------------------------------
@@ -221,12 +204,6 @@ def _excerpt(text: str, number: int, around: int = 3) -> str:
     return "\n".join(f"{'>' if i == number else ' '} {i + 1:5d} | {lines[i]}" for i in range(first, last))
 
 
-def architecture(triple: str) -> str:
-    """``x86_64``, ``aarch64`` …: the first field of a triple, Apple's name for aarch64 folded."""
-    name = triple.split("-")[0]
-    return "aarch64" if name.startswith("arm64") else name
-
-
 def _baseline(triple: str) -> str:
     return "x86-64" if architecture(triple) == "x86_64" else "generic"
 
@@ -240,7 +217,8 @@ def _feature_string(features: Collection[str], native: bool) -> str:
 
     Denials come first: ``-avx`` also withdraws whatever builds on AVX, and a later ``+fma`` brings AVX back.
     """
-    denied = (name for name in _detected_features() if name not in features and name not in _NEVER_DENIED) if native else ()
+    detected = host().features | host().absent if native else frozenset()
+    denied = detected - frozenset(features) - _NEVER_DENIED
     return ",".join([*(f"-{name}" for name in sorted(denied)), *(f"+{name}" for name in sorted(features))])
 
 

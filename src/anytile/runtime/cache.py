@@ -1,6 +1,6 @@
 """The compile cache: one file per kernel, named by the hash of all that went into it.
 
-    <directory>/<first two digits>/<key>.kernel
+    <directory>/<first two digits>/<key>.kernel      (.kept: what the compiler keeps for itself, see `llvm.kept`)
         "anytile\\x01" · length of the rest · BLAKE2b-128 of the rest · index (JSON) · stages, end to end
 
 A file is written beside its place and renamed into it, so a reader sees all of it or nothing, whatever
@@ -16,23 +16,21 @@ Below stand Triton's cache managers, which libraries subclass or call to keep fi
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 import os
 import sys
-import tempfile
 import threading
 import time
-import warnings
-from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .. import __version__
 from ..targets.base import Artifact
 from . import knobs
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = [
     "CacheInfo",
@@ -47,14 +45,16 @@ __all__ = [
     "get_dump_manager",
     "get_override_manager",
     "info",
+    "keep",
     "load",
+    "load_kept",
     "store",
     "toolchain",
     "triton_key",
 ]
 
 _MAGIC = b"anytile\x01"
-_SUFFIX = ".kernel"
+_SUFFIX, _KEPT = ".kernel", ".kept"
 _HEADER = len(_MAGIC) + 8 + 16
 _PRUNE_SECONDS = 600  # a writer looks at the total size at most this often,
 _PRUNE_SHARE = 8  # or after writing this fraction of the bound itself
@@ -70,32 +70,41 @@ class CacheWarning(UserWarning):
 def _warn(kind: str, text: str) -> None:
     """Say ``text`` once per process and kind."""
     if kind not in _warned:
+        import warnings
+
         _warned.add(kind)
         warnings.warn(text, CacheWarning, stacklevel=3)
 
 
 def directory() -> Path:
     """The directory in use: ``knobs.cache.dir`` or TRITON_CACHE_DIR, else ANYTILE_CACHE_DIR, else the user's cache."""
+    from pathlib import Path
+
+    return Path(_root())
+
+
+def _root() -> str:
+    """`directory` as text: this module imports pathlib where it writes, not where it reads."""
     if "dir" in knobs.cache.__dict__ or "TRITON_CACHE_DIR" in os.environ:
-        return Path(knobs.cache.dir)
-    own = os.environ.get("ANYTILE_CACHE_DIR")
-    return Path(own) if own else _user_directory()
+        return knobs.cache.dir
+    return os.environ.get("ANYTILE_CACHE_DIR") or _user_directory()
 
 
 @lru_cache(maxsize=1)
-def _user_directory() -> Path:
+def _user_directory() -> str:
     import platformdirs
 
-    return Path(platformdirs.user_cache_dir("anytile", appauthor=False))
+    return platformdirs.user_cache_dir("anytile", appauthor=False)
 
 
 @lru_cache(maxsize=1)
 def toolchain() -> str:
-    """Names the software that compiles: anytile (its version and every file's size and time), llvmlite, Python.
+    """Names the software that compiles: anytile (its version and every file's size and time) and Python.
 
-    The files count so that an edited checkout never meets its own older kernels.
+    The files count so that an edited checkout never meets its own older kernels.  LLVM's version is part of the
+    target's fingerprint.
     """
-    root = Path(__file__).parent.parent
+    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     files = hashlib.blake2b(digest_size=16)
     for folder, folders, names in os.walk(root):
         folders.sort()
@@ -103,7 +112,7 @@ def toolchain() -> str:
             if name.endswith(".py"):
                 status = os.stat(os.path.join(folder, name))
                 files.update(f"{os.path.relpath(folder, root)}/{name}:{status.st_size}:{status.st_mtime_ns};".encode())
-    return f"anytile {__version__} {files.hexdigest()} llvmlite {_llvmlite_version()} python {sys.version_info[0]}.{sys.version_info[1]}"
+    return f"anytile {__version__} {files.hexdigest()} python {sys.version_info[0]}.{sys.version_info[1]}"
 
 
 def _llvmlite_version() -> str:
@@ -121,8 +130,8 @@ def _llvmlite_version() -> str:
 # -- reading and writing -------------------------------------------------------------------------------------
 
 
-def _path(key: str) -> Path:
-    return directory() / key[:2] / (key + _SUFFIX)
+def _path(key: str, suffix: str = _SUFFIX) -> str:
+    return os.path.join(_root(), key[:2], key + suffix)
 
 
 def pack(key: str, artifact: Artifact) -> bytes:
@@ -160,9 +169,9 @@ def unpack(key: str, data: bytes) -> Artifact:
     return Artifact(stages, index["metadata"])
 
 
-def load(key: str) -> Artifact | None:
+def load(key: str, suffix: str = _SUFFIX) -> Artifact | None:
     """The artifact stored under ``key``, or None."""
-    path = _path(key)
+    path = _path(key, suffix)
     try:
         with open(path, "rb") as f:
             data = f.read()
@@ -189,15 +198,15 @@ _written = 0
 _written_lock = threading.Lock()
 
 
-def store(key: str, artifact: Artifact) -> None:
+def store(key: str, artifact: Artifact, suffix: str = _SUFFIX) -> None:
     """Keep ``artifact`` under ``key``; where that fails, warn once and go on."""
     global _written
-    path = _path(key)
+    path = _path(key, suffix)
     data = pack(key, artifact)
     try:
         write_atomically(path, data)
     except OSError as e:
-        if not path.exists():  # else another process put it there: on Windows the file in use cannot be replaced
+        if not os.path.isfile(path):  # else another process put it there: on Windows the file in use cannot be replaced
             _warn("write", f"the compile cache in {directory()} cannot be written ({e}); kernels are compiled anew in each process")
         return
     with _written_lock:
@@ -205,10 +214,28 @@ def store(key: str, artifact: Artifact) -> None:
     _prune_sometimes()
 
 
-def write_atomically(path: Path, data: bytes | bytearray) -> None:
+def load_kept(name: str) -> bytes | None:
+    """What `keep` was given under ``name`` by this version of anytile, or None."""
+    artifact = load(_kept_key(name), _KEPT)
+    return None if artifact is None else artifact.stages["data"]  # type: ignore[return-value]
+
+
+def keep(name: str, data: bytes) -> None:
+    """Keep the compiler's own ``data`` (`llvm.kept`); where that fails, warn once and go on."""
+    store(_kept_key(name), Artifact({"data": data}, {"name": name}), _KEPT)
+
+
+def _kept_key(name: str) -> str:
+    return hashlib.sha256(f"kept\0{name}\0{toolchain()}".encode()).hexdigest()
+
+
+def write_atomically(path: str, data: bytes | bytearray) -> None:
     """Put ``data`` at ``path`` so that readers see the old file or all of the new one.  Raises OSError."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=".new-", dir=path.parent)
+    import tempfile
+
+    folder = os.path.dirname(path)
+    os.makedirs(folder, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(prefix=".new-", dir=folder)
     try:
         with open(handle, "wb") as f:
             f.write(data)
@@ -224,8 +251,7 @@ def write_atomically(path: Path, data: bytes | bytearray) -> None:
 # -- size ----------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class CacheInfo:
+class CacheInfo(NamedTuple):
     """``bytes`` in ``kernels`` files under ``directory``; ``limit`` is the bound in bytes."""
 
     directory: Path
@@ -235,7 +261,7 @@ class CacheInfo:
     writable: bool
 
 
-def _files(root: Path) -> list[tuple[float, int, str]]:
+def _files(root: str) -> list[tuple[float, int, str]]:
     """(time of modification, bytes, path) of every cache file, and of temporary files left behind."""
     found = []
     try:
@@ -245,7 +271,7 @@ def _files(root: Path) -> list[tuple[float, int, str]]:
     for folder in folders:
         try:
             for entry in os.scandir(folder):
-                if entry.name.endswith(_SUFFIX) or entry.name.startswith(".new-"):
+                if entry.name.endswith((_SUFFIX, _KEPT)) or entry.name.startswith(".new-"):
                     status = entry.stat()
                     found.append((status.st_mtime, status.st_size, entry.path))
         except OSError:
@@ -256,7 +282,7 @@ def _files(root: Path) -> list[tuple[float, int, str]]:
 def info() -> CacheInfo:
     """What the cache holds at this moment."""
     root = directory()
-    kernels = [f for f in _files(root) if f[2].endswith(_SUFFIX)]
+    kernels = [f for f in _files(str(root)) if f[2].endswith(_SUFFIX)]
     parent = root
     while not parent.exists() and parent != parent.parent:
         parent = parent.parent
@@ -266,7 +292,7 @@ def info() -> CacheInfo:
 def clear() -> int:
     """Remove every cached kernel (and nothing else in the directory); the number removed."""
     removed = 0
-    for _, _, path in _files(directory()):
+    for _, _, path in _files(_root()):
         try:
             os.unlink(path)
         except OSError:
@@ -277,10 +303,10 @@ def clear() -> int:
 
 def _prune_sometimes() -> None:
     global _written
-    root, limit = directory(), knobs.cache.size
-    marker = root / ".pruned"
+    root, limit = _root(), knobs.cache.size
+    marker = os.path.join(root, ".pruned")
     try:
-        recent = time.time() - marker.stat().st_mtime < _PRUNE_SECONDS
+        recent = time.time() - os.stat(marker).st_mtime < _PRUNE_SECONDS
     except OSError:
         recent = False
     if recent and _written < limit // _PRUNE_SHARE:
@@ -289,23 +315,22 @@ def _prune_sometimes() -> None:
     from filelock import FileLock, Timeout
 
     try:
-        with FileLock(str(root / ".prune.lock"), timeout=0):
-            marker.touch()
+        with FileLock(os.path.join(root, ".prune.lock"), timeout=0), open(marker, "w"):
             prune(root, limit)
     except (OSError, Timeout):
         pass  # another process is pruning, or the directory cannot be locked: a later writer will
 
 
-def prune(root: Path, limit: int) -> None:
+def prune(root: str | Path, limit: int) -> None:
     """Remove abandoned temporary files, then the least recently used kernels until three quarters of ``limit`` remain."""
-    files = sorted(_files(root))
+    files = sorted(_files(str(root)))
     total = sum(size for _, size, _ in files)
     now = time.time()
     for modified, size, path in files:
-        abandoned = not path.endswith(_SUFFIX) and now - modified > _STALE_SECONDS
+        abandoned = not path.endswith((_SUFFIX, _KEPT)) and now - modified > _STALE_SECONDS
         if not abandoned and total <= limit * 3 // 4:
             continue
-        if abandoned or path.endswith(_SUFFIX) and total > limit * 3 // 4:
+        if abandoned or path.endswith((_SUFFIX, _KEPT)) and total > limit * 3 // 4:
             try:
                 os.unlink(path)
                 total -= size
@@ -318,7 +343,7 @@ def prune(root: Path, limit: int) -> None:
 
 def triton_key() -> str:
     """What a library mixes into keys of its own so that they change with the compiler."""
-    return toolchain()
+    return f"{toolchain()} llvmlite {_llvmlite_version()}"
 
 
 def get_cache_key(src: Any, target: Any, options: Any) -> str:
@@ -328,7 +353,7 @@ def get_cache_key(src: Any, target: Any, options: Any) -> str:
 
 
 def default_cache_dir() -> str:
-    return str(directory())
+    return _root()
 
 
 class CacheManager:
@@ -359,7 +384,7 @@ class FileCacheManager(CacheManager):
 
     def __init__(self, key: str, override: bool = False, dump: bool = False):
         super().__init__(key, override, dump)
-        root = knobs.cache.override_dir if override else knobs.cache.dump_dir if dump else str(directory())
+        root = knobs.cache.override_dir if override else knobs.cache.dump_dir if dump else _root()
         self.cache_dir = os.path.join(root, key)
 
     def _make_path(self, filename: str) -> str:
@@ -373,7 +398,7 @@ class FileCacheManager(CacheManager):
 
     def put(self, data: Any, filename: str, binary: bool = True) -> str:
         path = self._make_path(filename)
-        write_atomically(Path(path), data if isinstance(data, (bytes, bytearray)) else str(data).encode())
+        write_atomically(path, data if isinstance(data, (bytes, bytearray)) else str(data).encode())
         return path
 
     def get_group(self, filename: str) -> dict[str, str] | None:
@@ -402,6 +427,8 @@ class RemoteCacheBackend:
 
 
 def _base32(key: str) -> str:
+    import base64
+
     try:
         return base64.b32encode(bytes.fromhex(key)).decode().rstrip("=")
     except ValueError:

@@ -57,7 +57,10 @@ def chosen_target() -> GPUTarget:
 
 
 def _cpu() -> Target:
-    from ..targets.cpu import CpuTarget
+    from ..targets.cpu import CpuTarget, keep_in
+    from . import cache
+
+    keep_in(cache.load_kept, cache.keep)
 
     return CpuTarget()
 

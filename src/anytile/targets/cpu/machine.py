@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from ...errors import AnytileError, UnsupportedError
-from ...llvm import engine
+from ...llvm.host import architecture as architecture_of
+from ...llvm.host import host as this_host
 
 __all__ = ["MACHINES", "Machine", "current", "for_triple", "named"]
 
@@ -136,7 +137,7 @@ def named(name: str) -> Machine:
 
 def for_triple(triple: str) -> Machine:
     """The baseline row of a foreign triple."""
-    architecture = engine.architecture(triple)
+    architecture = architecture_of(triple)
     return next(m for m in reversed(MACHINES[:-1]) if m.architecture == architecture) if _is_known(architecture) else MACHINES[-1]
 
 
@@ -151,8 +152,8 @@ def current() -> Machine:
 
 @lru_cache(maxsize=8)
 def _current(override: str) -> Machine:
-    host = engine.host()
-    architecture = engine.architecture(host.triple)
+    host = this_host()
+    architecture = architecture_of(host.triple)
     # Apple's detection reports no baseline features; every AArch64 CPU that runs Python has NEON.
     present = host.features | ({"neon"} if architecture == "aarch64" else _SSE2 if architecture == "x86_64" else frozenset())
     if override:

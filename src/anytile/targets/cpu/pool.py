@@ -1,4 +1,4 @@
-"""The thread pool that runs grids: `run(address, packed, scratch, gx, gy, gz)`.
+"""The thread pool that runs grids: ``entry(address, scratch)`` makes the function that launches one kernel.
 
 The workers are native threads inside code of `pool_ir` (its docstring has the protocol); they never touch
 Python.  A launch is one ctypes call, which releases the GIL; the calling thread works too.
@@ -27,17 +27,17 @@ import sys
 import threading
 import time
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import AnytileError, UnsupportedError
-from ...llvm import engine
+from ...llvm.kept import kept
+from ...llvm.loader import load_object
 from . import pool_ir
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["KernelStatus", "Pool", "callback", "num_threads", "pool", "run", "status_address"]
+__all__ = ["KernelStatus", "Pool", "callback", "entry", "num_threads", "pool", "status_address"]
 
 
 class KernelStatus(AnytileError, RuntimeError):
@@ -52,7 +52,8 @@ def available_cpus() -> int:
     """CPUs this process may run on: its affinity mask, and its control group's quota."""
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        with open("/sys/fs/cgroup/cpu.max") as f:
+            quota, period = f.read().split()
         return cpus if quota == "max" else max(1, min(cpus, math.ceil(int(quota) / int(period))))
     except (OSError, ValueError):
         return cpus
@@ -72,18 +73,17 @@ def _setting(name: str, default: int, least: int, most: int) -> int:
 
 
 _RECORD = struct.Struct("=" + "".join("i" if kind == "i32" else "q" for kind in pool_ir.RECORD.values()))
-_pack_record = _RECORD.pack_into
 
 
 class _Caller:
     """What one running launch has of its own: the native record of it, and scratch for the calling thread."""
 
-    __slots__ = ("_memory", "number", "record", "record_address", "scratch", "size")
+    __slots__ = ("_memory", "address", "number", "record", "scratch", "size")
 
     def __init__(self, number: int):
         self.number = number
         self.record = ctypes.create_string_buffer(_RECORD.size)
-        self.record_address = ctypes.addressof(self.record)
+        self.address = ctypes.addressof(self.record)
         self.scratch = self.size = 0
         self._memory: Any = None
 
@@ -93,62 +93,76 @@ class _Caller:
         self.size = size
 
 
+#: Callers of no launch at the moment.  It is empty before the pool has started and in a fresh child, so whoever finds
+#: none left also sees to it that there is a pool; nobody else has to ask.
+_idle: list[_Caller] = []
+_numbers = itertools.count(1)
+
+
+def _new_caller() -> _Caller:
+    pool()
+    return _Caller(next(_numbers))
+
+
+def entry(
+    address: int, scratch: int, explain: Callable[[KernelStatus], Exception] = lambda status: status, owner: object = None
+) -> Callable[..., None]:
+    """``run(packed, gx, gy, gz)`` of one kernel: runs the grid and returns when it is done.
+
+    ``address``: a kernel of the ABI in architecture.md.  ``scratch``: bytes of scratch that each worker needs.
+    ``packed``: its argument block.  ``owner`` is kept for as long as ``run``.  Where a program set the status word, ``run`` raises ``explain(KernelStatus(…))``.
+    """
+    native = _native()
+    cell = ctypes.c_int64(0)  # the native side notes the kernel's cost here
+    cell_address = ctypes.addressof(cell)
+    pack, launch, take, give = _RECORD.pack_into, native.launch, _idle.pop, _idle.append
+
+    def run(packed: bytes, gx: int, gy: int, gz: int) -> None:
+        try:
+            caller = take()
+        except IndexError:
+            caller = _new_caller()
+        if caller.size < scratch:
+            caller.grow(scratch)
+        try:
+            pack(caller.record, 0, address, caller.scratch, scratch, cell_address, caller.number, 0, gx, gy, gz)
+            code = launch(caller.address, packed)
+            if code:
+                go_on(code, caller, packed, gx, gy, gz)
+        except BaseException:
+            # A KeyboardInterrupt comes between two time slices, perhaps before `code` was stored.
+            native.withdraw(caller.address)
+            raise
+        finally:
+            give(caller)
+
+    def go_on(code: int, caller: _Caller, packed: bytes, gx: int, gy: int, gz: int) -> None:
+        while code:
+            kind = code & 3
+            if kind == pool_ir.MORE_INLINE:
+                pack(caller.record, 0, address, caller.scratch, scratch, cell_address, caller.number, code >> 2, gx, gy, gz)
+                code = launch(caller.address, packed)
+            elif kind == pool_ir.MORE_SHARED:
+                code = native.resume(caller.address)
+            else:
+                status = native.take_status()
+                if status == pool_ir.OUT_OF_MEMORY:
+                    raise MemoryError(f"no memory for {scratch} bytes of scratch in each of {num_threads()} threads")
+                raise explain(KernelStatus(status))
+
+    run.kept = cell, owner  # type: ignore[attr-defined]
+    return run
+
+
 class Pool:
     """The workers of this process.  Made by `pool`; there is never more than one."""
 
     def __init__(self, threads: int, spin_us: int):
         self.threads = threads
-        self._native = native = _native()
+        native = _native()
         native.reset(threads, int(spin_us * native.pauses_per_us), max(1, int(native.ticks_per_us)))
-        self._launch = native.launch
-        self._status = ctypes.c_int32.from_address(native.status_address)
-        self._callers: list[_Caller] = []  # a stack: concurrent and nested launches take one each
-        self._numbers = itertools.count(1)
-        self._cells: dict[int, int] = {}
         for number in range(1, threads):
             _start_thread(native.worker_address, number)
-
-    def run(self, address: int, packed: bytes, scratch: int, gx: int, gy: int, gz: int) -> None:
-        """Runs the grid and returns when it is done.
-
-        ``address``: a kernel of the ABI in architecture.md.  ``packed``: its argument block.  ``scratch``: bytes
-        of scratch each worker needs.  Raises `KernelStatus` where a program set the status word.
-        """
-        try:
-            cell = self._cells[address]
-        except KeyError:
-            cell = self._cells[address] = _new_cell()
-        try:
-            caller = self._callers.pop()
-        except IndexError:
-            caller = _Caller(next(self._numbers))
-        if caller.size < scratch:
-            caller.grow(scratch)
-        launch = (address, caller.scratch, scratch, cell, caller.number)
-        _pack_record(caller.record, 0, *launch, 0, gx, gy, gz)
-        try:
-            code = self._launch(caller.record_address, packed)
-            while code:
-                kind = code & 3
-                if kind == pool_ir.MORE_INLINE:
-                    _pack_record(caller.record, 0, *launch, code >> 2, gx, gy, gz)
-                    code = self._launch(caller.record_address, packed)
-                elif kind == pool_ir.MORE_SHARED:
-                    code = self._native.resume(caller.record_address)
-                else:
-                    self._raise_status(scratch)
-        except BaseException:
-            # A KeyboardInterrupt comes between two time slices, perhaps before `code` was stored.
-            self._native.withdraw(caller.record_address)
-            raise
-        finally:
-            self._callers.append(caller)
-
-    def _raise_status(self, scratch: int) -> None:
-        status, self._status.value = self._status.value, 0
-        if status == pool_ir.OUT_OF_MEMORY:
-            raise MemoryError(f"no memory for {scratch} bytes of scratch in each of {self.threads} threads")
-        raise KernelStatus(status)
 
 
 # --- the process's pool ------------------------------------------------------------------------------------------
@@ -167,11 +181,6 @@ def pool() -> Pool:
                 spin_us = _setting("ANYTILE_SPIN_US", 50 if threads <= available_cpus() else 0, 0, 1_000_000)
                 _pool = Pool(threads, spin_us)
     return _pool
-
-
-def run(address: int, packed: bytes, scratch: int, gx: int, gy: int, gz: int) -> None:
-    """`Pool.run` on the process's pool."""
-    (_pool or pool()).run(address, packed, scratch, gx, gy, gz)
 
 
 def num_threads() -> int:
@@ -205,6 +214,7 @@ def callback(function: Callable[[int], None]) -> int:
 def _forget_after_fork() -> None:
     global _pool, _lock
     _pool, _lock = None, threading.Lock()
+    _idle.clear()
 
 
 if hasattr(os, "register_at_fork"):
@@ -218,12 +228,15 @@ class _Native:
     """The functions of `pool_ir` behind ctypes prototypes, and how fast the machine's clock and `pause` are."""
 
     def __init__(self) -> None:
-        triple = engine.host().triple
-        architecture = engine.architecture(triple)
+        from ...llvm.host import architecture as architecture_of
+        from ...llvm.host import host
+
+        architecture = architecture_of(host().triple)
         if not pool_ir.supported(architecture):
             raise UnsupportedError("the thread pool", f"the architecture {architecture}")
         system = "windows" if sys.platform == "win32" else "linux" if sys.platform.startswith("linux") else "posix"
-        self._object = engine.load_object(engine.compile_object(pool_ir.text(architecture, system), level="none"), _system_symbols())
+        data = kept(f"thread pool {architecture} {system}", lambda: _compile(architecture, system))
+        self._object = load_object(data, _system_symbols(), permanent=True)
         wide, pointer = ctypes.c_int64, ctypes.c_void_p
         self.launch = self._function("launch", wide, pointer, ctypes.c_char_p)
         self.resume = self._function("resume", wide, pointer)
@@ -231,10 +244,16 @@ class _Native:
         self.reset = self._function("reset", None, wide, wide, wide)
         self.worker_address = self._object.address("worker")
         self.status_address = self._function("status", pointer)()
+        self._status = ctypes.c_int32.from_address(self.status_address)
         self.ticks_per_us, self.pauses_per_us = self._calibrate()
 
     def _function(self, name: str, result: Any, *arguments: Any) -> Any:
         return ctypes.CFUNCTYPE(result, *arguments)(self._object.address(name))
+
+    def take_status(self) -> int:
+        """What a kernel stored in the status word, which is 0 from then on."""
+        status, self._status.value = self._status.value, 0
+        return status
 
     def _calibrate(self) -> tuple[float, float]:
         """(clock ticks per µs, `pause` instructions per µs), to a few per cent, in about 0.2 ms."""
@@ -250,14 +269,10 @@ def _native() -> _Native:
     return _Native()
 
 
-_cells: list[Any] = []
+def _compile(architecture: str, system: str) -> bytes:
+    from ...llvm import engine
 
-
-def _new_cell() -> int:
-    """Address of eight bytes in which the native side notes a kernel's cost; never freed."""
-    cell = ctypes.c_int64(0)
-    _cells.append(cell)
-    return ctypes.addressof(cell)
+    return engine.compile_object(pool_ir.text(architecture, system), level="none")
 
 
 def _system_symbols() -> dict[str, int]:

@@ -1,33 +1,49 @@
-"""`CpuTarget`: compiles with `driver`, loads objects into the process, launches on the thread pool."""
+"""`CpuTarget`: compiles with `driver`, loads objects into the process, launches on the thread pool.
+
+A kernel from the disk cache is loaded and run without the compiler and without LLVM: what needs either is imported
+where it is needed.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ...ir import Module
-from ...llvm import engine
+from ... import __version__
+from ...llvm.host import host
+from ...llvm.loader import load_object
 from ..base import Artifact
-from . import hostcalls, pool
+from . import pool
 from .machine import Machine, current
 
-__all__ = ["CpuTarget", "CpuKernel"]
+if TYPE_CHECKING:
+    from ...ir import Module
+
+__all__ = ["CpuKernel", "CpuTarget"]
 
 
 class CpuKernel:
-    """A kernel in memory.  ``address`` is its entry point (ABI: docs/architecture.md)."""
+    """A kernel in memory.  ``address`` is its entry point (ABI: docs/architecture.md).
+
+    ``run(packed, gx, gy, gz)`` runs the grid on the pool and returns when all programs are done.  Raises
+    DeviceAssertError.
+    """
 
     def __init__(self, artifact: Artifact):
-        self.metadata = artifact.metadata
-        self._object = engine.load_object(artifact.stages["obj"], hostcalls.symbols(self.metadata))  # type: ignore[arg-type]
-        self.address = self._object.address("kernel")
-        self.scratch = int(artifact.metadata["scratch"])
+        self.metadata = metadata = artifact.metadata
+        if "prints" in metadata or "asserts" in metadata:
+            from . import hostcalls
 
-    def run(self, packed: bytes, gx: int, gy: int, gz: int) -> None:
-        """Runs the grid on the pool; returns when all programs are done.  Raises DeviceAssertError."""
-        try:
-            pool.run(self.address, packed, self.scratch, gx, gy, gz)
-        except pool.KernelStatus as status:
-            raise hostcalls.failure(status) from None
+            symbols, explain = hostcalls.symbols(metadata), hostcalls.failure
+        else:
+            symbols, explain = {}, _nobodys
+        self._object = load_object(artifact.stages["obj"], symbols)  # type: ignore[arg-type]
+        self.address = self._object.address("kernel")
+        self.scratch = int(metadata["scratch"])
+        self.run = pool.entry(self.address, self.scratch, explain, self._object)
+
+
+def _nobodys(status: pool.KernelStatus) -> Exception:
+    return status
 
 
 class CpuTarget:
@@ -37,12 +53,10 @@ class CpuTarget:
         self.machine = machine or current()
 
     def fingerprint(self) -> str:
-        from ... import __version__
-
-        return f"cpu:{__version__}:{engine.version()}:{self.machine.fingerprint()}"
+        return f"cpu:{__version__}:{host().version}:{self.machine.fingerprint()}"
 
     def compile(self, module: Module, options: Any = None) -> Artifact:
-        from .driver import compile_module  # passes and code generator: not needed for a kernel from the cache
+        from .driver import compile_module
 
         return compile_module(module, options, self.machine)
 
