@@ -9,6 +9,7 @@ scans, loads, branches and loops (with carried tiles, pointers among them).  A f
 to its own slot of the output buffer of its element.  What the IR leaves unspecified never occurs: divisors are
 1 … 7, shifts are below the width, floats are clamped before they become integers, stores do not overlap.
 
+    @settings(max_examples=examples(60))
     @given(programs())
     def test(program):
         before = program.run(ReferenceTarget(), n=3, m=5)
@@ -18,6 +19,7 @@ to its own slot of the output buffer of its element.  What the IR leaves unspeci
 
 from __future__ import annotations
 
+import os
 import struct
 from dataclasses import dataclass
 from typing import Any
@@ -29,7 +31,7 @@ from anytile.ir import Block, Builder, Func, Module, Op, Value, ptr, scalar, til
 from anytile.ir.types import BF16, BOOL, F16, F32, I8, I16, I32, I64, Element, Type
 from anytile.targets.base import struct_format
 
-__all__ = ["OUTPUTS", "Program", "assert_same", "programs"]
+__all__ = ["OUTPUTS", "Program", "assert_same", "examples", "programs"]
 
 SHAPES: tuple[tuple[int, ...], ...] = ((), (4,), (8,), (4, 1), (1, 8), (4, 8), (8, 4))
 INTS: tuple[Element, ...] = (BOOL, I8, I16, I32, I64)
@@ -37,6 +39,11 @@ FLOATS: tuple[Element, ...] = (F16, BF16, F32)
 OUTPUTS: tuple[Element, ...] = (*INTS, *FLOATS)
 STORAGE = {BOOL: np.uint8, I8: np.int8, I16: np.int16, I32: np.int32, I64: np.int64, F16: np.float16, BF16: np.uint16, F32: np.float32}
 IN_SIZE, SLOT, SLOTS = 64, 32, 6  # elements of an input; elements and number of an output's slots
+
+
+def examples(usual: int) -> int:
+    """How many examples a property test runs: ``usual``, times ``ANYTILE_TEST_EFFORT`` (a number; 20 makes a thorough run)."""
+    return max(1, round(usual * float(os.environ.get("ANYTILE_TEST_EFFORT", "1"))))
 
 
 @dataclass

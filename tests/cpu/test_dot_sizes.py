@@ -8,6 +8,7 @@ import types
 import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from strategies import examples
 
 from anytile.ir import Builder, Func, Module, ptr, scalar
 from anytile.ir.parser import parse_module
@@ -73,7 +74,7 @@ def numbers(e, n: int) -> np.ndarray:
     return x.astype(formats.storage(e)) if e.is_int else formats.encode(x.astype(np.float64 if e is F64 else np.float32), e)
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(120), deadline=None, suppress_health_check=list(HealthCheck))
 @given(case=dots(), limit=st.sampled_from((0, 1, 5, 17, 100, 128)))
 def test_dots_agree(case, limit) -> None:
     module, elements = case

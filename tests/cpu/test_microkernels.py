@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from strategies import examples
 
 from anytile.errors import AnytileError, UnsupportedError
 from anytile.llvm import engine
@@ -80,7 +81,7 @@ def test_every_row_this_machine_runs(name, types):
     check_packed(machine.named(name), *types, 32, 32, 32)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(15), deadline=None)
 @given(st.tuples(*[st.sampled_from([1, 2, 4, 8, 16, 32])] * 3), st.sampled_from([("float", "float"), ("i8", "i32")]))
 def test_any_size(size, types):
     check_packed(machine.current(), *types, *size)

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from programs import TileProgram, assert_agree, tile_programs
-from strategies import Program, assert_same, programs
+from strategies import Program, assert_same, examples, programs
 
 from anytile.errors import AnytileError
 from anytile.ir.parser import parse_module
@@ -26,7 +26,7 @@ from anytile.targets.reference import ReferenceTarget
 
 OPTIONS = types.SimpleNamespace(enable_fp_fusion=False)
 RELAXED = dict(deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
-EXAMPLES = int(os.environ.get("ANYTILE_EXAMPLES", "60"))
+EXAMPLES = examples(50)
 
 
 @pytest.fixture(autouse=True)
@@ -70,6 +70,10 @@ def test_lesser_machines_agree(row: str) -> None:
     here = Path(__file__)
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", str(here), str(here.with_name("test_memory_order.py"))]
     done = subprocess.run(
-        command, env={**os.environ, "ANYTILE_CPU": row, "ANYTILE_EXAMPLES": "25"}, capture_output=True, text=True, cwd=here.parents[2]
+        command,
+        env={**os.environ, "ANYTILE_CPU": row, "ANYTILE_TEST_EFFORT": str(examples(50) / 100)},
+        capture_output=True,
+        text=True,
+        cwd=here.parents[2],
     )
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]

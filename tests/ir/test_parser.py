@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from hypothesis import HealthCheck, given, settings
-from strategies import programs
+from strategies import examples, programs
 
 from anytile.errors import IRError
 from anytile.ir.parser import parse_module
@@ -48,7 +48,7 @@ def test_example_round_trips() -> None:
     assert (loc.file, loc.line, loc.col) == ("dir\\a.py", 3, 7)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(programs())
 def test_random_programs_round_trip(program) -> None:
     verify(program.module)

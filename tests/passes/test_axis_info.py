@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from hypothesis import HealthCheck, given, settings
-from strategies import programs
+from strategies import examples, programs
 
 from anytile.ir.parser import parse_module
 from anytile.passes.axis_info import AxisInfo
@@ -82,7 +82,7 @@ class _Recorder(executor.Program):
             assert (groups[:, 0] % min(f.divisibility[d], 1 << 30) == 0).all(), (v, f, d)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(programs(max_steps=20))
 def test_facts_hold_on_random_programs(program) -> None:
     func = program.module.kernel

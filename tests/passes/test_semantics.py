@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from hypothesis import HealthCheck, given, settings
-from strategies import Program, assert_same, programs
+from strategies import Program, assert_same, examples, programs
 
 from anytile.ir.parser import parse_module
 from anytile.ir.verifier import verify
@@ -33,19 +33,19 @@ def check(program: Program, *passes) -> None:
 
 
 @pytest.mark.parametrize("p", PASSES, ids=lambda p: p.__name__)
-@settings(max_examples=15, **RELAXED)
+@settings(max_examples=examples(15), **RELAXED)
 @given(program=programs())
 def test_pass_keeps_results(p, program) -> None:
     check(program, p)
 
 
-@settings(max_examples=40, **RELAXED)
+@settings(max_examples=examples(40), **RELAXED)
 @given(program=programs(max_steps=20))
 def test_pipeline_keeps_results(program) -> None:
     check(program, *pipeline.SHARED, widen_floats, canonicalize, cse, dce)
 
 
-@settings(max_examples=40, **RELAXED)
+@settings(max_examples=examples(40), **RELAXED)
 @given(program=programs())
 def test_pipeline_settles(program) -> None:
     """Running the sequence again finds next to nothing: three runs reach a fixed point."""
