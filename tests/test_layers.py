@@ -15,7 +15,7 @@ SOURCES = Path(__file__).parent.parent / "src" / "anytile"
 ALLOWED = {
     "cli": {"compat", "runtime", "targets", "llvm"},  # targets, llvm: `inspect` prints assembly, which no cache keeps
     "compat": {"runtime", "language"},  # language: `triton.language` is that package
-    "tools": set(),  # host-side helpers that programs import by name
+    "tools": {"runtime", "targets", "llvm", "language"},  # host-side helpers that programs import by name
     "tune": {"runtime"},
     "testing": set(),  # timing, comparing: plain Python
     "runtime": {"targets", "frontend", "language", "ir", "testing"},  # testing: the driver's benchmarker; ir: IRSource

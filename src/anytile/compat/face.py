@@ -9,7 +9,7 @@ code paths by `hasattr`.
 import sys
 from importlib import import_module
 from importlib.machinery import ModuleSpec
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any
 
 from .level import current
@@ -90,6 +90,11 @@ class _Loader:
             if f"{name}.{attribute}" in MODULES:
                 import_module(f"{name}.{attribute}")
                 module.__dict__.pop(attribute, None)
+
+    def get_code(self, fullname: str) -> "CodeType | None":
+        """What ``python -m`` runs: the ``main`` of a face module that has one."""
+        entry = MODULES[fullname].entries.get("main")
+        return compile(f"from {entry.home} import main; main()", fullname, "exec") if entry else None
 
     def get_source(self, fullname: str) -> None:
         return None  # there is no source: linecache and inspect stop asking

@@ -245,6 +245,12 @@ _serve("triton.backends.driver", "What a back end offers a launch.", _at("compat
 
 _serve("triton.tools", "Host-side helpers.")
 _serve(
+    "triton.tools.compile",
+    "Ahead-of-time compilation to object files.",
+    _at("tools.compile", "main"),
+    _at("tools.compile", "CompileArgs compile_kernel", since=(3, 5)),
+)
+_serve(
     "triton.tools.tensor_descriptor",
     "Descriptors of tensors, as kernel arguments.",
     _at("tools.tensor_descriptor", "TensorDescriptor"),
