@@ -84,6 +84,20 @@ class TransposeNest(Nest):
                 if not i & k:
                     out[i] = self.w.ins(f"shufflevector {t} {text[i]}, {t} {text[i + k]}, <{n} x i32> <{low}>")
                     out[i + k] = self.w.ins(f"shufflevector {t} {text[i]}, {t} {text[i + k]}, <{n} x i32> <{high}>")
-            text = out
             k *= 2
+            text = [self._fenced(x, t, n * e.bits) for x in out] if k < n else out
         return [vector(x, e, INNERMOST) for x in text]
+
+    def _fenced(self, x: str, t: str, bits: int) -> str:
+        """``x``, a vector of type ``t``, behind an identity that LLVM does not look through and that costs no instruction.
+
+        Without it, instruction selection tries to merge the shuffles of one stage with those of all before, which finds
+        nothing and takes half of a kernel's compile time.
+        """
+        if bits % 32 or t.endswith("x ptr>"):
+            return x  # short or odd vectors: shuffles of these are cheap to select
+        fence = f"<{bits // 32} x float>"
+        name = self.w.declare(f"llvm.arithmetic.fence.v{bits // 32}f32", f"{fence}({fence})")
+        y = x if t == fence else self.w.ins(f"bitcast {t} {x} to {fence}")
+        y = self.w.ins(f"call {fence} {name}({fence} {y})")
+        return y if t == fence else self.w.ins(f"bitcast {fence} {y} to {t}")
