@@ -212,7 +212,12 @@ _serve(
     _at("runtime.errors", "PTXASError", since=(3, 3)),
     _at("runtime.errors", "AutotunerError", since=(3, 4)),
 )
-_serve("triton.runtime.cache", "The compile cache.", mirror="anytile.runtime.cache")
+_serve(
+    "triton.runtime.cache",
+    "The compile cache.",
+    _at("runtime.remote", "RemoteCacheManager RedisRemoteCacheBackend"),
+    mirror="anytile.runtime.cache",
+)
 
 # ---- triton.compiler and triton.backends ----
 

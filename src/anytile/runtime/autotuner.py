@@ -308,6 +308,7 @@ class Autotuner(KernelInterface):
 
     def check_disk_cache(self, tuning_key: tuple[Any, ...], configs: list[Config], bench_fn: Callable[[], None]) -> bool:
         """Take the choice for ``tuning_key`` from disk, or call ``bench_fn`` and store it; whether it was there."""
+        from . import remote
         from .cache import get_cache_manager, toolchain
 
         if not tuning_key or any(c.pre_hook for c in configs):
@@ -316,7 +317,14 @@ class Autotuner(KernelInterface):
         inner = self.fn
         while not isinstance(inner, JITFunction):
             inner = inner.fn
-        parts = [toolchain(), target_object(inner.target()).fingerprint(), inner.cache_key, str(tuning_key), *map(str, configs)]
+        shared = knobs.cache.url or knobs.cache.remote_manager_class is not None
+        parts = [
+            remote.sources() if shared else toolchain(),
+            target_object(inner.target()).fingerprint(),
+            inner.cache_key,
+            str(tuning_key),
+            *map(str, configs),
+        ]
         manager = get_cache_manager(hashlib.sha256("\0".join(parts).encode()).hexdigest())
         name = f"{self.__name__[:150]}.autotune.json"
         path = manager.get_file(name)

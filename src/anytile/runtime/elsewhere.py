@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import __version__
 from ..errors import AnytileError
+from . import knobs
 
 if TYPE_CHECKING:
     from ..targets.base import Artifact
@@ -34,24 +35,40 @@ def versions() -> str:
 
 
 def target_compile(machine: Any, module: Any, options: Any) -> Artifact:
-    """``machine.compile(module, options)``, by the executor in `remote_executor` where there is one.
+    """``machine.compile(module, options)``: from the cache that machines share, by an executor, or here.
 
-    What goes wrong with the executor itself costs a compilation in this process; errors of the kernel are raised.
+    What goes wrong with cache or executor costs a compilation in this process; errors of the kernel are raised.
     """
     executor = remote_executor.get()
-    if executor is None or machine.name != "cpu":
+    shared = knobs.cache.url or knobs.cache.remote_manager_class is not None
+    if machine.name != "cpu" or executor is None and not shared:
         return machine.compile(module, options)
     from ..ir import print_module
 
+    text = print_module(module)
+
+    def compile() -> Artifact:
+        return machine.compile(module, options) if executor is None else _by(executor, text, machine, module, options)
+
+    if not shared:
+        return compile()
+    from .remote import through
+
+    return through(text, options, machine, compile)
+
+
+def _by(executor: Any, text: str, machine: Any, module: Any, options: Any) -> Artifact:
     try:
-        return executor.submit(compile_elsewhere, print_module(module), machine.machine, options, versions()).result()
+        return executor.submit(compile_elsewhere, text, machine.machine, options, versions()).result()
     except (AnytileError, NotImplementedError) as e:
         if not isinstance(e, WorkerError):
             raise
+        reason: Exception = e
     except Exception as e:  # whatever an executor raises: broken pools, lost connections, pickling
-        from .cache import _warn
+        reason = e
+    from .cache import _warn
 
-        _warn("executor", f"an executor could not compile a kernel ({type(e).__name__}: {e}); it is compiled in this process")
+    _warn("executor", f"an executor could not compile a kernel ({type(reason).__name__}: {reason}); it is compiled in this process")
     return machine.compile(module, options)
 
 

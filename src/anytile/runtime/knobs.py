@@ -232,6 +232,8 @@ class cache_knobs(base_knobs):
     override_dir = env_str("TRITON_OVERRIDE_DIR", _under_home("override"))
     manager_class = env_class("TRITON_CACHE_MANAGER", "CacheManager")
     remote_manager_class = env_class("TRITON_REMOTE_CACHE_BACKEND", "RemoteCacheBackend")
+    #: Where machines share compiled kernels (`remote`): a URL of fsspec or Redis.
+    url = env_opt_str("ANYTILE_CACHE_URL")
     #: Bytes that the cache may hold; the least recently used kernels go first.
     size = env_int("ANYTILE_CACHE_SIZE", 1 << 30)
 
