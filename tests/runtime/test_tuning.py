@@ -11,6 +11,7 @@ from anytile import testing
 from anytile.runtime import compiler, driver, errors, knobs
 from anytile.runtime.autotuner import Config, autotune, heuristics
 from anytile.runtime.jit import jit
+from anytile.runtime.stores import stored_arguments
 
 
 def increment(x, n, BLOCK: tl.constexpr):
@@ -137,4 +138,4 @@ def test_disk_cache_spares_the_target():
     assert a.hash == b.hash != c.hash and target.compiled == 2
     a[(2, 3)](np.zeros(16, dtype=np.float32), 5, 16)
     assert a.module.launches[0][1:] == (2, 3, 1)
-    assert compiler.stored_arguments(a.src.make_module(compiler.Options(target=where))) == [0]
+    assert stored_arguments(a.src.make_module(compiler.Options(target=where))) == [0]

@@ -18,7 +18,7 @@ from __future__ import annotations
 import ctypes
 import struct
 from collections.abc import Callable, Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
 from .memory import PAGE, CodeMemory, available
@@ -120,16 +120,12 @@ class ElfObject:
                 continue
             if offset > sections[section.info].size:
                 raise Refused("a relocation lies outside its section")
-            n = externals.get(i)
-            site = _Site(
-                memory,
-                places[section.info] + offset,
-                addend,
-                value(i) if n is None else None,
-                None if n is None else memory.base + slots + 8 * n,
-                None if n is None else memory.base + stubs + stub_size * n,
-            )
-            patch(site, kind)
+            place = places[section.info] + offset
+            if i in externals:
+                k = externals[i]
+                patch(_Site(memory, place, addend, None, memory.base + slots + 8 * k, memory.base + stubs + stub_size * k), kind)
+            else:
+                patch(_Site(memory, place, addend, value(i), None, None), kind)
         self._defined = {s.name: value(i) for i, s in enumerate(table) if s.name and s.section in places}
         code, constants, _ = (-(-end // PAGE) * PAGE for end in ends)
         memory.protect(0, code, execute=True)
@@ -224,7 +220,7 @@ def _resolve(name: str, symbols: Mapping[str, int]) -> int:
     return address
 
 
-@lru_cache(maxsize=None)
+@cache
 def _process_symbol(name: str) -> int:
     """Address of a function of the C library or the mathematical library; 0 where there is none."""
     for library in _libraries():

@@ -50,8 +50,9 @@ def host() -> Host:
     if identity is None:
         return _ask()
     name = hashlib.sha256(f"{identity} {_llvm_library()}".encode()).hexdigest()
-    facts: dict[str, Any] = json.loads(kept(f"host {name}", lambda: _pack(_ask())))
-    return Host(**{k: frozenset(v) if isinstance(v, list) else v for k, v in facts.items()})
+    facts = json.loads(kept(f"host {name}", lambda: _pack(_ask())))
+    found: dict[str, Any] = {k: frozenset(v) if isinstance(v, list) else v for k, v in facts.items()}
+    return Host(**found)
 
 
 def _ask() -> Host:

@@ -11,6 +11,7 @@ import time
 from collections import namedtuple
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..language.source import JITCallable, describe
@@ -230,8 +231,8 @@ def compile(src: Any, target: GPUTarget | None = None, options: Any = None, _env
 
 
 def _compile_anew(src: Any, machine: Any, options: Options, key: str, custom: bool) -> tuple[Artifact, CompileTimes, dict[str, float]]:
-    from .stores import stored_arguments
     from .elsewhere import target_compile
+    from .stores import stored_arguments
 
     t0 = time.perf_counter()
     module = (IRSource(str(options.ir_override)) if custom else src).make_module(options)
@@ -267,6 +268,11 @@ class _Stages(dict[str, Any]):
         raise KeyError(f"this kernel has no stage {name!r}; it has {', '.join(self)}")
 
 
+@lru_cache(maxsize=64)
+def _metadata_class(names: tuple[str, ...]) -> Any:
+    return namedtuple("KernelMetadata", names)  # type: ignore[misc]  # the names are known at run time
+
+
 class CompiledKernel:
     """A kernel for one specialisation.  Loading into the process waits for the first launch.
 
@@ -297,7 +303,7 @@ class CompiledKernel:
             ("profile_scratch_size", 0),
         ):
             facts.setdefault(name, value)
-        self.metadata: Any = namedtuple("KernelMetadata", sorted(facts))(**facts)
+        self.metadata: Any = _metadata_class(tuple(sorted(facts)))(**facts)
         self.packed_metadata = (options.num_warps, options.num_ctas, facts["shared"])
         self.metadata_group: dict[str, str] = {}
         self.module: Any = None

@@ -17,7 +17,7 @@ from .driver import GPUTarget, machine_arch
 from .errors import GridError, InterpreterError
 from .hooks import LazyDict
 from .jit import JITFunction
-from .launcher import make_launcher, normalize_grid
+from .launcher import make_binder, normalize_grid
 from .options import Options
 
 __all__ = ["InterpretedFunction"]
@@ -38,7 +38,7 @@ class InterpretedFunction(JITFunction):
 
     @cached_property
     def _bind(self) -> Callable[..., Any]:
-        return make_launcher(self, {}).bind
+        return make_binder(self)
 
     def __getitem__(self, grid: Any) -> Callable[..., None]:
         return partial(self._interpret, grid)

@@ -26,7 +26,7 @@ from . import knobs
 from .async_compile import active_mode
 from .driver import GPUTarget, driver, interpreting, target_object
 from .errors import MissingGridError, ReadOnlyError
-from .launcher import make_launcher
+from .launcher import make_binder, make_launcher
 from .options import Options
 from .wrappers import MockTensor
 
@@ -235,10 +235,9 @@ class JITFunction(JITCallable, KernelInterface):
         self._launch, self._epoch = launcher.launch, driver.epoch
 
     def _make_device_cache(self) -> tuple[Any, ...]:
-        kernels = _Kernels()
         target = self.target()
         self._epoch = driver.epoch
-        return kernels, {}, target, target_object(target), make_launcher(self, kernels).bind
+        return _Kernels(), {}, target, target_object(target), make_binder(self)
 
     # -- compiling ---------------------------------------------------------------------------------------
 

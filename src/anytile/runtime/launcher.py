@@ -111,11 +111,10 @@ _NOTHING = (None, None)  # last launch: none yet
 
 
 class Launcher(NamedTuple):
-    """``launch(grid, *args, **kwargs)`` → compiled kernel; ``bind(*args, **kwargs)`` → (key, values, bound, options);
-    ``forget()``: the last launch's kernel, which ``launch`` tries first, is no longer valid."""
+    """``launch(grid, *args, **kwargs)`` → compiled kernel; ``forget()``: the last launch's kernel, which ``launch`` tries
+    first, is no longer valid."""
 
     launch: Callable[..., Any]
-    bind: Callable[..., Any]
     forget: Callable[[], None]
 
 
@@ -124,6 +123,76 @@ def make_launcher(fn: JITFunction, cache: dict[Any, Any]) -> Launcher:
 
     ``cache`` maps keys to compiled kernels; the launcher reads it and ``fn._compile_for`` fills it.
     """
+    made = _generate(fn, _LAUNCH, fn.__name__, {"cache": cache})
+    return Launcher(made["launch"], made["forget"])
+
+
+def make_binder(fn: JITFunction) -> Callable[..., Any]:
+    """``bind(*args, **kwargs)`` → (key, values, arguments by name, options): a launch up to the choice of the kernel.
+
+    It is generated at its first call, for most kernels are only launched.
+    """
+    made: list[Callable[..., Any]] = []
+
+    def bind(*args: Any, **kwargs: Any) -> Any:
+        if not made:
+            made.append(_generate(fn, _BIND, "bind", {})["bind"])
+        return made[0](*args, **kwargs)
+
+    return bind
+
+
+# Names of the scope are written `@name`, so that no parameter can shadow them.  `$name` is filled in per kernel.
+_LAUNCH = """
+def @launch(@grid, /$parameters, **@options):
+    global @last
+    if @extra:
+        @surplus(@extra)
+$body
+    if @fn.used_global_vals:
+        @fn.check_globals()
+    if @environ(@DEBUG) is not None or @debug_knob('debug') is not None:
+        @options = @with_debug(@options)
+    @key = ($keys @options_key(@options) if @options else ())
+    @l = @last
+    if @key == @l[0]:
+        @kernel = @l[1]
+    else:
+        @kernel = @cache.get(@key) or @miss(@key, $meta, ($values), @options, False)
+        if @kernel is None:
+            return None
+        @last = (@key, @kernel)
+    if @type(@grid) is not @tuple and @callable(@grid):
+        @grid = @grid($meta)
+    if @type(@grid) is @tuple and @len(@grid) == 1 and @type(@grid[0]) is @int and 0 < @grid[0] < 2147483648:
+        @gx = @grid[0]
+        @gy = @gz = 1
+    else:
+        @gx, @gy, @gz = @grid_of(@grid)
+        if not (@gx and @gy and @gz):
+            return @kernel
+    if @runtime.launch_enter_hook or @runtime.launch_exit_hook:
+        @hooked(@kernel, (@gx, @gy, @gz), $meta, ($values))
+    else:
+        @kernel.go(@gx, @gy, @gz, $values)
+    return @kernel
+
+def @forget():
+    global @last
+    @last = @nothing
+"""
+_BIND = """
+def @bind($first_parameters, **@options):
+    if @extra:
+        @surplus(@extra)
+$body
+    @options = @with_debug(@options)
+    return ($keys @options_key(@options) if @options else ()), ($values), $meta, @options
+"""
+
+
+def _generate(fn: JITFunction, template: str, name: str, more: dict[str, Any]) -> dict[str, Any]:
+    """The functions of ``template`` for ``fn``, by their names there; the first is called ``name`` in tracebacks."""
     names = fn.arg_names
     prefix = "_"
     while any(n.startswith(prefix) for n in names):
@@ -179,7 +248,6 @@ def make_launcher(fn: JITFunction, cache: dict[Any, Any]) -> Launcher:
         "plain": plain,
         "other": other,
         "constant": constant,
-        "cache": cache,
         "miss": fn._compile_for,
         "fn": fn,
         "hooked": hooked,
@@ -200,65 +268,24 @@ def make_launcher(fn: JITFunction, cache: dict[Any, Any]) -> Launcher:
         "nothing": _NOTHING,
         "last": _NOTHING,
     }
-    # Names of the scope are written `@name` below, so that no parameter can shadow them.
-    body = "\n".join(_argument_code(i, p) for i, p in enumerate(fn.params))
-    keys = ", ".join(f"@k{i}" if not p.is_constexpr else f"@k{i}" for i, p in enumerate(fn.params))
-    values = ", ".join(f"@v{i}" for i in range(len(names)))
-    trail = "," if names else ""
-    meta = "{" + "".join(f"{n!r}: {n}, " for n in names) + "**@options}"
+    scope.update(more)
     parameters = _parameter_list(fn)
-    text = f"""
-def @launch(@grid, /{parameters}, **@options):
-    global @last
-    if @extra:
-        @surplus(@extra)
-{body}
-    if @fn.used_global_vals:
-        @fn.check_globals()
-    if @environ(@DEBUG) is not None or @debug_knob('debug') is not None:
-        @options = @with_debug(@options)
-    @key = ({keys}{trail} @options_key(@options) if @options else ())
-    @l = @last
-    if @key == @l[0]:
-        @kernel = @l[1]
-    else:
-        @kernel = @cache.get(@key) or @miss(@key, {meta}, ({values}{trail}), @options, False)
-        if @kernel is None:
-            return None
-        @last = (@key, @kernel)
-    if @type(@grid) is not @tuple and @callable(@grid):
-        @grid = @grid({meta})
-    if @type(@grid) is @tuple and @len(@grid) == 1 and @type(@grid[0]) is @int and 0 < @grid[0] < 2147483648:
-        @gx = @grid[0]
-        @gy = @gz = 1
-    else:
-        @gx, @gy, @gz = @grid_of(@grid)
-        if not (@gx and @gy and @gz):
-            return @kernel
-    if @runtime.launch_enter_hook or @runtime.launch_exit_hook:
-        @hooked(@kernel, (@gx, @gy, @gz), {meta}, ({values}{trail}))
-    else:
-        @kernel.go(@gx, @gy, @gz, {values})
-    return @kernel
-
-def @bind({parameters.removeprefix(", ")}, **@options):
-    if @extra:
-        @surplus(@extra)
-{body}
-    @options = @with_debug(@options)
-    return ({keys}{trail} @options_key(@options) if @options else ()), ({values}{trail}), {meta}, @options
-
-def @forget():
-    global @last
-    @last = @nothing
-"""
-    text = text.replace("@launch(", f"{fn.__name__}(", 1).replace("@bind(", f"{prefix}bind(", 1)
-    source = re.sub(r"@(\w+)", prefix + r"\1", text)
+    parts = {
+        "parameters": parameters,
+        "first_parameters": parameters.removeprefix(", "),
+        "body": "\n".join(_argument_code(i, p) for i, p in enumerate(fn.params)),
+        "keys": "".join(f"@k{i}, " for i in range(len(names))),
+        "values": "".join(f"@v{i}, " for i in range(len(names))),
+        "meta": "{" + "".join(f"{n!r}: {n}, " for n in names) + "**@options}",
+    }
+    text = re.sub(r"\$(\w+)", lambda found: parts[found[1]], template)
+    functions = re.findall(r"^def @(\w+)", text, re.MULTILINE)
+    text = text.replace(f"@{functions[0]}(", f"{name}(", 1)
+    source = text.replace("@", prefix)
     space = {prefix + k: v for k, v in scope.items()}
     space.update({prefix + f"d{i}": p.default for i, p in enumerate(fn.params) if p.has_default})
-    filename = f"<launcher of {fn.__qualname__}>"
-    exec(compile(source, filename, "exec"), space)
-    return Launcher(space[fn.__name__], space[prefix + "bind"], space[prefix + "forget"])
+    exec(compile(source, f"<launcher of {fn.__qualname__}>", "exec"), space)
+    return {f: space[name if f == functions[0] else prefix + f] for f in functions}
 
 
 def _parameter_list(fn: JITFunction) -> str:
