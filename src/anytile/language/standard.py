@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .arithmetic import bitwise, fdiv, floordiv, maximum, minimum, mod, where
+from .arithmetic import fdiv, floordiv, maximum, minimum, mod, where
 from .builtin import builtin, member
 from .casting import cast_to
 from .constexpr import constexpr, unwrap
