@@ -89,23 +89,20 @@ class ElfObject:
 
     def _link(self, data: bytes, symbols: Mapping[str, int]) -> None:
         machine, sections = _sections(data)
-        patch, stub_size, write_stub = _MACHINES[machine]
+        patch, slot_kinds, stub_size, write_stub = _MACHINES[machine]
         table = _symbols(data, sections)
         relocations = [(section, *entry) for section in sections if section.kind == _RELATIONS for entry in _entries(data, section)]
-        wanted = {i for section, _, _, i, _ in relocations if _placed(sections[section.info])}
-        externals = {i: n for n, i in enumerate(sorted(i for i in wanted if table[i].external))}
+        relocations = [r for r in relocations if _placed(sections[r[0].info])]
+        slotted = sorted({i for _, _, kind, i, _ in relocations if table[i].external or kind in slot_kinds})
 
-        places, ends = _layout(sections, stub_size * len(externals), 8 * len(externals))
-        stubs = ends[0] - stub_size * len(externals)
-        slots = ends[1] - 8 * len(externals)
+        places, ends = _layout(sections, stub_size * len(slotted), 8 * len(slotted))
+        stubs = ends[0] - stub_size * len(slotted)
+        slots = ends[1] - 8 * len(slotted)
         memory = self._memory = CodeMemory(ends[2])
         for number, place in places.items():
             s = sections[number]
             if s.kind != _NOBITS:
                 memory.buffer[place : place + s.size] = data[s.offset : s.offset + s.size]
-        for i, n in externals.items():
-            struct.pack_into("<Q", memory.buffer, slots + 8 * n, _resolve(table[i].name, symbols))
-            write_stub(memory, stubs + stub_size * n, slots + 8 * n)
 
         def value(i: int) -> int:
             symbol = table[i]
@@ -115,17 +112,19 @@ class ElfObject:
                 raise Refused(f"the symbol {symbol.name!r} lies in a section that is not loaded")
             return memory.base + places[symbol.section] + symbol.value
 
+        ways: dict[int, tuple[int | None, int | None, int | None]] = {}
+        for n, i in enumerate(slotted):
+            slot, stub = slots + 8 * n, stubs + stub_size * n
+            external = table[i].external
+            struct.pack_into("<Q", memory.buffer, slot, _resolve(table[i].name, symbols) if external else value(i))
+            write_stub(memory, stub, slot)
+            ways[i] = (None if external else value(i), memory.base + slot, memory.base + stub)
         for section, offset, kind, i, addend in relocations:
-            if not _placed(sections[section.info]):
-                continue
             if offset > sections[section.info].size:
                 raise Refused("a relocation lies outside its section")
-            place = places[section.info] + offset
-            if i in externals:
-                k = externals[i]
-                patch(_Site(memory, place, addend, None, memory.base + slots + 8 * k, memory.base + stubs + stub_size * k), kind)
-            else:
-                patch(_Site(memory, place, addend, value(i), None, None), kind)
+            if i not in ways:
+                ways[i] = (value(i), None, None)
+            patch(_Site(memory, places[section.info] + offset, addend, *ways[i]), kind)
         self._defined = {s.name: value(i) for i, s in enumerate(table) if s.name and s.section in places}
         code, constants, _ = (-(-end // PAGE) * PAGE for end in ends)
         memory.protect(0, code, execute=True)
@@ -150,6 +149,8 @@ def _sections(data: bytes) -> tuple[int, list[_Section]]:
     for name, type_, flags, _, offset, length, link, info, alignment, _ in raw:
         label = _text(data, text + name)
         if flags & _ALLOC:
+            if label.startswith((".ctors", ".dtors", ".init_array", ".fini_array")):
+                raise Refused(f"section {label} has functions to be called at the beginning or the end")
             if flags & _TLS or flags & _WRITE and flags & _EXECUTE:
                 raise Refused(f"section {label} is thread-local, or writable and executable")
             if type_ not in (_PROGBITS, _NOBITS, _NOTE, _UNWIND):
@@ -254,7 +255,7 @@ def _host_machine() -> int:
 class _Site(NamedTuple):
     """One place to be patched, ``at`` bytes into ``memory``.
 
-    ``target``: address of the symbol where the object defines it; else its ``slot`` and its ``stub``.
+    ``target``: address of the symbol, None where it is external; ``slot`` and ``stub``: its own, None where it has none.
     """
 
     memory: CodeMemory
@@ -360,8 +361,16 @@ def _stub_arm(memory: CodeMemory, at: int, slot: int) -> None:
     struct.pack_into("<IIQ", memory.buffer, at, 0x58000050, 0xD61F0200, there)
 
 
-#: Machine → (patches one place, bytes of a stub, writes a stub).
-_MACHINES: dict[int, tuple[Callable[[_Site, int], None], int, Callable[[CodeMemory, int, int], None]]] = {
-    _X86_64: (_patch_x86, 8, _stub_x86),
-    _AARCH64: (_patch_arm, 16, _stub_arm),
+class _Machine(NamedTuple):
+    """How to patch one place, which kinds of relocation go through a slot, bytes of a stub, how to write one."""
+
+    patch: Callable[[_Site, int], None]
+    slot_kinds: frozenset[int]
+    stub_size: int
+    write_stub: Callable[[CodeMemory, int, int], None]
+
+
+_MACHINES = {
+    _X86_64: _Machine(_patch_x86, frozenset({9, 41, 42}), 8, _stub_x86),
+    _AARCH64: _Machine(_patch_arm, frozenset({311, 312}), 16, _stub_arm),
 }
