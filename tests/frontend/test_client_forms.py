@@ -1,0 +1,38 @@
+"""Forms of published kernels that once failed to compile."""
+
+from __future__ import annotations
+
+import numpy as np
+from harness import run
+
+import anytile.language as tl
+from anytile.language.source import device_function
+
+
+def strided(o, n, step):
+    for i in tl.range(tl.program_id(0), n, step, num_stages=2):
+        tl.store(o + i, i)
+    for i in range(n, 2 * n, step):
+        tl.store(o + i, i)
+
+
+def test_steps_known_at_run_time():
+    o = np.zeros(20, np.int32)
+    run(strided, o, 10, 3)
+    assert (o == [i if (i if i < 10 else i - 10) % 3 == 0 else 0 for i in range(20)]).all()
+
+
+@device_function
+def shifted(x, offsets: tl.constexpr, N: tl.constexpr):
+    return tl.sum(x + offsets, 0) + N
+
+
+def passes_tile(o, n):
+    i = tl.arange(0, 8)
+    tl.store(o, shifted(i, i + n, 8))
+
+
+def test_constexpr_parameters_of_device_functions_take_tiles():
+    o = np.zeros(1, np.int32)
+    run(passes_tile, o, 5)
+    assert o[0] == 2 * 28 + 8 * 5 + 8
