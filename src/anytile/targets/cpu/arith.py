@@ -114,6 +114,8 @@ class Arith:
     def apply(self, op: Op, xs: list[Lane]) -> Lane:
         """The lane of elementwise ``op`` on operand lanes."""
         name = op.name
+        if name == "fdiv" and self._divides_by_uniform(op, *xs):
+            return self._by_reciprocal(*xs)
         if name in _BINARY or name in _SHIFTS:
             return self.binary(name, xs[0], xs[1])
         if name in _CALLS or name in _EXTRA_FALSE:
@@ -269,7 +271,30 @@ class Arith:
         as_vector, level = self._join(xs)
         return self._result(self.emit(f"fneg {self.operand(xs[0], as_vector)}", level), xs[0].elem, as_vector, level)
 
-    # --- division: never traps ---
+    # --- division of floats ---
+
+    def _divides_by_uniform(self, op: Op, x: Lane, y: Lane) -> bool:
+        return self.contract and not op.attrs["precise"] and x.elem is F32 and y.kind is UNIFORM and x.kind is not UNIFORM
+
+    def _by_reciprocal(self, x: Lane, y: Lane) -> Lane:
+        """``x / y`` for one divisor and many dividends: a vector division costs as much as a dozen multiplications.
+
+        q = x·r with r = 1/y is one Newton step from the correctly rounded quotient (Markstein 1990):
+        q + r·(x − q·y).  Where that is not a number (zero, infinite or overflowing operands) q itself is the
+        answer.  Divisors beyond 2^±126 lose accuracy, which an f32 division that is not `precise` may.
+        """
+        level = max(x.level, y.level)
+        t = self.vec_type(F32)
+        r = uniform(self.emit(f"fdiv float 1.0, {y.val}", y.level), F32, y.level)
+        v, d, rv = self.vec(x), self.vec(y), self.vec(r)
+        q = self.emit(f"fmul {t} {v}, {rv}", level)
+        fn = self.w.declare(f"llvm.fma.v{self.width}f32", f"{t}({t}, {t}, {t})")
+        rest = self.emit(f"call {t} {fn}({t} {self.emit(f'fneg {t} {q}', level)}, {t} {d}, {t} {v})", level)
+        better = self.emit(f"call {t} {fn}({t} {rest}, {t} {rv}, {t} {q})", level)
+        bad = self.emit(f"fcmp uno {t} {rest}, {rest}", level)
+        return vector(self.emit(f"select <{self.width} x i1> {bad}, {t} {q}, {t} {better}", level), F32, level)
+
+    # --- division of integers: never traps ---
 
     def _op_sdiv(self, op: Op, xs: list[Lane]) -> Lane:
         return self._divide(op.name, *xs)

@@ -147,6 +147,8 @@ class DotEmitter:
         w, k = self.p.w, choice.kernel
         ptrs = [x.ptr if batch == "0" else self._slice(x, batch) for x in (a, b, c)]
         sm, sk, sb = k.packed_strides
+        if a.row_stride is not None:
+            sm, sk = a.row_stride, 1
         w.put(f"call void @{choice.name}(ptr {ptrs[0]}, i64 {sm}, i64 {sk}, ptr {ptrs[1]}, i64 {sb}, ptr {ptrs[2]}, i64 {k.n})")
 
     def _slice(self, x: Buffer, batch: str) -> str:

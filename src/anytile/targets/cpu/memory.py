@@ -34,6 +34,7 @@ class Buffer:
     strides: tuple[int, ...]
     align: int = 64
     layout: PackedLayout | None = None
+    row_stride: str | None = None  # of an operand read in place: elements between rows, known at run time
 
     @staticmethod
     def row_major(ptr: str, elem: Element, shape: tuple[int, ...]) -> Buffer:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from ...ir import Block, Func, Op, Value
 from ...ir.types import I32, I64, Type
+from .direct import direct_load, emit_direct
 from .dot import DotEmitter, PackNest
 from .hostcalls import HostCalls
 from .lanes import Lane, uniform
@@ -82,6 +83,10 @@ class Program:
         filled: list[tuple[Value, Buffer]] = []
         for v in g.writes:
             b = self.place(v)
+            load = direct_load(self, v) if v not in self.planner.home else None
+            if load is not None:
+                filled.append((v, emit_direct(self, v, load, b)))
+                continue
             filled.append((v, b))
             roots.append(WriteRoot(v, b))
         for op in g.roots:

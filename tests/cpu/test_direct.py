@@ -1,0 +1,52 @@
+"""A operands of dots that are read in place: tiles inside, on the edge, outside; and when they must be packed."""
+
+import numpy as np
+import pytest
+from differential import launch
+
+import anytile.language as tl
+from anytile.targets.cpu import CpuTarget
+
+
+def matmul_kernel(a, b, c, m_size, n_size, k_size, sam, sbk, scm, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr):
+    m = tl.program_id(0) * BM + tl.arange(0, BM)
+    n = tl.program_id(1) * BN + tl.arange(0, BN)
+    k = tl.arange(0, BK)
+    acc = tl.zeros((BM, BN), tl.float32)
+    for start in range(0, k_size, BK):
+        x = tl.load(a + m[:, None] * sam + (start + k)[None, :], mask=(m[:, None] < m_size) & ((start + k)[None, :] < k_size), other=0.0)
+        y = tl.load(b + (start + k)[:, None] * sbk + n[None, :], mask=((start + k)[:, None] < k_size) & (n[None, :] < n_size), other=0.0)
+        acc += tl.dot(x, y)
+    tl.store(c + m[:, None] * scm + n[None, :], acc, mask=(m[:, None] < m_size) & (n[None, :] < n_size))
+
+
+@pytest.mark.parametrize("m, n, k", [(64, 64, 64), (33, 17, 70), (1, 1, 1), (32, 100, 31), (65, 32, 32)])
+def test_masked_matmul(m, n, k):
+    rng = np.random.default_rng(m * n * k)
+    a = np.full((m, k + 5), np.nan, "float32")  # what lies beside a row must never be used
+    b = np.full((k, n + 3), np.nan, "float32")
+    a[:, :k], b[:, :n] = rng.standard_normal((m, k)), rng.standard_normal((k, n))
+    c = np.zeros((m, n), "float32")
+    grid = (-(-m // 32), -(-n // 32), 1)
+    launch(
+        CpuTarget(), matmul_kernel, grid,
+        a=a, b=b, c=c, m_size=m, n_size=n, k_size=k, sam=k + 5, sbk=n + 3, scm=n, BM=32, BN=32, BK=32,
+    )  # fmt: skip
+    np.testing.assert_allclose(c, a[:, :k] @ b[:, :n], rtol=1e-4, atol=1e-4)
+
+
+def overwritten_kernel(a, b, c, N: tl.constexpr):
+    i = tl.arange(0, N)
+    at = i[:, None] * N + i[None, :]
+    x = tl.load(a + at)
+    tl.store(a + at, tl.zeros((N, N), tl.float32))  # after the load: the dot must see the old values
+    tl.store(c + at, tl.dot(x, tl.load(b + at)))
+
+
+def test_memory_written_between_load_and_dot():
+    rng = np.random.default_rng(1)
+    a, b = (rng.standard_normal((32, 32)).astype("float32") for _ in range(2))
+    want, c = a @ b, np.zeros((32, 32), "float32")
+    launch(CpuTarget(), overwritten_kernel, (1, 1, 1), a=a, b=b, c=c, N=32)
+    np.testing.assert_allclose(c, want, rtol=1e-4, atol=1e-4)
+    assert not a.any()
