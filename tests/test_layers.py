@@ -19,7 +19,8 @@ ALLOWED = {
     "tune": {"runtime"},
     "testing": set(),  # timing, comparing: plain Python
     "runtime": {"targets", "frontend", "language", "ir", "testing"},  # testing: the driver's benchmarker; ir: IRSource
-    "targets": {"passes", "llvm", "math", "ir"},
+    "targets": {"layouts", "passes", "llvm", "math", "ir"},
+    "layouts": {"passes", "ir"},
     "frontend": {"language", "ir"},
     "language": {"ir"},
     "passes": {"math", "ir"},
