@@ -379,13 +379,14 @@ class Program:
         t = llvm_type(lb.elem)
         before_vals = [None if h else self.scalar(v).val for v, h in zip(inits, homes)]
         head, inside, after = w.new_label("for"), w.new_label("do"), w.new_label("done")
+        enters = self._enters(lb, ub, step, t, op.attrs["unsigned"])
         before = w.label
         w.br(head)
         w.open_block(head)
-        iv, phis = w.fresh("iv"), w.hole()
+        iv, go, phis = w.fresh("iv"), w.fresh("go"), w.hole()
         self.scalars[body.args[0]] = uniform(iv, lb.elem, 0, min(lb.align, step.align))
         carried = self._carried(body.args[1:], homes)
-        w.cond_br(self._for_condition(iv, ub, step, t, op.attrs["unsigned"]), inside, after)
+        w.cond_br(go, inside, after)
         w.open_block(inside)
         mark = self.offset
         self.loops.append(op)
@@ -395,21 +396,33 @@ class Program:
         nexts = [None if h else self.scalar(v).val for v, h in zip(body.terminator.operands, homes)]
         self.offset = mark
         n = w.ins(f"add {t} {iv}, {step.val}")
+        more = self._goes_on(iv, ub, step, t)
         latch = w.label
         w.br(head)
         phis.append(f"  {iv} = phi {t} [ {lb.val}, %{before} ], [ {n}, %{latch} ]")
+        phis.append(f"  {go} = phi i1 [ {enters}, %{before} ], [ {more}, %{latch} ]")
         self._phis(phis, carried, before_vals, before, nexts, latch)
         w.open_block(after)
         self._loop_results(op.results, body.args[1:], homes)
 
-    def _for_condition(self, iv: str, ub: Lane, step: Lane, t: str, unsigned: bool) -> str:
+    def _enters(self, lb: Lane, ub: Lane, step: Lane, t: str, unsigned: bool) -> str:
+        """Whether the loop runs at all (i1)."""
         less, more = ("ult", "ugt") if unsigned else ("slt", "sgt")
         if step.const is not None:
-            return self.w.ins(f"icmp {less if step.const > 0 else more} {t} {iv}, {ub.val}")
-        up = self.w.ins(f"icmp {less} {t} {iv}, {ub.val}")
-        down = self.w.ins(f"icmp {more} {t} {iv}, {ub.val}")
-        sign = self.w.ins(f"icmp sgt {t} {step.val}, 0")
-        return self.w.ins(f"select i1 {sign}, i1 {up}, i1 {down}")
+            return self.w.ins(f"icmp {less if step.const > 0 else more} {t} {lb.val}, {ub.val}")
+        up = self.w.ins(f"icmp {less} {t} {lb.val}, {ub.val}")
+        down = self.w.ins(f"icmp {more} {t} {lb.val}, {ub.val}")
+        return self.w.ins(f"select i1 {self.w.ins(f'icmp sgt {t} {step.val}, 0')}, i1 {up}, i1 {down}")
+
+    def _goes_on(self, iv: str, ub: Lane, step: Lane, t: str) -> str:
+        """Whether one more step stays short of the bound.  ``iv + step < ub`` could wrap; the distance left cannot."""
+        w = self.w
+        if step.const is None:
+            up = w.ins(f"icmp ugt {t} {w.ins(f'sub {t} {ub.val}, {iv}')}, {step.val}")
+            down = w.ins(f"icmp ugt {t} {w.ins(f'sub {t} {iv}, {ub.val}')}, {w.ins(f'sub {t} 0, {step.val}')}")
+            return w.ins(f"select i1 {w.ins(f'icmp sgt {t} {step.val}, 0')}, i1 {up}, i1 {down}")
+        left = w.ins(f"sub {t} {ub.val}, {iv}" if step.const > 0 else f"sub {t} {iv}, {ub.val}")
+        return w.ins(f"icmp ugt {t} {left}, {abs(int(step.const))}")
 
     def _carried(self, args: list[Value], homes: list[Buffer | None]) -> list[tuple[str, Value] | None]:
         out: list[tuple[str, Value] | None] = []
