@@ -134,12 +134,13 @@ def test_a_number_in_a_variable_has_the_type_of_its_value():
 def one_element(o, x):
     if x[None] > 2:
         tl.store(o, 1)
+    tl.store(o[None, None, :] + 1, tl.sum(tl.full([4, 2], 3, tl.int32), keep_dims=True))
 
 
-def test_a_tile_of_one_element_is_a_condition():
-    o = np.zeros(1, np.int32)
+def test_tiles_of_one_element():
+    o = np.zeros(2, np.int32)
     run(one_element, o, 3)
-    assert o[0] == 1
+    assert o.tolist() == [1, 24]
 
 
 def tuple_constants(o, SHAPE: tl.constexpr):

@@ -222,7 +222,10 @@ class tensor(Recorded):
         raise TypeError(f"a value of type {self.type} cannot be iterated over or unpacked; use tl.split or tl.range")
 
     def __getitem__(self, index: Any) -> tensor:
-        """Only ``None`` (a new dimension of size 1) and full slices; anything else needs tl.gather or pointers."""
+        """Only ``None`` (a new dimension of size 1) and full slices; anything else needs tl.gather or pointers.
+
+        As in Triton, ``:`` beyond the last dimension is nothing: kernels write ``scalar[None, :]`` for a tile of one element.
+        """
         index = unwrap(index)
         items = index if isinstance(index, (builtin_tuple, list, tuples.tuple)) else (index,)
         result, axis = self, 0
@@ -232,8 +235,6 @@ class tensor(Recorded):
             elif not _full_slice(item):
                 raise ValueError(f"unsupported tensor index: {item}; only None and ':' are allowed (type of the tensor: {self.type})")
             axis += 1
-        if axis > result.rank:
-            raise ValueError(f"too many indices for a tensor of shape {list(self.type.shape)}")
         return result
 
     def __repr__(self) -> str:
