@@ -1,6 +1,7 @@
 """Measuring kernels and comparing tensors: `do_bench`, `assert_close`, `perf_report`.
 
-numpy, pandas and matplotlib are imported where they are used; without pandas a report is printed as text.
+numpy is imported where it is used.  matplotlib is needed for plots and pandas for data frames only, and an ImportError
+says so; tables are printed, and .csv files written, without them.
 """
 
 from __future__ import annotations
@@ -9,7 +10,9 @@ import math
 import os
 import statistics
 import time
+import warnings
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 from .errors import UnsupportedError
@@ -18,15 +21,19 @@ __all__ = [
     "Benchmark",
     "Mark",
     "assert_close",
+    "cuda_memcheck",
     "do_bench",
     "do_bench_cudagraph",
     "get_dram_gbps",
     "get_max_simd_tflops",
     "get_max_tensorcore_tflops",
+    "nvsmi",
     "perf_report",
+    "set_gpu_clock",
 ]
 
 _MAX_REPEATS = 100_000
+_COPY_BYTES = 256 << 20
 
 
 def do_bench(
@@ -94,8 +101,33 @@ def do_bench_cudagraph(fn: Callable[[], Any], *args: Any, **kwargs: Any) -> Any:
 
 
 def get_dram_gbps(device: Any = None) -> float:
-    """A GPU's memory bandwidth: always raises UnsupportedError here."""
-    raise UnsupportedError("get_dram_gbps", "the CPU target", "measure a copy with do_bench")
+    """GB/s (10⁹ bytes read and written) of a copy by all cores between arrays far larger than the caches.
+
+    Measured once per process, in about a second; ``device`` is ignored, for a CPU has no nominal figure to look up.
+    """
+    return _copy_bandwidth()
+
+
+@lru_cache(maxsize=1)
+def _copy_bandwidth() -> float:
+    from concurrent.futures import ThreadPoolExecutor
+
+    import numpy as np
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    share = max(_COPY_BYTES // cores, 1 << 20)
+    arrays = [(np.ones(share, np.uint8), np.zeros(share, np.uint8)) for _ in range(cores)]
+
+    def copy(pair: tuple[Any, Any]) -> None:
+        np.copyto(pair[1], pair[0])  # without the GIL
+
+    best = math.inf
+    with ThreadPoolExecutor(cores) as threads:
+        for _ in range(6):
+            start = time.perf_counter()
+            list(threads.map(copy, arrays))
+            best = min(best, time.perf_counter() - start)
+    return 2 * share * cores / best / 1e9
 
 
 def get_max_simd_tflops(dtype: Any, clock_rate: Any, device: Any = None) -> float:
@@ -106,6 +138,21 @@ def get_max_simd_tflops(dtype: Any, clock_rate: Any, device: Any = None) -> floa
 def get_max_tensorcore_tflops(dtype: Any, clock_rate: Any, device: Any = None) -> float:
     """A GPU's peak rate with tensor cores: always raises UnsupportedError here."""
     raise UnsupportedError("get_max_tensorcore_tflops", "the CPU target", "measure a matmul with do_bench")
+
+
+def nvsmi(attrs: Sequence[str]) -> list[int]:
+    """What nvidia-smi says: always raises UnsupportedError here."""
+    raise UnsupportedError("nvsmi", "the CPU target", "there is no NVIDIA driver to ask")
+
+
+def set_gpu_clock(ref_sm_clock: int = 1350, ref_mem_clock: int = 1215) -> Any:
+    """Fixing a GPU's clocks for a while: always raises UnsupportedError here."""
+    raise UnsupportedError("set_gpu_clock", "the CPU target", "fix the CPU's clock with the tools of the system")
+
+
+def cuda_memcheck(**target_kwargs: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Decorator of tests that run fewer cases under CUDA's memory checker, which never runs here: leaves the test as it is."""
+    return lambda test: test
 
 
 def assert_close(x: Any, y: Any, atol: Any = None, rtol: Any = None, err_msg: str = "") -> None:
@@ -200,9 +247,26 @@ class Mark:
             rows.append(row)
         return rows
 
-    def run(self, show_plots: bool = False, print_data: bool = False, save_path: str = "", return_df: bool = False, **kwargs: Any) -> Any:
-        """Measure all.  ``save_path``: a directory for one .png and one .csv each; ``return_df``: pandas data frames."""
-        several = isinstance(self.benchmarks, list)
+    def run(
+        self,
+        show_plots: bool = False,
+        print_data: bool = False,
+        save_path: str = "",
+        return_df: bool = False,
+        diff_col: bool = False,
+        save_precision: int = 6,
+        **kwargs: Any,
+    ) -> Any:
+        """Measure all; ``kwargs`` go to the function.
+
+        ``save_path``: a directory for a plot and a table (``save_precision`` digits) of each benchmark, and a page that
+        shows the plots (tables only, and a warning, without matplotlib).  ``return_df``: pandas data frames, one for each
+        benchmark of a list.  ``diff_col``: a column "Diff" where there are two lines: the second minus the first.
+        ImportError, before anything is measured, where ``show_plots`` or ``return_df`` lacks its package.
+        """
+        plots = _can_plot(show_plots) if show_plots or save_path else False
+        if return_df:
+            _pandas()
         benches = self.benchmarks if isinstance(self.benchmarks, list) else [self.benchmarks]
         frames = []
         if save_path:
@@ -211,19 +275,23 @@ class Mark:
             rows = self._rows(bench, kwargs)
             columns = [*bench.x_names, *(f"{n} ({bench.ylabel})" if bench.ylabel else n for n in bench.line_names)]
             shown = [[*r[: len(bench.x_names)], *r[len(bench.x_names) :: 3]] for r in rows]
+            if diff_col and len(bench.line_names) == 2:
+                columns.append("Diff")
+                shown = [[*r, r[-1] - r[-2]] for r in shown]
             if print_data:
                 print(f"{bench.plot_name}:")
                 print(_table(columns, shown))
             if save_path:
-                _write_csv(os.path.join(save_path, f"{bench.plot_name}.csv"), columns, shown)
-            if show_plots or save_path:
+                _write_csv(os.path.join(save_path, f"{bench.plot_name}.csv"), columns, shown, save_precision)
+            if plots and bench.plot_name:
                 _plot(bench, rows, show_plots, save_path)
             if return_df:
-                import pandas as pd
-
-                frames.append(pd.DataFrame(shown, columns=columns))
+                frames.append(_pandas().DataFrame(shown, columns=columns))
+        if save_path and plots:
+            with open(os.path.join(save_path, "results.html"), "w", encoding="utf-8") as page:
+                page.write("<html><body>\n" + "".join(f'<img src="{b.plot_name}.png"/>\n' for b in benches) + "</body></html>\n")
         if return_df:
-            return frames if several else frames[0]
+            return frames if isinstance(self.benchmarks, list) else frames[0]
         return None
 
 
@@ -234,21 +302,37 @@ def _table(columns: list[str], rows: list[list[Any]]) -> str:
     return "\n".join("  ".join(c.rjust(w) for c, w in zip(r, widths)) for r in text)
 
 
-def _write_csv(path: str, columns: list[str], rows: list[list[Any]]) -> None:
+def _write_csv(path: str, columns: list[str], rows: list[list[Any]], precision: int) -> None:
     import csv
 
-    with open(path, "w", newline="") as f:
-        csv.writer(f).writerows([columns, *rows])
+    with open(path, "w", newline="", encoding="utf-8") as f:
+        csv.writer(f).writerows([columns, *([f"{v:.{precision}f}" if isinstance(v, float) else v for v in r] for r in rows)])
+
+
+def _pandas() -> Any:
+    try:
+        import pandas
+    except ImportError:
+        raise ImportError("return_df=True gives pandas data frames, and pandas is not installed: pip install pandas") from None
+    return pandas
+
+
+def _can_plot(required: bool) -> bool:
+    """Whether matplotlib is there; without it an ImportError where plots are ``required``, else a warning."""
+    try:
+        import matplotlib.pyplot  # noqa: F401
+    except ImportError:
+        if required:
+            raise ImportError("show_plots=True needs matplotlib, which is not installed: pip install matplotlib") from None
+        warnings.warn("matplotlib is not installed: save_path gets the tables and no plots", stacklevel=3)
+        return False
+    return True
 
 
 def _plot(bench: Benchmark, rows: list[list[Any]], show: bool, save_path: str) -> None:
-    """One line per provider with a band from low to high.  Needs matplotlib where a window was asked for."""
-    try:
-        import matplotlib.pyplot as plt
-    except ImportError:
-        if show:
-            raise
-        return  # the .csv file holds the figures
+    """One line per provider with a band from low to high; x is the first of the ``x_names``."""
+    import matplotlib.pyplot as plt
+
     figure, axes = plt.subplots()
     n = len(bench.x_names)
     xs = [r[0] for r in rows]
