@@ -4,6 +4,8 @@ AnytileError                     everything anytile raises on purpose
 ├── IRError                      the tile IR is malformed: a bug in anytile, never the user's
 ├── UnsupportedError             something the language has and this target (or anytile so far) has not
 ├── DeviceAssertError            a kernel's own assertion failed while it ran
+├── OutOfResources               a kernel needs more of the hardware than there is; Triton's libraries catch it by this name
+├── PTXASError                   the assembler for NVIDIA's PTX refused a kernel; likewise
 ├── frontend.errors.CompilationError …   a mistake in a kernel's source
 └── runtime.errors.LaunchError …         a mistake in a launch
 
@@ -12,7 +14,7 @@ Each message says what happened, where, and what to do about it.
 
 from __future__ import annotations
 
-__all__ = ["AnytileError", "DeviceAssertError", "IRError", "UnsupportedError"]
+__all__ = ["AnytileError", "DeviceAssertError", "IRError", "OutOfResources", "PTXASError", "TextError", "UnsupportedError"]
 
 
 class AnytileError(Exception):
@@ -38,3 +40,36 @@ class UnsupportedError(AnytileError, NotImplementedError):
     def __reduce__(self) -> tuple[type, tuple[str, str, str]]:
         # Default pickling would call the class with the whole message as ``what``.
         return type(self), (self.what, self.where, self.remedy)
+
+
+class OutOfResources(AnytileError):
+    """A kernel needs more of a hardware resource than there is.  Autotuning skips such a configuration."""
+
+    def __init__(self, required: int, limit: int, name: str):
+        self.required, self.limit, self.name = required, limit, name
+        super().__init__(required, limit, name)  # what pickle calls the class with
+
+    def __str__(self) -> str:
+        return (
+            f"out of resource: {self.name}, Required: {self.required}, Hardware limit: {self.limit}. "
+            "Reducing block sizes or `num_stages` may help."
+        )
+
+
+class TextError(AnytileError):
+    """An error that is its message."""
+
+    prefix = ""
+
+    def __init__(self, error_message: str | None = None):
+        self.error_message = error_message
+        super().__init__(error_message)
+
+    def __str__(self) -> str:
+        return self.prefix + (self.error_message or "")
+
+
+class PTXASError(TextError):
+    """The assembler for NVIDIA's PTX refused a kernel."""
+
+    prefix = "PTXAS error: "

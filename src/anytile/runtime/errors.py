@@ -19,7 +19,7 @@ for it go on working.
 
 from __future__ import annotations
 
-from ..errors import AnytileError
+from ..errors import AnytileError, OutOfResources, PTXASError, TextError
 
 __all__ = [
     "ArgumentError",
@@ -91,44 +91,11 @@ class OptionValueError(LaunchError, AssertionError, ValueError):
     """A compile option has a value that it cannot have."""
 
 
-class OutOfResources(AnytileError):
-    """A kernel needs more of a hardware resource than there is.  Autotuning skips such a configuration."""
-
-    def __init__(self, required: int, limit: int, name: str):
-        self.required, self.limit, self.name = required, limit, name
-        super().__init__(required, limit, name)  # what pickle calls the class with
-
-    def __str__(self) -> str:
-        return (
-            f"out of resource: {self.name}, Required: {self.required}, Hardware limit: {self.limit}. "
-            "Reducing block sizes or `num_stages` may help."
-        )
-
-
-class _TextError(AnytileError):
-    """An error that is its message."""
-
-    prefix = ""
-
-    def __init__(self, error_message: str | None = None):
-        self.error_message = error_message
-        super().__init__(error_message)
-
-    def __str__(self) -> str:
-        return self.prefix + (self.error_message or "")
-
-
-class InterpreterError(_TextError):
+class InterpreterError(TextError):
     """The reference executor could not run a kernel."""
 
 
-class PTXASError(_TextError):
-    """The assembler for NVIDIA's PTX refused a kernel."""
-
-    prefix = "PTXAS error: "
-
-
-class AutotunerError(_TextError):
+class AutotunerError(TextError):
     """No configuration could be chosen."""
 
     prefix = "Autotuner error: "
