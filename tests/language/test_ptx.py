@@ -221,6 +221,41 @@ def test_int4_to_half_by_lop3(asm):
     np.testing.assert_array_equal(got, packed.view(np.uint16) & 15)
 
 
+def test_constant_arguments_are_immediates(evaluate):
+    """How LMDeploy's kernels take two signed 4-bit weights from a word."""
+    text = "{ .reg .b32 tmp; lop3.b32 tmp, $2, $3, $4, $5; fma.rn.f16x2 tmp, tmp, $6, $7; mov.b32 {$0, $1}, tmp; }"
+    constants = [0x00F000F0, 0x64006400, 0xEA, 0x2C002C00, 0xD400D400]
+
+    def body(w):
+        return inline_asm_elementwise(text, "=h,=h,r,n,n,n,r,r", [w, *constants], (tl.float16, tl.float16), True, 1)
+
+    low, high = evaluate(body, A)
+    np.testing.assert_array_equal(low, A >> 4 & 15)
+    np.testing.assert_array_equal(high, A >> 20 & 15)
+
+
+def test_mxfp4_by_four(evaluate):
+    """Four bytes at a time, eight values: both results interleaved by prmt."""
+    text = """{
+        .reg .b8 a0, a1, a2, a3;
+        .reg .b32 r0, r1, r2, r3;
+        mov.b32 {a0, a1, a2, a3}, $4;
+        cvt.rn.f16x2.e2m1x2 r0, a0; cvt.rn.f16x2.e2m1x2 r1, a1; cvt.rn.f16x2.e2m1x2 r2, a2; cvt.rn.f16x2.e2m1x2 r3, a3;
+        prmt.b32 $0, r0, r1, 0x5410; prmt.b32 $1, r2, r3, 0x5410; prmt.b32 $2, r0, r1, 0x7632; prmt.b32 $3, r2, r3, 0x7632;
+    }"""
+    x = np.arange(256, dtype=np.uint8)
+    low, high = evaluate(lambda c: inline_asm_elementwise(text, "=r,=r,=r,=r,r", [c], (tl.float16, tl.float16), True, 4), x)
+    grid = np.array([0, 0.5, 1, 1.5, 2, 3, 4, 6, -0.0, -0.5, -1, -1.5, -2, -3, -4, -6], np.float32)
+    np.testing.assert_array_equal(low, grid[x & 15])
+    np.testing.assert_array_equal(high, grid[x >> 4])
+
+
+def test_scales_to_bf16(asm):
+    codes = np.array([0, 1, 127, 130, 254, 255, 126, 128], np.uint8)
+    got = asm("cvt.rn.bf16x2.ue8m0x2 $0, $1;", codes, dtype=tl.bfloat16, pack=2, constraints="=r,h")
+    np.testing.assert_array_equal(got, np.array([2.0**-127, 2.0**-126, 1, 8, 2.0**127, np.nan, 0.5, 2], np.float32))
+
+
 def test_bytes_by_four(asm):
     x = RNG.integers(0, 256, 64).astype(np.uint8)
     np.testing.assert_array_equal(

@@ -37,7 +37,7 @@ from ..ir.types import BF16, BOOL, F16, F32, F64, I8, I16, I32, I64, Element, Ty
 
 __all__ = ["Instruction", "Kind", "Translation", "translate"]
 
-_REGISTER_BITS = {"h": 16, "r": 32, "l": 64, "q": 128, "f": 32, "d": 64, "c": 8, "b": 1}
+_REGISTER_BITS = {"h": 16, "r": 32, "l": 64, "q": 128, "f": 32, "d": 64, "c": 8, "b": 1, "n": 32, "i": 32}
 
 
 @dataclass(frozen=True)
@@ -372,9 +372,17 @@ class Translation:
         self.write(i.operands[0], [f(*lane) for lane in zip(*sources)])
 
     def immediate(self, operand: Any) -> int | None:
-        """The integer that a literal operand is, or None for a register."""
+        """The integer that an operand is known to be: a literal, or an argument that is a constant (constraint ``n``); else None."""
         literal = _literal(operand) if isinstance(operand, str) else None
-        return literal if isinstance(literal, int) else None
+        if literal is not None:
+            return literal if isinstance(literal, int) else None
+        register = self.registers.get(operand)
+        if register is None or len(register.parts) != 1:
+            return None
+        v = register.parts[0]
+        while v.op is not None and v.op.name in ("splat", "broadcast", "expand_dims", "reshape"):
+            v = v.op.operands[0]
+        return v.op.attrs["value"] if v.op is not None and v.op.name == "constant" and v.type.elem.is_int else None
 
 
 _INTEGER = re.compile(r"([+-]?)(0[xX][0-9a-fA-F]+|0[bB][01]+|\d+)U?$")

@@ -496,6 +496,8 @@ def _cvt(t: Translation, i: Instruction) -> None:
     elif of == "e2m1x2":
         byte = t.read(sources[0], I8)
         t.write(d, [_from_e2m1(t, x) for x in (byte, t.b.lshr(byte, t.const(4, I8)))])
+    elif of == "ue8m0x2" and to == "bf16x2":
+        t.write(d, [_from_ue8m0(t, x) for x in t.parts(sources[0], I8, 2)])
     elif to == "ue8m0x2" and of == "f32":
         t.write(d, [_to_ue8m0(t, t.read(x, F32), "rp" in i.modifiers) for x in reversed(sources)])
     else:
@@ -623,3 +625,11 @@ def _to_ue8m0(t: Translation, x: Value, up: bool) -> Value:
         exponent = b.add(exponent, b.zext(b.icmp(rest, least, pred="ugt"), to=I32))
     code = b.umin(exponent, t.const(254, I32))
     return b.trunci(b.select(b.fcmp(x, x, pred="uno"), t.const(255, I32), code), to=I8)
+
+
+def _from_ue8m0(t: Translation, x: Value) -> Value:
+    """2^(x − 127) as bf16, whose exponent field it is; 0 is 2⁻¹²⁷, a subnormal number, and 255 NaN."""
+    b = t.b
+    bits = b.umax(b.shl(b.zext(x, to=I16), t.const(7, I16)), t.const(0x40, I16))
+    nan = b.icmp(x, t.const(255, I8), pred="eq")
+    return b.bitcast(b.select(nan, t.const(0x7FC0, I16), bits), to=BF16)
