@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ...ir import Op
 from ...ir.types import I32
 from .lanes import Lane, uniform, vector
 from .nest import INNERMOST, Nest, WriteRoot
@@ -52,6 +53,9 @@ class TransposeNest(Nest):
             self._vector(inner)
 
         self.loop("0", str(self.shape[last]), W, body)
+
+    def _prefetch(self, op: Op, p: Lane) -> None:
+        """Nothing: W more addresses a block cost LLVM more than the memory, which is read along its rows, gains."""
 
     def _leaf(self, idx: tuple[Lane, ...], u: int, accs: list) -> None:
         (root,) = self.roots
