@@ -27,7 +27,7 @@ from ...ir import Block, Effect, Op, Value
 from .alias import Dims, meet
 from .shape import map_dims
 
-__all__ = ["Group", "Single", "Step", "BlockPlan", "Planner", "is_zero"]
+__all__ = ["Group", "Single", "Step", "BlockPlan", "Planner"]
 
 CHEAP = 4  # evaluating a value again costs at most this many vector instructions: not worth a buffer
 _COST = {"fdiv": 4, "sqrt": 4, "sdiv": 8, "udiv": 8, "srem": 9, "urem": 9, "frem": 16}
@@ -60,10 +60,6 @@ Step = Group | Single
 @dataclass(eq=False)
 class BlockPlan:
     steps: list[Step]
-
-
-def is_zero(v: Value) -> bool:
-    return v.is_op("constant") and v.op.attrs["value"] == 0
 
 
 class Planner:
@@ -313,7 +309,6 @@ class Planner:
 class _Forward:
     """The forward sweep over one block: steps in order, and each op's place."""
 
-    _PURE_GROUPED = ("reduce",)
     _ALONE = ("dot", "scan", "sort", "histogram", "for", "while", "if", "print", "assert", "barrier", "inline_asm", "atomic_cas")
 
     def __init__(self, block: Block):
