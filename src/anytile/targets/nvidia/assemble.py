@@ -239,7 +239,7 @@ def _refused(assembler: Assembler, kernel: str, ptx: str, log: str) -> AnytileEr
     if excess:
         return OutOfResources(int(excess[1], 16), int(excess[2], 16), f"shared memory of kernel {kernel}")
     lines = ptx.splitlines()
-    shown = []
+    shown: list[str] = []
     for number in dict.fromkeys(int(n) for n in re.findall(r"line (\d+)", log)):
         if 1 <= number <= len(lines) and len(shown) < 5:
             shown.append(f"  line {number}: {lines[number - 1].strip()}")

@@ -378,7 +378,10 @@ class Device:
 
 
 class Module:
-    """Machine code on one GPU, until `unload` or until this object and its functions go."""
+    """Machine code on one GPU until `unload`, or to the end of the process.
+
+    It is not unloaded with this object: CUDA graphs that were captured refer to its kernels, and nobody can count those.
+    """
 
     def __init__(self, device: Device, image: bytes):
         self.device, self.handle = device, c_void_p()
@@ -410,14 +413,6 @@ class Module:
                 code = self.device.cuda.lib.cuModuleUnload(self.handle)
             self.handle = c_void_p()
             self.device.cuda.check(code, "unloading machine code")
-
-    def __del__(self) -> None:
-        if sys.is_finalizing():
-            return  # the driver may already have shut down
-        try:
-            self.unload()
-        except (CudaError, AttributeError):
-            pass  # after a kernel's fault nothing can be unloaded; or the loading had failed
 
 
 class Function:
@@ -551,7 +546,7 @@ def _load_library() -> Any:
     said = ""
     for name in names:
         try:
-            return (ctypes.WinDLL if sys.platform == "win32" else ctypes.CDLL)(name)
+            return ctypes.CDLL(name)  # also on Windows: x64 and ARM64 have one calling convention
         except OSError as error:
             said = said or str(error)
     raise NoDriverError(f"no NVIDIA driver is installed ({said}); install one, or run on the CPU with ANYTILE_TARGET=cpu")

@@ -1,0 +1,5 @@
+"""NVIDIA GPUs: `NvidiaTarget`."""
+
+from .target import NvidiaTarget
+
+__all__ = ["NvidiaTarget"]

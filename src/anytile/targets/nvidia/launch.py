@@ -1,0 +1,220 @@
+"""Launching: from an argument block to a running grid, in one call of the driver and no C extension.
+
+**Parameters.**  Parameter *i* of the kernel is slot *i* of the argument block (`targets.base`): the driver is given a pointer to each
+slot, and reads as many bytes from there as the kernel's parameter has.  So a kernel declares its parameters by their natural types:
+pointers, i64 … i8, double, and float for all narrower floats (a bool is an i8).  Any of them fits, as slots are little-endian.
+
+**Records.**  All that the driver reads lies in one piece of memory, a *record*: the launch configuration, its attributes, the
+pointers and the slots they point to.  A launch takes a record from a list, overwrites grid, stream and slots, calls the driver,
+which copies what it needs before it returns, and puts the record back.  Taking and putting back are atomic, so
+threads launch side by side; the driver's call runs without the GIL.
+
+**Device and stream** are torch's current ones where torch is loaded, else this thread's CUDA context and the default stream.
+
+Measured by scripts/gpu_check.py, which prints the microseconds of a launch.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import struct
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from ...errors import OutOfResources
+from . import driver_api
+
+__all__ = ["CudaKernel", "LaunchShape", "current_device", "current_stream", "device_guard"]
+
+_CONFIG = struct.Struct("<7I4xQQI4x")  # grid, block, dynamic shared bytes; stream; attributes, their number
+_ATTRIBUTE = struct.Struct("<I4xIII52x")  # CUlaunchAttribute: id, then a union of 64 bytes
+_COOPERATIVE, _CLUSTER, _OVERLAP = 2, 4, 6  # CU_LAUNCH_ATTRIBUTE_ COOPERATIVE, CLUSTER_DIMENSION, PROGRAMMATIC_STREAM_SERIALIZATION
+_UNANNOUNCED_SHARED = 48 * 1024  # more dynamic shared memory than this must be asked for
+_PORTABLE_CLUSTER = 8
+_INVALID_CONTEXT, _INVALID_HANDLE = 201, 400
+
+
+# --- which GPU, which stream -------------------------------------------------------------------------------------------
+
+
+def _torch() -> Any:
+    """torch's C functions where torch is loaded and was built for CUDA, else None."""
+    torch = sys.modules.get("torch")
+    c = getattr(torch, "_C", None)
+    return c if hasattr(c, "_cuda_getCurrentRawStream") else None
+
+
+def current_device() -> int:
+    """Number of the GPU that this thread launches on."""
+    c = _torch()
+    return c._cuda_getDevice() if c is not None else driver_api.cuda().current_device()
+
+
+def current_stream(device: int) -> int:
+    """Handle of the stream that this thread launches on; 0 is the default stream."""
+    c = _torch()
+    return c._cuda_getCurrentRawStream(device) if c is not None else 0
+
+
+@contextmanager
+def device_guard(device: int) -> Iterator[None]:
+    """Inside, this thread launches on GPU ``device``; torch's idea of the current device goes along."""
+    torch = sys.modules.get("torch")
+    if torch is not None and _torch() is not None:
+        with torch.cuda.device(device):
+            yield
+    else:
+        with driver_api.cuda().device(device).current():
+            yield
+
+
+# --- launching ---------------------------------------------------------------------------------------------------------
+
+
+class LaunchShape:
+    """What every launch of a kernel has in common.
+
+    ``threads`` a block; ``shared``: bytes of dynamic shared memory; ``cluster``: blocks of a cluster along x, y, z, each program being
+    one cluster along x where ``ctas`` > 1; ``cooperative``: all blocks are resident together; ``overlap``: the launch may begin before
+    the previous kernel of the stream ends (programmatic dependent launch), the kernel itself waiting where it must.
+    """
+
+    def __init__(
+        self,
+        threads: int,
+        shared: int = 0,
+        cluster: tuple[int, int, int] = (1, 1, 1),
+        ctas: int = 1,
+        cooperative: bool = False,
+        overlap: bool = False,
+    ):
+        if ctas > 1 and cluster == (1, 1, 1):
+            cluster = (ctas, 1, 1)
+        self.threads, self.shared, self.cluster, self.ctas = threads, shared, cluster, ctas
+        self.cooperative, self.overlap = cooperative, overlap
+
+    @property
+    def cluster_blocks(self) -> int:
+        return self.cluster[0] * self.cluster[1] * self.cluster[2]
+
+    def attributes(self) -> bytes:
+        """The launch attributes as the driver reads them, one after the other."""
+        out = b""
+        if self.cooperative:
+            out += _ATTRIBUTE.pack(_COOPERATIVE, 1, 0, 0)
+        if self.cluster_blocks > 1:
+            out += _ATTRIBUTE.pack(_CLUSTER, *self.cluster)
+        if self.overlap:
+            out += _ATTRIBUTE.pack(_OVERLAP, 1, 0, 0)
+        return out
+
+
+class _Record:
+    """Memory of one launch in the making.
+
+    ``bytes``: all of it; ``config``: address of the launch configuration; ``pointers``: of the array of pointers to the slots.
+    The slots are its last bytes.
+    """
+
+    __slots__ = ("bytes", "config", "pointers")
+
+    def __init__(self, attributes: bytes, slots: int):
+        table = _CONFIG.size + len(attributes)
+        first = table + 8 * slots
+        self.bytes = bytearray(first + 8 * slots)
+        self.config = ctypes.addressof(ctypes.c_char.from_buffer(self.bytes))
+        self.pointers = self.config + table
+        self.bytes[_CONFIG.size : table] = attributes
+        for i in range(slots):
+            struct.pack_into("<Q", self.bytes, table + 8 * i, self.config + first + 8 * i)
+
+
+class CudaKernel:
+    """A kernel ready to launch on any GPU of its architecture; loaded on each at its first launch there.
+
+    ``run(packed, gx, gy, gz, stream=None)`` queues the grid and returns; ``stream``: a CUDA stream's handle, default the current
+    one.  Raises CudaError, or OutOfResources at the first launch where the GPU cannot hold a block.
+    ``n_regs``: registers a thread; ``n_spills``: 32-bit words of local memory a thread; ``n_max_threads`` a block: known once loaded.
+    """
+
+    def __init__(self, image: bytes, name: str, entry: str, slots: int, shape: LaunchShape, metadata: dict[str, Any]):
+        self.image, self.name, self.entry, self.slots, self.shape, self.metadata = image, name, entry, slots, shape, metadata
+        self.n_regs, self.n_spills, self.n_max_threads = 0, 0, 0
+        self.functions: dict[int, driver_api.Function] = {}
+        self._launchers: dict[int, Callable[..., None]] = {}
+        self.run: Callable[..., None] = self._run
+        if len(driver_api.cuda().devices) == 1 and _torch() is not None:
+            self.run = self.prepare(0)  # no question which GPU
+
+    def _run(self, packed: bytes, gx: int, gy: int, gz: int, stream: int | None = None) -> None:
+        device = current_device()
+        launch = self._launchers.get(device) or self.prepare(device)
+        launch(packed, gx, gy, gz, stream)
+
+    def prepare(self, ordinal: int) -> Callable[..., None]:
+        """Loads the kernel on a GPU; ``launch(packed, gx, gy, gz, stream=None)`` for that GPU."""
+        found = self._launchers.get(ordinal)
+        if found is None:
+            device = driver_api.cuda().device(ordinal)
+            function = device.load(self.image).function(self.entry)
+            self.n_regs, self.n_spills, self.n_max_threads = function.registers, function.local_bytes // 4, function.max_threads
+            self._claim(device, function)
+            self.functions[ordinal] = function
+            found = self._launchers[ordinal] = self._make_launch(device, function)
+        return found
+
+    def _claim(self, device: driver_api.Device, function: driver_api.Function) -> None:
+        """Sees that a block fits, and tells the driver of it.  Raises OutOfResources."""
+        shape = self.shape
+        limit = device.attribute("max_shared_per_block_optin")
+        total = shape.shared + function.static_shared
+        if total > limit:
+            raise OutOfResources(total, limit, "shared memory")
+        if shape.threads > function.max_threads:
+            raise OutOfResources(shape.threads, function.max_threads, "threads")
+        if shape.shared > _UNANNOUNCED_SHARED:
+            function.allow_shared(shape.shared)
+        if shape.cluster_blocks > _PORTABLE_CLUSTER:
+            function.allow_large_cluster()
+
+    def _make_launch(self, device: driver_api.Device, function: driver_api.Function) -> Callable[..., None]:
+        call, handle, ordinal, shape = device.cuda.lib.cuLaunchKernelEx, function.handle, device.ordinal, self.shape
+        attributes, slots = shape.attributes(), self.slots
+        count = len(attributes) // _ATTRIBUTE.size
+        c = _torch()
+        raw_stream = c._cuda_getCurrentRawStream if c is not None else current_stream
+        begin = _CONFIG.size + len(attributes) + 8 * slots
+        end = begin + 8 * slots
+        pack, threads, shared, wide = _CONFIG.pack_into, shape.threads, shape.shared, shape.ctas
+        records: list[_Record] = []
+        failed = self._failed
+
+        def launch(packed: bytes, gx: int, gy: int, gz: int, stream: int | None = None) -> None:
+            try:
+                record = records.pop()
+            except IndexError:
+                record = _Record(attributes, slots)
+            memory, config = record.bytes, record.config
+            memory[begin:end] = packed
+            if stream is None:
+                stream = raw_stream(ordinal)
+            pack(memory, 0, gx * wide, gy, gz, threads, 1, 1, shared, stream, config + _CONFIG.size if count else 0, count)
+            code = call(config, handle, record.pointers, None)
+            if code:
+                failed(code, device, lambda: call(config, handle, record.pointers, None), (gx, gy, gz))
+            records.append(record)
+
+        return launch
+
+    def _failed(self, code: int, device: driver_api.Device, again: Callable[[], int], grid: tuple[int, int, int]) -> None:
+        """A launch was refused: tries once more where only the thread's context was missing, else raises."""
+        if code in (_INVALID_CONTEXT, _INVALID_HANDLE):
+            device.make_current()
+            code = again()
+        shape = self.shape
+        what = f"a grid of {grid[0]} × {grid[1]} × {grid[2]}, {shape.threads} threads and {shape.shared} bytes of shared memory a block"
+        if shape.cluster_blocks > 1:
+            what += f", clusters of {shape.cluster_blocks} blocks"
+        device.cuda.check(code, f"launching kernel {self.name} on GPU {device.ordinal} with {what}")

@@ -1,0 +1,118 @@
+"""`NvidiaTarget`: tile IR → LLVM text → PTX → machine code → a kernel on the GPU.
+
+    module ──codegen.lower──▶ LLVM text ──LLVM──▶ PTX ──assemble──▶ cubin ──(disk cache)──▶ CudaKernel
+
+What `codegen.lower(module, options, chip)` returns beside the text is a dictionary of what launching needs; all of it
+is kept in the artifact:
+
+``entry``         name of the kernel's function in the text (default: the kernel's name)
+``num_warps``     warps a block (default: the option; more where warps are specialised)
+``shared``        bytes of dynamic shared memory a block (default 0)
+``tile``          text of the tile IR as it was lowered: becomes the stage of that name
+and anything else that is worth keeping.
+
+The function's parameters are the slots of the argument block by their natural types (`launch`).
+A kernel from the disk cache is loaded and launched without LLVM and without an assembler.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ... import __version__
+from ...errors import OutOfResources, UnsupportedError
+from ...llvm.host import host
+from ..base import Artifact
+from . import assemble as assembling
+from .chips import CUDA_OF_PTX, Chip, chip, ptx_version
+from .launch import CudaKernel, LaunchShape
+
+if TYPE_CHECKING:
+    from ...ir import Module
+
+__all__ = ["NvidiaTarget", "make_ptx"]
+
+TRIPLE = "nvptx64-nvidia-cuda"
+
+
+def make_ptx(llir: str, chip: Chip, version: int | None = None, level: str = "O2") -> str:
+    """PTX of LLVM text, in the lowest version that has what it uses, or in ``version`` (86 is 8.6).
+
+    UnsupportedError where the text uses what ``chip`` lacks, or where ``version`` is too low or none.
+    """
+    from ...llvm import engine
+
+    need = ptx_version(llir, chip)
+    if version is not None and (version < need or version not in CUDA_OF_PTX):
+        known = ", ".join(str(v) for v in CUDA_OF_PTX if v >= need)
+        raise UnsupportedError(f"ptx_version={version}", f"{chip} for this kernel", f"leave it out, or use one of {known}")
+    return engine.emit_assembly(llir, cpu=chip.target, features={f"ptx{version or need}"}, level=level, triple=TRIPLE)
+
+
+class NvidiaTarget:
+    """Compiles for one architecture, on any machine; loads where a GPU of it is."""
+
+    name = "nvidia"
+
+    def __init__(self, arch: int | str):
+        self.chip = chip(arch)
+
+    def fingerprint(self) -> str:
+        return f"nvidia:{__version__}:{self.chip.target}:{host().version}:{assembling.identity(self.chip)}"
+
+    def compile(self, module: Module, options: Any = None) -> Artifact:
+        """Stages ``tile``, ``llir``, ``ptx`` and ``cubin``.
+
+        OutOfResources where a block needs more shared memory than the chip has; UnsupportedError for what it cannot do.
+        """
+        from .codegen import lower
+
+        kernel = module.kernel
+        slots = [str(a.type) for a in kernel.args]
+        llir, found = lower(module, options, self.chip)
+        tile = found.pop("tile", None) or str(module)
+        metadata = {"name": kernel.name, "entry": kernel.name, "slots": slots, **self._shape(options), **found}
+        if metadata["shared"] > self.chip.shared_per_block:
+            raise OutOfResources(metadata["shared"], self.chip.shared_per_block, "shared memory")
+        ptx = make_ptx(llir, self.chip, getattr(options, "ptx_version", None))
+        made = assembling.assemble(ptx, self.chip, metadata["entry"], getattr(options, "ptx_options", None) or "")
+        if made.shared + metadata["shared"] > self.chip.shared_per_block:
+            raise OutOfResources(made.shared + metadata["shared"], self.chip.shared_per_block, "shared memory")
+        metadata["resources"] = {
+            "registers": made.registers,
+            "spill_stores": made.spill_stores,
+            "spill_loads": made.spill_loads,
+            "stack": made.stack,
+            "static_shared": made.shared,
+            "assembler": made.by,
+        }
+        return Artifact({"tile": tile, "llir": llir, "ptx": ptx, "cubin": made.cubin}, metadata)
+
+    @staticmethod
+    def _shape(options: Any) -> dict[str, Any]:
+        """What the options say about launches; the code generator may say otherwise."""
+        return {
+            "num_warps": getattr(options, "num_warps", 4),
+            "num_ctas": getattr(options, "num_ctas", 1),
+            "shared": 0,
+            "cluster_dims": list(getattr(options, "cluster_dims", (1, 1, 1))),
+            "launch_cooperative_grid": bool(getattr(options, "launch_cooperative_grid", False)),
+            "launch_pdl": bool(getattr(options, "launch_pdl", False)),
+        }
+
+    def load(self, artifact: Artifact) -> CudaKernel:
+        """The kernel of an artifact.  CudaError where this machine has no driver or no GPU."""
+        m = artifact.metadata
+        x, y, z = (*m["cluster_dims"], 1, 1)[:3]
+        shape = LaunchShape(32 * m["num_warps"], m["shared"], (x, y, z), m["num_ctas"], m["launch_cooperative_grid"], m["launch_pdl"])
+        image = artifact.stages["cubin"]
+        assert isinstance(image, bytes)
+        return CudaKernel(image, m["name"], m["entry"], len(m["slots"]), shape, m)
+
+    def derived(self, artifact: Artifact, stage: str) -> str | None:
+        """A stage that is made only when asked for: ``sass``.  None for any other name."""
+        if stage != "sass":
+            return None
+        image = artifact.stages["cubin"]
+        assert isinstance(image, bytes)
+        return assembling.disassemble(image)
