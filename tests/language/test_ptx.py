@@ -62,6 +62,11 @@ def test_softplus_with_predicates(asm):
     np.testing.assert_allclose(asm(text, Y, constraints="=f,f"), expected, rtol=1e-5)
 
 
+def test_names_are_declared_again(asm):
+    text = "{.reg .b16 t; mov.b16 t, 7; cvt.u32.u16 $0, t;} {.reg .b32 t; add.u32 t, $1, 70000; add.u32 $0, $0, t;}"
+    np.testing.assert_array_equal(asm(text, A, dtype=tl.uint32), A + np.uint32(70007))
+
+
 @pytest.mark.parametrize("lut", range(256))
 def test_lop3_is_its_table(asm, lut):
     c = np.roll(A, 3)
@@ -333,7 +338,7 @@ def quantised(x, y, o, clock, N: tl.constexpr):
         "{.reg .b32 t; mul.f32 t, $1, 0f3FB8AA3B; ex2.approx.ftz.f32 $0, t;}", "=f,f", [a], dtype=tl.float32, is_pure=True, pack=1
     )
     tl.store(o + i, e)
-    tl.inline_asm_elementwise("griddepcontrol.wait; mov.u32 $0, 0;", "=r", [], dtype=tl.int32, is_pure=False, pack=1)
+    tl.inline_asm_elementwise("griddepcontrol.wait; // dummy $0", "=r", [], dtype=tl.int32, is_pure=False, pack=1)
     start = tl.inline_asm_elementwise("mov.u64 $0, %globaltimer;", "=l", [], dtype=tl.int64, is_pure=False, pack=1)
     tl.store(clock, start)
 

@@ -128,12 +128,17 @@ def translate(
             number, taken = number + 1, taken + 1
     if taken != len(inputs):
         raise ValueError(f"the constraints {constraints!r} have {len(inputs)} inputs, but the arguments take {taken} with pack={pack}")
-    for instruction in t.parse(asm):
-        t.execute(instruction)
+    for statement in t.parse(asm):
+        if isinstance(statement, Instruction):
+            t.execute(statement)
+        else:
+            t.declare_all(statement)
     out = []
     for elem, registers in zip(results, made):
         share = _share(elem, pack)
-        values = [v for r in registers for v in t.regroup(t.written(r, asm), elem)[:share]]
+        # A result that the snippet never writes is unspecified: libraries have one only because there must be one.
+        whole = [r.parts or [t.const(0, int_element(r.bits))] for r in registers]
+        values = [v for parts in whole for v in t.regroup(parts, elem)[:share]]
         out.append(values)
     return out
 
@@ -188,12 +193,13 @@ class Translation:
 
     # -- reading the text -----------------------------------------------------------------------------------
 
-    def parse(self, asm: str) -> list[Instruction]:
-        """The instructions of ``asm``; declarations take effect at once (names are not scoped)."""
+    def parse(self, asm: str) -> list[Instruction | str]:
+        """The statements of ``asm`` in order; declarations (``.reg``) as text.  A name lasts until it is declared again."""
         text = _COMMENT.sub(" ", asm).replace("$$", "$").strip()
         if text and text[-1] not in ";}":
             text += ";"
-        at, out = 0, []
+        at = 0
+        out: list[Instruction | str] = []
         while at < len(text):
             m = _STATEMENT.match(text, at)
             if m is None:
@@ -202,22 +208,9 @@ class Translation:
                 break
             at = m.end()
             statement = " ".join((m.group(2) or "").split())
-            if statement.startswith(".reg"):
-                self._declaration(statement)
-            elif statement:
-                out.append(self._instruction(statement))
+            if statement:
+                out.append(statement if statement.startswith(".reg") else self._instruction(statement))
         return out
-
-    def _declaration(self, statement: str) -> None:
-        words = statement.split(None, 1)[1]
-        kind, _, names = words.lstrip(".").partition(" ")
-        bits = KINDS[kind].bits if kind in KINDS else 32
-        for part in names.split(","):
-            m = _DECLARATION.match(part.strip())
-            if m is None:
-                raise ValueError(f"{statement!r} is no declaration of PTX registers")
-            for name in [m[1]] if m[2] is None else [f"{m[1]}{i}" for i in range(int(m[2]))]:
-                self.declare(name, bits)
 
     def _instruction(self, text: str) -> Instruction:
         guard, inverted, rest = "", False, text
@@ -263,6 +256,18 @@ class Translation:
     def declare(self, name: str, bits: int) -> Register:
         register = self.registers[name] = Register(bits)
         return register
+
+    def declare_all(self, statement: str) -> None:
+        """Make the registers of a ``.reg`` statement."""
+        words = statement.split(None, 1)[1]
+        kind, _, names = words.lstrip(".").partition(" ")
+        bits = KINDS[kind].bits if kind in KINDS else 32
+        for part in names.split(","):
+            m = _DECLARATION.match(part.strip())
+            if m is None:
+                raise ValueError(f"{statement!r} is no declaration of PTX registers")
+            for name in [m[1]] if m[2] is None else [f"{m[1]}{i}" for i in range(int(m[2]))]:
+                self.declare(name, bits)
 
     def written(self, r: Register, where: str) -> list[Value]:
         if not r.parts:
