@@ -3,7 +3,7 @@
     with anytile.tune.executor(client.get_executor()):     # Dask; likewise any concurrent.futures.Executor
         kernel[grid](...)
 
-Without it, configurations that take long to compile are compiled by child processes on this machine
+Without it, configurations that take long to compile are compiled by child processes on this machine, where it has cores free
 (``ANYTILE_TUNE_WORKERS``: how many, 1 for none).  They are always measured here.
 """
 

@@ -129,6 +129,11 @@ def test_own_processes_only_where_they_save_time(monkeypatch):
     tuning._end_own_pool()
     knobs.autotuning.workers = 1
     assert tuning.chosen_executor(10.0) is None
+    knobs.autotuning.workers = 0
+    monkeypatch.setattr("os.getloadavg", lambda: (2.2, 0, 0), raising=False)
+    assert tuning._free_cores() == 2
+    monkeypatch.setattr("os.getloadavg", lambda: (9.0, 0, 0))
+    assert tuning.chosen_executor(10.0) is None
 
 
 @ON_CPU

@@ -53,10 +53,19 @@ def chosen_executor(seconds_ahead: float) -> Any:
     """The executor entered last; else child processes of this machine where ``seconds_ahead`` of work make them worth it."""
     if _executors:
         return _executors[-1]
-    n = min(knobs.autotuning.workers or usable_cores(), usable_cores())
+    n = knobs.autotuning.workers or _free_cores()
     if n < 2 or seconds_ahead * (1 - 1 / n) < WORTH_WORKERS or not sys.executable:
         return None
     return _own_pool(n)
+
+
+def _free_cores() -> int:
+    """Cores for child processes: one traces the kernels in this process, and what other programs keep busy helps nobody."""
+    try:
+        busy = round(os.getloadavg()[0])
+    except (AttributeError, OSError):  # Windows does not tell
+        busy = 0
+    return usable_cores() - max(1, busy)
 
 
 _own: tuple[WorkerPool, threading.Timer] | None = None
