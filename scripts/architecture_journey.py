@@ -176,16 +176,19 @@ def program_text(llir: str) -> str:
     return re.search(r"define internal void @program\(.*?\n}\n", llir, re.S)[0]  # type: ignore[index]
 
 
+_STORE = re.compile(r"vmovups\s+%ymm\d+, .*\(")
+
+
 def hot_loop(assembly: str) -> str:
-    """The first loop with two packed divisions in its body: instructions from its label to the jump back."""
+    """The first loop that stores several vectors: instructions from its label to the jump back."""
     blocks = re.split(r"\n(?=\.L\w+:)", assembly)
     for block in blocks:
         label = block.split(":", 1)[0].strip()
         lines = [line.split("#")[0].rstrip() for line in block.splitlines() if not line.strip().startswith((".p2align", ".cfi", "#"))]
         for last, line in enumerate(lines):
-            if re.search(rf"\sj\w+\s+{re.escape(label)}\b", line) and sum("vdivps" in x for x in lines[:last]) >= 2:
+            if re.search(rf"\sj\w+\s+{re.escape(label)}\b", line) and sum(bool(_STORE.search(x)) for x in lines[:last]) >= 2:
                 return "\n".join(line.expandtabs(8) for line in lines[: last + 1]) + "\n"
-    raise AssertionError("no loop with packed divisions in the assembly")
+    raise AssertionError("no loop that stores vectors in the assembly")
 
 
 def stages() -> dict[str, tuple[str, str]]:

@@ -280,19 +280,24 @@ class Arith:
         """``x / y`` for one divisor and many dividends: a vector division costs as much as a dozen multiplications.
 
         q = x·r with r = 1/y is one Newton step from the correctly rounded quotient (Markstein 1990):
-        q + r·(x − q·y).  Where that is not a number (zero, infinite or overflowing operands) q itself is the
-        answer.  Divisors beyond 2^±126 lose accuracy, which an f32 division that is not `precise` may.
+        q + r·(x − q·y).  Where that is not a number (zero or infinite operands, an overflowing quotient) q itself
+        is the answer.  The reciprocal of a tiny divisor would overflow: then both operands are taken times 2^64.
         """
         level = max(x.level, y.level)
         t = self.vec_type(F32)
-        r = uniform(self.emit(f"fdiv float 1.0, {y.val}", y.level), F32, y.level)
-        v, d, rv = self.vec(x), self.vec(y), self.vec(r)
+        fabs = self.w.declare("llvm.fabs.f32", "float(float)")
+        tiny = self.emit(f"fcmp olt float {self.emit(f'call float {fabs}(float {y.val})', y.level)}, {literal(2.0**-100, F32)}", y.level)
+        scale = self.emit(f"select i1 {tiny}, float {literal(2.0**64, F32)}, float 1.0", y.level)
+        divisor = self.emit(f"fmul float {y.val}, {scale}", y.level)
+        r = self.emit(f"fdiv float 1.0, {divisor}", y.level)
+        d, rv, sv = (self.vec(uniform(s, F32, y.level)) for s in (divisor, r, scale))
+        v = self.emit(f"fmul {t} {self.vec(x)}, {sv}", level)
         q = self.emit(f"fmul {t} {v}, {rv}", level)
         fn = self.w.declare(f"llvm.fma.v{self.width}f32", f"{t}({t}, {t}, {t})")
         rest = self.emit(f"call {t} {fn}({t} {self.emit(f'fneg {t} {q}', level)}, {t} {d}, {t} {v})", level)
         better = self.emit(f"call {t} {fn}({t} {rest}, {t} {rv}, {t} {q})", level)
-        bad = self.emit(f"fcmp uno {t} {rest}, {rest}", level)
-        return vector(self.emit(f"select <{self.width} x i1> {bad}, {t} {q}, {t} {better}", level), F32, level)
+        keep = self.emit(f"fcmp ueq {t} {better}, {q}", level)  # equal, too: the correction loses the sign of a zero
+        return vector(self.emit(f"select <{self.width} x i1> {keep}, {t} {q}, {t} {better}", level), F32, level)
 
     # --- division of integers: never traps ---
 
