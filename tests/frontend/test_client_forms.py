@@ -36,3 +36,15 @@ def test_constexpr_parameters_of_device_functions_take_tiles():
     o = np.zeros(1, np.int32)
     run(passes_tile, o, 5)
     assert o[0] == 2 * 28 + 8 * 5 + 8
+
+
+def halves(o, N: tl.constexpr):
+    steps: tl.constexpr = tl.standard._log2(N)
+    tl.store(o, steps)
+    tl.store(o + 1, tl.reduce(tl.arange(0, N), 0, tl.standard._sum_combine))
+
+
+def test_inner_functions_of_the_standard_library():
+    o = np.zeros(2, np.int32)
+    run(halves, o, constexprs={"N": 16})
+    assert list(o) == [4, 120]

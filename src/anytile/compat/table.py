@@ -145,11 +145,18 @@ _serve(
     _core_rows("language"),
     _at("language.builtin", "builtin extern is_builtin"),
     _at("language", _MATH),
-    _at("language.core", "str_to_ty get_int_dtype interleave ravel zeros zeros_like _unwrap_if_constexpr"),
+    _at("language.core", "str_to_ty get_int_dtype interleave ravel zeros zeros_like CONSTEXPR_0 _unwrap_if_constexpr"),
     _at("language.core", "extern_elementwise tensor_descriptor_base _aggregate"),
 )
 _serve("triton.language.math", "Elementwise mathematics.", _at("language", _MATH))
-_serve("triton.language.standard", "Functions written in the language itself.", _standard_rows("language"))
+_serve(
+    "triton.language.standard",
+    "Functions written in the language itself.",
+    _standard_rows("language"),
+    _at("language.standard", "_sum_combine _prod_combine _xor_combine _or_combine _elementwise_max _elementwise_min _log2"),
+    _at("language.standard", "_argmax_combine_tie_break_left _argmax_combine_tie_break_fast"),
+    _at("language.standard", "_argmin_combine_tie_break_left _argmin_combine_tie_break_fast"),
+)
 _serve("triton.language.random", "Counter-based random numbers.", _at("language.random", f"{_RANDOM} N_ROUNDS_DEFAULT"))
 _serve("triton.language.target_info", "What is compiled for.", since=(3, 5), mirror="anytile.language.target_info")
 _serve("triton.language.extra", "Functions beyond the portable language.")

@@ -321,8 +321,10 @@ def _exchange(x: tensor, bit: int, descending: bool) -> tensor:
     return reshape(permute(pairs, (0, 1, 3, 2)), (*outer, n))
 
 
-def _log2(n: int) -> int:
-    return n.bit_length() - 1
+@builtin
+def _log2(i: Any) -> int:
+    """log₂ of a compile-time power of two; libraries that write their own sorting networks take it from here."""
+    return unwrap(i).bit_length() - 1
 
 
 @member
