@@ -1,0 +1,197 @@
+"""Which placement each eager value of a kernel has: its *home*.
+
+Anchors choose for themselves: memory accesses a coalesced placement (16 bytes a thread where the addresses allow, lanes
+along the contiguous dimension), dots that of their instruction.  Everything else follows its operands, so that
+elementwise chains never move data.  Loops are walked twice: first with carried values unknown, to see what the body
+makes of them, then with what it made.
+
+Constants, indices and what is computed from them alone, and views of anything, have no home (`values`: lazy).
+"""
+
+from __future__ import annotations
+
+from ...ir import Block, Func, Op, Value
+from ...passes.axis_info import AxisInfo
+from .dot import accumulator, operand_chain
+from .placement import LANES, Placement, blocked
+from .reduce import natural, reducible
+from .scan import scan_place
+
+__all__ = ["Assignment", "VIEWS"]
+
+VIEWS = frozenset({"splat", "broadcast", "expand_dims", "reshape", "permute", "join", "split"})
+_SOURCES = frozenset({"constant", "arange"})
+
+
+class Assignment:
+    """``homes``: eager tile value → placement.  ``where(v)``: the placement in which ``v`` costs least, None for any."""
+
+    def __init__(self, func: Func, num_warps: int, sm: int, info: AxisInfo):
+        self.num_warps, self.sm, self.info = num_warps, sm, info
+        self.threads = num_warps << LANES
+        self.homes: dict[Value, Placement | None] = {}
+        self._cheap: dict[Value, bool] = {}
+        self.vectors = self._access_widths(func)
+        self.chained = operand_chain(func)
+        self._block(func.body, final=True)
+
+    # --- kinds of values ---
+
+    def cheap(self, v: Value) -> bool:
+        """Whether ``v`` is computed from scalars and indices alone."""
+        got = self._cheap.get(v)
+        if got is None:
+            op = v.op
+            if v.type.is_scalar:
+                got = True
+            elif op is None or op.blocks:
+                got = False
+            elif op.name in _SOURCES:
+                got = True
+            elif op.name in VIEWS or op.defn.elementwise or op.name == "hint":
+                got = all(self.cheap(x) for x in op.operands)
+            else:
+                got = False
+            self._cheap[v] = got
+        return got
+
+    def lazy(self, v: Value) -> bool:
+        return (v.op is not None and v.op.name in VIEWS) or self.cheap(v)
+
+    # --- memory ---
+
+    def _order(self, pointer: Value) -> tuple[int, ...]:
+        """Dimensions by contiguity of the addresses, the last first among equals."""
+        c = self.info[pointer].contiguity
+        return tuple(sorted(reversed(range(len(pointer.type.shape))), key=lambda d: -min(c[d], pointer.type.shape[d])))
+
+    def _access_widths(self, func: Func) -> dict[tuple[tuple[int, ...], tuple[int, ...]], int]:
+        """(shape, order) → elements a thread takes: the widest that any access of that form can use."""
+        out: dict[tuple[tuple[int, ...], tuple[int, ...]], int] = {}
+        for op in func.walk():
+            if op.name in ("load", "store") and not op.operands[0].type.is_scalar:
+                pointer = op.operands[0]
+                order, fact = self._order(pointer), self.info[pointer]
+                d, size = order[0], pointer.type.elem.pointee.bytes  # type: ignore[attr-defined]
+                width = min(16 // size, fact.contiguity[d], max(1, pointer.type.numel // self.threads))
+                while width > 1 and fact.at(d, width) < width * size:
+                    width //= 2
+                key = pointer.type.shape, order
+                out[key] = max(out.get(key, 1), max(1, width))
+        return out
+
+    def coalesced(self, pointer: Value) -> Placement:
+        order = self._order(pointer)
+        width = self.vectors.get((pointer.type.shape, order), 1)
+        return blocked(pointer.type.shape, self.num_warps, width, order)
+
+    def default(self, shape: tuple[int, ...]) -> Placement:
+        order = tuple(reversed(range(len(shape))))
+        return blocked(shape, self.num_warps, self.vectors.get((shape, order), 1), order)
+
+    # --- following ---
+
+    def where(self, v: Value) -> Placement | None:
+        if v in self.homes:
+            return self.homes[v]
+        op = v.op
+        if op is None or self.cheap(v):
+            return None
+        if op.name in ("expand_dims", "reshape", "permute"):
+            x = op.operands[0]
+            inner = self.where(x)
+            if inner is None or x.type.is_scalar:
+                return None
+            if op.name == "permute":
+                order = tuple(op.attrs["order"])
+                back = tuple(order.index(d) for d in range(len(order)))
+                return inner.before_permute(v.type.shape, back)
+            return inner.before_reshape(v.type.shape)
+        return None
+
+    def _follow(self, op: Op, shape: tuple[int, ...], final: bool) -> Placement | None:
+        found, unknown = None, False
+        for x in op.operands:
+            if x is None or x.type.shape != shape or self.cheap(x):
+                continue
+            p = self.where(x)
+            if p is not None:
+                found = found or p
+            else:
+                unknown = True
+        if found is None and (final or not unknown):
+            found = self.default(shape)
+        return found
+
+    def _home(self, op: Op, v: Value, final: bool) -> Placement | None:
+        name, shape = op.name, v.type.shape
+        if name == "load":
+            return self.coalesced(op.operands[0])
+        if name in ("atomic_rmw", "atomic_cas"):
+            return blocked(shape, self.num_warps, 1, self._order(op.operands[0]))
+        if name == "dot":
+            return accumulator(op, self.num_warps, self.sm, op in self.chained)
+        if name == "reduce":
+            x, axis = op.operands[0], op.attrs["axis"]
+            place = self.where(x)
+            if place is None:
+                if not self.cheap(x) and not final:
+                    return None
+                place = self.default(x.type.shape)
+            if not reducible(place, axis):
+                place = blocked(x.type.shape, self.num_warps)
+            return natural(place, axis)
+        if name == "scan":
+            return scan_place(shape, op.attrs["axis"], self.num_warps)
+        if name == "sort":
+            return scan_place(shape, len(shape) - 1, self.num_warps)
+        if name == "gather":
+            return self.where(op.operands[1]) or self.default(shape)
+        return self._follow(op, shape, final)
+
+    def _block(self, block: Block, final: bool) -> None:
+        for op in block.ops:
+            if op.name == "for":
+                self._loop(op, op.blocks[0].args[1:], [op.blocks[0]], lambda o: o.blocks[0].terminator.operands, op.rest(), final)
+                for r, a in zip(op.results, op.blocks[0].args[1:], strict=True):
+                    self._same(r, a)
+            elif op.name == "while":
+                before, after = op.blocks
+                self._loop(op, before.args, [before, after], lambda o: o.blocks[1].terminator.operands, op.operands, final)
+                for r, p in zip(op.results, before.terminator.operands[1:], strict=True):
+                    self._settle(r, self.where(p), final)
+            elif op.name == "if":
+                for b in op.blocks:
+                    self._block(b, final)
+                for i, r in enumerate(op.results):
+                    ends = [self.where(b.terminator.operands[i]) for b in op.blocks]
+                    self._settle(r, ends[0] or ends[1], final)
+            else:
+                for r in op.results:
+                    if not r.type.is_scalar and not self.lazy(r):
+                        self.homes[r] = self._home(op, r, final)
+
+    def _loop(self, op: Op, args, blocks: list[Block], nexts, inits, final: bool) -> None:
+        for a in args:
+            if not a.type.is_scalar:
+                self.homes[a] = None
+        self._walk(blocks, False)
+        for a, y, i in zip(args, nexts(op), inits, strict=True):
+            self._settle(a, self.where(y) or self.where(i), True)
+        self._walk(blocks, final)
+
+    def _walk(self, blocks: list[Block], final: bool) -> None:
+        self._block(blocks[0], final)
+        if len(blocks) == 2:
+            before, after = blocks
+            for a, p in zip(after.args, before.terminator.operands[1:], strict=True):
+                self._settle(a, self.where(p), final)
+            self._block(after, final)
+
+    def _same(self, v: Value, like: Value) -> None:
+        if not v.type.is_scalar:
+            self.homes[v] = self.homes[like]
+
+    def _settle(self, v: Value, place: Placement | None, final: bool) -> None:
+        if not v.type.is_scalar:
+            self.homes[v] = place or (self.default(v.type.shape) if final else None)

@@ -1,0 +1,117 @@
+"""From tile IR to LLVM text for NVPTX: one line per step.
+
+    shared passes → what this machine lacks is expanded → placements → text
+
+The kernel is ``define ptx_kernel void @NAME(…)`` with one parameter for each of the tile function's (pointers in the
+global address space, i1 as i8, floats below 32 bits as f32), for blocks of ``32 · num_warps`` threads.  Shared
+memory is dynamic: the launch gives it ``metadata["shared"]`` bytes.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from ...errors import UnsupportedError
+from ...ir import Func, Module
+from ...ir.types import BOOL
+from ...passes.axis_info import AxisInfo
+from ...passes.canonicalize import canonicalize
+from ...passes.cse import cse
+from ...passes.dce import dce
+from ...passes.expand_casts import expand_casts
+from ...passes.expand_math import expand_math
+from ...passes.fuse_dot import fuse_dot
+from ...passes.pipeline import Pass, optimize, run_passes
+from ...passes.unpack_map import unpack_map
+from ...passes.widen_floats import widen_floats
+from .assignment import Assignment
+from .chips import Chip
+from .control import emit_block
+from .elementwise import NATIVE_MATH, native_casts
+from .values import Generator, llvm_type
+
+__all__ = ["lower", "machine_passes"]
+
+
+def machine_passes(sm: int) -> list[Pass]:
+    """What turns shared tile IR into operations that the generator has instructions for."""
+    return [
+        unpack_map,  # lanes of a map become tiles of their own
+        fuse_dot,  # acc + dot(a, b, 0): before widening turns the additions into other shapes
+        widen_floats,  # before expand_math, which expands f32 and f64 only
+        _named("expand_math", lambda m: expand_math(m, NATIVE_MATH)),
+        _named("expand_casts", lambda m: expand_casts(m, native_casts(sm))),  # after widening made its casts
+        canonicalize,
+        cse,  # expansions repeat constants and sub-terms
+        dce,
+    ]
+
+
+def lower(module: Module, options: Any, chip: Chip) -> tuple[str, dict[str, Any]]:
+    """(LLVM text, metadata) of ``module``, which is rewritten in place.
+
+    Metadata: ``name``, ``num_warps``, ``shared`` (bytes of dynamic shared memory), ``slots`` (types of the parameters).
+    """
+    sm = chip.arch
+    optimize(module)
+    run_passes(module, machine_passes(sm))
+    kernel = module.kernel
+    num_warps = options.num_warps
+    info = AxisInfo(kernel)
+    assignment = Assignment(kernel, num_warps, sm, info)
+    g = Generator(kernel, num_warps, sm, bool(getattr(options, "enable_fp_fusion", True)), assignment, info)
+    recursion = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(recursion, 20000))  # lazy values are emitted recursively along their definitions
+    try:
+        parameters = _parameters(g, kernel)
+        emit_block(g, kernel.body)
+    finally:
+        sys.setrecursionlimit(recursion)
+    g.w.put("ret void")
+    text = "\n".join(
+        [
+            'target triple = "nvptx64-nvidia-cuda"',
+            "@shared = external addrspace(3) global [0 x i8], align 1024",
+            *g.globals,
+            *sorted(g.w.declared.values()),
+            f"define ptx_kernel void @{kernel.name}({', '.join(parameters)}) #0 {{",
+            "entry:",
+            g.w.text(),
+            "}",
+            f'attributes #0 = {{ nounwind "nvvm.reqntid"="{num_warps * 32}" }}',
+            "attributes #1 = { convergent nounwind }",
+        ]
+    )
+    metadata = {
+        "name": kernel.name,
+        "num_warps": num_warps,
+        "shared": g.scratch_bytes,
+        "slots": [str(a.type) for a in kernel.args],
+    }
+    return text + "\n", metadata
+
+
+def _parameters(g: Generator, kernel: Func) -> list[str]:
+    """Declares the kernel's parameters and defines its arguments."""
+    out = []
+    for i, a in enumerate(kernel.args):
+        e = a.type.elem
+        if e.is_float and e.bits < 16:
+            raise UnsupportedError(f"a scalar kernel argument of type {e}", "the NVIDIA target", "pass it as fp32")
+        if e is BOOL:
+            out.append(f"i8 %p{i}")
+            value = g.early(f"icmp ne i8 %p{i}, 0")
+        elif e.is_float and e.bits == 16:
+            out.append(f"float %p{i}")
+            value = g.early(f"fptrunc float %p{i} to {llvm_type(e)}")
+        else:
+            out.append(f"{llvm_type(e)} %p{i}")
+            value = f"%p{i}"
+        g.define(a, [value])
+    return out
+
+
+def _named(name: str, run: Pass) -> Pass:
+    run.__name__ = name
+    return run

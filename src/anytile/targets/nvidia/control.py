@@ -1,0 +1,220 @@
+"""Walking a kernel: blocks in order, loops and conditions as basic blocks with one phi a register.
+
+Conditions and bounds are scalars, the same in every thread, so the threads of a program never part ways and
+barriers may stand anywhere.
+"""
+
+from __future__ import annotations
+
+from ...ir import Block, Op, Value
+from ...ir.rewrite import const_value
+from . import dot, exchange, memory, reduce, scan  # noqa: F401  they register their rows
+from .dot import wanted_operands
+from .elementwise import apply, compute, run_block
+from .placement import Placement
+from .values import EAGER, Generator, eager, literal, llvm_type, unsupported
+from .views import elementwise
+
+__all__ = ["emit_block"]
+
+
+def emit_block(g: Generator, block: Block) -> None:
+    for op in block.ops:
+        if not op.defn.terminator:
+            _emit(g, op)
+
+
+def _emit(g: Generator, op: Op) -> None:
+    handler = EAGER.get(op.name)
+    if handler is not None:
+        handler(g, op)
+        return
+    for r in op.results:
+        if not r.type.is_scalar:
+            if g.is_lazy(r):
+                continue
+            if not op.defn.elementwise:
+                raise unsupported(f"operation {op.name}", op)
+            g.define(r, elementwise(g, op, g.homes[r]), g.homes[r])
+        elif op.name == "constant":
+            g.define(r, [literal(op.attrs["value"], r.type.elem)])
+        elif op.defn.elementwise or op.name == "hint":
+            g.define(r, [compute(g, op, [g.scalar(v) for v in op.operands])])
+        elif op.name in ("reshape", "splat", "broadcast", "split", "permute"):
+            g.define(r, [_single(g, op, r)])
+        else:
+            raise unsupported(f"operation {op.name}", op)
+
+
+def _single(g: Generator, op: Op, r: Value) -> str:
+    """A scalar view of a tile (or of a scalar)."""
+    x = op.operands[0]
+    if x.type.is_scalar:
+        return g.scalar(x)
+    bits = x.type.numel.bit_length() - 1
+    all_here = Placement(x.type.shape, tuple(1 << k for k in range(bits)), (0,) * 5, (0,) * g.warp_bits)
+    return g.get(x, all_here)[r.index]
+
+
+@eager("program_id", "num_programs")
+def program_id(g: Generator, op: Op) -> None:
+    register = "ctaid" if op.name == "program_id" else "nctaid"
+    g.define(op.result, [g.special(f"{register}.{'xyz'[op.attrs['axis']]}")])
+
+
+@eager("map")
+def map_(g: Generator, op: Op) -> None:
+    place = g.home(op.results[0])
+    columns = [g.get(v, place) for v in op.operands]
+    rows = [run_block(g, op.blocks[0], list(xs)) for xs in zip(*columns, strict=True)]
+    for i, r in enumerate(op.results):
+        g.define(r, [row[i] for row in rows], place)
+
+
+@eager("hint")
+def hint(g: Generator, op: Op) -> None:
+    r = op.result
+    if r.type.is_scalar:
+        g.define(r, [g.scalar(op.operands[0])])
+    elif not g.is_lazy(r):
+        g.define(r, apply(g, op, [g.get(op.operands[0], g.homes[r])]), g.homes[r])
+
+
+@eager("assume")
+def assume(g: Generator, op: Op) -> None:
+    g.call("llvm.assume", "void", ("i1", g.scalar(op.operands[0])))
+
+
+@eager("clock")
+def clock(g: Generator, op: Op) -> None:
+    g.define(op.result, [g.call("llvm.nvvm.read.ptx.sreg.globaltimer", "i64")])
+
+
+# --- loops and conditions ------------------------------------------------------------------------------------------
+
+
+class _Carried:
+    """Phis of a loop header for a list of carried values."""
+
+    def __init__(self, g: Generator, values: list[Value], inits: list[Value]):
+        self.g, self.values = g, values
+        self.homes = [g.home(v) for v in values]
+        self.start = [g.get(i, h) for i, h in zip(inits, self.homes, strict=True)]
+        self.names: list[list[str]] = []
+
+    def open(self) -> None:
+        """Names for the phis, and a hole where their text goes once the other end is known."""
+        self.names = [[self.g.w.fresh("c") for _ in regs] for regs in self.start]
+        self.hole = self.g.w.hole()
+        for v, h, names in zip(self.values, self.homes, self.names, strict=True):
+            self.g.define(v, names, h)
+
+    def close(self, entry: str, latch: str, ends: list[list[str]]) -> None:
+        for v, names, starts, lasts in zip(self.values, self.names, self.start, ends, strict=True):
+            t = llvm_type(v.type.elem)
+            for name, a, b in zip(names, starts, lasts, strict=True):
+                self.hole.append(f"  {name} = phi {t} [ {a}, %{entry} ], [ {b}, %{latch} ]")
+
+    def define(self, results: list[Value]) -> None:
+        for r, h, names in zip(results, self.homes, self.names, strict=True):
+            self.g.define(r, names, h)
+
+
+def _prepare(g: Generator, blocks: list[Block]) -> None:
+    """Conversions that a loop's body would make of values from outside are made in front of it."""
+    inside = {r for b in blocks for op in b.walk() for r in op.results}
+    for b in blocks:
+        inside.update(b.args)
+        inside.update(a for op in b.walk() for c in op.blocks for a in c.args)
+        for op in b.walk():
+            for v, place in wanted_operands(g, op):
+                if v not in inside:
+                    g.get(v, place)
+
+
+@eager("for")
+def for_(g: Generator, op: Op) -> None:
+    lb, ub, step = (g.scalar(v) for v in op.operands[:3])
+    body = op.blocks[0]
+    iv = body.args[0]
+    t = llvm_type(iv.type.elem)
+    _prepare(g, [body])
+    carried = _Carried(g, body.args[1:], op.rest())
+    entry, header, inside, done = g.w.label, *(g.w.new_label(s) for s in ("for", "body", "done"))
+    g.w.br(header)
+    g.w.open_block(header)
+    i, after = g.w.fresh("i"), g.w.fresh("i")
+    latch_hole = g.w.hole()
+    g.scopes.append({})
+    carried.open()
+    g.define(iv, [i])
+    less, more = ("ult", "ugt") if op.attrs["unsigned"] else ("slt", "sgt")
+    known = const_value(op.operands[2])
+    if known is not None:
+        go = g.emit(f"icmp {less if known > 0 else more} {t} {i}, {ub}")
+    else:
+        up, down = g.emit(f"icmp {less} {t} {i}, {ub}"), g.emit(f"icmp {more} {t} {i}, {ub}")
+        go = g.emit(f"select i1 {g.emit(f'icmp sgt {t} {step}, 0')}, i1 {up}, i1 {down}")
+    g.w.cond_br(go, inside, done)
+    g.w.open_block(inside)
+    emit_block(g, body)
+    ends = [g.get(v, h) for v, h in zip(body.terminator.operands, carried.homes, strict=True)]
+    g.w.put(f"{after} = add {t} {i}, {step}")
+    latch = g.w.label
+    g.w.br(header)
+    g.scopes.pop()
+    latch_hole.append(f"  {i} = phi {t} [ {lb}, %{entry} ], [ {after}, %{latch} ]")
+    carried.close(entry, latch, ends)
+    g.w.open_block(done)
+    carried.define(op.results)
+
+
+@eager("while")
+def while_(g: Generator, op: Op) -> None:
+    before, after = op.blocks
+    carried = _Carried(g, before.args, op.operands)
+    entry, header, inside, done = g.w.label, *(g.w.new_label(s) for s in ("while", "body", "done"))
+    g.w.br(header)
+    g.w.open_block(header)
+    g.scopes.append({})
+    carried.open()
+    emit_block(g, before)
+    condition, *passed = before.terminator.operands
+    out = [g.get(v, g.home(r)) for v, r in zip(passed, op.results, strict=True)]
+    through = [g.get(v, g.home(a)) for v, a in zip(passed, after.args, strict=True)]
+    g.w.cond_br(g.scalar(condition), inside, done)
+    g.w.open_block(inside)
+    g.scopes.append({})
+    for a, regs in zip(after.args, through, strict=True):
+        g.define(a, regs, g.home(a))
+    emit_block(g, after)
+    ends = [g.get(v, h) for v, h in zip(after.terminator.operands, carried.homes, strict=True)]
+    latch = g.w.label
+    g.w.br(header)
+    g.scopes.pop()
+    g.scopes.pop()
+    carried.close(entry, latch, ends)
+    g.w.open_block(done)
+    for r, regs in zip(op.results, out, strict=True):
+        g.define(r, regs, g.home(r))
+
+
+@eager("if")
+def if_(g: Generator, op: Op) -> None:
+    labels = [g.w.new_label(s) for s in ("then", "else")]
+    join = g.w.new_label("endif")
+    g.w.cond_br(g.scalar(op.operands[0]), *labels)
+    ends: list[list[list[str]]] = []
+    came: list[str] = []
+    for label, block in zip(labels, op.blocks, strict=True):
+        g.w.open_block(label)
+        g.scopes.append({})
+        emit_block(g, block)
+        ends.append([g.get(v, g.home(r)) for v, r in zip(block.terminator.operands, op.results, strict=True)])
+        g.scopes.pop()
+        came.append(g.w.label)
+        g.w.br(join)
+    g.w.open_block(join)
+    for r, yes, no in zip(op.results, *ends, strict=True):
+        t = llvm_type(r.type.elem)
+        g.define(r, [g.emit(f"phi {t} [ {a}, %{came[0]} ], [ {b}, %{came[1]} ]") for a, b in zip(yes, no, strict=True)], g.home(r))

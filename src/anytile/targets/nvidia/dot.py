@@ -1,0 +1,343 @@
+"""Dots: tensor cores where an instruction takes the element types, fused multiply-adds elsewhere.
+
+A row of `INSTRUCTIONS` is one ``mma.sync`` m16n8k(8p), where p elements fill 32 bits.  Its fragments are placements,
+and their pattern is one and the same for every element type (PTX ISA, "Matrix Fragments for mma"):
+
+    accumulator 16×8    registers: n bit 0, m bit 3            lanes: n bits 1–2, m bits 0–2
+    A 16×8p             registers: k inside 32 bits, m bit 3, k bit log₂4p    lanes: k above, m bits 0–2
+    B 8p×8              registers: k inside 32 bits, k bit log₂4p             lanes: k above, n bits 0–2
+
+Larger tiles repeat them: first over more registers, at the top over warps.  So a dot asks for its operands in their
+fragments' placements and everything else is a conversion, which may be none.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ...ir import Func, Op, Value
+from ...ir.types import BF16, F16, F32, F64, F8E4M3, F8E5M2, I8, I32, Element
+from .convert import addresses, memory_bytes, shared_load, shared_store
+from .placement import Placement, blocked, log2
+from .values import SHARED, Generator, eager, llvm_type, unsupported
+
+__all__ = ["Instruction", "accumulator", "instruction", "operand_chain", "wanted_operands"]
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """``mma.sync`` on operands of ``types``; ``pack`` elements fill a 32-bit register."""
+
+    types: str
+    pack: int
+    since: int
+    result: str = "f32"
+
+    @property
+    def k(self) -> int:
+        return 8 * self.pack
+
+
+INSTRUCTIONS: dict[Element, Instruction] = {
+    F16: Instruction("f16.f16", 2, 80),
+    BF16: Instruction("bf16.bf16", 2, 80),
+    F32: Instruction("tf32.tf32", 1, 80),
+    I8: Instruction("s8.s8", 4, 80, "s32"),
+    F8E4M3: Instruction("e4m3.e4m3", 4, 89),
+    F8E5M2: Instruction("e5m2.e5m2", 4, 89),
+}
+
+
+def instruction(op: Op, sm: int) -> Instruction | None:
+    """The tensor-core instruction for ``op`` on compute capability ``sm``; None: multiply-adds."""
+    a, b, acc = (v.type for v in op.operands)
+    row = INSTRUCTIONS.get(a.elem)
+    if row is None or a.elem is not b.elem or sm < row.since:
+        return None
+    if a.elem is F32 and op.attrs["precision"] not in ("tf32", "tf32x3"):
+        return None
+    if acc.elem is not (I32 if row.result == "s32" else F32):
+        return None
+    m, n, k = acc.shape[-2], acc.shape[-1], a.shape[-1]
+    return row if m >= 16 and n >= 8 and k >= row.k else None
+
+
+def operand_chain(func: Func) -> set[Op]:
+    """Dots whose result, after elementwise operations, is an operand of another dot, and those others: warps along M only."""
+    out: set[Op] = set()
+    for op in func.walk():
+        if op.name == "dot":
+            before = _dot_behind(op.operands[0], 24)
+            if before is not None:
+                out |= {op, before}
+    return out
+
+
+def _dot_behind(v: Value, fuel: int) -> Op | None:
+    op = v.op
+    if op is None or fuel == 0:
+        return None
+    if op.name == "dot":
+        return op
+    if not op.defn.elementwise:
+        return None
+    for x in op.operands:
+        if not x.type.is_scalar and (found := _dot_behind(x, fuel - 1)) is not None:
+            return found
+    return None
+
+
+# --- placements ------------------------------------------------------------------------------------------------
+
+
+def _split_warps(m: int, n: int, warps: int, chained: bool) -> tuple[int, int, int]:
+    """(bits of warps along M, along N, left over) for an accumulator of m × n."""
+    wm = wn = 0
+    while wm + wn < log2(warps):
+        can_m, can_n = m >= 32 << wm, n >= 16 << wn
+        if can_m and (chained or not can_n or m >> wm >= n >> wn):
+            wm += 1
+        elif can_n:
+            wn += 1
+        else:
+            break
+    return wm, wn, log2(warps) - wm - wn
+
+
+def accumulator(op: Op, num_warps: int, sm: int, chained: bool) -> Placement:
+    """Where the accumulator of ``op`` lies."""
+    shape = op.result.type.shape
+    if instruction(op, sm) is None:
+        return blocked(shape, num_warps, min(4, shape[-1]))
+    m, n = shape[-2:]
+    bm, bn = log2(m), log2(n)
+    wm, wn, rest = _split_warps(m, n, num_warps, chained)
+    row = [1 << (bn + k) for k in range(bm)]
+    batch = [1 << (bn + bm + k) for k in range(log2(op.result.type.numel) - bm - bn)]
+    register = [1, row[3], *(1 << k for k in range(3, bn - wn)), *row[4 : bm - wm], *batch]
+    lane = [2, 4, row[0], row[1], row[2]]
+    warp = [*row[bm - wm :], *(1 << k for k in range(bn - wn, bn)), *([0] * rest)]
+    return Placement(shape, tuple(register), tuple(lane), tuple(warp))
+
+
+def fragments(op: Op, acc: Placement, pack: int) -> tuple[Placement, Placement]:
+    """The placements of A and B that belong to the accumulator's."""
+    a, b = (v.type.shape for v in op.operands[:2])
+    m, n, k = acc.shape[-2], acc.shape[-1], a[-1]
+    bm, bn, bk = log2(m), log2(n), log2(k)
+    p = log2(pack)
+
+    def split(bit: int) -> tuple[int, int, int]:  # of an accumulator basis: (batch, row, column)
+        return bit >> (bn + bm), (bit >> bn) & (m - 1), bit & (n - 1)
+
+    def in_a(batch: int, row: int, k_: int) -> int:
+        return (batch << (bm + bk)) | (row << bk) | k_
+
+    def in_b(batch: int, k_: int, col: int) -> int:
+        return (batch << (bk + bn)) | (k_ << bn) | col
+
+    rows = [r for r in (split(x)[1] for x in acc.register) if r]
+    cols = [c for c in (split(x)[2] for x in acc.register) if c and c >= 8]
+    batches = [q for q in (split(x)[0] for x in acc.register) if q]
+    inside, above = [1 << i for i in range(p)], [1 << i for i in range(p + 3, bk)]
+    k_lanes, k_half = [1 << p, 2 << p], 4 << p
+    register_a = [in_a(0, 0, i) for i in inside] + [in_a(0, rows[0], 0), in_a(0, 0, k_half)] + [in_a(0, 0, i) for i in above]
+    register_a += [in_a(0, r, 0) for r in rows[1:]] + [in_a(q, 0, 0) for q in batches]
+    lane_a = [in_a(0, 0, i) for i in k_lanes] + [in_a(0, 1 << i, 0) for i in range(3)]
+    warp_a = [in_a(0, split(x)[1], 0) for x in acc.warp]
+    register_b = [in_b(0, i, 0) for i in inside] + [in_b(0, k_half, 0)] + [in_b(0, i, 0) for i in above]
+    register_b += [in_b(0, 0, c) for c in cols] + [in_b(q, 0, 0) for q in batches]
+    lane_b = [in_b(0, i, 0) for i in k_lanes] + [in_b(0, 0, 1 << i) for i in range(3)]
+    warp_b = [in_b(0, 0, split(x)[2]) for x in acc.warp]
+    return Placement(a, tuple(register_a), tuple(lane_a), tuple(warp_a)), Placement(b, tuple(register_b), tuple(lane_b), tuple(warp_b))
+
+
+def wanted_operands(g: Generator, op: Op) -> list[tuple[Value, Placement]]:
+    """(operand, placement) pairs that ``op`` will ask for: what is worth preparing in front of a loop."""
+    if op.name != "dot":
+        return []
+    row = instruction(op, g.sm)
+    if row is None:
+        return []
+    a, b = fragments(op, g.homes[op.result], row.pack)
+    return [(op.operands[0], a), (op.operands[1], b)]
+
+
+# --- emission ------------------------------------------------------------------------------------------------
+
+
+@eager("dot")
+def dot(g: Generator, op: Op) -> None:
+    row = instruction(op, g.sm)
+    acc = g.homes[op.result]
+    out = _by_multiply_add(g, op, acc) if row is None else _by_tensor_core(g, op, acc, row)
+    g.define(op.result, out, acc)
+
+
+def _by_tensor_core(g: Generator, op: Op, acc: Placement, row: Instruction) -> list[str]:
+    place_a, place_b = fragments(op, acc, row.pack)
+    a, b = g.get(op.operands[0], place_a), g.get(op.operands[1], place_b)
+    values = list(g.get(op.operands[2], acc))
+    e = op.operands[0].type.elem
+    words_a, words_b = [_words(g, x, e, row.pack) for x in (a, b)]
+    parts = [(words_a, words_b)]
+    if e is F32:
+        parts = _tf32_parts(g, words_a, words_b, op.attrs["precision"] == "tf32x3")
+    m, n, k = acc.shape[-2], acc.shape[-1], op.operands[0].type.shape[-1]
+    bm, bn, bk = log2(m), log2(n), log2(k)
+    at = acc.register_of
+    p = log2(row.pack)
+    for first in range(0, acc.registers, 4):  # register bits 0 and 1 are those of one instruction
+        c = acc.constants[first]
+        batch, mi, ni = c >> (bm + bn), (c >> bn) & (m - 1), c & (n - 1)
+        d = [values[at[c ^ i]] for i in (0, 1, 8 << bn, (8 << bn) | 1)]
+        for k0 in range(0, k, row.k):
+            ra = place_a.register_of[(batch << (bm + bk)) | (mi << bk) | k0] >> p
+            rb = place_b.register_of[(batch << (bk + bn)) | (k0 << bn) | ni] >> p
+            for xs, ys in parts:
+                d = _mma(g, row, d, xs[ra : ra + 4], ys[rb : rb + 2])
+        for i, x in zip((0, 1, 8 << bn, (8 << bn) | 1), d, strict=True):
+            values[at[c ^ i]] = x
+    return values
+
+
+def _mma(g: Generator, row: Instruction, c: list[str], a: list[str], b: list[str]) -> list[str]:
+    """One instruction: c + a·b."""
+    t, k = ("i32", "r") if row.result == "s32" else ("float", "f")
+    code = (
+        f"mma.sync.aligned.m16n8k{row.k}.row.col.{row.result}.{row.types}.{row.result} "
+        "{$0, $1, $2, $3}, {$4, $5, $6, $7}, {$8, $9}, {$10, $11, $12, $13};"
+    )
+    constraints = ",".join([f"={k}"] * 4 + ["r"] * 6 + ["0", "1", "2", "3"])
+    args = [("i32", x) for x in (*a, *b)] + [(t, x) for x in c]
+    result = "{ " + ", ".join([t] * 4) + " }"
+    got = g.assembly(code, constraints, result, args, pure=True)
+    return [g.emit(f"extractvalue {result} {got}, {i}") for i in range(4)]
+
+
+def _words(g: Generator, registers: list[str], e: Element, pack: int) -> list[str]:
+    """Registers as i32, ``pack`` neighbours in each."""
+    t = llvm_type(e)
+    known: dict[tuple[str, ...], str] = {}
+    out = []
+    for i in range(0, len(registers), pack):
+        group = tuple(registers[i : i + pack])
+        if group not in known:
+            if pack == 1:
+                known[group] = group[0] if t == "i32" else g.emit(f"bitcast {t} {group[0]} to i32")
+            else:
+                vector = "poison"
+                for j, x in enumerate(group):
+                    vector = g.emit(f"insertelement <{pack} x {t}> {vector}, {t} {x}, i32 {j}")
+                known[group] = g.emit(f"bitcast <{pack} x {t}> {vector} to i32")
+        out.append(known[group])
+    return out
+
+
+def _tf32_parts(g: Generator, a: list[str], b: list[str], three: bool) -> list[tuple[list[str], list[str]]]:
+    """f32 bit patterns as tf32: rounded; with ``three``, the rounding errors' products as well, smallest first."""
+
+    def rounded(x: str) -> str:
+        return g.assembly("cvt.rna.tf32.f32 $0, $1;", "=r,r", "i32", [("i32", x)], pure=True)
+
+    def rest(x: str, high: str) -> str:
+        low = g.emit(f"fsub float {g.emit(f'bitcast i32 {x} to float')}, {g.emit(f'bitcast i32 {high} to float')}")
+        return rounded(g.emit(f"bitcast float {low} to i32"))
+
+    known: dict[str, tuple[str, str]] = {}
+
+    def split(x: str) -> tuple[str, str]:
+        if x not in known:
+            high = rounded(x)
+            known[x] = high, rest(x, high) if three else ""
+        return known[x]
+
+    high_a, high_b = [split(x)[0] for x in a], [split(x)[0] for x in b]
+    if not three:
+        return [(high_a, high_b)]
+    low_a, low_b = [split(x)[1] for x in a], [split(x)[1] for x in b]
+    return [(low_a, high_b), (high_a, low_b), (high_a, high_b)]
+
+
+def _by_multiply_add(g: Generator, op: Op, acc: Placement) -> list[str]:
+    """Operands in shared memory, a loop over k: each thread reads its rows of A and columns of B."""
+    (a, b, c), elem = op.operands, op.result.type.elem
+    m, n, k = acc.shape[-2], acc.shape[-1], a.type.shape[-1]
+    bm, bn, bk = log2(m), log2(n), log2(k)
+    size_a, size_b = memory_bytes(a.type.elem), memory_bytes(b.type.elem)
+    begin_b = -(-a.type.numel * size_a // 16) * 16
+    place_a = g.place_for(a)
+    place_b = g.place_for(b)
+    regs_a, regs_b = g.get(a, place_a), g.get(b, place_b)
+    values = g.get(c, acc)
+    g.scratch(begin_b + b.type.numel * size_b)
+    _spill(g, regs_a, place_a, a.type.elem, size_a, 0)
+    _spill(g, regs_b, place_b, b.type.elem, size_b, begin_b)
+    g.barrier()
+
+    def of_a(x: int) -> int:  # accumulator index → byte offset of A's row at k = 0
+        return ((x >> (bn + bm) << (bm + bk)) | (((x >> bn) & (m - 1)) << bk)) * size_a
+
+    def of_b(x: int) -> int:
+        return ((x >> (bn + bm) << (bk + bn)) | (x & (n - 1))) * size_b
+
+    base_a, _ = g.thread_part(tuple(of_a(x) for x in acc.thread))
+    base_b, _ = g.thread_part(tuple(of_b(x) for x in acc.thread))
+    t = llvm_type(elem)
+    entry, loop, done = g.w.label, g.w.new_label("k"), g.w.new_label("kdone")
+    g.w.br(loop)
+    g.w.open_block(loop)
+    i, after = g.w.fresh("k"), g.w.fresh("k")
+    names = [g.w.fresh("c") for _ in values]
+    hole = g.w.hole()
+    known: dict[tuple[str, int], str] = {}
+
+    def element(which: str, offset: int) -> str:
+        got = known.get((which, offset))
+        if got is None:
+            base, e, step, begin = (base_a, a.type.elem, size_a, 0) if which == "a" else (base_b, b.type.elem, n * size_b, begin_b)
+            at = base if offset == 0 else g.emit(f"xor i32 {base}, {offset}")
+            at = g.emit(f"add i32 {at}, {g.emit(f'mul i32 {i}, {step}')}")
+            pointer = g.emit(f"getelementptr i8, {SHARED} @shared, i32 {at}")
+            if begin:
+                pointer = g.emit(f"getelementptr i8, {SHARED} {pointer}, i32 {begin}")
+            got = known[which, offset] = _widened(g, shared_load(g, pointer, 1, e)[0], e, elem, op)
+        return got
+
+    sums = []
+    for name, x in zip(names, acc.constants, strict=True):
+        u, v = element("a", of_a(x)), element("b", of_b(x))
+        if elem.is_float:
+            g.w.declare(f"llvm.fma.f{elem.bits}", f"{t}({t}, {t}, {t})")
+            sums.append(g.emit(f"call {t} @llvm.fma.f{elem.bits}({t} {u}, {t} {v}, {t} {name})"))
+        else:
+            sums.append(g.emit(f"add {t} {name}, {g.emit(f'mul {t} {u}, {v}')}"))
+    g.w.put(f"{after} = add i32 {i}, 1")
+    more = g.emit(f"icmp ult i32 {after}, {k}")
+    g.w.cond_br(more, loop, done)
+    hole.append(f"  {i} = phi i32 [ 0, %{entry} ], [ {after}, %{loop} ]")
+    for name, first, last in zip(names, values, sums, strict=True):
+        hole.append(f"  {name} = phi {t} [ {first}, %{entry} ], [ {last}, %{loop} ]")
+    g.w.open_block(done)
+    return sums
+
+
+def _spill(g: Generator, registers: list[str], place: Placement, e: Element, size: int, begin: int) -> None:
+    """A whole tile to shared memory, row-major from byte ``begin``."""
+    where = addresses(g, place, lambda v: v * size)
+    for r in place.own_registers:
+        at = g.emit(f"getelementptr i8, {SHARED} {where[r]}, i32 {begin}") if begin else where[r]
+        shared_store(g, at, [registers[r]], e)
+
+
+def _widened(g: Generator, x: str, e: Element, to: Element, op: Op) -> str:
+    """An operand's element in the accumulator's type."""
+    if e is to:
+        return x
+    if e.is_int and to.is_int:
+        return g.emit(f"sext {llvm_type(e)} {x} to {llvm_type(to)}")
+    if {e, to} <= {F16, BF16, F32, F64} and e.bits < to.bits:
+        return g.emit(f"fpext {llvm_type(e)} {x} to {llvm_type(to)}")
+    raise unsupported(f"a dot of {e} operands into {to}", op)
+
+

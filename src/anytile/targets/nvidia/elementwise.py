@@ -1,0 +1,236 @@
+"""Elementwise rows on scalars of LLVM: one register in, one register out.
+
+`compute(g, op, operands, elem)` is the meaning of a row on one register each; `apply` runs it over all registers
+of a tile and computes equal ones once.  Floats below 32 bits arrive here only to be moved or converted
+(`passes.widen_floats`, `passes.expand_casts`).
+
+Accuracy of the native mathematical rows, f32 (PTX ISA, tables of the .approx instructions): ``ex2.approx`` 2 ulp, and
+exp is that of x·log₂e; ``rsqrt.approx`` 2 ulp; ``sqrt.approx`` and ``div.full`` 2 ulp (``precise`` asks for
+the correctly rounded ones).  Every other function is expanded by `passes.expand_math`.
+"""
+
+from __future__ import annotations
+
+from ...ir import Block, Op, Value
+from ...ir.rewrite import const_value
+from ...ir.types import BF16, F16, F32, F64, I32, Element
+from .values import Generator, literal, llvm_type, memory_type, unsupported
+
+__all__ = ["NATIVE_MATH", "apply", "compute", "native_casts", "run_block"]
+
+NATIVE_MATH = frozenset(
+    "sqrt floor ceil trunc rint exp.f32 exp2.f32 rsqrt.f32 copysign.f32 copysign.f64".split()
+)
+
+
+def native_casts(sm: int) -> frozenset[str]:
+    """Which float conversions the machine does without integer arithmetic (names as in `expand_casts`)."""
+    names = {"fpcast.f16.f32", "fpcast.f16.f64", "fpcast.f32.f16", "fpcast.bf16.f32", "fpcast.bf16.f64"}
+    if sm >= 80:
+        names.add("fpcast.f32.bf16")
+    return frozenset(names)
+
+
+_BINARY = {n: n for n in ("add", "sub", "mul", "and", "or", "xor")}
+_FLOAT_BINARY = ("fadd", "fsub", "fmul")
+_SHIFTS = ("shl", "lshr", "ashr")
+_INTRINSICS = {
+    **{n: f"llvm.{n}" for n in ("smin", "smax", "umin", "umax", "fma", "floor", "ceil", "trunc", "fabs", "copysign")},
+    "fmin": "llvm.minnum",
+    "fmax": "llvm.maxnum",
+    "fminimum": "llvm.minimum",
+    "fmaximum": "llvm.maximum",
+    "rint": "llvm.roundeven",
+    "popc": "llvm.ctpop",
+    "brev": "llvm.bitreverse",
+}
+_WITH_FALSE = {"iabs": "llvm.abs", "clz": "llvm.ctlz"}  # a second operand: i1 false, "defined everywhere"
+_SUFFIX = {F16: "f16", BF16: "bf16", F32: "f32", F64: "f64"}
+_CASTS = {"sext": "sext", "zext": "zext", "trunci": "trunc", "sitofp": "sitofp", "uitofp": "uitofp"}
+_APPROXIMATE = {"exp2": "llvm.nvvm.ex2.approx.f32", "rsqrt": "llvm.nvvm.rsqrt.approx.f", "sqrt": "llvm.nvvm.sqrt.approx.f"}
+_LOG2E = 1.4426950408889634
+
+
+def apply(g: Generator, op: Op, operands: list[list[str]]) -> list[str]:
+    """The row on every register; registers with the same operands share the result."""
+    known: dict[tuple[str, ...], str] = {}
+    out = []
+    for xs in zip(*operands, strict=True):
+        if xs not in known:
+            known[xs] = compute(g, op, list(xs))
+        out.append(known[xs])
+    return out
+
+
+def compute(g: Generator, op: Op, xs: list[str]) -> str:
+    """The result of elementwise ``op`` on one lane; ``xs`` are operand texts."""
+    name, e = op.name, op.operands[0].type.elem
+    t = llvm_type(e)
+    if name in _BINARY:
+        return g.emit(f"{name} {t} {xs[0]}, {xs[1]}")
+    if name in _FLOAT_BINARY:
+        return g.emit(f"{name}{' contract' if g.contract else ''} {t} {xs[0]}, {xs[1]}")
+    if name in _SHIFTS:
+        return _shift(g, op, t, xs)
+    if name in _APPROXIMATE and e is F32 and not op.attrs.get("precise"):
+        return g.call(_APPROXIMATE[name], "float", ("float", xs[0]))
+    if name in _INTRINSICS:
+        return g.call(f"{_INTRINSICS[name]}.{_SUFFIX.get(e, t)}", t, *((t, x) for x in xs))
+    if name in _WITH_FALSE:
+        return g.call(f"{_WITH_FALSE[name]}.{t}", t, (t, xs[0]), ("i1", "false"))
+    if name in ("icmp", "fcmp"):
+        return g.emit(f"{name} {op.attrs['pred']} {t} {xs[0]}, {xs[1]}")
+    if name in ("sdiv", "udiv", "srem", "urem"):
+        return _divide(g, op, t, xs)
+    if name in ("smulhi", "umulhi"):
+        return _high_product(g, name, e, xs)
+    if name in _CASTS:
+        return g.emit(f"{_CASTS[name]} {t} {xs[0]} to {llvm_type(op.attrs['to'])}")
+    handler = _HANDLERS.get(name)
+    if handler is None:
+        raise unsupported(f"operation {name} on {e}", op)
+    return handler(g, op, xs)
+
+
+def _shift(g: Generator, op: Op, t: str, xs: list[str]) -> str:
+    bits = op.operands[0].type.elem.bits
+    k = const_value(op.operands[1])
+    amount = xs[1]
+    if k is None or not 0 <= k < bits:
+        amount = g.emit(f"and {t} {amount}, {bits - 1}")  # an amount out of range must not be poison
+    return g.emit(f"{op.name} {t} {xs[0]}, {amount}")
+
+
+def _divide(g: Generator, op: Op, t: str, xs: list[str]) -> str:
+    """Never poison: 1 stands for a divisor of zero, and for −1 under the most negative dividend."""
+    d, bits = xs[1], op.operands[0].type.elem.bits
+    known = const_value(op.operands[1])
+    if known is None or known in (0, -1):
+        bad = g.emit(f"icmp eq {t} {d}, 0")
+        if op.name[0] == "s":
+            least = g.emit(f"icmp eq {t} {xs[0]}, {literal(-(1 << (bits - 1)), op.operands[0].type.elem)}")
+            bad = g.emit(f"or i1 {bad}, {g.emit(f'and i1 {least}, ' + g.emit(f'icmp eq {t} {d}, -1'))}")
+        d = g.emit(f"select i1 {bad}, {t} 1, {t} {d}")
+    return g.emit(f"{op.name} {t} {xs[0]}, {d}")
+
+
+def _high_product(g: Generator, name: str, e: Element, xs: list[str]) -> str:
+    t, wide = llvm_type(e), f"i{2 * e.bits}"
+    a, b = (g.emit(f"{'sext' if name[0] == 's' else 'zext'} {t} {x} to {wide}") for x in xs)
+    return g.emit(f"trunc {wide} {g.emit(f'lshr {wide} ' + g.emit(f'mul {wide} {a}, {b}') + f', {e.bits}')} to {t}")
+
+
+def _fdiv(g: Generator, op: Op, xs: list[str]) -> str:
+    e = op.operands[0].type.elem
+    if e is F32 and not op.attrs["precise"]:
+        return g.call("llvm.nvvm.div.full", "float", ("float", xs[0]), ("float", xs[1]))
+    return g.emit(f"fdiv {llvm_type(e)} {xs[0]}, {xs[1]}")
+
+
+def _sqrt(g: Generator, op: Op, xs: list[str]) -> str:
+    e = op.operands[0].type.elem
+    t = llvm_type(e)
+    return g.call("llvm.nvvm.sqrt.rn." + {F32: "f", F64: "d"}[e], t, (t, xs[0]))
+
+
+def _exp(g: Generator, op: Op, xs: list[str]) -> str:
+    scaled = g.emit(f"fmul float {xs[0]}, {literal(_LOG2E, F32)}")
+    return g.call("llvm.nvvm.ex2.approx.f32", "float", ("float", scaled))
+
+
+def _fneg(g: Generator, op: Op, xs: list[str]) -> str:
+    return g.emit(f"fneg {llvm_type(op.operands[0].type.elem)} {xs[0]}")
+
+
+def _select(g: Generator, op: Op, xs: list[str]) -> str:
+    t = llvm_type(op.result.type.elem)
+    return g.emit(f"select i1 {xs[0]}, {t} {xs[1]}, {t} {xs[2]}")
+
+
+def _to_integer(g: Generator, op: Op, xs: list[str]) -> str:
+    """Through at least 32 bits, frozen: LLVM's poison for values out of range must not spread."""
+    to: Element = op.attrs["to"]
+    via = to if to.bits >= 32 else I32
+    got = g.emit(f"{op.name} {llvm_type(op.operands[0].type.elem)} {xs[0]} to {llvm_type(via)}")
+    got = g.emit(f"freeze {llvm_type(via)} {got}")
+    return got if via is to else g.emit(f"trunc {llvm_type(via)} {got} to {llvm_type(to)}")
+
+
+def _fpcast(g: Generator, op: Op, xs: list[str]) -> str:
+    e, to = op.operands[0].type.elem, op.attrs["to"]
+    if e is to:
+        return xs[0]
+    if op.attrs["rounding"] != "rtne" or not {e, to} <= {F16, BF16, F32, F64}:
+        raise unsupported(f"fpcast from {e} to {to} with rounding {op.attrs['rounding']}", op)
+    return g.emit(f"{'fpext' if to.bits > e.bits else 'fptrunc'} {llvm_type(e)} {xs[0]} to {llvm_type(to)}")
+
+
+def _bitcast(g: Generator, op: Op, xs: list[str]) -> str:
+    e, to = op.operands[0].type.elem, op.attrs["to"]
+    a, b = llvm_type(e), llvm_type(to)
+    if a == b:
+        return xs[0]
+    if e.is_ptr or to.is_ptr:
+        return g.emit(f"{'ptrtoint' if e.is_ptr else 'inttoptr'} {a} {xs[0]} to {b}")
+    return g.emit(f"bitcast {a} {xs[0]} to {b}")
+
+
+def _pointer_cast(g: Generator, op: Op, xs: list[str]) -> str:
+    return g.emit(f"{op.name} {llvm_type(op.operands[0].type.elem)} {xs[0]} to {llvm_type(op.attrs['to'])}")
+
+
+def _addptr(g: Generator, op: Op, xs: list[str]) -> str:
+    p, offset = op.operands[0].type.elem, op.operands[1].type.elem
+    if xs[1] == "0":
+        return xs[0]
+    return g.emit(f"getelementptr {memory_type(p.pointee)}, {llvm_type(p)} {xs[0]}, {llvm_type(offset)} {xs[1]}")  # type: ignore[attr-defined]
+
+
+def _hint(g: Generator, op: Op, xs: list[str]) -> str:
+    return xs[0]
+
+
+_HANDLERS = {
+    "fdiv": _fdiv,
+    "sqrt": _sqrt,
+    "exp": _exp,
+    "fneg": _fneg,
+    "select": _select,
+    "fptosi": _to_integer,
+    "fptoui": _to_integer,
+    "fpcast": _fpcast,
+    "bitcast": _bitcast,
+    "ptrtoint": _pointer_cast,
+    "inttoptr": _pointer_cast,
+    "addptr": _addptr,
+    "hint": _hint,
+}
+
+
+def run_block(g: Generator, block: Block, args: list[str]) -> list[str]:
+    """A combine block on one lane; an ``if`` in it becomes selects (its blocks are pure)."""
+    known: dict[Value, str] = dict(zip(block.args, args, strict=True))
+
+    def value(v: Value) -> str:
+        return known[v] if v in known else g.scalar(v)
+
+    def run(ops: list[Op]) -> list[str]:
+        for op in ops:
+            if op.name == "yield":
+                return [value(v) for v in op.operands]
+            if op.name == "constant":
+                known[op.result] = literal(op.attrs["value"], op.result.type.elem)
+            elif op.name == "if":
+                c, yes, no = value(op.operands[0]), run(op.blocks[0].ops), run(op.blocks[1].ops)
+                for r, a, b in zip(op.results, yes, no, strict=True):
+                    t = llvm_type(r.type.elem)
+                    known[r] = g.emit(f"select i1 {c}, {t} {a}, {t} {b}")
+            elif op.defn.elementwise or op.name == "hint":
+                known[op.result] = compute(g, op, [value(v) for v in op.operands])
+            else:
+                raise unsupported(f"operation {op.name} in a combine function", op)
+        return []
+
+    return run(block.ops)
+
+

@@ -1,0 +1,303 @@
+"""Values of a kernel as registers of a thread, and the state of code generation.
+
+A scalar is one LLVM value, the same in every thread.  A tile is a list of LLVM values, one a register of its
+`Placement`.  Two kinds of operation make tiles:
+
+*Eager* ones (loads, reductions, dots, arithmetic on their results) are emitted where they stand, once, in the
+value's *home*, the placement that `assignment` chose.
+
+*Lazy* ones are emitted in whatever placement a user wants, when it wants it: index arithmetic, constants and
+everything that only renames places (splat, broadcast, expand_dims, reshape, permute, join, split).  So no
+conversion is ever made for an offset or a mask, and a view of an eager value asks for that value in the placement
+which makes the view free.
+
+`Generator.get` is the one door to all of this: it finds, recomputes or converts.  What it makes is remembered for
+the block that is being written and the blocks inside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from ...errors import UnsupportedError
+from ...ir import Func, Op, Value
+from ...ir.builder import canonical
+from ...ir.types import BOOL, Element
+from ...passes.axis_info import AxisInfo
+from ..text import Writer
+from ..text import literal as plain_literal
+from ..text import llvm_type as plain_type
+from .placement import LANES, Placement, log2
+
+if TYPE_CHECKING:
+    from .assignment import Assignment
+
+__all__ = ["EAGER", "LAZY", "Generator", "literal", "llvm_type", "memory_type", "unsupported"]
+
+GLOBAL = "ptr addrspace(1)"
+SHARED = "ptr addrspace(3)"
+
+LAZY: dict[str, Callable[..., list[str]]] = {}
+"""Row → ``fn(g, op, place) -> registers``: the result in any placement."""
+EAGER: dict[str, Callable[..., Any]] = {}
+"""Row → ``fn(g, op)``: emits the operation and defines its results."""
+
+
+def llvm_type(e: Element) -> str:
+    return GLOBAL if e.is_ptr else plain_type(e)
+
+
+def memory_type(e: Element) -> str:
+    """As `llvm_type`, for memory: i1 lives in a byte."""
+    return "i8" if e is BOOL else llvm_type(e)
+
+
+def literal(value: int | float, e: Element) -> str:
+    if e.is_ptr:
+        return "null" if value == 0 else f"inttoptr (i64 {int(value)} to {GLOBAL})"
+    return plain_literal(canonical(value, e), e)
+
+
+def unsupported(what: str, op: Op) -> UnsupportedError:
+    return UnsupportedError(what, "the NVIDIA target", f"it is used in {op.loc.function or 'a kernel'}, {op.loc.file}:{op.loc.line}")
+
+
+def lazy(*names: str):
+    def mark(fn):
+        for n in names:
+            LAZY[n] = fn
+        return fn
+
+    return mark
+
+
+def eager(*names: str):
+    def mark(fn):
+        for n in names:
+            EAGER[n] = fn
+        return fn
+
+    return mark
+
+
+class Generator:
+    """The text of one kernel under construction.
+
+    ``w``: the writer; ``prologue``: a chunk at the kernel's entry for what every thread computes once;
+    ``scratch_bytes``: shared memory that exchanges between threads need at a time.
+    """
+
+    def __init__(self, func: Func, num_warps: int, sm: int, contract: bool, assignment: Assignment, info: AxisInfo):
+        self.func, self.num_warps, self.sm, self.contract = func, num_warps, sm, contract
+        self.assignment, self.info = assignment, info
+        self.homes: dict[Value, Placement] = assignment.homes  # type: ignore[assignment]
+        self.w = Writer()
+        self.prologue = self.w.hole()
+        self.scratch_bytes = 0
+        self.globals: list[str] = []
+        self.scopes: list[dict[tuple[Value, Placement | None], list[str]]] = [{}]
+        self._thread_parts: dict[Any, str] = {}
+        self.tid = self._special("tid.x")
+        self.warp_bits = log2(num_warps)
+
+    # --- values ---
+
+    def get(self, v: Value, place: Placement | None = None) -> list[str]:
+        """The registers of ``v`` in ``place`` (None: a scalar's single value)."""
+        got = self._find(v, place)
+        if got is None:
+            assert place is not None, f"{v} has no value yet"
+            if self.is_lazy(v):
+                assert v.op is not None
+                got = self._recompute(v.op, v, place)
+            else:
+                from .convert import convert  # convert needs Generator
+
+                home = self.homes[v]
+                source = self._find(v, home)
+                assert source is not None, f"{v} of {v.op} has no value yet"
+                got = convert(self, source, home, place, v.type.elem)
+            self.define(v, got, place)
+        return got
+
+    def _recompute(self, op: Op, v: Value, place: Placement) -> list[str]:
+        row = LAZY.get(op.name)
+        if row is None:
+            return LAZY["elementwise"](self, op, place)
+        return row(self, op, place, v.index) if op.name == "split" else row(self, op, place)
+
+    def scalar(self, v: Value) -> str:
+        return self.get(v)[0]
+
+    def _find(self, v: Value, place: Placement | None) -> list[str] | None:
+        for scope in reversed(self.scopes):
+            got = scope.get((v, place))
+            if got is not None:
+                return got
+        return None
+
+    def define(self, v: Value, registers: list[str], place: Placement | None = None) -> None:
+        self.scopes[-1][(v, place)] = registers
+
+    def home(self, v: Value) -> Placement | None:
+        return None if v.type.is_scalar else self.homes[v]
+
+    def is_lazy(self, v: Value) -> bool:
+        return v not in self.homes
+
+    def place_for(self, v: Value) -> Placement:
+        """A placement in which ``v`` costs little."""
+        return self.assignment.where(v) or self.assignment.default(v.type.shape)
+
+    def store_place(self, op: Op) -> Placement:
+        """Where a store takes its value: where the value is, unless that would scatter the accesses."""
+        from .memory import vector_width  # memory needs Generator
+
+        pointer, value, mask = (op.operand(n) for n in ("ptr", "value", "mask"))
+        assert pointer is not None and value is not None
+        best = self.assignment.coalesced(pointer)
+        here = self.assignment.where(value)
+        if here is None:
+            return best
+        return here if vector_width(self, pointer, here, mask) >= vector_width(self, pointer, best, mask) else best
+
+    # --- instructions ---
+
+    def emit(self, rhs: str) -> str:
+        return self.w.ins(rhs)
+
+    def early(self, rhs: str) -> str:
+        """An instruction at the kernel's entry."""
+        return self.w.ins(rhs, self.prologue)
+
+    def call(self, name: str, result: str, *args: tuple[str, str]) -> str:
+        """Calls the intrinsic ``name``; ``args`` are (type, text).  Returns the result's name, "" for void."""
+        fn = self.w.declare(name, f"{result}({', '.join(t for t, _ in args)})")
+        text = f"call {result} {fn}({', '.join(f'{t} {a}' for t, a in args)})"
+        if result == "void":
+            self.w.put(text)
+            return ""
+        return self.emit(text)
+
+    def assembly(self, text: str, constraints: str, result: str, args: list[tuple[str, str]], pure: bool = False) -> str:
+        """Inline PTX.  Impure text keeps its place among memory accesses and barriers."""
+        effect = "" if pure else "sideeffect "
+        clobber = "" if pure else ("," if constraints else "") + "~{memory}"
+        call = f'call {result} asm {effect}"{text}", "{constraints}{clobber}"({", ".join(f"{t} {a}" for t, a in args)}) #1'
+        if result == "void":
+            self.w.put(call)
+            return ""
+        return self.emit(call)
+
+    def barrier(self) -> None:
+        """Waits for all threads of the program; what they wrote to memory before is visible after."""
+        self.call("llvm.nvvm.barrier.cta.sync.aligned.all", "void", ("i32", "0"))
+
+    def _special(self, register: str) -> str:
+        name = f"llvm.nvvm.read.ptx.sreg.{register}"
+        self.w.declare(name, "i32()")
+        return self.early(f"call i32 @{name}()")
+
+    def special(self, register: str) -> str:
+        """A special register, read once."""
+        key = ("special", register)
+        if key not in self._thread_parts:
+            self._thread_parts[key] = self._special(register)
+        return self._thread_parts[key]
+
+    # --- shared memory ---
+
+    def scratch(self, size: int) -> str:
+        """Address of ``size`` bytes of shared memory for one exchange.
+
+        All exchanges use the same memory: each begins with a barrier, so that no thread still reads the last one.
+        """
+        self.scratch_bytes = max(self.scratch_bytes, size)
+        self.barrier()
+        return "@shared"
+
+    # --- indices ---
+
+    def thread_part(self, bases: tuple[int, ...]) -> tuple[str, int]:
+        """(i32 text, mask of bits it may set): the xor of ``bases[k]`` over the set bits k of the thread index."""
+        key = ("part", bases)
+        mask = 0
+        for b in bases:
+            mask |= b
+        if key not in self._thread_parts:
+            self._thread_parts[key] = self._make_thread_part(bases)
+        return self._thread_parts[key], mask
+
+    def _make_thread_part(self, bases: tuple[int, ...]) -> str:
+        total, used = "0", 0
+        k = 0
+        while k < len(bases):
+            b = bases[k]
+            if b == 0:
+                k += 1
+                continue
+            n = 1
+            if b & (b - 1) == 0:  # a run of consecutive bits moves as one
+                while k + n < len(bases) and bases[k + n] == b << n:
+                    n += 1
+                piece = self.early(f"lshr i32 {self.tid}, {k}") if k else self.tid
+                if k + n < LANES + self.warp_bits or k + n < LANES:
+                    piece = self.early(f"and i32 {piece}, {(1 << n) - 1}")
+                shift = log2(b)
+                piece = self.early(f"shl nuw nsw i32 {piece}, {shift}") if shift else piece
+                bits = ((1 << n) - 1) << shift
+            else:
+                bit = self.early(f"and i32 {self.early(f'lshr i32 {self.tid}, {k}')}, 1")
+                piece = self.early(f"mul nuw nsw i32 {bit}, {b}")
+                bits = b
+            if total == "0":
+                total = piece
+            else:
+                total = self.early(f"{'xor' if used & bits else 'or disjoint'} i32 {total}, {piece}")
+            used |= bits
+            k += n
+        return total
+
+    def index(self, place: Placement, low: int, bits: int) -> list[str]:
+        """Bits ``low … low + bits − 1`` of each register's flat index, as i32."""
+        mask = (1 << bits) - 1
+        base, may = self.thread_part(tuple((b >> low) & mask for b in place.thread))
+        made: dict[int, str] = {}
+        out = []
+        for c in place.constants:
+            c = (c >> low) & mask
+            if c not in made:
+                made[c] = base if c == 0 else str(c) if base == "0" else self.emit(f"{'xor' if may & c else 'or disjoint'} i32 {base}, {c}")
+            out.append(made[c])
+        return out
+
+    def thread_bit(self, k: int) -> str:
+        """Bit ``k`` of the thread index as i1."""
+        key = ("bit", k)
+        if key not in self._thread_parts:
+            masked = self.early(f"and i32 {self.tid}, {1 << k}")
+            self._thread_parts[key] = self.early(f"icmp ne i32 {masked}, 0")
+        return self._thread_parts[key]
+
+    def owner(self, mask: int) -> str | None:
+        """i1: this thread's index has no bit of ``mask``; None where ``mask`` is 0: always."""
+        if not mask:
+            return None
+        key = ("owner", mask)
+        if key not in self._thread_parts:
+            self._thread_parts[key] = self.early(f"icmp eq i32 {self.early(f'and i32 {self.tid}, {mask}')}, 0")
+        return self._thread_parts[key]
+
+    def all_threads(self) -> int:
+        """Mask of every bit of the thread index."""
+        return (1 << (LANES + self.warp_bits)) - 1
+
+    def conjunction(self, *conditions: str | None) -> str | None:
+        """The i1 that all of ``conditions`` hold; None stands for true."""
+        out: str | None = None
+        for c in conditions:
+            if c is None or c == "true":
+                continue
+            out = c if out is None else self.emit(f"and i1 {out}, {c}")
+        return out
