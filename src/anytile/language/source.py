@@ -22,9 +22,11 @@ import copy
 import enum
 import hashlib
 import inspect
+import os
 import re
 import textwrap
 import threading
+import weakref
 from collections.abc import Callable
 from functools import cached_property
 from types import BuiltinFunctionType, CellType, FunctionType, ModuleType
@@ -166,6 +168,19 @@ def _differs(now: Any, then: Any) -> bool:
     return now is not then and (now is _MISSING or type(now) is not type(then) or bool(now != then))
 
 
+_UNFINISHED = "recursive "
+_everyone: weakref.WeakSet[JITCallable] = weakref.WeakSet()
+
+
+def _renew_locks_after_fork() -> None:
+    for fn in list(_everyone):
+        fn.renew_locks()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_locks_after_fork)
+
+
 class JITCallable:
     """A Python function that is compiled rather than called.
 
@@ -194,10 +209,17 @@ class JITCallable:
         self.cells = _Cells(fn.__code__.co_freevars, fn.__closure__ or ())
         self._source: tuple[list[str], int, int, str] | None = None
         self._ast: ast.FunctionDef | None = None
-        self._hash_lock = threading.RLock()
         self.hash: str | None = None
+        self.renew_locks()
+        _everyone.add(self)
         #: (name, id of its namespace) → (value that the compiled code holds, that namespace).
         self.used_global_vals: dict[tuple[str, int], tuple[Any, Any]] = {}
+
+    def renew_locks(self) -> None:
+        """New locks: a forked child has none of the threads that held the old ones."""
+        self._hash_lock = threading.RLock()
+        if self.hash is not None and self.hash.startswith(_UNFINISHED):
+            self.hash = None
 
     # -- source ------------------------------------------------------------------------------------------
 
@@ -275,7 +297,7 @@ class JITCallable:
         return self.hash
 
     def _compute_hash(self) -> None:
-        self.hash = f"recursive {self._fn_name}"  # what a cycle of calls sees of this function
+        self.hash = f"{_UNFINISHED}{self._fn_name}"  # what a cycle of calls sees of this function
         try:
             finder = _Dependencies(self)
             finder.visit(self.parse())

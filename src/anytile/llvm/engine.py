@@ -14,12 +14,14 @@ scheduling model, and the feature string grants *and denies* every feature by na
 MachO: one contiguous allocation, so relative relocations always reach; RuntimeDyld on COFF), with its own
 table of symbols.  A missing symbol is an exception there; MCJIT would abort the process.
 
-Threads: every llvmlite call holds llvmlite's own lock; what takes several calls here is guarded by `_lock`.
+Threads: every llvmlite call holds llvmlite's own lock; what takes several calls here is guarded by `_lock`.  A fork
+waits for it, so that no child is born with LLVM in the middle of something that nobody in it will end.
 """
 
 from __future__ import annotations
 
 import itertools
+import os
 import re
 import threading
 from contextlib import contextmanager
@@ -53,6 +55,8 @@ pipeline, vectorisers and unroller off (anytile vectorises itself; the unroller 
 on loops over native vectors)."""
 
 _lock = threading.RLock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
 
 
 class LLVMError(AnytileError):
@@ -62,19 +66,21 @@ class LLVMError(AnytileError):
 @lru_cache(maxsize=1)
 def _binding() -> Any:
     """llvmlite.binding, with the host's code generator switched on (2 ms after the import's 20–100 ms)."""
-    import llvmlite.binding as llvm
+    with _lock:
+        import llvmlite.binding as llvm
 
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    return llvm
+        llvm.initialize_native_target()
+        llvm.initialize_native_asmprinter()
+        return llvm
 
 
 @lru_cache(maxsize=1)
 def _foreign_targets() -> None:
     """Makes every target LLVM was built with available.  Only cross-compilation pays for it."""
-    llvm = _binding()
-    llvm.initialize_all_targets()
-    llvm.initialize_all_asmprinters()
+    with _lock:
+        llvm = _binding()
+        llvm.initialize_all_targets()
+        llvm.initialize_all_asmprinters()
 
 
 def ask_host() -> Host:

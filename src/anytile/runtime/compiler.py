@@ -7,6 +7,8 @@ src ──hash──▶ key ──cache──▶ Artifact ───────�
 from __future__ import annotations
 
 import hashlib
+import os
+import threading
 import time
 from collections import namedtuple
 from collections.abc import Callable, Mapping
@@ -230,7 +232,23 @@ def compile(src: Any, target: GPUTarget | None = None, options: Any = None, _env
     return kernel
 
 
+# What only a compilation imports is imported under a lock that a fork waits for: Python gives a child the locks of modules
+# that another thread was importing, and nobody to release them.
+_importing = threading.RLock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_importing.acquire, after_in_parent=_importing.release, after_in_child=_importing.release)
+
+
+def _import_compiler(machine: Any) -> None:
+    with _importing:
+        from .. import frontend  # noqa: F401
+        from . import elsewhere, stores  # noqa: F401
+
+        getattr(machine, "prepare", lambda: None)()
+
+
 def _compile_anew(src: Any, machine: Any, options: Options, key: str, custom: bool) -> tuple[Artifact, CompileTimes, dict[str, float]]:
+    _import_compiler(machine)
     from .elsewhere import target_compile
     from .stores import stored_arguments
 

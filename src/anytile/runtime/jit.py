@@ -147,6 +147,9 @@ class JITFunction(JITCallable, KernelInterface):
         self.device_caches = _DeviceCaches(self)
         self._epoch: object = None
         self._launch: Callable[..., Any] | None = None
+
+    def renew_locks(self) -> None:
+        super().renew_locks()
         self._compile_lock = threading.RLock()
 
     # -- description -------------------------------------------------------------------------------------

@@ -55,6 +55,10 @@ class CpuTarget:
     def fingerprint(self) -> str:
         return f"cpu:{__version__}:{host().version}:{self.machine.fingerprint()}"
 
+    def prepare(self) -> None:
+        """Imports the compiler, which `compile` does otherwise."""
+        from . import driver  # noqa: F401
+
     def compile(self, module: Module, options: Any = None) -> Artifact:
         from .driver import compile_module
 
