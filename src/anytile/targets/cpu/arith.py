@@ -47,6 +47,7 @@ class Arith:
         self.levels: list[Chunk] = []  # chunks of the loop levels that are open around the current place
         self.contract = contract
         self._vectors: dict[tuple, str] = {}  # UNIFORM or RAMP lane → its vector, while its level is open
+        self._reciprocals: dict[tuple[int, str], tuple[Lane, Lane, Lane]] = {}  # divisor → (scaled, reciprocal, scale), likewise
 
     # --- places ---
 
@@ -59,6 +60,7 @@ class Arith:
     def forget(self, level: int) -> None:
         """Loop ``level`` closes: vectors written inside it are out of scope."""
         self._vectors = {k: v for k, v in self._vectors.items() if k[0] < level}
+        self._reciprocals = {k: v for k, v in self._reciprocals.items() if k[0] < level}
 
     # --- lane forms ---
 
@@ -285,12 +287,7 @@ class Arith:
         """
         level = max(x.level, y.level)
         t = self.vec_type(F32)
-        fabs = self.w.declare("llvm.fabs.f32", "float(float)")
-        tiny = self.emit(f"fcmp olt float {self.emit(f'call float {fabs}(float {y.val})', y.level)}, {literal(2.0**-100, F32)}", y.level)
-        scale = self.emit(f"select i1 {tiny}, float {literal(2.0**64, F32)}, float 1.0", y.level)
-        divisor = self.emit(f"fmul float {y.val}, {scale}", y.level)
-        r = self.emit(f"fdiv float 1.0, {divisor}", y.level)
-        d, rv, sv = (self.vec(uniform(s, F32, y.level)) for s in (divisor, r, scale))
+        d, rv, sv = (self.vec(s) for s in self._reciprocal(y))
         v = self.emit(f"fmul {t} {self.vec(x)}, {sv}", level)
         q = self.emit(f"fmul {t} {v}, {rv}", level)
         fn = self.w.declare(f"llvm.fma.v{self.width}f32", f"{t}({t}, {t}, {t})")
@@ -298,6 +295,19 @@ class Arith:
         better = self.emit(f"call {t} {fn}({t} {rest}, {t} {rv}, {t} {q})", level)
         keep = self.emit(f"fcmp ueq {t} {better}, {q}", level)  # equal, too: the correction loses the sign of a zero
         return vector(self.emit(f"select <{self.width} x i1> {keep}, {t} {q}, {t} {better}", level), F32, level)
+
+    def _reciprocal(self, y: Lane) -> tuple[Lane, Lane, Lane]:
+        """(y·s, 1/(y·s), s) with s = 2^64 for a tiny y, else 1."""
+        got = self._reciprocals.get((y.level, y.val))
+        if got is None:
+            fabs = self.w.declare("llvm.fabs.f32", "float(float)")
+            tiny = self.emit(f"fcmp olt float {self.emit(f'call float {fabs}(float {y.val})', y.level)}, {literal(2.0**-100, F32)}", y.level)
+            scale = self.emit(f"select i1 {tiny}, float {literal(2.0**64, F32)}, float 1.0", y.level)
+            divisor = self.emit(f"fmul float {y.val}, {scale}", y.level)
+            r = self.emit(f"fdiv float 1.0, {divisor}", y.level)
+            scaled, reciprocal, factor = (uniform(s, F32, y.level) for s in (divisor, r, scale))
+            got = self._reciprocals[y.level, y.val] = scaled, reciprocal, factor
+        return got
 
     # --- division of integers: never traps ---
 
