@@ -54,7 +54,7 @@ def build(folder: Path, arch: int, only: str) -> int:
         start = time.perf_counter()
         try:
             text, metadata = lower(trace(fn, signature, constants, attrs, options), options, c)
-            (folder / f"{case.name}.ll").write_text(text)
+            (folder / f"{case.name}.ll").write_text(text) if only else None
             middle = time.perf_counter()
             features = [f"ptx{ptx_version(text, c)}"]
             ptx = engine.emit_assembly(text, cpu=c.target, features=features, level="O2", triple="nvptx64-nvidia-cuda")

@@ -1,16 +1,15 @@
-"""A tile from one placement to another, as cheaply as the two allow.
+"""A tile from one placement to another, by the plan that `layouts.convert` makes: the emitter of such plans.
 
-    same thread      the registers are renamed
-    same warp        shuffles, one a register (two for 64 bits)
-    anything else    through shared memory: store, barrier, load
-
-In shared memory element i lies at ``swizzled(i)``: row-major with the bank bits of an access xored by higher
-index bits, so that rows and columns are both read without conflicts in the common cases.
+    Nothing, Permute    the registers are renamed
+    Shuffle             shfl.sync on words, selects around them
+    ThroughShared       stores, a barrier, loads, in as many rounds as keep the scratch small
 """
 
 from __future__ import annotations
 
-from ...ir.types import BOOL, Element
+from ...ir.types import BOOL, I32, Element
+from ...layouts.convert import LaneSelect, Nothing, Permute, Shuffle, ThroughShared, plan
+from ...layouts.shared import Access, Transfer
 from .placement import Placement
 from .values import SHARED, Generator, llvm_type, memory_type
 
@@ -21,25 +20,14 @@ def convert(g: Generator, registers: list[str], src: Placement, dst: Placement, 
     """The registers of a tile in ``dst``, given those in ``src``."""
     if src == dst:
         return registers
-    assert src.shape == dst.shape, f"{src} is not the same tile as {dst}"
-    renamed = _within_thread(registers, src, dst)
-    if renamed is not None:
-        return renamed
-    shuffled = _within_warp(g, registers, src, dst, e)
-    if shuffled is not None:
-        return shuffled
-    return _through_shared(g, registers, src, dst, e)
-
-
-def _within_thread(registers: list[str], src: Placement, dst: Placement) -> list[str] | None:
-    """Each register's source, where every thread has what it needs."""
-    held = src.register_of
-    for a, b in zip(src.thread, dst.thread, strict=True):
-        if a != b:
-            return None
-    if any(c not in held for c in dst.constants):
-        return None
-    return [registers[held[c]] for c in dst.constants]
+    how = plan(src.layout, dst.layout, memory_bytes(e) * 8)
+    if isinstance(how, Nothing):
+        return registers
+    if isinstance(how, Permute):
+        return [registers[r] for r in how.registers]
+    if isinstance(how, Shuffle):
+        return _shuffled(g, registers, how, e)
+    return _through_shared(g, registers, how, e, dst.registers)
 
 
 # --- shuffles ------------------------------------------------------------------------------------------------
@@ -85,37 +73,46 @@ def shuffle(g: Generator, x: str, e: Element, kind: str, lane: str, clamp: int =
     return from_words(g, out, e)
 
 
-def _within_warp(g: Generator, registers: list[str], src: Placement, dst: Placement, e: Element) -> list[str] | None:
-    """One shuffle a register, where each lane reads one and the same register of another lane.
+def _shuffled(g: Generator, registers: list[str], how: Shuffle, e: Element) -> list[str]:
+    held = _select_by_lane(g, dict(enumerate(registers)), how.before, e)
+    lane, _ = g.thread_part((*how.lanes, *(0 for _ in range(g.warp_bits))))
+    got: dict[int, str] = {}
+    for x in how.exchanges:
+        values = [held[r] for r in x.sources]
+        if how.butterfly:
+            kind, at = "bfly", str(x.base)
+        else:
+            kind, at = "idx", lane if not x.base else g.emit(f"xor i32 {lane}, {x.base}")
+        if not (how.butterfly and x.base == 0):
+            values = _exchanged(g, values, e, kind, at)
+        got.update(zip(x.targets, values, strict=True))
+    got = _select_by_lane(g, got, how.after, e)
+    return [got[r] for r in how.copies]
 
-    For the thread bits of ``dst`` the source place is solved for; the plan exists where no lane bit of ``dst`` asks for
-    a different *register* of the source.
-    """
-    if src.warp != dst.warp or len(dst.own_registers) > 32:
-        return None
-    lanes: dict[int, int] = {0: 0}  # index contributed by source lanes → lane
-    for k, b in enumerate(src.lane):
-        for v, lane in list(lanes.items()):
-            lanes.setdefault(v ^ b, lane | 1 << k)
-    from_lane = []
-    for b in dst.lane:
-        if b not in lanes:
-            return None
-        from_lane.append(lanes[b])
-    held = src.register_of
-    plan = []  # (source register, lane constant) for each destination register
-    for c in dst.constants:
-        found = next(((held[c ^ v], lane) for v, lane in lanes.items() if c ^ v in held), None)
-        if found is None:
-            return None
-        plan.append(found)
-    source, _ = g.thread_part((*from_lane, *(0 for _ in dst.warp)))
-    known: dict[tuple[int, int], str] = {}
-    for r, lane in plan:
-        if (r, lane) not in known:
-            at = source if lane == 0 else g.emit(f"xor i32 {source}, {lane}")
-            known[r, lane] = shuffle(g, registers[r], e, "idx", at)
-    return [known[p] for p in plan]
+
+def _select_by_lane(g: Generator, held: dict[int, str], selects: tuple[LaneSelect, ...], e: Element) -> dict[int, str]:
+    t = llvm_type(e)
+    for s in selects:
+        odd = g.parity(s.lanes)
+        held = {r: g.emit(f"select i1 {odd}, {t} {held[r ^ s.xor]}, {t} {x}") if held[r ^ s.xor] != x else x for r, x in held.items()}
+    return held
+
+
+def _exchanged(g: Generator, values: list[str], e: Element, kind: str, at: str) -> list[str]:
+    """Registers that travel in one word, by one shuffle."""
+    if len(values) == 1:
+        return [shuffle(g, values[0], e, kind, at)]
+    t, n = memory_type(e), len(values)
+    width = n * memory_bytes(e) * 8
+    vector = "poison"
+    for i, x in enumerate(values):
+        vector = g.emit(f"insertelement <{n} x {t}> {vector}, {t} {_stored(g, x, e)}, i32 {i}")
+    word = g.emit(f"bitcast <{n} x {t}> {vector} to i{width}")
+    word = word if width == 32 else g.emit(f"zext i{width} {word} to i32")
+    word = shuffle(g, word, I32, kind, at)
+    word = word if width == 32 else g.emit(f"trunc i32 {word} to i{width}")
+    vector = g.emit(f"bitcast i{width} {word} to <{n} x {t}>")
+    return [_loaded(g, g.emit(f"extractelement <{n} x {t}> {vector}, i32 {i}"), e) for i in range(n)]
 
 
 # --- shared memory ------------------------------------------------------------------------------------------------
@@ -156,43 +153,6 @@ def memory_bytes(e: Element) -> int:
     return 1 if e is BOOL else e.bytes
 
 
-def _run(place: Placement, most: int) -> int:
-    """How many consecutive registers hold consecutive elements (a power of two up to ``most``)."""
-    n = 0
-    while n < len(place.register) and place.register[n] == 1 << n and 1 << n < most:
-        n += 1
-    low = (1 << n) - 1
-    while n and any(b & low for b in (*place.register[n:], *place.thread)):
-        n -= 1
-        low = (1 << n) - 1
-    return 1 << n
-
-
-def _swizzle(place_a: Placement, place_b: Placement, e: Element) -> tuple[int, int]:
-    """(vector bits kept together, shift): element index i is stored at i ^ ((i >> shift) << vector bits & bank bits).
-
-    A row of 128 bytes passes all banks once.  Rows are told apart by the index bits above; xoring those into the
-    chunk number spreads a column over all banks.
-    """
-    vector = max(_run(place_a, 16 // memory_bytes(e)), _run(place_b, 16 // memory_bytes(e)))
-    low = vector.bit_length() - 1
-    row = max(low, (128 // memory_bytes(e)).bit_length() - 1)
-    last = place_a.shape[-1].bit_length() - 1
-    return low, max(row, last)
-
-
-def _offsets(g: Generator, place: Placement, e: Element, low: int, shift: int) -> list[str]:
-    """Byte address in shared memory of each register's element."""
-    size = memory_bytes(e)
-    bits = max(0, (128 // size).bit_length() - 1 - low)  # chunks of a row of 128 bytes
-    mask = ((1 << bits) - 1) << low
-
-    def moved(v: int) -> int:
-        return (v ^ ((v >> shift << low) & mask)) * size
-
-    return addresses(g, place, moved)
-
-
 def addresses(g: Generator, place: Placement, moved) -> list[str]:
     """Addresses in the scratch memory of each register's element; ``moved``: flat index → byte offset, linear over xor."""
     base, may = g.thread_part(tuple(moved(b) for b in place.thread))
@@ -212,30 +172,35 @@ def addresses(g: Generator, place: Placement, moved) -> list[str]:
     return out
 
 
-def _through_shared(g: Generator, registers: list[str], src: Placement, dst: Placement, e: Element) -> list[str]:
-    numel = 1
-    for n in src.shape:
-        numel *= n
-    g.scratch(numel * memory_bytes(e))
-    low, shift = _swizzle(src, dst, e)
-    most = 1 << low
-    where = _offsets(g, src, e, low, shift)
-    n = _run(src, most)
-    done: set[int] = set()
-    for r in range(0, src.registers, n):
-        if src.constants[r] not in done:
-            done.add(src.constants[r])
-            shared_store(g, where[r], registers[r : r + n], e)
-    g.barrier()
-    where = _offsets(g, dst, e, low, shift)
-    n = _run(dst, most)
-    got: dict[int, list[str]] = {}
-    out: list[str] = []
-    for r in range(0, dst.registers, n):
-        c = dst.constants[r]
-        if c not in got:
-            got[c] = shared_load(g, where[r], n, e)
-        out += got[c]
+def _through_shared(g: Generator, registers: list[str], how: ThroughShared, e: Element, count: int) -> list[str]:
+    g.scratch(how.scratch)
+    got: dict[int, str] = {}
+    for k, (stores, loads) in enumerate(zip(how.store.rounds, how.load.rounds, strict=True)):
+        if k:
+            _meet(g, how.scope)
+        for x, address in _transfers(g, how.store, stores):
+            shared_store(g, address, [registers[r] for r in x.registers], e)
+        _meet(g, how.scope)
+        for x, address in _transfers(g, how.load, loads):
+            got.update(zip(x.registers, shared_load(g, address, len(x.registers), e), strict=True))
+    return [got[how.load.copies[r]] for r in range(count)]
+
+
+def _meet(g: Generator, scope: str) -> None:
+    if scope == "warp":
+        g.call("llvm.nvvm.bar.warp.sync", "void", ("i32", "-1"))
+    else:
+        g.barrier()
+
+
+def _transfers(g: Generator, side: Access, transfers: tuple[Transfer, ...]) -> list[tuple[Transfer, str]]:
+    """Each transfer with its address."""
+    base, _ = g.thread_part((*side.lanes, *side.warps))
+    pointers: dict[int, str] = {}
+    out = []
+    for x in transfers:
+        if x.xor not in pointers:
+            offset = g.emit(f"xor i32 {base}, {x.xor}") if x.xor else base
+            pointers[x.xor] = g.emit(f"getelementptr i8, {SHARED} @shared, i32 {offset}")
+        out.append((x, g.emit(f"getelementptr i8, {SHARED} {pointers[x.xor]}, i32 {x.add}") if x.add else pointers[x.xor]))
     return out
-
-

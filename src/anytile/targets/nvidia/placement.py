@@ -18,6 +18,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
+from ...layouts.linear import LinearLayout, dims_of
+
 __all__ = ["Placement", "blocked", "log2", "span"]
 
 LANES = 5
@@ -53,6 +55,11 @@ class Placement:
     def thread(self) -> tuple[int, ...]:
         """The bases of the bits of the thread index within the program."""
         return self.lane + self.warp
+
+    @cached_property
+    def layout(self) -> LinearLayout:
+        """The same map, as `layouts` plans with it."""
+        return LinearLayout.make({"register": self.register, "lane": self.lane, "warp": self.warp}, dims_of(self.shape))
 
     @property
     def registers(self) -> int:

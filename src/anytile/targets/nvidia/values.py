@@ -280,6 +280,17 @@ class Generator:
             self._thread_parts[key] = self.early(f"icmp ne i32 {masked}, 0")
         return self._thread_parts[key]
 
+    def parity(self, mask: int) -> str:
+        """i1: an odd number of the bits ``mask`` of the thread index are set."""
+        if mask & (mask - 1) == 0:
+            return self.thread_bit(log2(mask))
+        key = ("parity", mask)
+        if key not in self._thread_parts:
+            self.w.declare("llvm.ctpop.i32", "i32(i32)")
+            ones = self.early(f"call i32 @llvm.ctpop.i32(i32 {self.early(f'and i32 {self.tid}, {mask}')})")
+            self._thread_parts[key] = self.early(f"trunc i32 {ones} to i1")
+        return self._thread_parts[key]
+
     def owner(self, mask: int) -> str | None:
         """i1: this thread's index has no bit of ``mask``; None where ``mask`` is 0: always."""
         if not mask:
