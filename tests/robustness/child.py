@@ -72,9 +72,11 @@ def start(folder: Path, code: str, **environment: str) -> subprocess.Popen[str]:
     folder.mkdir(parents=True, exist_ok=True)
     program = folder / f"program{len(list(folder.glob('program*')))}.py"
     program.write_text(textwrap.dedent(code))
-    # The kernels lie in one file, so that every process has the same ones.
-    (folder / "kernels.py").write_text(KERNELS)
-    launcher = f"import sys; sys.path.insert(0, {str(folder)!r}); from kernels import *; exec(open({str(program)!r}).read())"
+    kernels = folder / "kernels.py"  # one file, so that every process has the same kernels
+    if not kernels.exists():
+        kernels.write_text(KERNELS)
+    launcher = f"import sys; sys.path.insert(0, {str(folder)!r}); from kernels import *; from pathlib import Path; "
+    launcher += f"exec(Path({str(program)!r}).read_text())"
     settings = {k: v for k, v in os.environ.items() if not k.startswith(("TRITON_", "ANYTILE_"))}
     return subprocess.Popen(
         [sys.executable, "-c", launcher],
