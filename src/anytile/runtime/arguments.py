@@ -14,23 +14,24 @@ tuple                                       tuple of keys; a named tuple starts 
 function, dtype, constexpr                  what `constexpr_key` says
 ==========================================  ==============================================================
 
-Memory is taken from torch tensors, NumPy arrays, anything with ``__array_interface__`` or ``__dlpack__``
-and anything with ``data_ptr()`` and ``dtype`` (then it must be memory of the CPU).
+Memory is taken from torch tensors, NumPy arrays, anything with ``__array_interface__``, ``__cuda_array_interface__`` or
+``__dlpack__`` and anything with ``data_ptr()`` and ``dtype``.  Where it lies is the argument's *place*: a launch goes there.
 """
 
 from __future__ import annotations
 
 import ctypes
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
 from ..language.source import TYPE_NAMES, JITCallable, normalize_type
 from ..language.types import parse_signature_type
+from .driver import driver, gpu_remedy
 from .errors import ArgumentRangeError, ArgumentTypeError, DescriptorArgumentError, DeviceError, StorageError
 
-__all__ = ["Unwrapped", "constexpr_key", "integer_type", "pointee_name", "unwrap"]
+__all__ = ["HOST", "Unwrapped", "common_place", "constexpr_key", "integer_type", "pointee_name", "unwrap"]
 
 _ELEMENTS = frozenset(TYPE_NAMES.values()) - {"void"}
 _pointees: dict[Any, str] = {}  # dtype object → signature name
@@ -63,18 +64,48 @@ def integer_type(value: int) -> str:
     raise ArgumentRangeError(f"is the integer {value}, which does not fit in 64 bits")
 
 
+#: The place of memory that the CPU reads.
+HOST = -1
+
+
 class Unwrapped:
-    """An argument made ready: ``value`` for the slot, ``key``, and ``keep``, which holds the memory alive."""
+    """An argument made ready: ``value`` for the slot, ``key``, and ``keep``, which holds the memory alive.
 
-    __slots__ = ("value", "key", "keep")
+    ``place``: `HOST`, or the number of the GPU whose memory it is; None where it is no memory, or memory that all can reach.
+    """
 
-    def __init__(self, value: Any, key: Any, keep: Any = None):
-        self.value, self.key, self.keep = value, key, keep
+    __slots__ = ("value", "key", "keep", "place")
+
+    def __init__(self, value: Any, key: Any, keep: Any = None, place: int | None = None):
+        self.value, self.key, self.keep, self.place = value, key, keep, place
 
 
-def _pointer(address: int, dtype: Any, keep: Any, readonly: bool = False) -> Unwrapped:
+def _pointer(address: int, dtype: Any, keep: Any, readonly: bool = False, place: int | None = HOST) -> Unwrapped:
     key = "*" + pointee_name(dtype) + ("" if address & 15 else ":16") + ("!" if readonly else "")
-    return Unwrapped(address, key, keep)
+    return Unwrapped(address, key, keep, place)
+
+
+def common_place(kernel: str, arguments: Mapping[str, Any]) -> int | None:
+    """Where the memory among ``arguments`` lies; None where there is none.  DeviceError where it lies in several places."""
+    places: dict[int, str] = {}
+    for name, x in arguments.items():
+        try:
+            place = unwrap(x).place
+        except ArgumentTypeError:
+            continue  # a compile-time value; or the launch will complain of it, with more to say
+        if place is not None:
+            places.setdefault(place, name)
+    if len(places) > 1:
+        where = ", ".join(f"{name} on {'the CPU' if place == HOST else f'GPU {place}'}" for place, name in places.items())
+        raise DeviceError(f"arguments of kernel {kernel} lie in the memory of several devices ({where}); move them to one with .to(...)")
+    return next(iter(places), None)
+
+
+def _reachable(what: str) -> None:
+    """Raises DeviceError unless kernels can be launched on GPUs here; ``what`` begins the message."""
+    active = driver.active
+    if not getattr(active, "is_gpu", False):
+        raise DeviceError(f"{what}, which the CPU target cannot reach; {gpu_remedy()}")
 
 
 def _integer(value: int) -> Unwrapped:
@@ -113,7 +144,7 @@ def _handler_for(cls: type, x: Any) -> Callable[[Any], Unwrapped]:
     if hasattr(x, "__dlpack__"):
         return _dlpack
     if hasattr(x, "__cuda_array_interface__"):
-        raise DeviceError("is CUDA memory, which the CPU target cannot reach; copy it to the CPU first")
+        return _cuda_array
     if isinstance(x, bool):
         return _handlers[bool]
     if isinstance(x, int):
@@ -134,16 +165,24 @@ def _numpy_scalar(x: Any) -> Unwrapped:
     return unwrap(x.item())
 
 
-#: Kinds of device, by torch's names, whose memory the CPU cannot read; look-alikes of tensors have only a ``device`` to tell.
-_ELSEWHERE = frozenset({"cuda", "hip", "xpu", "mps", "npu", "hpu", "xla", "vulkan"})
+#: Kinds of device, by torch's names, whose memory no target reaches; look-alikes of tensors have only a ``device`` to tell.
+_ELSEWHERE = frozenset({"hip", "xpu", "mps", "npu", "hpu", "xla", "vulkan"})
 
 
 def _tensor(x: Any) -> Unwrapped:
     """torch tensors and their subclasses, `TensorWrapper`, `MockTensor`, and foreign look-alikes."""
     device = getattr(x, "device", "cpu")
     kind = getattr(device, "type", None) or str(device).partition(":")[0]
-    if getattr(x, "is_cpu", True) is False or getattr(x, "is_cuda", False) is True or kind in _ELSEWHERE:
-        raise DeviceError(f"is a tensor on {device}, which the CPU target cannot reach; call .cpu() on it first")
+    place: int | None = HOST
+    if getattr(x, "is_mock", False):
+        place = None
+    elif kind == "cuda" or getattr(x, "is_cuda", False) is True:
+        _reachable(f"is a tensor on {device}")
+        place = _ordinal(device)
+    elif getattr(x, "is_cpu", True) is False or kind in _ELSEWHERE:
+        raise DeviceError(f"is a tensor on {device}, which no target can reach; call .cpu() on it first")
+    elif getattr(driver.active, "is_gpu", False) and getattr(x, "is_pinned", bool)():
+        place = None  # page-locked memory, which GPUs read as well
     address = x.data_ptr()
     if not address:
         numel = getattr(x, "numel", None)
@@ -151,7 +190,28 @@ def _tensor(x: Any) -> Unwrapped:
             raise StorageError(
                 "has elements but no memory: its storage was freed (resize_(0)) or it lies on the meta device; allocate it before the launch"
             )
-    return _pointer(address, x.dtype, x)
+    return _pointer(address, x.dtype, x, place=place)
+
+
+def _ordinal(device: Any) -> int:
+    """Number of the GPU that a torch device, or a text such as "cuda:1", names; without a number it is the current one."""
+    index = getattr(device, "index", None)
+    if callable(index) or index is None:  # a str has a method of that name
+        _, _, number = str(device).partition(":")
+        index = int(number) if number else driver.active.get_current_device()
+    return int(index)
+
+
+def _cuda_array(x: Any) -> Unwrapped:
+    """Exporters of the CUDA array interface: CuPy, Numba …"""
+    _reachable("is CUDA memory")
+    interface = x.__cuda_array_interface__
+    address, readonly = interface["data"]
+    dtype = getattr(x, "dtype", None)
+    if dtype is None or not hasattr(dtype, "name"):
+        raise ArgumentTypeError("exports a CUDA array interface without a dtype; convert it with torch.as_tensor first")
+    place = driver.active.device_of(address) if address else None
+    return _pointer(address or 0, dtype.name, interface, bool(readonly), place)
 
 
 #: NumPy dtype → keys of its arrays: aligned, not aligned, and each read-only.
@@ -188,7 +248,7 @@ def _ndarray(x: Any) -> Unwrapped:
     capsule = x.__array_struct__  # the struct lives as long as the capsule
     facts = _ArrayStruct.from_address(_capsule_content(capsule, None))
     address = facts.data or 0
-    return Unwrapped(address, keys[(0 if facts.flags & _WRITEABLE else 2) + (1 if address & 15 else 0)])
+    return Unwrapped(address, keys[(0 if facts.flags & _WRITEABLE else 2) + (1 if address & 15 else 0)], None, HOST)
 
 
 def _array(x: Any) -> Unwrapped:
@@ -228,20 +288,23 @@ class _DLTensor(ctypes.Structure):
 
 
 _DL_CODES = {0: "int", 1: "uint", 2: "float", 4: "bfloat", 6: "bool"}  # DLDataTypeCode
-_DL_CPU, _DL_CUDA_HOST = 1, 3
+_DL_CPU, _DL_CUDA, _DL_CUDA_HOST = 1, 2, 3
 
 
 def _dlpack(x: Any) -> Unwrapped:
-    device, _ = x.__dlpack_device__()
-    if int(device) not in (_DL_CPU, _DL_CUDA_HOST):
-        raise DeviceError(f"lies on DLPack device type {int(device)}, which the CPU target cannot reach; copy it to the CPU first")
+    device, number = x.__dlpack_device__()
+    place: int | None = {_DL_CPU: HOST, _DL_CUDA: int(number)}.get(int(device))
+    if int(device) == _DL_CUDA:
+        _reachable("is CUDA memory")
+    elif int(device) not in (_DL_CPU, _DL_CUDA_HOST):
+        raise DeviceError(f"lies on DLPack device type {int(device)}, which no target can reach; copy it to the CPU first")
     capsule = x.__dlpack__()
     t = _DLTensor.from_address(_capsule_content(capsule, b"dltensor"))
     code = _DL_CODES.get(t.code)
     if code is None or t.lanes != 1:
         raise ArgumentTypeError(f"has DLPack elements of code {t.code} with {t.lanes} lanes, which kernels do not know")
     dtype = "bool" if code == "bool" else f"{code}{t.bits}"
-    return _pointer((t.data or 0) + t.byte_offset, dtype, capsule)
+    return _pointer((t.data or 0) + t.byte_offset, dtype, capsule, place=place)
 
 
 @cache
@@ -272,7 +335,7 @@ def _descriptor(x: Any) -> Unwrapped:
         )
     padding = ",nan" if x.padding == "nan" else ""
     key = f"tensordesc<{name}[{','.join(map(str, x.block_shape))}]{padding}>" + ("!" if base.key.endswith("!") else "")
-    return Unwrapped((base.value, *shape, *strides), key, base.keep)
+    return Unwrapped((base.value, *shape, *strides), key, base.keep, base.place)
 
 
 def _tuple(x: tuple[Any, ...]) -> Unwrapped:
@@ -280,7 +343,10 @@ def _tuple(x: tuple[Any, ...]) -> Unwrapped:
     keys: tuple[Any, ...] = tuple(p.key for p in parts)
     if hasattr(x, "_fields"):
         keys = (type(x), *keys)
-    return Unwrapped(tuple(p.value for p in parts), keys, [p.keep for p in parts])
+    places = {p.place for p in parts} - {None}
+    if len(places) > 1:
+        raise DeviceError("is a tuple of memory on several devices; move it to one with .to(...)")
+    return Unwrapped(tuple(p.value for p in parts), keys, [p.keep for p in parts], places.pop() if places else None)
 
 
 _handlers: dict[type, Callable[[Any], Unwrapped]] = {

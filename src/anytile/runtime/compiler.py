@@ -20,10 +20,10 @@ from ..language.source import JITCallable, describe
 from ..language.types import parse_signature_type
 from ..targets.base import Artifact
 from . import cache, knobs
-from .arguments import unwrap
+from .arguments import HOST, unwrap
 from .cache import get_cache_key
 from .driver import GPUTarget, driver, target_object
-from .errors import ArgumentError
+from .errors import ArgumentError, DeviceError
 from .hooks import LazyDict
 from .launcher import make_packer, normalize_grid
 from .options import Options
@@ -277,9 +277,20 @@ _STAGE_NAMES = {"ttir": ("tile",), "ttgir": ("tile_opt", "tile"), "source": ("ti
 
 
 class _Stages(dict[str, Any]):
-    """Stage name → text or bytes; Triton's names work where there is a counterpart."""
+    """Stage name → text or bytes; Triton's names work where there is a counterpart.
+
+    ``derive(name)`` makes what is wanted rarely (disassembled machine code); None for a name that it does not know.
+    """
+
+    def __init__(self, stages: Mapping[str, Any], derive: Callable[[str], Any]):
+        super().__init__(stages)
+        self._derive = derive
 
     def __missing__(self, name: str) -> Any:
+        made = self._derive(name)
+        if made is not None:
+            self[name] = made
+            return made
         for other in _STAGE_NAMES.get(name, ()):
             if other in self:
                 return self[other]
@@ -304,7 +315,7 @@ class CompiledKernel:
     def __init__(self, src: Any, artifact: Artifact, key: str, target: GPUTarget, options: Options, clock: dict[str, float]):
         self.src, self.artifact, self.hash, self.target = src, artifact, key, target
         self.name: str = src.display_name() if isinstance(src, ASTSource) else artifact.metadata["name"]
-        self.asm = _Stages(artifact.stages)
+        self.asm = _Stages(artifact.stages, self._derived)
         self.timings = clock
         facts = {
             **options.as_dict(),
@@ -330,6 +341,7 @@ class CompiledKernel:
         self.fn: Any = getattr(src, "fn", None)
         #: go(gx, gy, gz, *values): packs and runs; the first call loads the kernel and puts the real one here.
         self.go: Callable[..., None] = self._first
+        self._go_on: Callable[..., None] | None = None  # the same on a stream, which comes first
 
     @property
     def kernel(self) -> Any:
@@ -339,6 +351,10 @@ class CompiledKernel:
     def stored_parameters(self) -> list[int]:
         """Slots of the argument block through which the kernel may store."""
         return list(self.artifact.metadata.get("stores", ()))
+
+    def _derived(self, stage: str) -> Any:
+        machine = target_object(self.target)
+        return machine.derived(self.artifact, stage) if hasattr(machine, "derived") else None
 
     # -- loading and running -----------------------------------------------------------------------------
 
@@ -352,6 +368,9 @@ class CompiledKernel:
         start = time.perf_counter()
         self.module = target_object(self.target).load(self.artifact)
         self.function = self.module.run
+        if self.target.backend == "cuda":
+            self.module.prepare(driver.active.get_current_device())
+            self.n_regs, self.n_spills, self.n_max_threads = self.module.n_regs, self.module.n_spills, self.module.n_max_threads
         self.timings["load"] = time.perf_counter() - start
         if runtime.kernel_load_end_hook:
             runtime.kernel_load_end_hook(self.module, self.function, self.name, self.metadata_group, self.hash)
@@ -361,6 +380,17 @@ class CompiledKernel:
         signature = self.src.signature
         self.go = make_packer(self.name, self.module.run, argument_slots(signature), len(signature))
         self.go(*args)
+
+    def _go_on_stream(self, stream: int, *args: Any) -> None:
+        """``go`` on a stream of the GPU; on the CPU there are none, and work is done when a launch returns."""
+        if self.target.backend != "cuda":
+            self.go(*args)
+            return
+        if self._go_on is None:
+            self._init_handles()
+            signature = self.src.signature
+            self._go_on = make_packer(self.name, self.module.run, argument_slots(signature), len(signature), with_stream=True)
+        self._go_on(stream, *args)
 
     def __getitem__(self, grid: Any) -> Callable[..., None]:
         """``kernel[grid](*args)``: all arguments in order, compile-time ones included or left out."""
@@ -377,17 +407,29 @@ class CompiledKernel:
                     )
                 args = tuple(None if e == "constexpr" else next(rest) for e in entries)
             ready = [None if e == "constexpr" else unwrap(a) for e, a in zip(entries, args)]
+            self._check_places([(n, r) for n, r in zip(self.src.signature, ready) if r is not None])
             if 0 not in extents:
-                self.go(*extents, *(r and r.value for r in ready))
+                values = [r and r.value for r in ready]
+                self.go(*extents, *values) if stream is None else self._go_on_stream(int(stream), *extents, *values)
 
         return runner
 
+    def _check_places(self, arguments: list[tuple[str, Any]]) -> None:
+        """Raises DeviceError where memory is not that of the kernel's kind of device."""
+        on_gpu = self.target.backend == "cuda"
+        for name, ready in arguments:
+            if ready.place is not None and (ready.place != HOST) != on_gpu:
+                where, remedy = ("GPU", '.to("cuda")') if on_gpu else ("CPU", ".cpu()")
+                raise DeviceError(
+                    f"argument {name} of kernel {self.name} is not memory of the {where} it was compiled for; call {remedy} on it"
+                )
+
     def run(self, *args: Any) -> None:
         """``run(gx, gy, gz, stream, function, packed_metadata, launch_metadata, enter, exit, *args)``, as Triton's launchers take them."""
-        gx, gy, gz, _, _, _, launch_metadata, enter, exit, *rest = args
+        gx, gy, gz, stream, _, _, launch_metadata, enter, exit, *rest = args
         if enter is not None:
             enter(launch_metadata)
-        self[(gx, gy, gz)](*rest)
+        self[(gx, gy, gz)](*rest, stream=stream)
         if exit is not None:
             exit(launch_metadata)
 

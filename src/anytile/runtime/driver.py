@@ -1,12 +1,13 @@
 """Which device kernels run on, and facts about it.
 
-`driver.active` is the driver object that programs ask for the target, the device and its properties.  On
-this package's CPU target it is a `CpuDriver`; ``set_active`` puts another object with the same methods there.
+`driver.active` is the driver object that programs ask for the target, the device and its properties.  It is a
+`cuda_driver.CudaDriver` where there is an NVIDIA driver with a GPU, else a `CpuDriver`; ``set_active`` puts another object with the
+same methods there.
 
-Choosing the target, when a kernel is decorated or compiled:
+``ANYTILE_TARGET`` decides otherwise: ``cuda`` (an error where there is no GPU), ``cpu``, or ``reference``, the executor that runs
+one program at a time with NumPy, which ``TRITON_INTERPRET=1`` asks for too.
 
-- ``TRITON_INTERPRET=1`` or ``ANYTILE_TARGET=reference``: the reference executor (NumPy, one program at a time);
-- ``ANYTILE_TARGET=cpu`` or nothing: native CPU code.
+A launch goes where its arguments lie: with a `CudaDriver`, kernels given CPU tensors run on the CPU.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from .. import testing
 from ..errors import UnsupportedError
 
 if TYPE_CHECKING:
@@ -48,15 +50,32 @@ def machine_arch() -> str:
     return {"amd64": "x86_64", "arm64": "aarch64"}.get(name, name)
 
 
-def chosen_target() -> GPUTarget:
-    """The target that the environment asks for."""
-    name = os.environ.get("ANYTILE_TARGET", "").strip().lower() or ("reference" if interpreting() else "cpu")
-    if name not in _TARGETS:
+def _wish() -> str:
+    """What ANYTILE_TARGET or TRITON_INTERPRET asks for; empty where neither does."""
+    name = os.environ.get("ANYTILE_TARGET", "").strip().lower() or ("reference" if interpreting() else "")
+    if name and name not in _TARGETS:
         raise UnsupportedError(f"ANYTILE_TARGET={name}", "this version", f"the targets are {', '.join(_TARGETS)}")
-    return GPUTarget(name, machine_arch(), 1)
+    return name
 
 
-def _cpu() -> Target:
+def host_target() -> GPUTarget:
+    """The target for memory of the CPU: native code, or the reference executor where the environment asks for it."""
+    name = _wish()
+    return GPUTarget("cpu" if name == "cuda" else name or "cpu", machine_arch(), 1)
+
+
+def gpu_remedy() -> str:
+    """What to do with GPU memory where the active driver serves none."""
+    wish = os.environ.get("ANYTILE_TARGET") or (interpreting() and "reference")
+    if wish:
+        return f"call .cpu() on it first, or do not ask for the target {wish}"
+    from ..targets.nvidia import driver_api
+
+    reason = "" if driver_api.available() or driver_api.absent() else f" (GPUs are not used: {driver_api.unavailable_because()})"
+    return f"call .cpu() on it first{reason}"
+
+
+def _cpu(target: GPUTarget) -> Target:
     from ..targets.cpu import CpuTarget, keep_in
     from . import cache
 
@@ -65,19 +84,25 @@ def _cpu() -> Target:
     return CpuTarget()
 
 
-def _reference() -> Target:
+def _cuda(target: GPUTarget) -> Target:
+    from ..targets.nvidia import NvidiaTarget
+
+    return NvidiaTarget(target.arch)
+
+
+def _reference(target: GPUTarget) -> Target:
     from ..targets.reference import ReferenceTarget
 
     return ReferenceTarget()
 
 
-_TARGETS: dict[str, Callable[[], Any]] = {"cpu": _cpu, "reference": _reference}
+_TARGETS: dict[str, Callable[[GPUTarget], Any]] = {"cpu": _cpu, "reference": _reference, "cuda": _cuda}
 _objects: dict[GPUTarget, Any] = {}
 
 
 def register_target(backend: str, make: Callable[[], Target]) -> None:
     """Let ``make()`` build the target object of every `GPUTarget` of this backend name."""
-    _TARGETS[backend] = make
+    _TARGETS[backend] = lambda target: make()
     for known in [t for t in _objects if t.backend == backend]:
         del _objects[known]
 
@@ -94,12 +119,15 @@ def target_object(target: GPUTarget) -> Target:
             raise UnsupportedError(
                 f"compiling for target {target.backend}:{target.arch}", "this installation", f"its targets are {', '.join(_TARGETS)}"
             )
-        got = _objects[target] = make()
+        got = _objects[target] = make(target)
     return got
 
 
 class DriverBase:
     """What programs may ask a driver."""
+
+    #: Whether its devices are GPUs, with memory of their own.
+    is_gpu = False
 
     @staticmethod
     def is_active() -> bool:
@@ -193,7 +221,7 @@ class CpuDriver(DriverBase):
         return True
 
     def get_current_target(self) -> GPUTarget:
-        return chosen_target()
+        return host_target()
 
     def get_current_device(self) -> int:
         return 0
@@ -254,6 +282,15 @@ class CpuDriver(DriverBase):
         }.get(ty) or f"{'u' if ty[0] == 'u' else ''}int{ty[1:]}_t"
 
 
+def _machine_driver() -> DriverBase:
+    wish = _wish()
+    if wish in ("cpu", "reference"):
+        return CpuDriver()
+    from .cuda_driver import CudaDriver
+
+    return CudaDriver() if wish == "cuda" or CudaDriver.is_active() else CpuDriver()
+
+
 class DriverConfig:
     """``triton.runtime.driver``: the default driver, made when first asked for, and the active one."""
 
@@ -265,8 +302,9 @@ class DriverConfig:
 
     @property
     def default(self) -> Any:
+        """The machine's driver.  CudaError where ANYTILE_TARGET=cuda asks for a GPU and none can be used."""
         if self._default is None:
-            self._default = CpuDriver()
+            self._default = _machine_driver()
         return self._default
 
     @property
@@ -284,3 +322,11 @@ class DriverConfig:
 
 
 driver = DriverConfig()
+
+
+def _device_clock() -> Any:
+    """For `testing`: what times work on the active device; None where Python's own clock does."""
+    return driver.active.clock() if getattr(driver.active, "is_gpu", False) else None
+
+
+testing.device_clock = _device_clock

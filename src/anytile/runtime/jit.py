@@ -23,10 +23,11 @@ from typing import Any, NamedTuple, overload
 from ..errors import AnytileError
 from ..language.source import TYPE_NAMES, JITCallable, KernelParam
 from . import knobs
+from .arguments import HOST, common_place
 from .async_compile import active_mode
-from .driver import GPUTarget, driver, interpreting, target_object
+from .driver import GPUTarget, driver, host_target, interpreting, target_object
 from .errors import MissingGridError, ReadOnlyError
-from .launcher import make_binder, make_launcher
+from .launcher import Elsewhere, make_binder, make_launcher
 from .options import Options
 from .wrappers import MockTensor
 
@@ -71,7 +72,9 @@ class KernelInterface:
 
 
 class _DeviceCaches(dict):  # type: ignore[type-arg]
-    """device → (kernels, key → key, target, target object, bind).  Keys 0, None and "cpu" are one device.
+    """device → (kernels, key → key, target, target object, bind).
+
+    Devices are GPUs by number and "cpu"; without a GPU keys 0, None and "cpu" are one device.
 
     A launcher keeps the dictionary of kernels that it was made with, so ``clear()`` empties that too.
     """
@@ -81,9 +84,9 @@ class _DeviceCaches(dict):  # type: ignore[type-arg]
         self.fn = fn
 
     def __missing__(self, device: Any) -> tuple[Any, ...]:
-        if device in ("cpu", None):
+        if device is None or device == "cpu" and not _is_gpu():
             return self[0]
-        entry = self[device] = self.fn._make_device_cache()
+        entry = self[device] = self.fn._make_device_cache(device)
         return entry
 
     def clear(self) -> None:
@@ -91,6 +94,10 @@ class _DeviceCaches(dict):  # type: ignore[type-arg]
             entry[0].clear()
         super().clear()
         self.fn.forget_launchers()
+
+
+def _is_gpu() -> bool:
+    return getattr(driver.active, "is_gpu", False)
 
 
 class _Kernels(dict):  # type: ignore[type-arg]
@@ -111,6 +118,13 @@ class _Kernels(dict):  # type: ignore[type-arg]
     def __delitem__(self, key: Any) -> None:
         self.forget()
         super().__delitem__(key)
+
+
+def _device_at(place: int | None) -> Any:
+    """The key of `_DeviceCaches` for memory at ``place``."""
+    if place is None or place == HOST and not _is_gpu():
+        return driver.active.get_current_device()
+    return "cpu" if place == HOST else place
 
 
 class JITFunction(JITCallable, KernelInterface):
@@ -147,6 +161,7 @@ class JITFunction(JITCallable, KernelInterface):
         self.device_caches = _DeviceCaches(self)
         self._epoch: object = None
         self._launch: Callable[..., Any] | None = None
+        self._launches: dict[int, Callable[..., Any]] = {}  # by place, while `_launch` is one of them
 
     def renew_locks(self) -> None:
         super().renew_locks()
@@ -221,26 +236,67 @@ class JITFunction(JITCallable, KernelInterface):
             return self[grid](*args, **kwargs)
         for hook in self.pre_run_hooks:
             hook(*args, **kwargs)
-        kernels, _, _, _, bind = self.device_caches[driver.active.get_current_device()]
-        key, values, bound, options = bind(*args, **kwargs)
-        return kernels[key] if key in kernels else self._compile_for(key, bound, values, options, True)
+        device = driver.active.get_current_device()
+        kernels, _, _, _, bind = self.device_caches[device]
+        try:
+            key, values, bound, options = bind(*args, **kwargs)
+        except Elsewhere:
+            place = common_place(self.__name__, {**dict(zip(self.arg_names, args)), **kwargs})
+            device = _device_at(place)
+            kernels, _, _, _, bind = self.device_caches[device]
+            key, values, bound, options = bind(*args, **kwargs)
+        return kernels[key] if key in kernels else self._compile_for(device, key, bound, values, options, True)
 
     def forget_launchers(self) -> None:
         """Generate the launcher anew at the next launch."""
         self._launch = None
+        self._launches.clear()
 
     def _make_launchers(self) -> None:
         if self._epoch is not driver.epoch and self._epoch is not None:
             self.device_caches.clear()  # kernels of another driver's target
-        kernels = self.device_caches[driver.active.get_current_device()][0]
-        launcher = make_launcher(self, kernels)
-        kernels.forget = launcher.forget
-        self._launch, self._epoch = launcher.launch, driver.epoch
-
-    def _make_device_cache(self) -> tuple[Any, ...]:
-        target = self.target()
+        self._launch = self._launcher_at(driver.active.get_current_device() if _is_gpu() else HOST)
         self._epoch = driver.epoch
-        return _Kernels(), {}, target, target_object(target), make_binder(self)
+
+    def _launcher_at(self, place: int) -> Callable[..., Any]:
+        """The launcher for memory of the CPU or of a GPU."""
+        found = self._launches.get(place)
+        if found is None:
+            device = _device_at(place)
+            kernels = self.device_caches[device][0]
+            several = place != HOST and driver.active.device_count > 1
+            launcher = make_launcher(self, kernels, device, place, driver.active.get_current_device if several else None)
+            kernels.forget = launcher.forget
+            found = self._launches[place] = launcher.launch
+        return found
+
+    def launch_elsewhere(self, grid: Any, arguments: dict[str, Any], options: dict[str, Any]) -> Any:
+        """A launch where the memory of ``arguments`` lies.  DeviceError where it lies in several places.
+
+        The GPU that is current already gets its own launcher to begin with from now on.
+        """
+        current = driver.active.get_current_device()
+        place = common_place(self.__name__, arguments)
+        if place is None:
+            place = current
+        launch = self._launcher_at(place)
+        if place == HOST:
+            return launch(grid, **arguments, **options)
+        if place == current:
+            self._launch = launch
+            return launch(grid, **arguments, **options)
+        with driver.active.device_guard(place):
+            return launch(grid, **arguments, **options)
+
+    def _make_device_cache(self, device: Any) -> tuple[Any, ...]:
+        if device == "cpu":
+            target, place = host_target(), HOST
+        elif _is_gpu():
+            target, place = driver.active.target_of(device), device
+        else:
+            target, place = self.target(), HOST
+        self._epoch = driver.epoch
+        return _Kernels(), {}, target, target_object(target), make_binder(self, place)
 
     # -- compiling ---------------------------------------------------------------------------------------
 
@@ -256,10 +312,12 @@ class JITFunction(JITCallable, KernelInterface):
                 out.signature[p.name] = out.describe(p, key, bound[p.name], (p.num,))
         return out
 
-    def _compile_for(self, key: Any, bound: dict[str, Any], values: tuple[Any, ...], options: dict[str, Any], is_warmup: bool) -> Any:
+    def _compile_for(
+        self, device: Any, key: Any, bound: dict[str, Any], values: tuple[Any, ...], options: dict[str, Any], is_warmup: bool
+    ) -> Any:
         """The kernel for a key that was not seen before; None where a cache hook refused the compilation."""
         with self._compile_lock:
-            kernels, _, target, _, _ = self.device_caches[driver.active.get_current_device()]
+            kernels, _, target, _, _ = self.device_caches[device]
             if key in kernels:
                 return kernels[key]
             bound = {p.name: bound[p.name] for p in self.params}

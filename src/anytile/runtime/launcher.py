@@ -21,6 +21,9 @@ up in the slow way like any odd value, which raises the error.  Whatever is unus
 other kinds of arguments, hooks, an odd grid) leaves through a call to a slower function.
 
 ``go`` is generated per compiled kernel: it knows which parameters remain at run time.
+
+A launcher is for one *place*: memory of the CPU, or of one GPU (then ``x.get_device() == place`` stands where ``x.is_cpu`` does
+above).  Arguments that lie elsewhere end the launch by `Elsewhere`, and `JITFunction.launch_elsewhere` begins it again there.
 """
 
 from __future__ import annotations
@@ -29,17 +32,19 @@ import os
 import re
 import struct
 import sys
+import textwrap
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import knobs
-from .arguments import constexpr_key, pointee_name, unwrap
+from .arguments import HOST, constexpr_key, pointee_name, unwrap
 from .errors import ArgumentError, ArgumentRangeError, ArgumentTypeError, GridError, LaunchError, MissingGridError
 
 if TYPE_CHECKING:
     from .jit import JITFunction
 
-__all__ = ["GRID_LIMITS", "Launcher", "make_launcher", "make_packer", "normalize_grid"]
+__all__ = ["Elsewhere", "GRID_LIMITS", "Launcher", "make_binder", "make_launcher", "make_packer", "normalize_grid"]
 
 #: Largest extents of a grid.  They are CUDA's, so that a program which runs here runs there; and their
 #: product stays below 2⁶³, the range of a linear program index.
@@ -110,6 +115,10 @@ _MISSING = type("missing", (), {"__repr__": lambda self: "<missing>"})()
 _NOTHING = (None, None)  # last launch: none yet
 
 
+class Elsewhere(Exception):
+    """An argument's memory is not at the launcher's place.  Never leaves the runtime."""
+
+
 class Launcher(NamedTuple):
     """``launch(grid, *args, **kwargs)`` → compiled kernel; ``forget()``: the last launch's kernel, which ``launch`` tries
     first, is no longer valid."""
@@ -118,25 +127,33 @@ class Launcher(NamedTuple):
     forget: Callable[[], None]
 
 
-def make_launcher(fn: JITFunction, cache: dict[Any, Any]) -> Launcher:
-    """Generates the launcher of ``fn``.
+def make_launcher(
+    fn: JITFunction, cache: dict[Any, Any], device: Any = 0, place: int = HOST, current: Callable[[], int] | None = None
+) -> Launcher:
+    """Generates the launcher of ``fn`` for a device: the key of ``fn.device_caches``, and the place of its memory.
 
-    ``cache`` maps keys to compiled kernels; the launcher reads it and ``fn._compile_for`` fills it.
+    ``cache`` maps keys to compiled kernels; the launcher reads it and ``fn._compile_for`` fills it.  ``current``: where there are
+    several GPUs, the function that says which of them launches go to.
     """
-    made = _generate(fn, _LAUNCH, fn.__name__, {"cache": cache})
+    body = "$body"
+    if place != HOST:
+        check = "    if @current() != @place:\n        return @away(@grid, $names, @options)\n" if current else ""
+        body = f"{check}    try:\n$inner_body\n    except @Elsewhere:\n        return @away(@grid, $names, @options)"
+    more = {"cache": cache, "miss": partial(fn._compile_for, device), "current": current, "away": fn.launch_elsewhere}
+    made = _generate(fn, _LAUNCH.replace("$body", body), fn.__name__, more, place)
     return Launcher(made["launch"], made["forget"])
 
 
-def make_binder(fn: JITFunction) -> Callable[..., Any]:
+def make_binder(fn: JITFunction, place: int = HOST) -> Callable[..., Any]:
     """``bind(*args, **kwargs)`` → (key, values, arguments by name, options): a launch up to the choice of the kernel.
 
-    It is generated at its first call, for most kernels are only launched.
+    It is generated at its first call, for most kernels are only launched.  Raises `Elsewhere` for memory that is not at ``place``.
     """
     made: list[Callable[..., Any]] = []
 
     def bind(*args: Any, **kwargs: Any) -> Any:
         if not made:
-            made.append(_generate(fn, _BIND, "bind", {})["bind"])
+            made.append(_generate(fn, _BIND, "bind", {}, place)["bind"])
         return made[0](*args, **kwargs)
 
     return bind
@@ -191,7 +208,7 @@ $body
 """
 
 
-def _generate(fn: JITFunction, template: str, name: str, more: dict[str, Any]) -> dict[str, Any]:
+def _generate(fn: JITFunction, template: str, name: str, more: dict[str, Any], place: int) -> dict[str, Any]:
     """The functions of ``template`` for ``fn``, by their names there; the first is called ``name`` in tracebacks."""
     names = fn.arg_names
     prefix = "_"
@@ -209,6 +226,8 @@ def _generate(fn: JITFunction, template: str, name: str, more: dict[str, Any]) -
             u = unwrap(x)
         except LaunchError as e:
             raise type(e)(f"argument {p.name} of kernel {fn.__name__} {e}") from None
+        if u.place is not None and u.place != place:
+            raise Elsewhere
         key = u.key
         if p.do_not_specialize or p.do_not_specialize_on_alignment:
             key = _unspecialized(key, keep_one=not p.do_not_specialize)
@@ -248,7 +267,8 @@ def _generate(fn: JITFunction, template: str, name: str, more: dict[str, Any]) -
         "plain": plain,
         "other": other,
         "constant": constant,
-        "miss": fn._compile_for,
+        "place": place,
+        "Elsewhere": Elsewhere,
         "fn": fn,
         "hooked": hooked,
         "options_key": _options_key,
@@ -270,10 +290,13 @@ def _generate(fn: JITFunction, template: str, name: str, more: dict[str, Any]) -
     }
     scope.update(more)
     parameters = _parameter_list(fn)
+    body = "\n".join(_argument_code(i, p, place) for i, p in enumerate(fn.params))
     parts = {
         "parameters": parameters,
         "first_parameters": parameters.removeprefix(", "),
-        "body": "\n".join(_argument_code(i, p) for i, p in enumerate(fn.params)),
+        "body": body,
+        "inner_body": textwrap.indent(body or "    pass", "    "),
+        "names": "{" + "".join(f"{n!r}: {n}, " for n in names) + "}",
         "keys": "".join(f"@k{i}, " for i in range(len(names))),
         "values": "".join(f"@v{i}, " for i in range(len(names))),
         "meta": "{" + "".join(f"{n!r}: {n}, " for n in names) + "**@options}",
@@ -303,7 +326,7 @@ def _parameter_list(fn: JITFunction) -> str:
     return "".join(f", {t}" for t in [*positional, "*@extra", *keyword])
 
 
-def _argument_code(i: int, p: Any) -> str:
+def _argument_code(i: int, p: Any, place: int) -> str:
     """Source that sets ``@v{i}`` (what is packed) and ``@k{i}`` (the key)."""
     x, v, k = p.name, f"@v{i}", f"@k{i}"
     if p.is_constexpr:
@@ -316,8 +339,9 @@ def _argument_code(i: int, p: Any) -> str:
     if specialize:
         integer = f"1 if {x} == 1 else {integer}"
     table = f"(@plain if {v} & 15 else @aligned)" if align else "@plain"
+    here = f"{x}.is_cpu" if place == HOST else f"{x}.get_device() == @place"
     return f"""    @t = @type({x})
-    if (@t is @Tensor or @t is @Parameter) and {x}.is_cpu and ({v} := {x}.data_ptr()) and ({k} := {table}.get({x}.dtype)):
+    if (@t is @Tensor or @t is @Parameter) and {here} and ({v} := {x}.data_ptr()) and ({k} := {table}.get({x}.dtype)):
         pass
     elif @t is @int and {low} <= {x} <= {high}:
         {v} = {x}
@@ -340,8 +364,10 @@ def _missing_argument(fn: JITFunction, name: str) -> ArgumentError:
     return ArgumentError(f"kernel {fn.__name__} is missing argument {name}; its parameters are ({', '.join(fn.arg_names)})")
 
 
-def make_packer(name: str, run: Callable[..., None], slots: list[tuple[str, str, str]], count: int) -> Callable[..., None]:
-    """``go(gx, gy, gz, v0, v1, …)``: packs the run-time values and runs the kernel.
+def make_packer(
+    name: str, run: Callable[..., None], slots: list[tuple[str, str, str]], count: int, with_stream: bool = False
+) -> Callable[..., None]:
+    """``go(gx, gy, gz, v0, v1, …)``: packs the run-time values and runs the kernel; ``with_stream``: ``go(stream, gx, …)``.
 
     ``slots``: per slot of the argument block (expression over ``v0`` …, type text, name for errors);
     ``count``: number of parameters.
@@ -350,12 +376,12 @@ def make_packer(name: str, run: Callable[..., None], slots: list[tuple[str, str,
     parameters = "".join(f", v{i}" for i in range(count))
     arguments = ", ".join(e for e, _, _ in slots)
     source = f"""
-def go(gx, gy, gz{parameters}):
+def go({"stream, " if with_stream else ""}gx, gy, gz{parameters}):
     try:
         packed = pack({arguments})
     except (error, OverflowError):
         packed = repack(({arguments}{"," if slots else ""}))
-    run(packed, gx, gy, gz)
+    run(packed, gx, gy, gz{", stream" if with_stream else ""})
 """
 
     def repack(values: tuple[Any, ...]) -> bytes:

@@ -91,7 +91,7 @@ class Options:
                 value = tuple(value)
             if value is not None or name in ("maxnreg", "ir_override", "arch"):
                 values[name] = value
-        return Options(**{**values, "target": target})
+        return Options(**{**_target_defaults(target), **values, "target": target})
 
     def hash(self) -> str:
         """Content hash; stable from process to process."""
@@ -100,6 +100,22 @@ class Options:
 
     def as_dict(self) -> dict[str, Any]:
         return {f.name: getattr(self, f.name) for f in fields(self)}
+
+
+@lru_cache(maxsize=16)
+def _target_defaults(target: Any) -> dict[str, Any]:
+    """Defaults that differ from target to target, as Triton has them for CUDA."""
+    if getattr(target, "backend", "") != "cuda":
+        return {}
+    arch = int(target.arch)
+    return {
+        "backend_name": "cuda",
+        "warp_size": 32,
+        "default_dot_input_precision": "tf32",
+        "max_num_imprecise_acc_default": 2**30 if arch == 90 else 0,  # fp8 products of Hopper add up in fewer bits
+        "supported_fp8_dtypes": ("fp8e4b15", "fp8e5") if arch < 89 else ("fp8e4b15", "fp8e4nv", "fp8e5"),
+        "deprecated_fp8_dot_operand_dtypes": ("fp8e4b15",) if arch >= 90 else (),
+    }
 
 
 @lru_cache(maxsize=1)

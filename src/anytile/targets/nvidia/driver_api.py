@@ -37,6 +37,7 @@ __all__ = [
     "Module",
     "NoDriverError",
     "PROTOTYPES",
+    "absent",
     "available",
     "cuda",
     "unavailable_because",
@@ -571,6 +572,11 @@ def cuda() -> Cuda:
 def available() -> bool:
     """Whether a driver and a GPU are here."""
     return isinstance(_outcome(), Cuda)
+
+
+def absent() -> bool:
+    """Whether there is no driver or no GPU at all, as on most machines; a driver that cannot be used is not absent."""
+    return isinstance(_outcome(), NoDriverError)
 
 
 def unavailable_because() -> str:

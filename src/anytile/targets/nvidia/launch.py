@@ -26,7 +26,7 @@ from typing import Any
 from ...errors import OutOfResources
 from . import driver_api
 
-__all__ = ["CudaKernel", "LaunchShape", "current_device", "current_stream", "device_guard"]
+__all__ = ["CudaKernel", "LaunchShape", "current_device", "current_stream", "device_guard", "loaded_torch"]
 
 _CONFIG = struct.Struct("<7I4xQQI4x")  # grid, block, dynamic shared bytes; stream; attributes, their number
 _ATTRIBUTE = struct.Struct("<I4xIII52x")  # CUlaunchAttribute: id, then a union of 64 bytes
@@ -41,9 +41,13 @@ _INVALID_CONTEXT, _INVALID_HANDLE = 201, 400
 
 def _torch() -> Any:
     """torch's C functions where torch is loaded and was built for CUDA, else None."""
-    torch = sys.modules.get("torch")
-    c = getattr(torch, "_C", None)
+    c = getattr(sys.modules.get("torch"), "_C", None)
     return c if hasattr(c, "_cuda_getCurrentRawStream") else None
+
+
+def loaded_torch() -> Any:
+    """torch where it is loaded and was built for CUDA, else None."""
+    return sys.modules["torch"] if _torch() is not None else None
 
 
 def current_device() -> int:
@@ -61,8 +65,8 @@ def current_stream(device: int) -> int:
 @contextmanager
 def device_guard(device: int) -> Iterator[None]:
     """Inside, this thread launches on GPU ``device``; torch's idea of the current device goes along."""
-    torch = sys.modules.get("torch")
-    if torch is not None and _torch() is not None:
+    torch = loaded_torch()
+    if torch is not None:
         with torch.cuda.device(device):
             yield
     else:
