@@ -68,6 +68,7 @@ def test_shape_attributes(recording):
         assert x.numel == 32 and x.dtype is tl.float16 and x.type.shape == (4, 8)
         assert tl.zeros(x.shape, x.dtype).type == x.type
         assert tl.zeros([x.shape[1], 2], tl.int8).type.shape == (8, 2)
+        assert str(x) == "fp16[constexpr[4], constexpr[8]]"  # what tl.static_print shows
         assert x[:, None, :, :].type.shape == (4, 1, 8)  # a ':' too many is nothing
         for make, text in [
             (lambda: x.reshape(4, 4), "total number of elements"),

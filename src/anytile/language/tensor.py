@@ -243,7 +243,7 @@ class tensor(Recorded):
 
     def __str__(self) -> str:
         value = self.known()
-        return str(value) if value is not None else f"{self.dtype}[{', '.join(map(str, self.type.shape))}]"
+        return str(value) if value is not None else f"{self.dtype}[{', '.join(map(repr, self.shape))}]"
 
 
 def _full_slice(item: Any) -> bool:
