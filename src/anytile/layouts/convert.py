@@ -138,9 +138,9 @@ def plan(src: LinearLayout, dst: LinearLayout, bits: int, scratch_limit: int = S
     not exceed; where it cannot help it, `ThroughShared.scratch` says so.
     Raises UnsupportedError where elements would have to move between the blocks of a cluster.
     """
-    for d in {*src.ins, *dst.ins} - {REGISTER}:
-        if src.size(d) != dst.size(d):
-            raise IRError(f"a conversion between layouts of {src.size(d)} and {dst.size(d)} places along {d!r}")
+    for place in {*src.ins, *dst.ins} - {REGISTER}:
+        if src.size(place) != dst.size(place):
+            raise IRError(f"a conversion between layouts of {src.size(place)} and {dst.size(place)} places along {place!r}")
     at = dst.over(src)
     fields = {d: at.field(d) for d in at.outs}
 
@@ -157,7 +157,7 @@ def plan(src: LinearLayout, dst: LinearLayout, bits: int, scratch_limit: int = S
 
     if not stays(BLOCK):
         raise UnsupportedError("a layout conversion between the blocks of a cluster", "NVIDIA", "use num_ctas=1")
-    far = any(part(v, d) for d in (LANE, REGISTER) for v in at.ins.get(WARP, ()) + at.ins.get(BLOCK, ()))
+    far = any(part(v, place) for place in (LANE, REGISTER) for v in at.ins.get(WARP, ()) + at.ins.get(BLOCK, ()))
     if stays(WARP) and not any(part(v, REGISTER) for v in at.ins[LANE]) and not far and stays(LANE):
         table = [0]
         for v in at.ins[REGISTER]:
@@ -205,7 +205,9 @@ def _times(columns: list[int], v: int) -> int:
 
 def _terms(columns: list[int]) -> tuple[LaneSelect, ...]:
     """A map lane → register xor, as few selects as its rank."""
-    e, basis, masks = Echelon(), [], []
+    e = Echelon()
+    basis: list[int] = []
+    masks: list[int] = []
     for k, c in enumerate(columns):
         rest, used = e.reduce(c)
         if rest:

@@ -140,8 +140,8 @@ class LinearLayout:
 
     __slots__ = ("_columns", "_echelon", "_hash", "_key", "ins", "outs")
 
-    ins: Mapping[str, tuple[int, ...]]
-    outs: Mapping[str, int]
+    ins: MappingProxyType[str, tuple[int, ...]]
+    outs: MappingProxyType[str, int]
 
     def __init__(self, ins: Mapping[str, Sequence[int | Sequence[int]]], outs: Mapping[str, int]):
         bits = [log2(n) for n in outs.values()]
@@ -292,7 +292,7 @@ class LinearLayout:
     def unpack(self, v: int) -> dict[str, int]:
         """A packed index as coordinates."""
         got = {}
-        for d, n in reversed(self.outs.items()):
+        for d, n in list(self.outs.items())[::-1]:
             got[d] = v & (n - 1)
             v >>= n.bit_length() - 1
         return {d: got[d] for d in self.outs}
@@ -300,7 +300,7 @@ class LinearLayout:
     def field(self, dim: str) -> tuple[int, int]:
         """(first bit, number of bits) of an index dimension in a packed index."""
         pos = 0
-        for d, n in reversed(self.outs.items()):
+        for d, n in list(self.outs.items())[::-1]:
             if d == dim:
                 return pos, log2(n)
             pos += log2(n)
