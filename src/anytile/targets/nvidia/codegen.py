@@ -13,7 +13,7 @@ import sys
 from typing import Any
 
 from ...errors import UnsupportedError
-from ...ir import Func, Module
+from ...ir import Func, Module, print_module
 from ...ir.types import BOOL
 from ...passes.axis_info import AxisInfo
 from ...passes.canonicalize import canonicalize
@@ -51,10 +51,12 @@ def machine_passes(sm: int) -> list[Pass]:
 def lower(module: Module, options: Any, chip: Chip) -> tuple[str, dict[str, Any]]:
     """(LLVM text, metadata) of ``module``, which is rewritten in place.
 
-    Metadata: ``name``, ``num_warps``, ``shared`` (bytes of dynamic shared memory), ``slots`` (types of the parameters).
+    Metadata: ``name``, ``num_warps``, ``shared`` (bytes of dynamic shared memory), ``slots`` (types of the parameters),
+    ``tile`` (the tile IR after the shared passes).
     """
     sm = chip.arch
     optimize(module)
+    tile = print_module(module)
     run_passes(module, machine_passes(sm))
     kernel = module.kernel
     num_warps = options.num_warps
@@ -88,6 +90,7 @@ def lower(module: Module, options: Any, chip: Chip) -> tuple[str, dict[str, Any]
         "num_warps": num_warps,
         "shared": g.scratch_bytes,
         "slots": [str(a.type) for a in kernel.args],
+        "tile": tile,
     }
     return text + "\n", metadata
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ...ir import Block, Op, Value
 from ...ir.rewrite import const_value
-from . import dot, exchange, memory, reduce, scan  # noqa: F401  they register their rows
+from . import debugging, dot, exchange, memory, reduce, scan  # noqa: F401  they register their rows
 from .dot import wanted_operands
 from .elementwise import apply, compute, run_block
 from .placement import Placement
