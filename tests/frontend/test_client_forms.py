@@ -48,3 +48,15 @@ def test_inner_functions_of_the_standard_library():
     o = np.zeros(2, np.int32)
     run(halves, o, constexprs={"N": 16})
     assert list(o) == [4, 120]
+
+
+def rounds(o, x):
+    v = tl.load(x)
+    tl.store(o, v.to(o.dtype.element_ty, fp_downcast_rounding="rtne"))
+
+
+def test_rounding_may_be_named_where_the_type_stays():
+    for kind in (np.float32, np.float16):
+        o = np.zeros(1, kind)
+        run(rounds, o, np.full(1, 1.1, np.float32))
+        assert o[0] == kind(1.1)

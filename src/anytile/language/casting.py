@@ -21,7 +21,7 @@ __all__ = ["cast", "to", "cast_to", "bitcast_to"]
 def cast(input: Any, dtype: dtype, fp_downcast_rounding: str | None = None, bitcast: bool = False) -> tensor:
     """``input`` converted to the element type ``dtype``; with ``bitcast`` its bits are kept.
 
-    ``fp_downcast_rounding``: "rtne" (default) or "rtz", only where a float becomes a narrower one (ValueError).
+    ``fp_downcast_rounding``: "rtne" (default) or "rtz", only where a float becomes a narrower one (ValueError) or nothing changes.
     """
     to = unwrap(dtype)
     if not _is_dtype(to):
@@ -61,14 +61,14 @@ def cast_to(x: tensor, to: dtype, rounding: str | None = None) -> tensor:
     src = x.type.scalar
     if rounding not in (None, "rtne", "rtz"):
         raise ValueError(f"Invalid rounding mode: {rounding}. Supported rounding modes are 'rtne' and 'rtz'.")
+    if src == to:
+        return x
     narrows = src.is_floating() and to.is_floating() and to.primitive_bitwidth < src.primitive_bitwidth
     if rounding is not None and not narrows:
         raise ValueError(
             "fp_downcast_rounding should be set only for truncating fp conversions. "
             f"Source scalar type is {src} and destination type is {to}"
         )
-    if src == to:
-        return x
     result = x.type.with_element_ty(to)
     elem = to.element()
 
