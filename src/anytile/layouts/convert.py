@@ -45,6 +45,7 @@ __all__ = [
     "ThroughShared",
     "access",
     "conflicts",
+    "estimate",
     "plan",
 ]
 
@@ -138,36 +139,17 @@ def plan(src: LinearLayout, dst: LinearLayout, bits: int, scratch_limit: int = S
     not exceed; where it cannot help it, `ThroughShared.scratch` says so.
     Raises UnsupportedError where elements would have to move between the blocks of a cluster.
     """
-    for place in {*src.ins, *dst.ins} - {REGISTER}:
-        if src.size(place) != dst.size(place):
-            raise IRError(f"a conversion between layouts of {src.size(place)} and {dst.size(place)} places along {place!r}")
-    at = dst.over(src)
-    fields = {d: at.field(d) for d in at.outs}
-
-    def part(v: int, dim: str) -> int:
-        pos, n = fields.get(dim, (0, 0))
-        return v >> pos & ((1 << n) - 1)
-
-    def stays(dim: str) -> bool:
-        """Neither does anything else move along ``dim``, nor does an element's place along it change."""
-        own = at.ins.get(dim, ())
-        return all(part(v, dim) == 1 << k for k, v in enumerate(own)) and not any(
-            part(v, dim) for d, bases in at.ins.items() if d != dim for v in bases
-        )
-
-    if not stays(BLOCK):
-        raise UnsupportedError("a layout conversion between the blocks of a cluster", "NVIDIA", "use num_ctas=1")
-    far = any(part(v, place) for place in (LANE, REGISTER) for v in at.ins.get(WARP, ()) + at.ins.get(BLOCK, ()))
-    if stays(WARP) and not any(part(v, REGISTER) for v in at.ins[LANE]) and not far and stays(LANE):
+    route = _Route(src, dst)
+    if route.in_thread:
         table = [0]
-        for v in at.ins[REGISTER]:
-            table += [r ^ part(v, REGISTER) for r in table]
+        for v in route.at.ins[REGISTER]:
+            table += [r ^ route.part(v, REGISTER) for r in table]
         if table == list(range(src.size(REGISTER))):
             return Nothing()
         return Permute(tuple(table))
 
     arrangement = arrange(src, dst, max(8, bits), scratch_limit)
-    in_warp = stays(WARP) and _warps_apart(src)
+    in_warp = route.stays(WARP) and _warps_apart(src)
     rounds = 1 << arrangement.round_bits
     shared = ThroughShared(
         bits=max(8, bits),
@@ -178,15 +160,61 @@ def plan(src: LinearLayout, dst: LinearLayout, bits: int, scratch_limit: int = S
         scope="warp" if in_warp else "block",
         cost=arrangement.store.wavefronts + arrangement.load.wavefronts + rounds * (LATENCY_COST + (0 if in_warp else BARRIER_COST)),
     )
-    if stays(WARP) and not far:
-        c = [part(v, REGISTER) for v in at.ins[REGISTER]]
-        a = [part(v, LANE) for v in at.ins[REGISTER]]
-        d = [part(v, REGISTER) for v in at.ins[LANE]]
-        b = [part(v, LANE) for v in at.ins[LANE]]
+    if route.in_warp:
+        (c, a), (d, b) = (([route.part(v, to) for v in route.at.ins[of]] for to in (REGISTER, LANE)) for of in (REGISTER, LANE))
         shuffle = _shuffle(dst, a, b, c, d, max(8, bits))
         if shuffle is not None and shuffle.cost <= shared.cost:
             return shuffle
     return shared
+
+
+@lru_cache(maxsize=8192)
+def estimate(src: LinearLayout, dst: LinearLayout, bits: int) -> float:
+    """About what `plan` would cost, without making it: for choosing among layouts."""
+    if src == dst:
+        return 0.0
+    route = _Route(src, dst)
+    if route.in_thread:
+        return 0.0
+    stored, loaded = (max(1, x.without_copies().size(REGISTER) * max(8, bits) // 32) for x in (src, dst))
+    if route.in_warp:
+        return min(1.5 * loaded, stored + loaded) + LATENCY_COST
+    return stored + loaded + LATENCY_COST + BARRIER_COST
+
+
+class _Route:
+    """How far data must travel: ``at`` is ``dst.over(src)``.  Raises IRError where the two do not fit one program."""
+
+    def __init__(self, src: LinearLayout, dst: LinearLayout):
+        for place in {*src.ins, *dst.ins} - {REGISTER}:
+            if src.size(place) != dst.size(place):
+                raise IRError(f"a conversion between layouts of {src.size(place)} and {dst.size(place)} places along {place!r}")
+        self.at = dst.over(src)
+        self.fields = {d: self.at.field(d) for d in self.at.outs}
+        if not self.stays(BLOCK):
+            raise UnsupportedError("a layout conversion between the blocks of a cluster", "NVIDIA", "use num_ctas=1")
+
+    def part(self, v: int, dim: str) -> int:
+        pos, n = self.fields.get(dim, (0, 0))
+        return v >> pos & ((1 << n) - 1)
+
+    def stays(self, dim: str) -> bool:
+        """Neither does anything else move along ``dim``, nor does an element's place along it change."""
+        own = self.at.ins.get(dim, ())
+        return all(self.part(v, dim) == 1 << k for k, v in enumerate(own)) and not any(
+            self.part(v, dim) for d, bases in self.at.ins.items() if d != dim for v in bases
+        )
+
+    @property
+    def in_warp(self) -> bool:
+        """Warps keep their elements, and all warps move them in the same way."""
+        farther = self.at.ins.get(WARP, ()) + self.at.ins.get(BLOCK, ())
+        return self.stays(WARP) and not any(self.part(v, LANE) or self.part(v, REGISTER) for v in farther)
+
+    @property
+    def in_thread(self) -> bool:
+        """Threads keep their elements, and all threads rename their registers in the same way."""
+        return self.in_warp and self.stays(LANE) and not any(self.part(v, REGISTER) for v in self.at.ins[LANE])
 
 
 def _warps_apart(layout: LinearLayout) -> bool:

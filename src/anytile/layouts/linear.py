@@ -140,6 +140,10 @@ class LinearLayout:
 
     __slots__ = ("_columns", "_echelon", "_hash", "_key", "ins", "outs")
 
+    _key: tuple[object, ...]
+    _hash: int
+    _columns: tuple[int, ...] | None
+    _echelon: Echelon | None
     ins: MappingProxyType[str, tuple[int, ...]]
     outs: MappingProxyType[str, int]
 
@@ -265,15 +269,19 @@ class LinearLayout:
     @property
     def columns(self) -> tuple[int, ...]:
         """All bases, in the order of ``ins``."""
-        if self._columns is None:
-            object.__setattr__(self, "_columns", tuple([b for bases in self.ins.values() for b in bases]))
-        return self._columns
+        got = self._columns
+        if got is None:
+            got = tuple([b for bases in self.ins.values() for b in bases])
+            object.__setattr__(self, "_columns", got)
+        return got
 
     @property
     def echelon(self) -> Echelon:
-        if self._echelon is None:
-            object.__setattr__(self, "_echelon", Echelon(self.columns))
-        return self._echelon
+        got = self._echelon
+        if got is None:
+            got = Echelon(self.columns)
+            object.__setattr__(self, "_echelon", got)
+        return got
 
     def __call__(self, **place: int) -> int:
         """The packed index (row-major flat index of a tensor) at a place; dimensions not named are 0."""
