@@ -1,11 +1,19 @@
-"""Fixtures: a driver of Python functions, in place of the machine's."""
+"""Fixtures: a driver of Python functions, in place of the machine's; a compile cache for each test."""
 
 from __future__ import annotations
 
 import pytest
 from fake_cuda import FakeCuda
 
+from anytile.runtime import knobs
 from anytile.targets.nvidia import driver_api, launch
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path):
+    with knobs.cache.scope(), knobs.runtime.scope():
+        knobs.cache.dir = str(tmp_path / "cache")
+        yield
 
 
 @pytest.fixture

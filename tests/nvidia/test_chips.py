@@ -82,7 +82,9 @@ def test_the_minimum_of_a_feature_is_enough_and_needed(feature) -> None:
     first = chip(next(a for a in CHIPS if feature.on(a)))
     version = max(feature.ptx, first.ptx)
     library.run(ptx_of(USES[feature.name], first.target, version), first, "k", [])
-    earlier = [v for v in (63, 64, 65, 70, 71, 72, 73, 74, 75, 76, 77, 78, 80, 81, 82, 83, 84, 85, 86, 87, 88) if first.ptx <= v < feature.ptx]
+    earlier = [
+        v for v in (63, 64, 65, 70, 71, 72, 73, 74, 75, 76, 77, 78, 80, 81, 82, 83, 84, 85, 86, 87, 88) if first.ptx <= v < feature.ptx
+    ]
     if earlier:
         with pytest.raises(PTXASError):
             library.run(ptx_of(USES[feature.name], first.target, earlier[-1]), first, "k", [])

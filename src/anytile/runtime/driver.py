@@ -85,7 +85,7 @@ def _cpu(target: GPUTarget) -> Target:
 
 
 def _cuda(target: GPUTarget) -> Target:
-    from ..targets.nvidia import NvidiaTarget
+    from ..targets.nvidia.target import NvidiaTarget
 
     return NvidiaTarget(target.arch)
 
@@ -286,9 +286,13 @@ def _machine_driver() -> DriverBase:
     wish = _wish()
     if wish in ("cpu", "reference"):
         return CpuDriver()
+    from ..targets.nvidia import driver_api
+
+    if wish != "cuda" and not driver_api.available():
+        return CpuDriver()
     from .cuda_driver import CudaDriver
 
-    return CudaDriver() if wish == "cuda" or CudaDriver.is_active() else CpuDriver()
+    return CudaDriver()
 
 
 class DriverConfig:

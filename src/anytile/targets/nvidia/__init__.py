@@ -1,5 +1,4 @@
-"""NVIDIA GPUs: `NvidiaTarget`."""
+"""NVIDIA GPUs.  `target.NvidiaTarget` compiles and loads kernels, `driver_api` asks for drivers and GPUs.
 
-from .target import NvidiaTarget
-
-__all__ = ["NvidiaTarget"]
+Nothing is imported here: every process asks for a GPU, few compile for one.
+"""

@@ -1,0 +1,94 @@
+"""Kernels compiled for GPUs without one: stages, metadata, limits, errors."""
+
+from __future__ import annotations
+
+import nvidia_kernels as kernels
+import pytest
+
+from anytile.errors import OutOfResources, UnsupportedError
+from anytile.runtime.compiler import ASTSource, compile
+from anytile.runtime.driver import GPUTarget, target_object
+from anytile.runtime.options import Options
+from anytile.targets.nvidia import assemble, codegen
+from anytile.targets.nvidia.chips import chip
+from anytile.targets.nvidia.target import NvidiaTarget, make_ptx
+
+pytestmark = pytest.mark.skipif(
+    not (assemble._find_nvjitlink() or assemble._find_ptxas(chip(90))), reason="needs an assembler: pip install anytile[cuda-check]"
+)
+
+H100 = GPUTarget("cuda", 90, 32)
+
+
+def compiled(target: GPUTarget = H100, **options):
+    signature = {"x_ptr": "*fp32", "y_ptr": "*fp32", "out_ptr": "*fp32", "n": "i32"}
+    attrs = {(i,): [["tt.divisibility", 16]] for i in range(4)}
+    return compile(ASTSource(kernels.add, signature, {"BLOCK": 1024}, attrs), target=target, options=options)
+
+
+@pytest.mark.parametrize("arch", [75, 80, 90, 120])
+def test_stages_and_facts(arch) -> None:
+    kernel = compiled(GPUTarget("cuda", arch, 32))
+    assert list(kernel.asm) == ["tile", "llir", "ptx", "cubin"]
+    assert f".target {chip(arch).target}" in kernel.asm["ptx"]
+    assert kernel.asm["cubin"][:4] == b"\x7fELF" and kernel.kernel is kernel.asm["cubin"]
+    assert kernel.asm["ttir"] == kernel.asm["tile"]
+    assert kernel.metadata.shared == 0 and kernel.metadata.num_warps == 4 and kernel.metadata.target.arch == arch
+    resources = kernel.metadata.resources
+    assert 0 < resources["registers"] < 64 and resources["spill_loads"] == 0
+
+
+@pytest.mark.skipif(assemble._find_nvdisasm() is None, reason="needs nvdisasm: pip install anytile[cuda-check]")
+def test_machine_code_as_text_is_made_when_asked_for() -> None:
+    kernel = compiled()
+    assert "sass" not in list(kernel.asm)
+    assert "LDG.E.128" in kernel.asm["sass"]
+    assert "sass" in list(kernel.asm)
+    with pytest.raises(KeyError, match="no stage 'amdgcn'"):
+        kernel.asm["amdgcn"]
+
+
+def test_options_have_the_defaults_of_cuda() -> None:
+    options = Options.of({}, H100)
+    assert options.default_dot_input_precision == "tf32" and options.warp_size == 32 and options.backend_name == "cuda"
+    assert "fp8e4nv" in options.supported_fp8_dtypes
+    assert "fp8e4nv" not in Options.of({}, GPUTarget("cuda", 80, 32)).supported_fp8_dtypes
+    assert Options.of({"default_dot_input_precision": "ieee"}, H100).default_dot_input_precision == "ieee"
+
+
+def test_a_chosen_ptx_version() -> None:
+    assert ".version 8.4" in compiled(ptx_version=84).asm["ptx"]
+    for wrong in (70, 89):
+        with pytest.raises(UnsupportedError, match=f"ptx_version={wrong}"):
+            compiled(ptx_version=wrong)
+
+
+def test_more_shared_memory_than_a_block_may_have(monkeypatch) -> None:
+    real = codegen.lower
+
+    def greedy(module, options, chip):
+        text, metadata = real(module, options, chip)
+        return text, {**metadata, "shared": 300_000}
+
+    monkeypatch.setattr(codegen, "lower", greedy)
+    with pytest.raises(OutOfResources, match=f"shared memory, Required: 300000, Hardware limit: {227 * 1024}"):
+        compiled(num_warps=2)
+
+
+def test_an_architecture_that_is_not_known() -> None:
+    with pytest.raises(UnsupportedError, match="NVIDIA architecture 42"):
+        target_object(GPUTarget("cuda", 42, 32))
+
+
+def test_fingerprints_tell_chips_and_tools_apart(monkeypatch) -> None:
+    assert NvidiaTarget(90).fingerprint() != NvidiaTarget(80).fingerprint()
+    before = NvidiaTarget(90).fingerprint()
+    monkeypatch.setenv("PTXAS_OPTIONS", "-O1")
+    assert NvidiaTarget(90).fingerprint() != before
+
+
+def test_text_for_another_chip_is_refused_before_llvm_sees_it() -> None:
+    text = "declare void @llvm.nvvm.wgmma.fence.sync.aligned()\ndefine void @f() {\n  call void @llvm.nvvm.wgmma.fence.sync.aligned()\n  ret void\n}"
+    assert "wgmma.fence" in make_ptx(text, chip(90))
+    with pytest.raises(UnsupportedError, match="wgmma"):
+        make_ptx(text, chip(80))
