@@ -161,7 +161,9 @@ def plan(src: LinearLayout, dst: LinearLayout, bits: int, scratch_limit: int = S
         cost=arrangement.store.wavefronts + arrangement.load.wavefronts + rounds * (LATENCY_COST + (0 if in_warp else BARRIER_COST)),
     )
     if route.in_warp:
-        (c, a), (d, b) = (([route.part(v, to) for v in route.at.ins[of]] for to in (REGISTER, LANE)) for of in (REGISTER, LANE))
+        from_registers, from_lanes = route.at.ins[REGISTER], route.at.ins[LANE]
+        c, a = ([route.part(v, to) for v in from_registers] for to in (REGISTER, LANE))
+        d, b = ([route.part(v, to) for v in from_lanes] for to in (REGISTER, LANE))
         shuffle = _shuffle(dst, a, b, c, d, max(8, bits))
         if shuffle is not None and shuffle.cost <= shared.cost:
             return shuffle
