@@ -12,9 +12,8 @@ import json
 import os
 import struct
 import sys
-from dataclasses import asdict, dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from .kept import kept
 from .memory import CodeMemory, available
@@ -22,8 +21,7 @@ from .memory import CodeMemory, available
 __all__ = ["Host", "architecture", "host"]
 
 
-@dataclass(frozen=True)
-class Host:
+class Host(NamedTuple):
     """``features``: LLVM names of the features present.  ``absent``: those that LLVM looked for and did not find.
 
     ``version``: of llvmlite and of LLVM, for cache keys.
@@ -62,7 +60,7 @@ def _ask() -> Host:
 
 
 def _pack(found: Host) -> bytes:
-    return json.dumps({k: sorted(v) if isinstance(v, frozenset) else v for k, v in asdict(found).items()}).encode()
+    return json.dumps({k: sorted(v) if isinstance(v, frozenset) else v for k, v in found._asdict().items()}).encode()
 
 
 def _llvm_library() -> str:
