@@ -10,10 +10,11 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ..errors import UnsupportedError
+from ..runtime.cuda_driver import CudaDriver
 from ..runtime.driver import CpuDriver, DriverBase, GPUTarget, target_object
 from ..runtime.options import Options, option_names
 
-__all__ = ["Backend", "BaseBackend", "CpuBackend", "DriverBase", "GPUTarget", "backends", "make_backend"]
+__all__ = ["Backend", "BaseBackend", "CpuBackend", "CudaBackend", "DriverBase", "GPUTarget", "backends", "make_backend"]
 
 
 class BaseBackend:
@@ -51,15 +52,8 @@ class BaseBackend:
         """Nothing to load: the tile IR has one table of operations."""
 
 
-class CpuBackend(BaseBackend):
-    """Native code for the CPU at hand."""
-
-    name = "cpu"
-    binary_ext = "obj"
-
-    def hash(self) -> str:
-        # Programs spell this machine in several ways (torch asks for GPUTarget("cpu", "", 32)): the target at hand is meant.
-        return target_object(CpuDriver().get_current_target()).fingerprint()
+class _OwnBackend(BaseBackend):
+    """What the targets of this package have in common."""
 
     def parse_options(self, options: dict[str, Any]) -> Options:
         return Options.of({k: v for k, v in options.items() if k in option_names()}, self.target)
@@ -69,6 +63,27 @@ class CpuBackend(BaseBackend):
         return (getattr(metadata, "num_warps", 1), getattr(metadata, "num_ctas", 1), getattr(metadata, "shared", 0))
 
 
+class CpuBackend(_OwnBackend):
+    """Native code for the CPU at hand."""
+
+    name = "cpu"
+    binary_ext = "obj"
+
+    def hash(self) -> str:
+        # Programs spell this machine in several ways (torch asks for GPUTarget("cpu", "", 32)): the target at hand is meant.
+        return target_object(CpuDriver().get_current_target()).fingerprint()
+
+
+class CudaBackend(_OwnBackend):
+    """Code for NVIDIA GPUs of the target's architecture."""
+
+    name = "cuda"
+    binary_ext = "cubin"
+
+    def hash(self) -> str:
+        return target_object(self.target).fingerprint()
+
+
 class Backend(NamedTuple):
     """One row of `backends`: the class that describes the target, and the class of its driver."""
 
@@ -76,8 +91,8 @@ class Backend(NamedTuple):
     driver: type[DriverBase]
 
 
-#: Every target that `import triton` can drive here, by the name of its `GPUTarget`.
-backends: dict[str, Backend] = {"cpu": Backend(CpuBackend, CpuDriver)}
+#: Every target that `import triton` can drive here, by the names that Triton gives them.
+backends: dict[str, Backend] = {"cpu": Backend(CpuBackend, CpuDriver), "nvidia": Backend(CudaBackend, CudaDriver)}
 
 
 def make_backend(target: GPUTarget) -> BaseBackend:
