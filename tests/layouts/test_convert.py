@@ -171,6 +171,14 @@ def test_little_scratch_means_more_rounds():
     assert part.scratch == 16 * 1024 and len(part.store.rounds) == 2
 
 
+def test_a_copy_in_another_warp_is_no_reason_for_rounds():
+    """Element 8 is a register of warp 0 and the first of warp 1: it cannot wait for the second round in one of them."""
+    src = LinearLayout({"register": (16, 4, 2, 8), "lane": (32, 0, 1), "warp": (8, 0)}, {"dim0": 64})
+    dst = LinearLayout({"register": (32, 16, 8), "lane": (1, 2, 4), "warp": (0, 0)}, {"dim0": 64})
+    got = plan(src, dst, 64, 64)
+    assert run(got, held(src), dst.size("register")) == held(dst)
+
+
 def test_what_is_refused():
     one = LinearLayout({"register": (), "lane": (1,), "warp": (), "block": (2,)}, {"dim0": 4})
     two = LinearLayout({"register": (), "lane": (2,), "warp": (), "block": (1,)}, {"dim0": 4})

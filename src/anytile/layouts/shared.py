@@ -250,11 +250,18 @@ def _turns(src: LinearLayout, dst: LinearLayout, vector: Sequence[int], common: 
     for v in reversed(common):
         if excess <= limit:
             break
-        rest = Echelon(c for c in (*vector, *src.columns, *dst.columns) if c != v and c not in chosen)
+        rest = Echelon(c for side in (src, dst) for c in _without(side, v) if c not in chosen)
         if v not in vector and v not in rest:
             chosen.append(v)
             excess //= 2
     return tuple(chosen)
+
+
+def _without(layout: LinearLayout, v: int) -> list[int]:
+    """All bases but the register's ``v``; one that lanes or warps repeat stays: they would have to write in different rounds."""
+    columns = list(layout.ins[REGISTER])
+    columns.remove(v)
+    return columns + [b for d, bases in layout.ins.items() if d != REGISTER for b in bases]
 
 
 def _banked(span: Sequence[int], vector: Sequence[int], a: Sequence[int], b: Sequence[int], item: int) -> list[int]:
