@@ -183,6 +183,8 @@ def _matmul(torch: Any, case: Case):
     m, n, k = case.extra["shape"]
     dtype = case.extra["dtype"]
     a, b = _random(torch, (m, k), dtype), _random(torch, (k, n), dtype)
+    if case.extra.get("turned"):
+        a, b = _random(torch, (k, m), dtype).t(), _random(torch, (n, k), dtype).t()
     c = torch.empty(m, n, device="cuda", dtype=_dtype(torch, case.extra.get("out", dtype)))
     grid = (-(-m // case.constants["BM"]) * -(-n // case.constants["BN"]),)
     want = lambda: _error(c, a.double() @ b.double())  # noqa: E731
@@ -218,21 +220,25 @@ def _softmax_case(dtype: str, m: int, n: int, size: int, warps: int) -> Case:
     return Case(f"softmax_{dtype}_{m}x{n}", "softmax_k", signature, {"B": size}, _softmax, warps, divisible, 1e-2, 2 * m * n * 2, extra={"shape": (m, n), "dtype": dtype})
 
 
-def _matmul_case(dtype: str, shape: tuple[int, int, int], tile: tuple[int, int, int], warps: int, precision: str = "tf32", out: str = "") -> Case:
+def _matmul_case(dtype: str, shape: tuple[int, int, int], tile: tuple[int, int, int], warps: int, precision: str = "tf32", out: str = "", turned: bool = False) -> Case:
+    """``turned``: both operands are stored transposed."""
     m, n, k = shape
     strides = ("sam", "sak", "sbk", "sbn", "scm", "scn")
     signature = {"a": f"*{dtype}", "b": f"*{dtype}", "c": f"*{out or dtype}", **dict.fromkeys(("M", "N", "K", *strides), "i32")}
     # Strides of 1 are constants, as a launch makes them.
-    constants: dict[str, Any] = {"BM": tile[0], "BN": tile[1], "BK": tile[2], "G": 8, "P": precision, "sak": 1, "sbn": 1, "scn": 1}
-    divisible = tuple(x for x, v in {"M": m, "N": n, "K": k, "sam": k, "sbk": n, "scm": n}.items() if v % 16 == 0)
+    constants: dict[str, Any] = {"BM": tile[0], "BN": tile[1], "BK": tile[2], "G": 8, "P": precision, "scn": 1}
+    constants |= {"sam": 1, "sbk": 1} if turned else {"sak": 1, "sbn": 1}
+    divisible = tuple(x for x, v in {"M": m, "N": n, "K": k, "sam": k, "sbk": n, "sak": m, "sbn": k, "scm": n}.items() if v % 16 == 0)
     tolerance = {"fp16": 2e-3, "bf16": 1e-2, "fp32": {"ieee": 1e-5, "tf32": 3e-3, "tf32x3": 1e-5}[precision], "i8": 0, "fp64": 1e-12}[dtype]
-    name = f"matmul_{dtype}{'' if dtype != 'fp32' else '_' + precision}_{m}x{n}x{k}_{tile[0]}x{tile[1]}x{tile[2]}w{warps}"
+    name = f"matmul_{dtype}{'' if dtype != 'fp32' else '_' + precision}_{m}x{n}x{k}_{tile[0]}x{tile[1]}x{tile[2]}w{warps}{"T" if turned else ""}"
 
     def make(torch: Any, case: Case):
         args, grid, check = _matmul(torch, case)
-        return [*args[:7], args[8], args[10]], grid, check
+        names = ("a", "b", "c", "M", "N", "K", *strides)
+        return [x for name, x in zip(names, args, strict=True) if name not in constants], grid, check
 
-    return Case(name, "mm_k", signature, constants, make, warps, divisible, tolerance, 0, 2.0 * m * n * k, {"shape": shape, "dtype": dtype, "out": out or dtype})
+    extra = {"shape": shape, "dtype": dtype, "out": out or dtype, "turned": turned}
+    return Case(name, "mm_k", signature, constants, make, warps, divisible, tolerance, 0, 2.0 * m * n * k, extra)
 
 
 def _attention_case(heads: int, n: int, d: int, bm: int, bn: int, warps: int, causal: bool) -> Case:
@@ -299,6 +305,13 @@ CASES: list[Case] = [
     _matmul_case("fp16", (300, 200, 104), (64, 32, 32), 4),
     _matmul_case("fp16", (64, 64, 32), (16, 16, 16), 4),
     _matmul_case("bf16", (512, 512, 512), (128, 64, 32), 8),
+    _matmul_case("fp16", (256, 256, 64), (64, 32, 16), 4),
+    _matmul_case("bf16", (256, 512, 256), (64, 128, 32), 8),
+    _matmul_case("bf16", (512, 256, 128), (256, 32, 64), 8),
+    _matmul_case("fp16", (512, 512, 256), (128, 128, 64), 8, turned=True),
+    _matmul_case("bf16", (512, 512, 256), (64, 64, 32), 4, turned=True),
+    _matmul_case("bf16", (512, 512, 256), (64, 64, 16), 4, turned=True),
+    _matmul_case("fp16", (300, 200, 100), (64, 64, 32), 4),
     _matmul_case("i8", (256, 256, 256), (64, 64, 64), 4, out="i32"),
     _matmul_case("fp64", (128, 128, 128), (32, 32, 32), 4, "ieee"),
     _matmul_case("bf16", (4096, 4096, 4096), (128, 128, 64), 8),

@@ -74,10 +74,14 @@ def _unit(v: Value) -> int:
 
 
 class AxisInfo:
-    """Facts about all integer and pointer values of ``func``; ``info[v]`` never fails, it may be all ones."""
+    """Facts about all integer and pointer values of ``func``; ``info[v]`` never fails, it may be all ones.
 
-    def __init__(self, func: Func, ranges: RangeInfo | None = None):
+    ``trusting``: dividends of signed remainders are taken not to be negative, as Triton does for ``offsets % size``.
+    """
+
+    def __init__(self, func: Func, ranges: RangeInfo | None = None, trusting: bool = False):
         self.ranges = ranges if ranges is not None else RangeInfo(func)
+        self.trusting = trusting
         self._of: dict[Value, AxisFact] = {}
         for arg, attrs in zip(func.args, func.arg_attrs, strict=True):
             m = _pow2(int(attrs.get("divisible", 1)))
@@ -307,7 +311,7 @@ def _remainder(info: AxisInfo, op: Op, m: int) -> AxisFact:
 
 def _rem(info: AxisInfo, op: Op) -> AxisFact:
     x, y = op.operands
-    if info.ranges[x].lo < 0:  # type: ignore[index]
+    if info.ranges[x].lo < 0 and not info.trusting:  # type: ignore[index]
         return _uniform_groups(info, op)
     return _remainder(info, op, info[y].everywhere())  # type: ignore[index]
 

@@ -60,9 +60,9 @@ def lower(module: Module, options: Any, chip: Chip) -> tuple[str, dict[str, Any]
     run_passes(module, machine_passes(sm))
     kernel = module.kernel
     num_warps = options.num_warps
-    info = AxisInfo(kernel)
+    info = AxisInfo(kernel, trusting=True)
     assignment = Assignment(kernel, num_warps, sm, info)
-    g = Generator(kernel, num_warps, sm, bool(getattr(options, "enable_fp_fusion", True)), assignment, info)
+    g = Generator(kernel, num_warps, options.num_stages, sm, bool(getattr(options, "enable_fp_fusion", True)), assignment, info)
     recursion = sys.getrecursionlimit()
     sys.setrecursionlimit(max(recursion, 20000))  # lazy values are emitted recursively along their definitions
     try:
@@ -88,7 +88,7 @@ def lower(module: Module, options: Any, chip: Chip) -> tuple[str, dict[str, Any]
     metadata = {
         "name": kernel.name,
         "num_warps": num_warps,
-        "shared": g.scratch_bytes,
+        "shared": g.shared_bytes,
         "slots": [str(a.type) for a in kernel.args],
         "tile": tile,
     }

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from ...ir import Block, Op, Value
 from ...ir.rewrite import const_value
-from . import debugging, dot, exchange, memory, reduce, scan  # noqa: F401  they register their rows
-from .dot import wanted_operands
+from . import debugging, dot, exchange, memory, pipeline, reduce, scan  # noqa: F401  they register their rows
+from .dot import stage_invariant, wanted_operands
 from .elementwise import apply, compute, run_block
 from .placement import Placement
 from .values import EAGER, Generator, eager, literal, llvm_type, unsupported
@@ -130,6 +130,8 @@ def _prepare(g: Generator, blocks: list[Block]) -> None:
             for v, place in wanted_operands(g, op):
                 if v not in inside:
                     g.get(v, place)
+            if op.name == "dot":
+                stage_invariant(g, op, inside)
 
 
 @eager("for")
@@ -138,34 +140,49 @@ def for_(g: Generator, op: Op) -> None:
     body = op.blocks[0]
     iv = body.args[0]
     t = llvm_type(iv.type.elem)
+    known = const_value(op.operands[2])
+
+    def takes_place(i: str) -> str:
+        less, more = ("ult", "ugt") if op.attrs["unsigned"] else ("slt", "sgt")
+        if known is not None:
+            return g.emit(f"icmp {less if known > 0 else more} {t} {i}, {ub}")
+        up, down = g.emit(f"icmp {less} {t} {i}, {ub}"), g.emit(f"icmp {more} {t} {i}, {ub}")
+        return g.emit(f"select i1 {g.emit(f'icmp sgt {t} {step}, 0')}, i1 {up}, i1 {down}")
+
     _prepare(g, [body])
     carried = _Carried(g, body.args[1:], op.rest())
+    top = g.buffer_top
+    ahead = pipeline.plan(g, op)
+    if ahead is not None:
+        ahead.start(lb, step, takes_place, _emit)
     entry, header, inside, done = g.w.label, *(g.w.new_label(s) for s in ("for", "body", "done"))
     g.w.br(header)
     g.w.open_block(header)
     i, after = g.w.fresh("i"), g.w.fresh("i")
-    latch_hole = g.w.hole()
+    phi = g.w.hole()
     g.scopes.append({})
     carried.open()
+    if ahead is not None:
+        ahead.open()
     g.define(iv, [i])
-    less, more = ("ult", "ugt") if op.attrs["unsigned"] else ("slt", "sgt")
-    known = const_value(op.operands[2])
-    if known is not None:
-        go = g.emit(f"icmp {less if known > 0 else more} {t} {i}, {ub}")
-    else:
-        up, down = g.emit(f"icmp {less} {t} {i}, {ub}"), g.emit(f"icmp {more} {t} {i}, {ub}")
-        go = g.emit(f"select i1 {g.emit(f'icmp sgt {t} {step}, 0')}, i1 {up}, i1 {down}")
-    g.w.cond_br(go, inside, done)
+    g.w.cond_br(takes_place(i), inside, done)
     g.w.open_block(inside)
+    if ahead is not None:
+        ahead.body_begins()
     emit_block(g, body)
     ends = [g.get(v, h) for v, h in zip(body.terminator.operands, carried.homes, strict=True)]
     g.w.put(f"{after} = add {t} {i}, {step}")
-    latch = g.w.label
+    if ahead is not None:
+        ahead.advance()
+        ahead.close(entry, g.w.label)
+    phi.append(f"  {i} = phi {t} [ {lb}, %{entry} ], [ {after}, %{g.w.label} ]")
+    carried.close(entry, g.w.label, ends)
     g.w.br(header)
     g.scopes.pop()
-    latch_hole.append(f"  {i} = phi {t} [ {lb}, %{entry} ], [ {after}, %{latch} ]")
-    carried.close(entry, latch, ends)
     g.w.open_block(done)
+    if ahead is not None:
+        ahead.finish()
+    g.release(top)
     carried.define(op.results)
 
 

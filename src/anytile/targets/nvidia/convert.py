@@ -156,7 +156,7 @@ def memory_bytes(e: Element) -> int:
 def addresses(g: Generator, place: Placement, moved) -> list[str]:
     """Addresses in the scratch memory of each register's element; ``moved``: flat index → byte offset, linear over xor."""
     base, may = g.thread_part(tuple(moved(b) for b in place.thread))
-    pointer = g.emit(f"getelementptr i8, {SHARED} @shared, i32 {base}")
+    pointer = g.emit(f"getelementptr i8, {SHARED} {g.exchange}, i32 {base}")
     made: dict[int, str] = {}
     out = []
     for c in place.constants:
@@ -167,7 +167,7 @@ def addresses(g: Generator, place: Placement, moved) -> list[str]:
             elif may & k == 0:
                 made[k] = g.emit(f"getelementptr i8, {SHARED} {pointer}, i32 {k}")
             else:
-                made[k] = g.emit(f"getelementptr i8, {SHARED} @shared, i32 {g.emit(f'xor i32 {base}, {k}')}")
+                made[k] = g.emit(f"getelementptr i8, {SHARED} {g.exchange}, i32 {g.emit(f'xor i32 {base}, {k}')}")
         out.append(made[k])
     return out
 
@@ -201,6 +201,6 @@ def _transfers(g: Generator, side: Access, transfers: tuple[Transfer, ...]) -> l
     for x in transfers:
         if x.xor not in pointers:
             offset = g.emit(f"xor i32 {base}, {x.xor}") if x.xor else base
-            pointers[x.xor] = g.emit(f"getelementptr i8, {SHARED} @shared, i32 {offset}")
+            pointers[x.xor] = g.emit(f"getelementptr i8, {SHARED} {g.exchange}, i32 {offset}")
         out.append((x, g.emit(f"getelementptr i8, {SHARED} {pointers[x.xor]}, i32 {x.add}") if x.add else pointers[x.xor]))
     return out

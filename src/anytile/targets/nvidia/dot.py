@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from ...ir import Func, Op, Value
 from ...ir.types import BF16, F16, F32, F64, F8E4M3, F8E5M2, I8, I32, Element
+from . import wgmma
 from .convert import addresses, memory_bytes, shared_load, shared_store
 from .placement import Placement, blocked, log2
 from .values import SHARED, Generator, eager, llvm_type, unsupported
@@ -107,6 +108,8 @@ def _split_warps(m: int, n: int, warps: int, chained: bool) -> tuple[int, int, i
 def accumulator(op: Op, num_warps: int, sm: int, chained: bool) -> Placement:
     """Where the accumulator of ``op`` lies."""
     shape = op.result.type.shape
+    if wgmma.usable(op, num_warps, sm):
+        return wgmma.accumulator_place(op, num_warps)
     if instruction(op, sm) is None:
         return blocked(shape, num_warps, min(4, shape[-1]))
     m, n = shape[-2:]
@@ -157,7 +160,7 @@ def wanted_operands(g: Generator, op: Op) -> list[tuple[Value, Placement]]:
     if op.name != "dot":
         return []
     row = instruction(op, g.sm)
-    if row is None:
+    if row is None or wgmma.usable(op, g.num_warps, g.sm):
         return []
     a, b = fragments(op, g.homes[op.result], row.pack)
     return [(op.operands[0], a), (op.operands[1], b)]
@@ -170,6 +173,9 @@ def wanted_operands(g: Generator, op: Op) -> list[tuple[Value, Placement]]:
 def dot(g: Generator, op: Op) -> None:
     row = instruction(op, g.sm)
     acc = g.homes[op.result]
+    if wgmma.usable(op, g.num_warps, g.sm):
+        g.define(op.result, _by_warpgroup(g, op, acc), acc)
+        return
     out = _by_multiply_add(g, op, acc) if row is None else _by_tensor_core(g, op, acc, row)
     g.define(op.result, out, acc)
 
@@ -199,6 +205,27 @@ def _by_tensor_core(g: Generator, op: Op, acc: Placement, row: Instruction) -> l
         for i, x in zip((0, 1, 8 << bn, (8 << bn) | 1), d, strict=True):
             values[at[c ^ i]] = x
     return values
+
+
+def _by_warpgroup(g: Generator, op: Op, acc: Placement) -> list[str]:
+    """By wgmma; A from registers where it is computed from an earlier dot, or stays the same through a loop."""
+    a = op.operands[0]
+    place_a, _ = fragments(op, acc, 2)
+    words = None
+    if a not in g.ring and _from_registers(g, op):
+        words = _words(g, g.get(a, place_a), a.type.elem, 2)
+    return wgmma.accumulate(g, op, acc, place_a, words)
+
+
+def stage_invariant(g: Generator, op: Op, inside: set[Value]) -> None:
+    """Puts operands of a wgmma in a loop that come from outside into shared memory, once."""
+    if wgmma.usable(op, g.num_warps, g.sm):
+        shared = op.operands[1:2] if _from_registers(g, op) else op.operands[:2]
+        wgmma.stage(g, [v for v in shared if v not in inside])
+
+
+def _from_registers(g: Generator, op: Op) -> bool:
+    return _dot_behind(op.operands[0], 24) is not None
 
 
 def _mma(g: Generator, row: Instruction, c: list[str], a: list[str], b: list[str]) -> list[str]:
@@ -298,7 +325,7 @@ def _by_multiply_add(g: Generator, op: Op, acc: Placement) -> list[str]:
             base, e, step, begin = (base_a, a.type.elem, size_a, 0) if which == "a" else (base_b, b.type.elem, n * size_b, begin_b)
             at = base if offset == 0 else g.emit(f"xor i32 {base}, {offset}")
             at = g.emit(f"add i32 {at}, {g.emit(f'mul i32 {i}, {step}')}")
-            pointer = g.emit(f"getelementptr i8, {SHARED} @shared, i32 {at}")
+            pointer = g.emit(f"getelementptr i8, {SHARED} {g.exchange}, i32 {at}")
             if begin:
                 pointer = g.emit(f"getelementptr i8, {SHARED} {pointer}, i32 {begin}")
             got = known[which, offset] = _widened(g, shared_load(g, pointer, 1, e)[0], e, elem, op)

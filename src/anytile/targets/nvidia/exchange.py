@@ -60,7 +60,7 @@ def histogram(g: Generator, op: Op) -> None:
     for r in counters.own_registers:
         shared_store(g, where[r], ["0"], I32)
     g.barrier()
-    base = g.emit(f"ptrtoint {SHARED} @shared to i32")
+    base = g.emit(f"ptrtoint {SHARED} {g.exchange} to i32")
     t = llvm_type(x.type.elem)
     for r in place.own_registers:
         inside = g.emit(f"icmp ult {t} {values[r]}, {bins}") if bins < 1 << x.type.elem.bits else "true"
@@ -131,7 +131,7 @@ def _partners(g: Generator, values: list[str], place: Placement, step: int, e: E
     got = {}
     for c in place.register_of:
         offset = g.emit(f"xor i32 {base}, {(c ^ step) * size}")
-        got[c] = shared_load(g, g.emit(f"getelementptr i8, {SHARED} @shared, i32 {offset}"), 1, e)[0]
+        got[c] = shared_load(g, g.emit(f"getelementptr i8, {SHARED} {g.exchange}, i32 {offset}"), 1, e)[0]
     return [got[c] for c in place.constants]
 
 

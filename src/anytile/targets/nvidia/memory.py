@@ -185,6 +185,8 @@ def load(g: Generator, op: Op) -> None:
     pointer, mask, other = (op.operand(n) for n in ("ptr", "mask", "other"))
     assert pointer is not None
     e, how = op.result.type.elem, _how(op)
+    if op.result in g.ring:  # a copy that was started earlier
+        return
     if const_value(mask) == 1:
         mask = None
     place = g.home(op.result)
@@ -344,7 +346,7 @@ def _tell(g: Generator, registers: list[str], place: Placement, e: Element, owne
     where = {}
     for c in place.register_of:
         at = base if c == 0 else g.emit(f"xor i32 {base}, {c * size}")
-        where[c] = g.emit(f"getelementptr i8, {SHARED} @shared, i32 {at}")
+        where[c] = g.emit(f"getelementptr i8, {SHARED} {g.exchange}, i32 {at}")
     assert owner is not None
     g.w.cond_br(owner, yes, after)
     g.w.open_block(yes)

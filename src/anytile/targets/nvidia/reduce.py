@@ -120,5 +120,5 @@ def _between_warps(
 def _at(g: Generator, base: str, constant: int, begin: int) -> str:
     """Shared address of byte ``begin + (base ^ constant)``."""
     offset = base if constant == 0 else g.emit(f"xor i32 {base}, {constant}")
-    pointer = g.emit(f"getelementptr i8, {SHARED} @shared, i32 {offset}")
+    pointer = g.emit(f"getelementptr i8, {SHARED} {g.exchange}, i32 {offset}")
     return g.emit(f"getelementptr i8, {SHARED} {pointer}, i32 {begin}") if begin else pointer

@@ -17,7 +17,7 @@ the block that is being written and the blocks inside.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any
 
 from ...errors import UnsupportedError
@@ -85,18 +85,22 @@ class Generator:
     """The text of one kernel under construction.
 
     ``w``: the writer; ``prologue``: a chunk at the kernel's entry for what every thread computes once;
-    ``scratch_bytes``: shared memory that exchanges between threads need at a time.
+    ``shared_bytes``: the shared memory that a launch gives; buffers lie at the bottom, like a stack, what exchanges need above them.
     """
 
-    def __init__(self, func: Func, num_warps: int, sm: int, contract: bool, assignment: Assignment, info: AxisInfo):
-        self.func, self.num_warps, self.sm, self.contract = func, num_warps, sm, contract
+    def __init__(self, func: Func, num_warps: int, num_stages: int, sm: int, contract: bool, assignment: Assignment, info: AxisInfo):
+        self.func, self.num_warps, self.num_stages = func, num_warps, num_stages
+        self.sm, self.contract = sm, contract
         self.assignment, self.info = assignment, info
         self.homes: dict[Value, Placement] = assignment.homes  # type: ignore[assignment]
         self.w = Writer()
         self.prologue = self.w.hole()
-        self.scratch_bytes = 0
+        self.shared_bytes = self.buffer_top = 0
+        self.exchange = "@shared"
+        self.ring: dict[Value, str] = {}  # operand of a pipelined dot → address of its current slot in shared memory
+        self._buffers: dict[object, str] = {}
         self.globals: list[str] = []
-        self.scopes: list[dict[tuple[Value, Placement | None], list[str]]] = [{}]
+        self.scopes: list[dict[tuple[Value, Hashable], list[str]]] = [{}]
         self._thread_parts: dict[Any, str] = {}
         self.tid = self._special("tid.x")
         self.warp_bits = log2(num_warps)
@@ -105,7 +109,7 @@ class Generator:
 
     def get(self, v: Value, place: Placement | None = None) -> list[str]:
         """The registers of ``v`` in ``place`` (None: a scalar's single value)."""
-        got = self._find(v, place)
+        got = self.find(v, place)
         if got is None:
             assert place is not None, f"{v} has no value yet"
             if self.is_lazy(v):
@@ -115,7 +119,7 @@ class Generator:
                 from .convert import convert  # convert needs Generator
 
                 home = self.homes[v]
-                source = self._find(v, home)
+                source = self.find(v, home)
                 assert source is not None, f"{v} of {v.op} has no value yet"
                 got = convert(self, source, home, place, v.type.elem)
             self.define(v, got, place)
@@ -130,14 +134,14 @@ class Generator:
     def scalar(self, v: Value) -> str:
         return self.get(v)[0]
 
-    def _find(self, v: Value, place: Placement | None) -> list[str] | None:
+    def find(self, v: Value, place: Hashable) -> list[str] | None:
         for scope in reversed(self.scopes):
             got = scope.get((v, place))
             if got is not None:
                 return got
         return None
 
-    def define(self, v: Value, registers: list[str], place: Placement | None = None) -> None:
+    def define(self, v: Value, registers: list[str], place: Hashable = None) -> None:
         self.scopes[-1][(v, place)] = registers
 
     def home(self, v: Value) -> Placement | None:
@@ -208,14 +212,42 @@ class Generator:
 
     # --- shared memory ---
 
-    def scratch(self, size: int) -> str:
-        """Address of ``size`` bytes of shared memory for one exchange.
+    def scratch(self, size: int) -> None:
+        """Makes ``exchange`` the address of ``size`` bytes of shared memory for one exchange between threads.
 
-        All exchanges use the same memory: each begins with a barrier, so that no thread still reads the last one.
+        All exchanges use the same memory, above the buffers: each begins with a barrier, so that no thread still reads the last one.
         """
-        self.scratch_bytes = max(self.scratch_bytes, size)
+        self.shared_bytes = max(self.shared_bytes, self.buffer_top + size)
+        self.exchange = self._at_byte(self.buffer_top)
         self.barrier()
-        return "@shared"
+
+    def _at_byte(self, offset: int) -> str:
+        if not offset:
+            return "@shared"
+        key = ("shared", offset)
+        if key not in self._thread_parts:
+            self._thread_parts[key] = self.early(f"getelementptr i8, {SHARED} @shared, i32 {offset}")
+        return self._thread_parts[key]
+
+    def buffer(self, key: object, size: int) -> str:
+        """Address of ``size`` bytes of shared memory that belong to ``key`` alone until `release`, aligned to 1024."""
+        if key not in self._buffers:
+            self._buffers[key] = self._at_byte(self.buffer_top)
+            self.buffer_top += -(-size // 1024) * 1024
+            self.shared_bytes = max(self.shared_bytes, self.buffer_top)
+        return self._buffers[key]
+
+    def release(self, top: int) -> None:
+        """Gives back the buffers made since ``buffer_top`` was ``top``; who uses their memory next begins with a barrier."""
+        self.buffer_top = top
+
+    def warpgroup(self) -> str:
+        """The number of this thread's group of four warps, in a uniform register."""
+        if "warpgroup" not in self._thread_parts:
+            number = self.early(f"lshr i32 {self.tid}, {LANES + 2}")
+            self.w.declare("llvm.nvvm.shfl.sync.idx.i32", "i32(i32, i32, i32, i32)")
+            self._thread_parts["warpgroup"] = self.early(f"call i32 @llvm.nvvm.shfl.sync.idx.i32(i32 -1, i32 {number}, i32 0, i32 31)")
+        return self._thread_parts["warpgroup"]
 
     # --- indices ---
 

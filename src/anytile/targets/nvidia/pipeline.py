@@ -1,0 +1,182 @@
+"""Software pipelining: loads that feed dots run ahead of the loop that uses them.
+
+    before the loop     copies for iterations 0 … s − 2 into slots 0 … s − 2 of a ring of s = num_stages slots
+    iteration i         wait for the copy of i; start the copy of i + s − 1 into the slot that i − 1 has left; dot from slot i mod s
+
+The copies are cp.async: 16 bytes a thread from global to shared memory, zeros where the mask is off, no registers between.
+The addresses of iteration i + s − 1 come from the loop's own arithmetic: the scalars it carries are carried a second
+time, s − 1 iterations *ahead*, and the pointers and masks of the loads are computed from those.  So a load takes part where
+its address follows from scalars alone (`_Slice`), which index arithmetic in a loop does after `passes.carried`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from ...ir import Block, Effect, Op, Value
+from ...ir.rewrite import const_value, is_pure
+from . import wgmma
+from .memory import vector_width
+from .values import GLOBAL, SHARED, Generator, llvm_type
+from .wgmma import Panels
+
+__all__ = ["Pipeline", "plan"]
+
+COPY_BYTES = 16
+
+
+@dataclass
+class _Slice:
+    """What addresses are computed from: operations of the body and carried scalars."""
+
+    ops: set[Op] = field(default_factory=set)
+    carried: set[int] = field(default_factory=set)  # indices among the carried values
+
+
+def plan(g: Generator, loop: Op) -> Pipeline | None:
+    """The pipeline for ``loop``, None where nothing in it can run ahead."""
+    stages = loop.attrs["num_stages"] or g.num_stages
+    body = loop.blocks[0]
+    if stages < 2 or any(op.defn.effects & (Effect.WRITE | Effect.SYNC) for op in body.walk()):
+        return None
+    found, used = [], _Slice()
+    for op in body.ops:
+        if op.name == "load" and (part := _movable(g, op, body)) is not None:
+            found.append(op)
+            used.ops |= part.ops
+            used.carried |= part.carried
+    return Pipeline(g, loop, found, used, stages) if found else None
+
+
+def _movable(g: Generator, op: Op, body: Block) -> _Slice | None:
+    """The slice of a load that can be a copy into a dot's operand; None where it cannot."""
+    v, pointer, mask, other = op.result, *(op.operand(n) for n in ("ptr", "mask", "other"))
+    assert pointer is not None
+    if v.type.rank != 2 or op.attrs["volatile"] or (other is not None and const_value(other) != 0):
+        return None
+    for user, i in v.uses:
+        if user.name != "dot" or i > 1 or user.block is not body or not wgmma.usable(user, g.num_warps, g.sm):
+            return None
+    if vector_width(g, pointer, g.homes[v], mask) * v.type.elem.bytes != COPY_BYTES:
+        return None
+    out = _Slice()
+    ends = body.terminator.operands
+    pending = [x for x in (pointer, mask) if x is not None]
+    while pending:
+        x = pending.pop()
+        if x.owner is body:
+            if x.index and not x.type.is_scalar:
+                return None
+            if x.index and x.index - 1 not in out.carried:
+                out.carried.add(x.index - 1)
+                pending.append(ends[x.index - 1])
+        elif x.op is not None and x.op.block is body and x.op not in out.ops:
+            if not is_pure(x.op) or x.op.blocks or not (x.type.is_scalar or g.is_lazy(x)):
+                return None
+            out.ops.add(x.op)
+            pending += [y for y in x.op.operands if y is not None]
+    return out
+
+
+class Pipeline:
+    """Emits one loop's copies.  Used by `control.for_`, in the order of its methods."""
+
+    def __init__(self, g: Generator, loop: Op, loads: list[Op], used: _Slice, stages: int):
+        self.g, self.loop, self.loads, self.used, self.stages = g, loop, loads, used, stages
+        self.body = loop.blocks[0]
+        self.forms: dict[Value, Panels] = {op.result: wgmma.panels(g, op.result) for op in loads}
+        self.rings = {v: g.buffer(v, form.bytes * stages) for v, form in self.forms.items()}
+        self.args = [self.body.args[1 + i] for i in sorted(used.carried)]
+        self.ends = [self.body.terminator.operands[i] for i in sorted(used.carried)]
+        self.scalars = [op for op in self.body.ops if op in used.ops and op.results[0].type.is_scalar]
+
+    def start(self, lb: str, step: str, inside: Callable[[str], str], emit: Callable[[Generator, Op], None]) -> None:
+        """In front of the loop: the first copies.  ``inside(i)``: whether iteration ``i`` takes place."""
+        g = self.g
+        self.step, self.inside, self.emit_op = step, inside, emit
+        self.type = llvm_type(self.body.args[0].type.elem)
+        inits = self.loop.rest()
+        state = [lb, *(g.scalar(inits[i]) for i in sorted(self.used.carried))]
+        g.barrier()  # nobody still reads the ring
+        for slot in range(self.stages - 1):
+            state = self._copies(state, str(slot))
+        self.first = state
+
+    def open(self) -> None:
+        """In the loop's header: names for its phis."""
+        g = self.g
+        self.slot, self.next_slot = g.w.fresh("slot"), g.w.fresh("slot")
+        self.names = [g.w.fresh("ahead") for _ in self.first]
+        self.hole = g.w.hole()
+
+    def body_begins(self) -> None:
+        """Waits for this iteration's data and starts the copies of a later one."""
+        g = self.g
+        g.assembly(f"cp.async.wait_group {self.stages - 2};", "", "void", [])
+        g.assembly("fence.proxy.async.shared::cta;", "", "void", [])
+        g.barrier()
+        zero = g.emit(f"icmp eq i32 {self.slot}, 0")
+        free = g.emit(f"select i1 {zero}, i32 {self.stages - 1}, i32 {g.emit(f'sub i32 {self.slot}, 1')}")
+        self.last = self._copies(self.names, free)
+        for v, form in self.forms.items():
+            pointer = self._slot_pointer(v, form, self.slot)
+            g.ring[v] = g.emit(f"ptrtoint {SHARED} {pointer} to i32")
+
+    def close(self, entry: str, latch: str) -> None:
+        """At the end of the body, before its branch back: ``latch`` is its last block."""
+        g = self.g
+        for name, a, b, v in zip(self.names, self.first, self.last, [self.body.args[0], *self.args], strict=True):
+            self.hole.append(f"  {name} = phi {llvm_type(v.type.elem)} [ {a}, %{entry} ], [ {b}, %{latch} ]")
+        self.hole.append(f"  {self.slot} = phi i32 [ 0, %{entry} ], [ {self.next_slot}, %{latch} ]")
+        for v in self.forms:
+            del g.ring[v]
+
+    def advance(self) -> None:
+        g = self.g
+        after = g.emit(f"add i32 {self.slot}, 1")
+        g.w.put(f"{self.next_slot} = select i1 {g.emit(f'icmp eq i32 {after}, {self.stages}')}, i32 0, i32 {after}")
+
+    def finish(self) -> None:
+        """Behind the loop: nothing is in flight any more."""
+        self.g.assembly("cp.async.wait_group 0;", "", "void", [])
+
+    def _slot_pointer(self, v: Value, form: Panels, slot: str) -> str:
+        g = self.g
+        offset = str(int(slot) * form.bytes) if slot.isdigit() else g.emit(f"mul i32 {slot}, {form.bytes}")
+        return g.emit(f"getelementptr i8, {SHARED} {self.rings[v]}, i32 {offset}")
+
+    def _copies(self, state: list[str], slot: str) -> list[str]:
+        """Copies of the iteration that ``state`` (induction variable, carried scalars) belongs to; the state after it."""
+        g = self.g
+        g.scopes.append({})
+        iv = self.body.args[0]
+        for v, text in zip([iv, *self.args], state, strict=True):
+            g.define(v, [text])
+        for op in self.scalars:
+            self.emit_op(g, op)
+        runs = self.inside(state[0])
+        for op in self.loads:
+            self._copy(op, slot, runs)
+        g.assembly("cp.async.commit_group;", "", "void", [])
+        after = [g.emit(f"add {self.type} {state[0]}, {self.step}"), *(g.scalar(e) for e in self.ends)]
+        g.scopes.pop()
+        return after
+
+    def _copy(self, op: Op, slot: str, runs: str) -> None:
+        g, v = self.g, op.result
+        pointer, mask = op.operand("ptr"), op.operand("mask")
+        assert pointer is not None
+        place, form = g.homes[v], self.forms[v]
+        n = COPY_BYTES // form.size
+        sources = g.get(pointer, place)
+        on = g.get(mask, place) if mask is not None and const_value(mask) != 1 else None
+        targets = wgmma.panel_addresses(g, place, form, self._slot_pointer(v, form, slot), n)
+        for r, target in zip(range(0, place.registers, n), targets, strict=True):
+            if place.register_of[place.constants[r]] != r:
+                continue
+            condition = g.conjunction(on[r] if on else None, runs)
+            size = g.emit(f"select i1 {condition}, i32 {COPY_BYTES}, i32 0")
+            address = g.emit(f"ptrtoint {SHARED} {target} to i32")
+            args = [("i32", address), (GLOBAL, sources[r]), ("i32", size)]
+            g.assembly(f"cp.async.cg.shared.global [$0], [$1], {COPY_BYTES}, $2;", "r,l,r", "void", args)
