@@ -230,7 +230,7 @@ def _matmul_case(dtype: str, shape: tuple[int, int, int], tile: tuple[int, int, 
     constants |= {"sam": 1, "sbk": 1} if turned else {"sak": 1, "sbn": 1}
     divisible = tuple(x for x, v in {"M": m, "N": n, "K": k, "sam": k, "sbk": n, "sak": m, "sbn": k, "scm": n}.items() if v % 16 == 0)
     tolerance = {"fp16": 2e-3, "bf16": 1e-2, "fp32": {"ieee": 1e-5, "tf32": 3e-3, "tf32x3": 1e-5}[precision], "i8": 0, "fp64": 1e-12}[dtype]
-    name = f"matmul_{dtype}{'' if dtype != 'fp32' else '_' + precision}_{m}x{n}x{k}_{tile[0]}x{tile[1]}x{tile[2]}w{warps}{"T" if turned else ""}"
+    name = f"matmul_{dtype}{'' if dtype != 'fp32' else '_' + precision}_{m}x{n}x{k}_{tile[0]}x{tile[1]}x{tile[2]}w{warps}{'T' if turned else ''}"
 
     def make(torch: Any, case: Case):
         args, grid, check = _matmul(torch, case)
