@@ -13,7 +13,8 @@ SOURCES = Path(__file__).parent.parent / "src" / "anytile"
 
 # Room → the rooms that it may import.  Reading downwards is reading from the user to the machine.
 ALLOWED = {
-    "cli": {"compat", "runtime", "targets", "llvm"},  # targets, llvm: `inspect` prints assembly, which no cache keeps
+    "cli": {"compat", "runtime", "targets", "llvm", "env"},  # targets, llvm: `inspect` prints assembly, which no cache keeps
+    "env": set(),  # reads files and text; knows nothing of kernels
     "compat": {"runtime", "language"},  # language: `triton.language` is that package
     "tools": {"runtime", "targets", "llvm", "language"},  # host-side helpers that programs import by name
     "tune": {"runtime"},
@@ -31,7 +32,7 @@ ALLOWED = {
 }
 EVERYONE = {"errors", "__version__"}
 LAZY = {"numpy", "torch", "llvmlite", "rich", "typer"}  # what `import triton` must not load
-LAZY_ROOMS = {"language", "frontend", "runtime", "compat", "ir", "passes", "errors", "testing", "tools"}
+LAZY_ROOMS = {"language", "frontend", "runtime", "compat", "ir", "passes", "errors", "testing", "tools", "env"}
 
 
 class Import(NamedTuple):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from functools import wraps
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -135,6 +136,20 @@ def inspect(
     from . import inspect as inspector
 
     inspector.inspect(target, signature, const, stage, option)
+
+
+@app.command()
+def doctor(
+    python: Annotated[str | None, typer.Option(metavar="PATH", help="Another interpreter, or the folder of its environment.")] = None,
+    log: Annotated[str | None, typer.Option(metavar="FILE", help="A pasted log instead of an environment; - is standard input.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print facts and findings as JSON.")] = False,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the report as a page.")] = None,
+    redact: Annotated[bool, typer.Option("--redact", help="Leave out user names and paths.")] = False,
+) -> None:
+    """Tell what is wrong with an environment. Exit status: 0 healthy, 1 findings, 2 could not look."""
+    from . import doctor as examination
+
+    raise typer.Exit(examination.run(python, log, as_json, html, redact))
 
 
 def _print_rows(*rows: tuple[str, str]) -> None:

@@ -1,0 +1,160 @@
+r"""Facts from a pasted log.
+
+`PATTERNS` is a table: each row names a kind of fact and how it is written. Only what no system translates is matched: exception
+types, Python's and pip's own messages, module names, symbols, error numbers, file names. Windows, glibc and gcc translate
+their sentences (`DLL load failed while importing X: ...` continues in the reader's language), so nothing after that colon counts.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+from .facts import Distribution, Facts, Interpreter, Log, Mention, Platform, Project, Torch, Triton
+
+__all__ = ["PATTERNS", "read_log"]
+
+_MODULE = r"[A-Za-z_][\w.]*"
+_FILE = r"[^\s\"'()\[\],;:]+"
+
+# kind → pattern with the groups `v` (value) and, where there is more to say, `d` (detail)
+PATTERNS: tuple[tuple[str, str], ...] = (
+    ("exception", r"\b(?P<v>[A-Z]\w*(?:Error|Exception))\b(?::\s*(?P<d>.*))?"),
+    ("missing_module", rf"No module named ['\"]?(?P<v>{_MODULE})['\"]?(?:;\s*(?P<d>.*))?"),
+    ("not_a_package", r"['\"](?P<v>\w+)['\"] is not a package"),
+    ("missing_name", rf"cannot import name ['\"](?P<v>\w+)['\"](?: from (?:partially initialized module )?['\"](?P<d>{_MODULE})['\"])?"),
+    ("missing_attribute", rf"module ['\"](?P<d>{_MODULE})['\"] has no attribute ['\"](?P<v>\w+)['\"]"),
+    ("missing_member", r"['\"](?P<d>\w+)['\"] object has no attribute ['\"](?P<v>\w+)['\"]"),
+    ("wrong_argument", r"(?P<d>[\w.]+)\(\) got an unexpected keyword argument ['\"](?P<v>\w+)['\"]"),
+    ("failed_extension", r"DLL load failed while importing (?P<v>\w+)"),
+    ("win_error", r"\[WinError (?P<v>\d+)\](?P<d>.*)"),
+    ("errno", r"\[Errno (?P<v>-?\d+)\](?P<d>.*)"),
+    ("dll", r"(?P<v>[\w.+-]+\.(?:dll|pyd))\b"),
+    ("missing_library", r"(?P<v>lib[\w+.-]+?\.so(?:\.\d+)*): cannot open shared object file"),
+    ("missing_library", r"(?:ImportError|OSError): (?P<v>lib[\w+.-]+?\.so(?:\.\d+)*): (?!undefined)[^\s:]"),
+    ("undefined_symbol", r"(?:(?P<d>[^\s:]+\.so(?:\.\d+)*): )?undefined symbol:? (?P<v>\w+)"),
+    ("undefined_symbol", r"(?P<d>[^\s:]+\.so(?:\.\d+)*): (?!undefined)[^\s:][^:]*: (?P<v>_Z\w+)"),
+    ("symbol_version", r"\bversion (?P<v>lib[\w+.-]+?\.so(?:\.\d+)*)"),
+    ("version_node", r"(?:(?P<d>[^\s:]+\.so(?:\.\d+)*): .*)?\b(?P<v>(?:GLIBCXX|CXXABI|GLIBC|GCC)_\d[\d.]*)"),
+    ("linker_library", r"cannot find -l(?P<v>\w+)"),
+    ("linker_library", r"\bld(?:\.\w+)?: [^\n]*\s-l(?P<v>\w+)"),
+    ("linker_library", r"LNK1104[^\n]*?(?P<v>[\w.]+\.lib)"),
+    ("header", r"(?:fatal error|C1083|include file|error:)[^\n]*?\b(?P<v>\w+\.h)\b"),
+    ("program_failed", r"(?P<v>(?:tcc|cl|gcc|cc|clang|ptxas|nvcc)(?:\.exe)?)['\"]?[^\n]*(?:non-zero|exit (?:code|status)|ExitCode)"),
+    ("ptxas_target", r"ptxas[^\n]*(?P<v>sm_\d+[af]?)"),
+    ("ptxas_version", r"(?P<v>Unsupported \.version [\d.]+|PTX \.version [\d.]+)"),
+    ("gpu_target", r"\b(?P<v>sm_\d+[af]?)\b(?P<d>[^\n]*)"),
+    ("capability", r"capability:? \(?(?P<v>\d+[.,] ?\d+)\)?"),
+    ("invalid_distribution", r"Ignoring invalid distribution (?P<v>\S+)"),
+    ("no_distribution", r"No matching distribution found for (?P<v>[\w.-]+)(?P<d>[^\n]*)"),
+    ("no_versions", r"requirement (?P<v>[\w.-]+)(?P<d>[^(]*)(?:\(from [^v][^)]*\) )?\(from versions: none\)"),
+    ("no_wheel", r"has no wheels?[^\n]*(?P<v>(?:cp|py)3\d*|manylinux\w*|win_amd64|macosx\w*)"),
+    ("wrong_wheel", r"(?P<v>[\w.+-]+\.whl)['\"]? is not a supported wheel"),
+    ("no_candidate", r"Unable to find installation candidates for (?P<v>[\w.-]+)(?: \((?P<d>[^)]*)\))?"),
+    ("other_python", r"requires a different Python:? (?P<v>[\d.]+)(?P<d>[^\n]*)"),
+    (
+        "conflict",
+        r"(?P<v>[\w.-]+) \S+ (?:has requirement|requires) (?P<d>[\w.-]+(?:\[[\w,]+\])?\s?[=<>!~][^\s]*(?:,[^\n]*)? but you(?:'ll)? have [^\n]*)",
+    ),
+    ("not_installed", r"(?P<v>[\w.-]+) \S+ requires (?P<d>[\w.-]+)[^\n]*which is not installed"),
+    ("uninstalled", r"(?:Successfully uninstalled|Uninstalling|Found existing installation:) (?P<v>torch)[- ](?P<d>\d[\w.+]*)"),
+    ("installed", r"Successfully installed [^\n]*?\b(?P<v>torch)-(?P<d>\d[\w.+]*)"),
+    ("built_for", r"was built (?:for|with):?\s*(?P<v>PyTorch [\d.]+\S*)?(?P<d>[^\n]*)"),
+    ("you_have", r"\(you have (?P<v>[\w.+-]+)\)"),
+    ("operator", r"\b(?P<v>torch(?:vision|audio)::\w+)"),
+    ("bnb_binary", r"(?P<v>libbitsandbytes_\w+\.(?:so|dll))"),
+    ("dlopen", r"dlopen[^\n]*?(?P<v>lib[\w.]+|nvcuda\.dll)"),
+    ("libcuda", r"(?P<v>libcuda\.so(?:\.\d+)*)(?P<d>[^\n]*)"),
+    ("python_limit", r"(?:not supported on|not (?:yet )?support(?:ed)?|requires?|unsupported)[^\n]*?Python (?P<v>3\.\d+)"),
+    ("requires_python", r"Requires-Python|requires-python(?P<v>)|Ignored the following versions that require a different python"),
+    ("driver_version", r"found version (?P<v>\d{4,5})\b"),
+    ("byte", r"codec can't decode byte (?P<v>0x[0-9a-f]{2})(?P<d>[^\n]*)"),
+    ("statement", r"(?P<v>Torch not compiled with CUDA enabled)"),
+    ("statement", r"(?P<v>no kernel image is available)"),
+    ("statement", r"(?P<v>not compatible with the current PyTorch installation)"),
+    ("statement", r"(?P<v>(?:provided PTX was compiled with an )?unsupported toolchain)"),
+    ("statement", r"(?i)(?P<v>driver (?:on your system )?(?:is too old|version is insufficient))"),
+    ("statement", r"(?P<v>No (?:NVIDIA|CUDA) (?:GPUs?|devices?)(?: (?:found|are available|available))?)"),
+    ("statement", r"(?i)(?P<v>Failed to find (?:C compiler|MSVC|Windows SDK|Python libs|Python headers?|CUDA))"),
+    ("statement", r"(?P<v>Cannot find a working triton installation)"),
+    ("statement", r"(?P<v>can't load C\+\+/CUDA extensions)"),
+    ("statement", r"(?i)(?P<v>dataclass type or instance)"),
+    ("statement", r"(?i)(?P<v>triton (?:is )?not available|triton not found|without triton)"),
+    ("statement", r"(?P<v>Required library version not found|Configured CUDA binary not found|CUDA Setup failed|CUDA binary)"),
+    ("statement", r"(?i)(?P<v>stale (?:NFS )?file handle|Text file busy)"),
+    ("statement", r"(?i)(?P<v>File ?name too long|path is too long|MAX_PATH|LongPathsEnabled)"),
+    ("statement", r"(?i)(?P<v>not a symbolic link)"),
+    ("statement", r"(?i)(?P<v>PTX codegen error|PTXASError)"),
+    ("cuda_gone", r"(?:torch\.)?cuda\.is_available\(\)[^\n]{0,25}?(?P<v>False)"),
+    (
+        "building",
+        r"(?P<v>setup\.py|pyproject\.toml|get_requires_for_build_\w+|egg_info|build_wheel|bdist_wheel|build dependencies|subprocess-exited-with-error|[Bb]uild backend|metadata-generation-failed)",
+    ),
+    ("frame", r"File ['\"](?P<v>[^'\"]+)['\"], line (?P<d>\d+)"),
+    ("path", rf"(?P<v>(?:[A-Za-z]:[\\/]|~[\\/]|/|\.\.\.[\\/])(?:{_FILE}[\\/])*{_FILE})"),
+    ("package_version", r"\b(?P<v>torchvision|torchaudio|torch|xformers|bitsandbytes|triton[-_]windows|triton|flash[-_]attn|unsloth|mkl)\s*(?:[-=:]=?|[\s(]v?(?=\d)|version)\s*v?(?P<d>\d+\.\d+[\w.+]*)"),
+    ("package_version", r"\b(?P<v>PyTorch)\s*(?:version)?:?\s*(?P<d>\d+\.\d+[\w.+]*)"),
+    ("cpu_build", r"(?P<v>\d+\.\d+\.\d+\+cpu)"),
+    ("package", r"(?i)\b(?P<v>triton-windows|triton_windows|triton-library|pytorch-triton[\w-]*|triton-nightly|tritonclient)\b"),
+    ("machine", r"(?i)\b(?P<v>aarch64|arm64|sbsa|jetson|tegra|grace|GH200|GB10|GB200|DGX Spark|Orin|Thor)\b"),
+    ("python", r"(?i)\bpython[ -]?(?P<v>3\.\d+(?:\.\d+)?)"),
+    ("tool", r"\b(?P<v>poetry|uvx?|conda|mamba|pipx|pip)\b"),
+)
+_COMPILED = tuple((kind, re.compile(pattern)) for kind, pattern in PATTERNS)
+
+_WINDOWS = re.compile(r"\b[A-Za-z]:\\|WinError|\.pyd\b|\.dll\b|\.exe\b|DLL load failed|win_amd64|win32|\bWindows\b|MSVC|AppData", re.I)
+_LINUX = re.compile(r"\.so\b|/usr/|/home/|/root/|/opt/|/tmp/|manylinux|linux_x86_64|\bLinux\b|\bUbuntu\b|/bin/ld|collect2|ldconfig", re.I)
+_WSL = re.compile(r"\bWSL2?\b|microsoft-standard|/usr/lib/wsl|/mnt/[a-z]/", re.I)
+_DARWIN = re.compile(r"\.dylib\b|macosx|darwin|/Users/\w+/(?!.*\\)|\bmacOS\b|Apple (?:M\d|silicon)", re.I)
+_MAX_LINE = 4000  # longer lines (dumped tensors, base64) name nothing
+_SHOWN = 160
+
+
+def _mentions(lines: Iterable[str]) -> Iterator[Mention]:
+    for number, line in enumerate(lines, start=1):
+        for kind, pattern in _COMPILED:
+            for m in pattern.finditer(line):
+                groups = m.groupdict()
+                shown = line.strip()
+                yield Mention(kind, groups.get("v") or "", (groups.get("d") or "").strip(), number, shown[:_SHOWN])
+
+
+def _platform(text: str) -> Platform:
+    """The system whose marks are most; the machine where one is named."""
+    counts = {"windows": len(_WINDOWS.findall(text)), "linux": len(_LINUX.findall(text)), "darwin": len(_DARWIN.findall(text))}
+    wsl = bool(_WSL.search(text))
+    system = max(counts, key=lambda k: counts[k]) if any(counts.values()) else None
+    if wsl and system in (None, "windows") and "DLL load failed" not in text and "WinError" not in text:
+        system = "linux"
+    machine = re.search(r"(?i)\b(aarch64|arm64|sbsa|x86_64|amd64)\b", text)
+    names = {"arm64": "aarch64", "sbsa": "aarch64", "amd64": "x86_64"}
+    return Platform(system, names.get(machine.group(1).lower(), machine.group(1).lower()) if machine else None, wsl)
+
+
+def _version(log: Log, *names: str) -> str | None:
+    found = [m.detail for m in log.of("package_version") if m.value.lower().replace("_", "-") in names]
+    return found[-1].rstrip(".") if found else None
+
+
+def read_log(text: str) -> Facts:
+    """Reads pasted text: an error message, a traceback, the output of an installer, or all of them with what the user said."""
+    lines = tuple(line[:_MAX_LINE] for line in text.splitlines())
+    log = Log(tuple(_mentions(lines)), lines)
+    torch, triton = _version(log, "torch", "pytorch"), _version(log, "triton", "triton-windows")
+    local = (torch or "").partition("+")[2]
+    cuda = re.fullmatch(r"cu(\d+)(\d)", local)
+    python = log.of("python")
+    compiled = re.search(r"cpython-3(\d+)|cp3(\d+)|python3(\d\d)\.(?:dll|lib)|python3\.(\d+)", text)
+    minor = next((g for g in compiled.groups() if g), None) if compiled else None
+    tools = [m.value for m in log.of("tool")]
+    tool = next((t for t in ("poetry", "uv", "uvx", "conda", "mamba") if t in tools), "pip")
+    versions = {m.value.lower().replace("_", "-"): m.detail for m in log.of("package_version") if m.value != "PyTorch"}
+    return Facts(
+        platform=_platform(text),
+        interpreter=Interpreter(version=python[-1].value if python else f"3.{minor}" if minor else None),
+        distributions=tuple(Distribution(n, v, "") for n, v in sorted(versions.items())),
+        torch=Torch(torch, f"{cuda[1]}.{cuda[2]}" if cuda else None, None, cuda is not None, "") if torch else None,
+        triton=Triton(triton, (), "") if triton else None,
+        project=Project({"uvx": "uv", "mamba": "conda"}.get(tool, tool)),
+        log=log,
+    )

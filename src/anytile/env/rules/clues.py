@@ -1,0 +1,73 @@
+"""Words with which rules ask a log.
+
+Each returns a function from facts to evidence, so that a rule reads like a sentence:
+`Clue(0.6, all_of(seen("failed_extension", "libtriton"), unless(seen("win_error", "193"))))`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+
+from ..facts import Facts
+from .model import Evidence, quote
+
+__all__ = ["Find", "all_of", "any_of", "on", "seen", "text", "unless"]
+
+Find = Callable[[Facts], Iterable[Evidence]]
+
+
+def seen(kind: str, value: str | None = None, detail: str | None = None) -> Find:
+    """The log has a mention of ``kind`` whose value matches ``value`` as a whole and whose detail contains ``detail`` (patterns)."""
+    wanted, inside = re.compile(value or ".*", re.I | re.S), re.compile(detail or "", re.I)
+
+    def find(facts: Facts) -> list[Evidence]:
+        if facts.log is None:
+            return []
+        return quote([m for m in facts.log.of(kind) if wanted.fullmatch(m.value) and inside.search(m.detail)][:2])
+
+    return find
+
+
+def text(pattern: str) -> Find:
+    """A line of the log contains ``pattern``: for identifiers inside paths and calls, not for sentences that a system translates."""
+    wanted = re.compile(pattern)
+
+    def find(facts: Facts) -> list[Evidence]:
+        lines = facts.log.lines if facts.log else ()
+        return [Evidence(line.strip()[:160], f"log line {n}") for n, line in enumerate(lines, start=1) if wanted.search(line)][:1]
+
+    return find
+
+
+def all_of(*finds: Find) -> Find:
+    """Holds when each of them holds; the evidence of all."""
+
+    def find(facts: Facts) -> list[Evidence]:
+        found = [list(f(facts)) for f in finds]
+        return list(dict.fromkeys(e for part in found for e in part)) if all(found) else []
+
+    return find
+
+
+def any_of(*finds: Find) -> Find:
+    """Holds when one of them holds."""
+    return lambda facts: list(dict.fromkeys(e for f in finds for e in f(facts)))
+
+
+def unless(*finds: Find) -> Find:
+    """Holds, in an `all_of`, where none of them does."""
+
+    def find(facts: Facts) -> list[Evidence]:
+        return [] if any(list(f(facts)) for f in finds) else [Evidence("")]
+
+    return find
+
+
+def on(*systems: str | None) -> Find:
+    """Holds, in an `all_of`, on one of these systems; None stands for a log that does not tell its system."""
+
+    def find(facts: Facts) -> list[Evidence]:
+        return [Evidence("")] if facts.platform.system in systems else []
+
+    return find

@@ -1,0 +1,152 @@
+"""Packages that are made for one torch: torchvision, torchaudio, xformers, bitsandbytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from ..facts import Facts
+from .clues import all_of, any_of, seen, text, unless
+from .model import CERTAIN, Clue, Evidence, Fix, Rule, install
+from .skew import conflicts
+
+__all__ = ["RULES"]
+
+
+def _unmet(package: str) -> Callable[[Facts], Iterator[Evidence]]:
+    def find(facts: Facts) -> Iterator[Evidence]:
+        for one, requirement in conflicts(facts, package, "torch"):
+            torch = facts.distribution("torch")
+            yield Evidence(f"{one.name} {one.version} requires {requirement}, installed is {torch.version if torch else ''}", f"{one.name} METADATA")
+
+    return find
+
+
+def _local_parts(package: str) -> Callable[[Facts], Iterator[Evidence]]:
+    """`+cpu` beside `+cu124`: both wheels tell for what they were built, and it is not the same."""
+
+    def find(facts: Facts) -> Iterator[Evidence]:
+        one, torch = facts.distribution(package), facts.distribution("torch")
+        if one and torch and facts.log is None:
+            a, b = one.version.partition("+")[2], torch.version.partition("+")[2]
+            if a and b and a != b and a[:2] in ("cu", "cp", "ro", "xp") and b[:2] in ("cu", "cp", "ro", "xp"):
+                yield Evidence(f"{package} {one.version} beside torch {torch.version}", f"{package} METADATA")
+
+    return find
+
+
+def _together(*names: str) -> Callable[[Facts], list[Fix]]:
+    def fixes(facts: Facts) -> list[Fix]:
+        torch = facts.distribution("torch")
+        pin = f"torch=={torch.version}" if torch and facts.log is None else "torch"
+        local = torch.version.partition("+")[2] if torch else ""
+        index = f"https://download.pytorch.org/whl/{local}" if local.startswith(("cu", "cpu", "rocm", "xpu")) else None
+        tool = facts.project.tool
+        if tool in ("pip", "conda"):  # with dependencies: the resolver has to find the partner of this torch
+            return [Fix("Install them together, from one index", (f'python -m pip install --force-reinstall "{pin}" {" ".join(names)}' + (f" --index-url {index}" if index else ""),))]
+        return [Fix("Install them together, from one index", install(facts, pin, *names, index=index))]
+
+    return fixes
+
+
+def _later_install(facts: Facts) -> Iterator[Evidence]:
+    """A CPU torch, installed by the same run as a package that pins it exactly, with a GPU there."""
+    torch = facts.distribution("torch")
+    if torch is None or facts.log is not None or not facts.gpus or not facts.torch or facts.torch.cuda:
+        return
+    for d in facts.distributions:
+        pins = [r for r in d.requires if r.replace(" ", "").startswith(("torch==", "torch(=="))]
+        if pins and d.name not in ("torchvision", "torchaudio") and abs(d.modified - torch.modified) < 600:
+            yield Evidence(f"{d.name} {d.version} requires {pins[0]}, and came within ten minutes of torch {torch.version}", d.location)
+
+
+def _no_binary(facts: Facts) -> Iterator[Evidence]:
+    for library in facts.libraries:
+        if library.problem == "no_binary":
+            yield Evidence(f"{library.value} {library.detail}", library.path)
+
+
+_XF = "can't load C\\+\\+/CUDA extensions"
+
+RULES = (
+    Rule(
+        "torchvision_mismatch",
+        "torchvision was built for another torch than the one beside it",
+        (
+            Clue(CERTAIN, _unmet("torchvision")),
+            Clue(0.9, _local_parts("torchvision")),
+            Clue(0.92, seen("operator", r"torchvision::\w+")),
+            Clue(0.8, seen("conflict", r"torchvision", r"^torch\b")),
+            Clue(0.7, all_of(seen("undefined_symbol"), text(r"torchvision\S*\.so|image\.so"))),
+            Clue(0.45, all_of(seen("exception"), text(r"torchvision[\\/](?:_meta_registrations|extension|ops|io)|partially initialized module 'torchvision'"))),
+            Clue(0.6, all_of(seen("win_error", r"127"), text(r"torchvision|image\.pyd"))),
+            Clue(0.4, seen("missing_name", detail=r"^torchvision")),
+        ),
+        _together("torchvision"),
+        decide=("pip list | grep -i torch", "pip check"),
+    ),
+    Rule(
+        "torchaudio_mismatch",
+        "torchaudio was built for another torch than the one beside it",
+        (
+            Clue(CERTAIN, _unmet("torchaudio")),
+            Clue(0.9, _local_parts("torchaudio")),
+            Clue(0.9, all_of(any_of(seen("undefined_symbol"), seen("missing_library")), text(r"torchaudio"))),
+            Clue(0.75, all_of(any_of(seen("win_error"), seen("exception", r"OSError|ImportError")), text(r"torchaudio[\\/]|libtorchaudio|_torchaudio"))),
+            Clue(0.8, seen("conflict", r"torchaudio", r"^torch\b")),
+            Clue(0.25, all_of(seen("undefined_symbol", r"_ZNK?5torch\w*"), unless(seen("undefined_symbol", detail=r".+"), text(r"\.so")))),
+        ),
+        _together("torchaudio"),
+        decide=("pip list | grep -i torch", "pip check"),
+    ),
+    Rule(
+        "xformers_mismatch",
+        "xformers was built for another torch, CUDA or Python",
+        (
+            Clue(CERTAIN, _unmet("xformers")),
+            Clue(0.85, all_of(any_of(seen("statement", _XF), text(r"(?i)xformers")), seen("built_for"))),
+            Clue(0.85, all_of(seen("built_for"), seen("you_have"))),
+            Clue(0.45, seen("statement", _XF)),
+            Clue(0.8, seen("conflict", r"xformers", r"^torch\b")),
+            Clue(0.7, all_of(any_of(seen("undefined_symbol"), seen("win_error")), text(r"xformers\S*\.(?:so|pyd)"))),
+        ),
+        _together("xformers"),
+        against=(Clue(0.75, seen("you_have", r".*\+cpu")),),
+        decide=("python -m xformers.info", "pip list | grep -i -E 'torch|xformers'"),
+    ),
+    Rule(
+        "bnb_cuda_binary",
+        "this bitsandbytes has no binary for the CUDA of this torch",
+        (
+            Clue(0.95, _no_binary),
+            Clue(0.88, seen("bnb_binary", r"libbitsandbytes_cuda\w*\.\w+")),
+            Clue(0.6, seen("bnb_binary", r"libbitsandbytes_cpu.*")),
+            Clue(0.8, all_of(seen("statement", r"Required library version not found|Configured CUDA binary not found|CUDA Setup failed|CUDA binary"))),
+            Clue(0.6, all_of(seen("undefined_symbol", r"c\w*(?:quant|gemm|optim|igemm|adam)\w*"))),
+            Clue(0.4, text(r"BNB_CUDA_VERSION|bitsandbytes[\\/]cextension|bitsandbytes[\\/]cuda_setup")),
+        ),
+        lambda f: [
+            Fix("Upgrade it: newer releases ship more CUDA versions", install(f, "bitsandbytes")),
+            Fix("Or name a version that it ships", ("export BNB_CUDA_VERSION=126",), safe=True),
+        ],
+        decide=("python -m bitsandbytes", "ls $(python -c \"import importlib.util as u; print(u.find_spec('bitsandbytes').submodule_search_locations[0])\")"),
+    ),
+    Rule(
+        "resolver_replaced_torch",
+        "installing another package replaced torch by a different version or build",
+        (
+            Clue(0.75, _later_install),
+            Clue(0.82, all_of(seen("conflict", detail=r"^torch\s?[=<>]"), unless(seen("conflict", r"torchvision|torchaudio|xformers", r"^torch\s?[=<>]")))),
+            Clue(0.6, seen("conflict", detail=r"^torch\s?[=<>]")),
+            Clue(0.8, all_of(seen("uninstalled", detail=r""), any_of(seen("installed"), seen("cpu_build")))),
+            Clue(0.5, all_of(seen("statement", _XF), any_of(seen("cuda_gone"), seen("cpu_build")))),
+            Clue(0.35, text(r"(?i)(?:silently )?(?:uninstall|replac|downgrad|overwr)\w*[^\n]*\btorch\b")),
+        ),
+        lambda f: [
+            Fix(
+                "Name torch with its build in the same command or lock file as the package that moved it",
+                install(f, f"torch=={f.torch.version}" if f.torch else "torch==VERSION+cuXYZ", "PACKAGE", index="https://download.pytorch.org/whl/cuXYZ"),
+            )
+        ],
+        decide=("pip check", "pip list | grep -i torch"),
+    ),
+)

@@ -1,0 +1,229 @@
+"""What was installed, into what, by what: Python versions, sources, builds, leftovers, foreign folders, caches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+from ..facts import Facts
+from .clues import all_of, any_of, on, seen, text, unless
+from .model import CERTAIN, Clue, Evidence, Fix, Rule
+
+__all__ = ["RULES"]
+
+_USER_SITE = r"AppData[\\/]+Roaming[\\/]+Python|[\\/]\.local[\\/](?:lib[\\/]python|bin[\\/])"
+_CACHE = r"\.triton[\\/]+(?:cache|dump)|torchinductor|inductor_cache|triton[\\/]runtime[\\/]cache\.py|triton[\\/]+cache|TRITON_CACHE"
+_STACK = ("torch", "triton", "triton-windows", "torchvision", "torchaudio", "xformers", "bitsandbytes", "numpy", "flash-attn", "unsloth")
+
+
+def _user_site(facts: Facts) -> Iterator[Evidence]:
+    user = facts.interpreter.user_site
+    for d in facts.distributions if user and facts.log is None else ():
+        if d.location == user and (d.name in _STACK):
+            yield Evidence(f"{d.name} {d.version} comes from the user's folder, which this environment reads", d.location)
+
+
+def _python_tags(facts: Facts) -> Iterator[Evidence]:
+    minor = facts.interpreter.minor
+    for d in facts.distributions if minor and facts.log is None else ():
+        try:
+            if d.requires_python and d.name in _STACK and not SpecifierSet(d.requires_python).contains(facts.interpreter.version or minor, prereleases=True):
+                yield Evidence(f"{d.name} {d.version} is for Python {d.requires_python}, this is {facts.interpreter.version}", f"{d.name} METADATA")
+        except InvalidSpecifier:
+            continue
+
+
+def _wheel_tags(facts: Facts) -> Iterator[Evidence]:
+    """Extensions compiled for another CPython minor: only then does a foreign tag matter."""
+    minor = (facts.interpreter.minor or "").replace(".", "")
+    for d in facts.distributions if minor and facts.log is None else ():
+        pythons = {t.split("-")[0] for t in d.tags}
+        abis = {t.split("-")[1] for t in d.tags if t.count("-") >= 2}
+        if d.extensions and pythons and all(p.startswith("cp3") for p in pythons) and "abi3" not in abis and f"cp{minor}" not in pythons:
+            yield Evidence(f"{d.name} {d.version} was compiled for {'/'.join(sorted(pythons))}, this is cp{minor}", f"{d.location}/{d.name}")
+
+
+def _wheel_platform(facts: Facts) -> Iterator[Evidence]:
+    marks = {"windows": "win", "linux": "linux", "darwin": "macosx"}
+    for d in facts.distributions if facts.log is None else ():
+        platforms = {t.rsplit("-", 1)[1] for t in d.tags if t.count("-") >= 2} - {"any"}
+        mine = marks.get(facts.platform.system or "")
+        if mine and platforms and not any(mine in p for p in platforms):
+            yield Evidence(f"{d.name} {d.version} is a wheel for {'/'.join(sorted(platforms))}", d.location)
+
+
+def _leftovers(facts: Facts) -> Iterator[Evidence]:
+    for path in facts.leftovers:
+        yield Evidence("left over from an interrupted installation", path)
+
+
+def _corrupt(facts: Facts) -> Iterator[Evidence]:
+    for cache in facts.caches:
+        for path in cache.corrupt[:3]:
+            yield Evidence("cannot be read back: empty or cut short", path)
+
+
+def _stale(facts: Facts) -> Iterator[Evidence]:
+    for cache in facts.caches:
+        for path in cache.stale[:3]:
+            yield Evidence(f"compiled for another Python than {facts.interpreter.minor}", path)
+
+
+def _denied(facts: Facts) -> Iterator[Evidence]:
+    for cache in facts.caches:
+        if not cache.writable and cache.kind in ("triton", "inductor"):
+            yield Evidence("the cache cannot be written", cache.path)
+
+
+def _clear(facts: Facts) -> list[Fix]:
+    if facts.platform.system == "windows":
+        remove: tuple[str, ...] = (r"ren %USERPROFILE%\.triton\cache cache.old", r"ren %TEMP%\torchinductor_%USERNAME% torchinductor.old")
+    else:
+        remove = ("mv ~/.triton/cache ~/.triton/cache.old", "mv ${TMPDIR:-/tmp}/torchinductor_$USER ${TMPDIR:-/tmp}/torchinductor.old")
+    return [Fix("Move both caches aside; they fill again", remove, safe=True)]
+
+
+RULES = (
+    Rule(
+        "python_unsupported",
+        "this Python is one for which the package has no release",
+        (
+            Clue(CERTAIN, _python_tags),
+            Clue(0.93, all_of(text(r"Dynamo is not supported on Python|torch\.compile is not supported on Python"))),
+            Clue(0.75, seen("wrong_wheel")),
+            Clue(0.8, seen("other_python")),
+            Clue(0.7, seen("requires_python")),
+            Clue(0.7, all_of(any_of(seen("no_versions", r"(?!triton).*"), seen("no_distribution", r"(?!triton\b).*")), unless(seen("machine")))),
+            Clue(0.4, all_of(seen("no_distribution", r"triton"), unless(seen("no_versions")))),
+            Clue(0.3, all_of(seen("no_versions", r"triton"))),
+            Clue(0.6, seen("no_wheel", r"(?:cp|py)3\d+")),
+            Clue(0.5, seen("python_limit")),
+        ),
+        lambda f: [
+            Fix(
+                "Use a Python that the package names: see the cp tags of its files",
+                {
+                    "poetry": ("poetry env use 3.12",),
+                    "uv": ("uv python pin 3.12", "uv sync"),
+                    "conda": ("conda create -n new python=3.12",),
+                }.get(f.project.tool, ("python3.12 -m venv .venv",)),
+            )
+        ],
+        decide=("python -VV", "pip debug --verbose | grep -A5 'Compatible tags'"),
+    ),
+    Rule(
+        "win_wrong_wheel_or_stale_venv",
+        "installed files were built for another Python or another system than this one",
+        (Clue(CERTAIN, _wheel_tags), Clue(CERTAIN, _wheel_platform)),
+        lambda f: [
+            Fix(
+                "Build the environment anew",
+                {"poetry": ("poetry env remove --all", "poetry sync"), "uv": ("uv sync --reinstall",)}.get(
+                    f.project.tool, ("python -m venv --clear .venv", "python -m pip install -r requirements.txt")
+                ),
+            )
+        ],
+    ),
+    Rule(
+        "poetry_source",
+        "the lock file names a build that the source does not have for this Python or system",
+        (
+            Clue(0.92, seen("no_candidate")),
+            Clue(0.6, all_of(seen("tool", "poetry"), text(r"(?i)no matching|version solving failed|source|priority"), seen("exception", r"RuntimeError|SolverProblemError|PackageNotFound\w*"))),
+            Clue(0.4, all_of(seen("tool", "poetry"), text(r"[Vv]ersion solving failed|SolverProblemError"))),
+        ),
+        lambda f: [
+            Fix(
+                "Name torch's index as an explicit source and lock again",
+                ("poetry source add --priority=explicit pytorch-gpu https://download.pytorch.org/whl/cuXYZ", "poetry add torch --source pytorch-gpu", "poetry lock"),
+            )
+        ],
+        rules_out=("python_unsupported",),
+        decide=("poetry env info", "poetry source show"),
+    ),
+    Rule(
+        "build_isolation",
+        "a package is built from source in an environment of its own, in which torch is not installed",
+        (
+            Clue(0.88, all_of(seen("missing_module", r"torch(?:\.\w+)*"), seen("building"))),
+            Clue(0.45, all_of(seen("missing_module", r"torch"), unless(seen("building")))),
+            Clue(0.7, all_of(seen("missing_module", r"packaging|wheel|setuptools|ninja|psutil"), any_of(seen("building"), text(r"flash|xformers|deepspeed")))),
+            Clue(0.5, text(r"no-build-isolation")),
+        ),
+        lambda f: [
+            Fix("Build with the installed torch", ("python -m pip install --no-build-isolation PACKAGE",) if f.project.tool != "uv" else ("uv pip install --no-build-isolation PACKAGE",)),
+            Fix("Or install a wheel built for this torch and Python"),
+        ],
+        decide=("pip show torch",),
+    ),
+    Rule(
+        "leftover_files",
+        "an interrupted installation left folders behind",
+        (Clue(CERTAIN, _leftovers), Clue(0.95, seen("invalid_distribution")), Clue(0.5, text(r"no RECORD file was found|uninstall-no-record|Cannot uninstall"))),
+        lambda f: [Fix("Delete them, then install the package again", tuple(f"rm -r {p!r}" for p in f.leftovers) or ("rm -r SITE_PACKAGES/~*",))],
+        decide=("ls -d SITE_PACKAGES/~*",),
+    ),
+    Rule(
+        "user_site_leak",
+        "a package from the user's own folder is taken into an environment that has, or should have, its own copy",
+        (
+            Clue(0.95, _user_site),
+            Clue(0.72, all_of(text(_USER_SITE), any_of(seen("exception"), seen("failed_extension")), unless(seen("undefined_symbol"), seen("version_node")))),
+            Clue(0.3, text(_USER_SITE)),
+            Clue(0.31, seen("failed_extension", r"libtriton")),
+        ),
+        lambda f: [
+            Fix("Do not read that folder", ("set PYTHONNOUSERSITE=1",) if f.platform.system == "windows" else ("export PYTHONNOUSERSITE=1",), safe=True),
+            Fix("Then install the package into the environment itself"),
+        ],
+        decide=("python -m site",),
+    ),
+    Rule(
+        "cache_corrupt",
+        "an entry of a compile cache is damaged or was written by two processes at once",
+        (
+            Clue(0.95, _corrupt),
+            Clue(0.85, all_of(seen("exception", r"JSONDecodeError|EOFError|UnpicklingError|BadZipFile"), text(rf"{_CACHE}|triton|inductor|codecache"))),
+            Clue(0.5, seen("exception", r"JSONDecodeError")),
+            Clue(0.75, seen("statement", r"(?i)stale.*|Text file busy")),
+            Clue(0.75, all_of(any_of(seen("exception", r"FileNotFoundError|FileExistsError"), seen("errno", r"2|17|39|116"), text(r"No such file or directory")), text(_CACHE), unless(seen("header"), seen("statement", r"Failed to find.*")))),
+            Clue(0.3, text(_CACHE)),
+            Clue(0.75, all_of(any_of(text(r"file too short|invalid ELF header|truncated")), text(_CACHE))),
+        ),
+        lambda f: [*_clear(f), Fix("On a shared home: keep the cache on a local disk", ("export TRITON_CACHE_DIR=/tmp/triton-$USER",), safe=True)],
+        against=(Clue(0.5, all_of(on("windows"), unless(seen("exception", r"JSONDecodeError|EOFError")))), Clue(0.8, any_of(seen("win_error", "5"), seen("errno", "13"), seen("exception", "PermissionError")))),
+        decide=("find ~/.triton/cache -size 0", "df -T ~/.triton"),
+    ),
+    Rule(
+        "cache_stale_after_upgrade",
+        "the compile cache holds extensions built for an earlier Python, torch or Triton",
+        (
+            Clue(0.95, _stale),
+            Clue(0.6, seen("failed_extension", r"__triton_launcher|\w*launcher\w*")),
+            Clue(0.5, seen("failed_extension", r"cuda_utils|__triton_cuda_utils")),
+            Clue(0.85, text(r"PY_SSIZE_T_CLEAN")),
+            Clue(0.5, all_of(seen("missing_module", r"__triton_launcher|cuda_utils"))),
+            Clue(0.4, all_of(seen("undefined_symbol"), text(_CACHE))),
+        ),
+        _clear,
+        decide=("dir %USERPROFILE%\\.triton\\cache /s /o:d",),
+    ),
+    Rule(
+        "permission",
+        "a cache folder cannot be written by this user",
+        (
+            Clue(0.95, _denied),
+            Clue(0.85, all_of(any_of(seen("win_error", r"5"), seen("errno", r"13|30"), seen("exception", r"PermissionError")), text(_CACHE))),
+            Clue(0.4, any_of(seen("exception", r"PermissionError"), seen("errno", r"13"))),
+        ),
+        lambda f: [
+            Fix(
+                "Use a cache folder of your own",
+                (r"set TRITON_CACHE_DIR=%LOCALAPPDATA%\tc",) if f.platform.system == "windows" else ("export TRITON_CACHE_DIR=$HOME/.cache/triton",),
+                safe=True,
+            )
+        ],
+        decide=("icacls %USERPROFILE%\\.triton",) ,
+    ),
+)

@@ -1,0 +1,219 @@
+"""torch, Triton and the packages that use Triton: one of them asks for a name that another does not have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.version import InvalidVersion, Version
+
+from ..facts import Distribution, Facts
+from .clues import all_of, on, seen, text, unless
+from .model import CERTAIN, Clue, Evidence, Fix, Rule, install
+
+__all__ = ["RULES", "conflicts", "triton_pin"]
+
+# Parts that every Triton has had since 2.0: where one of them is missing, what answers to `triton` is not Triton.
+_ALWAYS = r"triton\.(?:language|compiler|runtime|backends|testing)"
+
+
+def triton_pin(facts: Facts) -> Requirement | None:
+    """What this torch asks of Triton in its metadata, whatever the marker: the Windows wheel carries the text of the Linux one."""
+    torch = facts.distribution("torch")
+    for text_ in torch.requires if torch else ():
+        try:
+            requirement = Requirement(text_)
+        except InvalidRequirement:
+            continue
+        if requirement.name.replace("_", "-").startswith(("triton", "pytorch-triton")) and requirement.specifier:
+            return requirement
+    return None
+
+
+def conflicts(facts: Facts, package: str, needs: str) -> Iterator[tuple[Distribution, Requirement]]:
+    """Requirements of the installed ``package`` on ``needs`` that the installed ``needs`` does not meet (local versions aside)."""
+    one, other = facts.distribution(package), facts.distribution(needs)
+    if one is None or other is None or facts.log is not None:
+        return
+    for text_ in one.requires:
+        try:
+            requirement = Requirement(text_)
+            version = Version(other.version).public
+        except (InvalidRequirement, InvalidVersion):
+            continue
+        if requirement.name.replace("_", "-").lower() != needs or (requirement.marker and "extra" in str(requirement.marker)):
+            continue
+        if requirement.specifier and not requirement.specifier.contains(version, prereleases=True):
+            yield one, requirement
+
+
+def _missing_names(facts: Facts) -> Iterator[Evidence]:
+    for m in (facts.triton.missing_names if facts.triton else ())[:6]:
+        what = f"{m.name} from {m.module}" if m.name else m.module
+        yield Evidence(f"imports {what}, which Triton {facts.triton.version if facts.triton else ''} does not define", f"{m.file}:{m.line}")
+
+
+def _pin_missed(facts: Facts) -> Iterator[Evidence]:
+    """The pin compared at the minor release: private names move between minors, not between patches."""
+    pin = triton_pin(facts)
+    if pin is None or facts.torch is None or facts.triton is None or not facts.triton.version or "anytile" in facts.triton.owners:
+        return
+    asked = next((s.version for s in pin.specifier if s.operator in ("==", "~=", "===")), None)
+    try:
+        if asked is None or Version(asked).release[:2] == Version(facts.triton.version).release[:2]:
+            return
+    except InvalidVersion:
+        return
+    yield Evidence(f"torch {facts.torch.version} asks for {pin.name}{pin.specifier}; installed is {facts.triton.version}", "torch METADATA")
+
+
+def _skew_fixes(facts: Facts) -> Iterator[Fix]:
+    pin = triton_pin(facts)
+    name = "triton-windows" if facts.platform.system == "windows" else "triton"
+    asked = next((s.version for s in pin.specifier), None) if pin else None
+    if asked:
+        minor = ".".join(asked.split(".")[:2])
+        yield Fix(f"Install the Triton that this torch was made for ({asked})", install(facts, f"{name}=={minor}.*"))
+    else:
+        yield Fix(
+            "Install the Triton minor release that torch's own metadata names: see its Requires-Dist (the Linux wheel's line holds for Windows too)",
+            ("python -c \"import importlib.metadata as m; print([r for r in m.requires('torch') if 'triton' in r])\"",),
+            safe=True,
+        )
+    yield Fix("Or let anytile answer `import triton` with the API that this torch expects", ("anytile enable",), safe=True)
+
+
+def _consumer(facts: Facts) -> Iterator[Fix]:
+    name = "bitsandbytes" if facts.log is None or facts.log.has("missing_module", "triton.ops") else "PACKAGE"
+    yield Fix("Upgrade the package that imports the removed module (the last frame of the traceback names it)", install(facts, f"{name}"))
+
+
+def _old_consumers(facts: Facts) -> Iterator[Evidence]:
+    if facts.triton and facts.log is None:
+        for library in facts.libraries:
+            if library.problem == "removed_module":
+                yield Evidence(f"{library.distribution} imports {library.value}, which the installed Triton does not have", library.path)
+
+
+def _wrong_owner(facts: Facts) -> Iterator[Evidence]:
+    for owner in facts.triton.owners if facts.triton and facts.log is None else ():
+        if not owner.startswith(("triton", "pytorch-triton", "anytile", "intel-xpu-backend")) or owner in ("triton-library", "tritonclient"):
+            yield Evidence(f"{owner} installed the folder triton/", facts.triton.location if facts.triton else "")
+
+
+def _two_owners(facts: Facts) -> Iterator[Evidence]:
+    if facts.triton and len(facts.triton.owners) > 1:
+        yield Evidence(f"{' and '.join(facts.triton.owners)} both wrote the folder triton/", facts.triton.location)
+
+
+def _two_in_log(facts: Facts) -> Iterator[Evidence]:
+    """triton and triton-windows both with a version: a list of packages was pasted."""
+    for d in facts.distributions if facts.log else ():
+        if d.name == "triton-windows" and facts.distribution("triton"):
+            yield Evidence("the log lists both triton and triton-windows", "log")
+
+
+def _shadows(facts: Facts) -> Iterator[Evidence]:
+    for path in facts.shadows:
+        yield Evidence("hides the installed package of that name from programs started in this folder", path)
+
+
+RULES = (
+    Rule(
+        "torch_triton_api_skew",
+        "torch and Triton are not of the same generation: torch imports a private name of Triton that this release does not have",
+        (
+            Clue(0.98, _missing_names),
+            Clue(0.9, _pin_missed),
+            Clue(0.88, seen("missing_name", detail=r"^triton(?:\.|$)")),
+            Clue(0.85, seen("missing_name", r"AttrsDescriptor|triton_key|ASTSource|GPUTarget|get_cuda_stream|cuda_driver")),
+            Clue(0.6, all_of(seen("missing_module", r"triton\.(?!ops)[\w.]+"), unless(seen("missing_module", _ALWAYS), seen("not_a_package")))),
+            Clue(0.4, all_of(seen("missing_module", r"triton\.backends[\w.]*"), unless(seen("not_a_package")))),
+            Clue(0.75, seen("missing_attribute", detail=r"^triton\.")),
+            Clue(0.6, seen("missing_attribute", detail=r"^triton$")),
+            Clue(0.75, seen("missing_member", r"launch_enter_hook|launch_exit_hook|divisible_by_16|n_regs|n_spills|cluster_dims|fn|arg_names", r"^(?:CompiledKernel|JITFunction|AttrsDescriptor|KernelMetadata)")),
+            Clue(0.75, seen("statement", r"dataclass type or instance")),
+            Clue(0.5, text(r"launch_(?:enter|exit)_hook|triton_key|AttrsDescriptor")),
+            Clue(0.5, all_of(seen("wrong_argument"), text(r"triton|CompiledKernel|JITFunction"))),
+            Clue(0.65, seen("statement", r"Cannot find a working triton installation")),
+            Clue(0.6, seen("conflict", r"torch", r"^(?:pytorch-)?triton")),
+        ),
+        _skew_fixes,
+        rules_out=("win_no_triton", "shadowed_module"),
+        decide=("pip show torch triton triton-windows",),
+    ),
+    Rule(
+        "outdated_triton_consumer",
+        "a package (most often bitsandbytes) is older than the Triton beside it and imports a module that Triton has dropped",
+        (Clue(CERTAIN, _old_consumers), Clue(0.85, seen("missing_module", r"triton\.ops[\w.]*")), Clue(0.5, text(r"triton\.ops\b|matmul_perf_model"))),
+        _consumer,
+        decide=("pip show bitsandbytes triton",),
+    ),
+    Rule(
+        "two_tritons",
+        "two distributions have written into the same folder triton/: files of both are mixed",
+        (
+            Clue(CERTAIN, _two_owners),
+            Clue(0.75, _two_in_log),
+            Clue(0.7, seen("not_installed", detail=r"^triton")),
+            Clue(0.28, seen("failed_extension", r"libtriton")),
+            Clue(0.35, seen("missing_name", detail=r"^triton$")),
+        ),
+        lambda f: [
+            Fix(
+                "Remove every Triton, then install the one for this system",
+                (
+                    "python -m pip uninstall -y triton triton-windows pytorch-triton",
+                    *install(f, "triton-windows" if f.platform.system == "windows" else "triton"),
+                ),
+            )
+        ],
+        against=(Clue(0.6, on("linux", "darwin")),),
+        rules_out=("win_vcredist_old",),
+        decide=("pip list | findstr /i triton",),
+    ),
+    Rule(
+        "win_no_triton",
+        "nothing provides Triton: PyPI's `triton` has wheels for Linux only",
+        (
+            Clue(0.7, all_of(seen("missing_module", r"triton"), unless(seen("not_a_package"), seen("missing_module", r"triton\.\w+")))),
+            Clue(0.85, seen("no_distribution", r"triton(?:-windows)?")),
+            Clue(0.85, seen("no_versions", r"triton")),
+            Clue(0.5, all_of(seen("statement", r"triton .*not.*|without triton"), on("windows", "darwin"))),
+            Clue(0.3, all_of(seen("statement", r"Cannot find a working triton installation"), on("windows", "darwin"))),
+        ),
+        lambda f: [
+            Fix("Let anytile answer `import triton`: it runs on every system", ("anytile enable",), safe=True),
+            Fix("On Windows: install the Triton for Windows of the minor release that torch names", install(f, "triton-windows")),
+        ],
+        decide=("pip list", "python -c \"import sys; print(sys.platform)\""),
+    ),
+    Rule(
+        "wrong_package",
+        "the installed package that answers to the name is another project",
+        (
+            Clue(CERTAIN, _wrong_owner),
+            Clue(0.85, seen("package", r"triton-library|tritonclient")),
+            Clue(0.8, all_of(seen("missing_module", r"triton"), seen("missing_module", r"triton\.[\w.]+"))),
+            Clue(0.4, all_of(seen("missing_module", r"triton\.(?:common|compiler|language|runtime)[\w.]*"), unless(seen("not_a_package")))),
+            Clue(0.35, all_of(seen("missing_attribute", r"jit|autotune|Config|cdiv|language", r"^triton$"))),
+        ),
+        lambda f: [
+            Fix("Remove it and install Triton", ("python -m pip uninstall -y triton-library triton", *install(f, "triton-windows" if f.platform.system == "windows" else "triton")))
+        ],
+        decide=("python -m pip show -f triton | head",),
+    ),
+    Rule(
+        "shadowed_module",
+        "a file or folder of the program has the name of an installed package and hides it",
+        (
+            Clue(CERTAIN, _shadows),
+            Clue(0.85, seen("not_a_package", r"triton|torch|xformers|bitsandbytes")),
+            Clue(0.7, seen("missing_module", _ALWAYS)),
+            Clue(0.5, all_of(seen("missing_attribute", detail=r"^(?:torch|triton)$"), text(r"partially initialized module|circular import"))),
+            Clue(0.4, text(r"\(unknown location\)")),
+        ),
+        lambda f: [Fix("Rename that file or folder, or start the program in another folder", ('python -c "import triton; print(triton.__path__)"',), safe=True)],
+        decide=('python -c "import triton; print(triton.__path__, triton.__spec__)"',),
+    ),
+)

@@ -1,0 +1,232 @@
+"""Windows: the loader, the VC++ runtime, the C compiler that Triton calls, long paths."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from ..facts import Facts
+from .clues import all_of, any_of, on, seen, text, unless
+from .model import CERTAIN, Clue, Evidence, Fix, Rule, install
+
+__all__ = ["RULES", "library"]
+
+# What Triton compiles on the user's machine while it runs; every other extension came in a wheel.
+_BUILT_HERE = r"cuda_utils|__triton_launcher|__triton_cuda_utils|\w*launcher\w*"
+_USER_SITE = r"AppData[\\/]+Roaming[\\/]+Python|[\\/]\.local[\\/](?:lib|bin)[\\/]"
+
+
+def library(problem: str, path: str = "") -> Callable[[Facts], Iterator[Evidence]]:
+    """Libraries with this ``problem``, if wanted of a path that contains ``path``."""
+
+    def find(facts: Facts) -> Iterator[Evidence]:
+        for found in facts.libraries:
+            if found.problem == problem and path in found.path:
+                yield Evidence(f"{found.value} {found.detail}".strip(), found.path)
+
+    return find
+
+
+def _no_headers(facts: Facts) -> Iterator[Evidence]:
+    i = facts.interpreter
+    if facts.platform.system == "windows" and facts.log is None and facts.triton:
+        if i.python_h is False:
+            yield Evidence("include\\Python.h is not there", i.base_prefix)
+        if i.import_library is False:
+            yield Evidence(f"libs\\python{(i.minor or '').replace('.', '')}.lib is not there", i.base_prefix)
+
+
+def _foreign(facts: Facts) -> Iterator[Evidence]:
+    for path in facts.interpreter.foreign_libraries:
+        yield Evidence(f"import library of another Python than {facts.interpreter.minor}", path)
+
+
+def _bad_cc(facts: Facts) -> Iterator[Evidence]:
+    if facts.platform.system == "windows" and facts.compilers == () and facts.variable("CC"):
+        yield Evidence(f"CC is {facts.variable('CC')!r}, which is no program", "environment variable CC")
+
+
+def _long_paths(facts: Facts) -> Iterator[Evidence]:
+    if facts.platform.system == "windows" and not facts.platform.long_paths:
+        for cache in facts.caches:
+            if cache.longest >= 250:
+                yield Evidence(f"a path of {cache.longest} characters; Windows stops at 260", cache.path)
+
+
+def _in_venv(facts: Facts) -> Iterator[Evidence]:
+    return iter(any_of(seen("path", r".*[\\/]\.?v?env[\\/].*"), seen("frame", r".*[\\/]\.?venv[\\/].*"), seen("tool", r"poetry"))(facts))
+
+
+_REDIST = "https://aka.ms/vs/17/release/vc_redist.x64.exe"
+
+RULES = (
+    Rule(
+        "win_vcredist_old",
+        "the VC++ runtime that the loader takes (the copies beside the base python.exe come first) is older than the library was built for",
+        (
+            Clue(0.98, library("old_runtime")),
+            Clue(0.62, all_of(seen("failed_extension", r"libtriton"), unless(text(_USER_SITE)))),
+            Clue(0.35, all_of(seen("failed_extension", r"libtriton"), text(_USER_SITE))),
+            Clue(0.72, seen("win_error", r"1114")),
+            Clue(0.3, all_of(seen("win_error", r"126"), seen("dll", r"c10\.dll|torch_python\.dll|torch_cpu\.dll"))),
+            Clue(0.4, all_of(seen("dll", r"(?i)msvcp140\w*\.dll|vcruntime140\w*\.dll|concrt140\.dll"))),
+        ),
+        lambda f: [
+            Fix("Install the current VC++ runtime", (f"start {_REDIST}",)),
+            Fix(
+                "Replace older copies beside the base python.exe (not the one in the virtual environment)",
+                (
+                    'python -c "import sys; print(sys.base_prefix)"',
+                    r"copy /y %SystemRoot%\System32\msvcp140.dll BASE_PREFIX",
+                    r"copy /y %SystemRoot%\System32\vcruntime140*.dll BASE_PREFIX",
+                ),
+            ),
+        ],
+        against=(Clue(0.95, on("linux", "darwin")), Clue(0.85, seen("win_error", r"193")), Clue(0.3, seen("missing_name"))),
+        rules_out=("win_wrong_wheel_or_stale_venv", "win_dll_missing_dep"),
+        decide=(
+            r'python -c "import sys, glob; print(glob.glob(sys.base_prefix + r\"\msvcp140.dll\"))"',
+            "anytile doctor",
+        ),
+    ),
+    Rule(
+        "win_dll_missing_dep",
+        "a DLL that the named library needs is in none of the folders that the loader searches",
+        (
+            Clue(CERTAIN, library("missing", "")),
+            Clue(0.72, all_of(seen("win_error", r"126"), unless(seen("dll", r"nvcuda\.dll")))),
+            Clue(0.3, seen("win_error", r"1114")),
+            Clue(0.6, seen("dll", r"(?i)libomp140\w*\.dll|vcruntime140_(?:1|threads)\.dll|api-ms-win\S*\.dll|ucrtbase\.dll")),
+            Clue(0.45, all_of(seen("failed_extension"), unless(seen("failed_extension", rf"libtriton|{_BUILT_HERE}")))),
+            Clue(0.2, seen("win_error", r"127")),
+        ),
+        lambda f: [
+            Fix("Name the missing DLL: the doctor walks the imports of every library of torch", ("anytile doctor",), safe=True),
+            Fix("Install the current VC++ runtime, which ships most of them", (f"start {_REDIST}",)),
+            Fix("If libomp140.x86_64.dll is missing: it comes with the C++ build tools of Visual Studio, or use a neighbouring torch patch release"),
+        ],
+        against=(Clue(0.95, on("linux", "darwin")),),
+        rules_out=("win_vcredist_old",),
+        decide=("anytile doctor", "dumpbin /dependents FILE"),
+    ),
+    Rule(
+        "win_wrong_wheel_or_stale_venv",
+        "the files belong to another Python, platform or lock file than this environment",
+        (
+            Clue(CERTAIN, library("python", "site-packages")),
+            Clue(0.75, seen("win_error", r"193")),
+            Clue(0.36, seen("failed_extension", r"libtriton")),
+            Clue(0.2, all_of(seen("failed_extension", r"libtriton"), _in_venv)),
+            Clue(0.2, seen("win_error", r"127")),
+        ),
+        lambda f: [
+            Fix(
+                "Build the environment anew from pinned requirements",
+                {
+                    "poetry": ("poetry env remove --all", "poetry lock", "poetry sync"),
+                    "uv": ("uv lock", "uv sync --reinstall"),
+                }.get(f.project.tool, ("python -m venv --clear .venv", ".venv\\Scripts\\python -m pip install -r requirements.txt")),
+            )
+        ],
+        against=(Clue(0.9, on("linux", "darwin")),),
+        decide=("python -VV", "python -m pip debug --verbose", "anytile doctor"),
+    ),
+    Rule(
+        "win_wrong_python",
+        "what Triton compiles on this machine is linked against another Python: files of two minors are mixed",
+        (
+            Clue(CERTAIN, _foreign),
+            Clue(0.55, seen("failed_extension", r"cuda_utils|__triton_cuda_utils")),
+            Clue(0.35, seen("failed_extension", r"__triton_launcher")),
+            Clue(0.3, text(r"python3\d+\.lib")),
+        ),
+        lambda f: [
+            Fix("Keep only the include and libs folders of this Python's own minor release, and start Python by its full path", ("where python", "py -0p"), safe=True)
+        ],
+        against=(Clue(0.9, on("linux", "darwin")), Clue(0.4, seen("header"))),
+        decide=("where python", "dir PYTHON_FOLDER\\libs\\python3*.lib"),
+    ),
+    Rule(
+        "win_python_dev_missing",
+        "this Python came without its headers and import library, and Triton compiles C against them",
+        (
+            Clue(CERTAIN, _no_headers),
+            Clue(0.85, seen("statement", r"Failed to find Python (?:libs|headers?)")),
+            Clue(0.85, all_of(seen("header", r"Python\.h|pyconfig\.h"), on("windows"))),
+            Clue(0.4, all_of(seen("header", r"Python\.h|pyconfig\.h"), on(None))),
+            Clue(0.85, seen("linker_library", r"python3\d*\.lib")),
+            Clue(0.25, seen("failed_extension", _BUILT_HERE)),
+        ),
+        lambda f: [
+            Fix(
+                f"Put the folders include and libs of a full Python {f.interpreter.minor or 'of the same minor'} beside python.exe",
+                ('python -c "import sys; print(sys.version, sys.base_prefix)"',),
+                safe=True,
+            )
+        ],
+        against=(Clue(0.95, on("linux", "darwin")),),
+        decide=("python -c \"import sysconfig; print(sysconfig.get_paths()['include'])\"",),
+    ),
+    Rule(
+        "win_c_compiler",
+        "Triton found no C compiler that works: CC points to something else, or the installation is not complete",
+        (
+            Clue(CERTAIN, _bad_cc),
+            Clue(0.9, seen("statement", r"Failed to find (?:MSVC|Windows SDK)")),
+            Clue(0.85, all_of(seen("statement", r"Failed to find C compiler"), on("windows"))),
+            Clue(0.4, all_of(seen("statement", r"Failed to find C compiler"), on(None, "linux"))),
+            Clue(0.75, all_of(seen("program_failed", r"(?:tcc|cl|gcc|clang)(?:\.exe)?"), on("windows"), unless(seen("header", r"Python\.h|pyconfig\.h")))),
+            Clue(0.8, all_of(seen("win_error", r"2|5"), text(r"(?i)build\.py|_build\(|windows_utils|\bCC\b|compiler"), unless(text(r"\.triton[\\/]+cache")))),
+            Clue(0.55, all_of(seen("win_error", r"2"), text(r"(?i)subprocess|CreateProcess|Popen|triton|inductor"))),
+            Clue(0.5, text(r"\btcc(?:\.exe)?\b|\bcl\.exe\b|vcvarsall|VCINSTALLDIR")),
+        ),
+        lambda f: [
+            Fix("Unset CC so that the compiler which Triton for Windows brings is used", ("set CC=",), safe=True),
+            Fix("Or install the C++ build tools of Visual Studio with the SDK of this Windows", ("winget install Microsoft.VisualStudio.2022.BuildTools",)),
+        ],
+        against=(Clue(0.9, on("darwin")), Clue(0.6, all_of(on("linux"), unless(seen("statement", r"Failed to find MSVC")))), Clue(0.6, seen("byte"))),
+        decide=("echo %CC%", "where cl gcc clang tcc"),
+    ),
+    Rule(
+        "long_path",
+        "a path is longer than Windows allows (260 characters)",
+        (
+            Clue(CERTAIN, _long_paths),
+            Clue(0.9, seen("win_error", r"206")),
+            Clue(0.85, seen("statement", r"(?i)file ?name too long|path is too long|MAX_PATH|LongPathsEnabled")),
+            Clue(0.85, all_of(seen("errno", r"36|63"))),
+            Clue(
+                0.8,
+                all_of(
+                    on("windows", None),
+                    any_of(seen("errno", r"2"), seen("win_error", r"[23]"), seen("exception", r"FileNotFoundError")),
+                    text(r"(?i)(?:torchinductor|inductor|triton)[^\n]*(?:[\\/]tmp\.|tmp\.pid|_fused_|\.(?:source|ttir|ttgir|llir|ptx|cubin)\b)|[A-Z]:[\\/][^\n'\"]{150,}"),
+                ),
+            ),
+            Clue(0.45, all_of(on("windows"), any_of(seen("errno", r"2"), seen("exception", r"FileNotFoundError")), text(r"(?i)torchinductor|[\\/]triton[\\/]"))),
+        ),
+        lambda f: [
+            Fix("Give the caches a short folder", (r"setx TORCHINDUCTOR_CACHE_DIR C:\ti", r"setx TRITON_CACHE_DIR C:\tc"), safe=True),
+            Fix(
+                "Or allow long paths (as administrator, then sign in again)",
+                (r"reg add HKLM\SYSTEM\CurrentControlSet\Control\FileSystem /v LongPathsEnabled /t REG_DWORD /d 1 /f",),
+            ),
+        ],
+        against=(Clue(0.5, all_of(on("linux", "darwin"), unless(seen("errno", r"36|63")))),),
+        decide=(r"reg query HKLM\SYSTEM\CurrentControlSet\Control\FileSystem /v LongPathsEnabled",),
+    ),
+    Rule(
+        "nonascii_locale",
+        "a compiler answers in a code page that is not UTF-8, and torch decodes it as UTF-8",
+        (
+            Clue(0.75, all_of(seen("byte"), text(r"cpp_builder|_is_msvc|cl\.exe|inductor|subprocess|codecache"))),
+            Clue(0.5, seen("byte")),
+            Clue(0.4, text(r"SUBPROCESS_DECODE_ARGS|_is_msvc_cl")),
+        ),
+        lambda f: [
+            Fix("Make the compiler answer in English", ("set VSLANG=1033",), safe=True),
+            Fix("Or upgrade torch: later releases decode with replacement", install(f, "torch")),
+        ],
+        against=(Clue(0.5, text(r"METADATA|\.json")),),
+        decide=("chcp", "cl"),
+    ),
+)
