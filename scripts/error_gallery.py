@@ -489,7 +489,7 @@ EXAMPLES = {
 
             demo[(1,)](np.zeros(1, np.float32))
             """,
-            {"ANYTILE_TARGET": "nvidia"},
+            {"ANYTILE_TARGET": "gpu"},
         ),
     ],
     "While a kernel runs": [
