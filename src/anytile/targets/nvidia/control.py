@@ -180,10 +180,10 @@ def for_(g: Generator, op: Op) -> None:
     g.w.br(header)
     g.scopes.pop()
     g.w.open_block(done)
+    carried.define(op.results)
     if ahead is not None:
         ahead.finish()
     g.release(top)
-    carried.define(op.results)
 
 
 @eager("while")

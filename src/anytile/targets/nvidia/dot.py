@@ -214,7 +214,11 @@ def _by_warpgroup(g: Generator, op: Op, acc: Placement) -> list[str]:
     words = None
     if a not in g.ring and _from_registers(g, op):
         words = _words(g, g.get(a, place_a), a.type.elem, 2)
-    return wgmma.accumulate(g, op, acc, place_a, words)
+    after = g.in_flight.get(op)
+    out = wgmma.accumulate(g, op, acc, place_a, words, wait=after is None)
+    if after is not None:
+        after()
+    return out
 
 
 def stage_invariant(g: Generator, op: Op, inside: set[Value]) -> None:

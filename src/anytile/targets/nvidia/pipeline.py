@@ -89,7 +89,18 @@ class Pipeline:
         self.rings = {v: g.buffer(v, form.bytes * stages) for v, form in self.forms.items()}
         self.args = [self.body.args[1 + i] for i in sorted(used.carried)]
         self.ends = [self.body.terminator.operands[i] for i in sorted(used.carried)]
+        self.dot = self._accumulating()
         self.scalars = [op for op in self.body.ops if op in used.ops and op.results[0].type.is_scalar]
+
+    def _accumulating(self) -> Op | None:
+        """The one dot of the loop, if its result is only the accumulator of its next iteration."""
+        dots = [op for op in self.body.walk() if op.name == "dot"]
+        if len(dots) != 1 or dots[0].block is not self.body:
+            return None
+        dot, (a, b, acc) = dots[0], dots[0].operands
+        if acc.owner is not self.body or len(acc.uses) != 1 or len(dot.result.uses) != 1 or a not in self.forms or b not in self.forms:
+            return None
+        return dot if self.body.terminator.operands[acc.index - 1] is dot.result else None
 
     def start(self, lb: str, step: str, inside: Callable[[str], str], emit: Callable[[Generator, Op], None]) -> None:
         """In front of the loop: the first copies.  ``inside(i)``: whether iteration ``i`` takes place."""
@@ -116,12 +127,25 @@ class Pipeline:
         g.assembly(f"cp.async.wait_group {self.stages - 2};", "", "void", [])
         g.assembly("fence.proxy.async.shared::cta;", "", "void", [])
         g.barrier()
-        zero = g.emit(f"icmp eq i32 {self.slot}, 0")
-        free = g.emit(f"select i1 {zero}, i32 {self.stages - 1}, i32 {g.emit(f'sub i32 {self.slot}, 1')}")
-        self.last = self._copies(self.names, free)
+        if self.dot is None:
+            self._refill()
+        else:
+            g.in_flight[self.dot] = self._behind_dot
         for v, form in self.forms.items():
             pointer = self._slot_pointer(v, form, self.slot)
             g.ring[v] = g.emit(f"ptrtoint {SHARED} {pointer} to i32")
+
+    def _refill(self) -> None:
+        """Starts the copies into the slot that the iteration before has left."""
+        g = self.g
+        zero = g.emit(f"icmp eq i32 {self.slot}, 0")
+        free = g.emit(f"select i1 {zero}, i32 {self.stages - 1}, i32 {g.emit(f'sub i32 {self.slot}, 1')}")
+        self.last = self._copies(self.names, free)
+
+    def _behind_dot(self) -> None:
+        self.g.assembly("wgmma.wait_group.sync.aligned 1;", "", "void", [])
+        self.g.barrier()
+        self._refill()
 
     def close(self, entry: str, latch: str) -> None:
         """At the end of the body, before its branch back: ``latch`` is its last block."""
@@ -138,8 +162,14 @@ class Pipeline:
         g.w.put(f"{self.next_slot} = select i1 {g.emit(f'icmp eq i32 {after}, {self.stages}')}, i32 0, i32 {after}")
 
     def finish(self) -> None:
-        """Behind the loop: nothing is in flight any more."""
-        self.g.assembly("cp.async.wait_group 0;", "", "void", [])
+        """Behind the loop, its results defined: nothing is in flight any more."""
+        g = self.g
+        g.assembly("cp.async.wait_group 0;", "", "void", [])
+        if self.dot is not None:
+            del g.in_flight[self.dot]
+            result = self.loop.results[self.dot.operands[2].index - 1]
+            home = g.homes[result]
+            g.define(result, wgmma.waited(g, g.get(result, home)), home)
 
     def _slot_pointer(self, v: Value, form: Panels, slot: str) -> str:
         g = self.g

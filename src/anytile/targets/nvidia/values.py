@@ -98,6 +98,7 @@ class Generator:
         self.shared_bytes = self.buffer_top = 0
         self.exchange = "@shared"
         self.ring: dict[Value, str] = {}  # operand of a pipelined dot → address of its current slot in shared memory
+        self.in_flight: dict[Op, Callable[[], None]] = {}  # dot that nobody waits for in its loop → what comes behind it
         self._buffers: dict[object, str] = {}
         self.globals: list[str] = []
         self.scopes: list[dict[tuple[Value, Hashable], list[str]]] = [{}]

@@ -21,7 +21,7 @@ from .convert import memory_bytes, shared_store
 from .placement import Placement, log2, span
 from .values import SHARED, Generator
 
-__all__ = ["Panels", "accumulate", "accumulator_place", "panels", "usable"]
+__all__ = ["Panels", "accumulate", "accumulator_place", "panels", "usable", "waited"]
 
 ROWS = 64  # of one instruction
 LARGEST_N = 256
@@ -116,8 +116,11 @@ def accumulator_place(op: Op, num_warps: int) -> Placement:
     return Placement((m, n), register, (col[1], col[2], *row[:3]), (row[4], row[5], *row[inner_m:], *col[inner_n:]))
 
 
-def accumulate(g: Generator, op: Op, acc: Placement, place_a: Placement, words_a: list[str] | None) -> list[str]:
-    """acc + a·b; ``words_a``: A's fragments, or None where A comes from shared memory."""
+def accumulate(g: Generator, op: Op, acc: Placement, place_a: Placement, words_a: list[str] | None, wait: bool = True) -> list[str]:
+    """acc + a·b; ``words_a``: A's fragments, or None where A comes from shared memory.
+
+    Without ``wait`` the instructions are left in flight: only a dot that adds to them, or `waited`, may take the result.
+    """
     a, b, c = op.operands
     m, n = acc.shape
     k = a.type.shape[1]
@@ -177,10 +180,10 @@ def accumulate(g: Generator, op: Op, acc: Placement, place_a: Placement, words_a
         got = g.assembly(text, ",".join(constraints), result, args)
         values[block * count : (block + 1) * count] = [g.emit(f"extractvalue {result} {got}, {i}") for i in range(count)]
     g.call("llvm.nvvm.wgmma.commit_group.sync.aligned", "void")
-    return _waited(g, values)
+    return waited(g, values) if wait else values
 
 
-def _waited(g: Generator, values: list[str]) -> list[str]:
+def waited(g: Generator, values: list[str]) -> list[str]:
     """The accumulators once the instructions are done; they pass through the wait, so that no use moves above it."""
     n = len(values)
     result = "{ " + ", ".join(["float"] * n) + " }"
