@@ -42,7 +42,7 @@ VIEWS = frozenset({"splat", "broadcast", "expand_dims", "reshape", "permute", "j
 _SOURCES = frozenset({"constant", "arange"})
 _LANEWISE = frozenset({"hint", "map", "inline_asm"})  # like arithmetic: results lie where operands do
 LOOP_WEIGHT = 8.0
-SECTOR_BYTES = 32
+SECTOR_BYTES, SECTOR_COST = 32, 0.5  # the second-level cache exchanges about two sectors a clock with each multiprocessor
 _SWEEPS = 3
 
 
@@ -297,7 +297,7 @@ class LayoutTable:
             yield v, src, layout
 
     def _access_cost(self, pointer: Value, layout: LinearLayout) -> float:
-        """Instructions and 32-byte sectors of a warp's access, in quarters of a wavefront; sectors are what memory moves."""
+        """Instructions of a warp's access, and the 32-byte sectors that they touch: what memory moves, used in full or not."""
         fact, e = self.info[pointer], pointer.type.elem
         assert isinstance(e, Ptr)
         item = e.pointee.bytes
@@ -315,7 +315,7 @@ class LayoutTable:
         lanes = [v & ~within for v in (*layout.ins[LANE], *vector)]
         sectors = 1 << Echelon(lanes).rank
         instructions = (1 << len(registers)) >> width
-        return instructions * (1 + sectors / 4)
+        return instructions * (1 + sectors * SECTOR_COST)
 
     # --- choosing -------------------------------------------------------------------------------------------------
 
