@@ -33,7 +33,9 @@ def _apply(rule: Rule, facts: Facts) -> Finding | None:
     confidence *= 1 - against
     if confidence < NOT_WORTH_SAYING:
         return None
-    return Finding(rule.cause, round(confidence, 3), rule.summary, tuple(evidence[:8]), tuple(rule.fixes(facts)), rule.rules_out, rule.decide)
+    return Finding(
+        rule.cause, round(confidence, 3), rule.summary, tuple(evidence[:8]), tuple(rule.fixes(facts)), rule.rules_out, rule.decide
+    )
 
 
 def diagnose(facts: Facts, rules: Iterable[Rule] = RULES) -> list[Finding]:

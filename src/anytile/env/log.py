@@ -92,7 +92,10 @@ PATTERNS: tuple[tuple[str, str], ...] = (
     ),
     ("frame", r"File ['\"](?P<v>[^'\"]+)['\"], line (?P<d>\d+)"),
     ("path", rf"(?P<v>(?:[A-Za-z]:[\\/]|~[\\/]|/|\.\.\.[\\/])(?:{_FILE}[\\/])*{_FILE})"),
-    ("package_version", r"\b(?P<v>torchvision|torchaudio|torch|xformers|bitsandbytes|triton[-_]windows|triton|flash[-_]attn|unsloth|mkl)\s*(?:[-=:]=?|[\s(]v?(?=\d)|version)\s*v?(?P<d>\d+\.\d+[\w.+]*)"),
+    (
+        "package_version",
+        r"\b(?P<v>torchvision|torchaudio|torch|xformers|bitsandbytes|triton[-_]windows|triton|flash[-_]attn|unsloth|mkl)\s*(?:[-=:]=?|[\s(]v?(?=\d)|version)\s*v?(?P<d>\d+\.\d+[\w.+]*)",
+    ),
     ("package_version", r"\b(?P<v>PyTorch)\s*(?:version)?:?\s*(?P<d>\d+\.\d+[\w.+]*)"),
     ("cpu_build", r"(?P<v>\d+\.\d+\.\d+\+cpu)"),
     ("package", r"(?i)\b(?P<v>triton-windows|triton_windows|triton-library|pytorch-triton[\w-]*|triton-nightly|tritonclient)\b"),

@@ -102,8 +102,18 @@ def _environment(facts: Facts) -> list[tuple[str, str]]:
         build = f"CUDA {facts.torch.cuda}" if facts.torch.cuda else f"ROCm {facts.torch.hip}" if facts.torch.hip else "CPU"
         rows.append(("torch", facts.torch.version + ("" if facts.log else f" ({build})")))
     if facts.triton:
-        rows.append(("Triton", f"{facts.triton.version or 'unknown'} ({', '.join(facts.triton.owners) or 'owner unknown'})" if facts.log is None else str(facts.triton.version)))
-    rows += [("GPU", " ".join(x for x in (g.name, f"driver {g.driver}" if g.driver else "", f"CUDA up to {g.cuda}" if g.cuda else "") if x)) for g in facts.gpus]
+        rows.append(
+            (
+                "Triton",
+                f"{facts.triton.version or 'unknown'} ({', '.join(facts.triton.owners) or 'owner unknown'})"
+                if facts.log is None
+                else str(facts.triton.version),
+            )
+        )
+    rows += [
+        ("GPU", " ".join(x for x in (g.name, f"driver {g.driver}" if g.driver else "", f"CUDA up to {g.cuda}" if g.cuda else "") if x))
+        for g in facts.gpus
+    ]
     rows += [(f"{c.kind} cache", f"{c.path}" + (f", {c.bytes / 1e6:.0f} MB" if c.bytes is not None else "")) for c in facts.caches]
     return rows
 

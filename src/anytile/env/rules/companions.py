@@ -16,7 +16,9 @@ def _unmet(package: str) -> Callable[[Facts], Iterator[Evidence]]:
     def find(facts: Facts) -> Iterator[Evidence]:
         for one, requirement in conflicts(facts, package, "torch"):
             torch = facts.distribution("torch")
-            yield Evidence(f"{one.name} {one.version} requires {requirement}, installed is {torch.version if torch else ''}", f"{one.name} METADATA")
+            yield Evidence(
+                f"{one.name} {one.version} requires {requirement}, installed is {torch.version if torch else ''}", f"{one.name} METADATA"
+            )
 
     return find
 
@@ -42,7 +44,12 @@ def _together(*names: str) -> Callable[[Facts], list[Fix]]:
         index = f"https://download.pytorch.org/whl/{local}" if local.startswith(("cu", "cpu", "rocm", "xpu")) else None
         tool = facts.project.tool
         if tool in ("pip", "conda"):  # with dependencies: the resolver has to find the partner of this torch
-            return [Fix("Install them together, from one index", (f'python -m pip install --force-reinstall "{pin}" {" ".join(names)}' + (f" --index-url {index}" if index else ""),))]
+            return [
+                Fix(
+                    "Install them together, from one index",
+                    (f'python -m pip install --force-reinstall "{pin}" {" ".join(names)}' + (f" --index-url {index}" if index else ""),),
+                )
+            ]
         return [Fix("Install them together, from one index", install(facts, pin, *names, index=index))]
 
     return fixes
@@ -77,7 +84,13 @@ RULES = (
             Clue(0.92, seen("operator", r"torchvision::\w+")),
             Clue(0.8, seen("conflict", r"torchvision", r"^torch\b")),
             Clue(0.7, all_of(seen("undefined_symbol"), text(r"torchvision\S*\.so|image\.so"))),
-            Clue(0.45, all_of(seen("exception"), text(r"torchvision[\\/](?:_meta_registrations|extension|ops|io)|partially initialized module 'torchvision'"))),
+            Clue(
+                0.45,
+                all_of(
+                    seen("exception"),
+                    text(r"torchvision[\\/](?:_meta_registrations|extension|ops|io)|partially initialized module 'torchvision'"),
+                ),
+            ),
             Clue(0.6, all_of(seen("win_error", r"127"), text(r"torchvision|image\.pyd"))),
             Clue(0.4, seen("missing_name", detail=r"^torchvision")),
         ),
@@ -91,7 +104,12 @@ RULES = (
             Clue(CERTAIN, _unmet("torchaudio")),
             Clue(0.9, _local_parts("torchaudio")),
             Clue(0.9, all_of(any_of(seen("undefined_symbol"), seen("missing_library")), text(r"torchaudio"))),
-            Clue(0.75, all_of(any_of(seen("win_error"), seen("exception", r"OSError|ImportError")), text(r"torchaudio[\\/]|libtorchaudio|_torchaudio"))),
+            Clue(
+                0.75,
+                all_of(
+                    any_of(seen("win_error"), seen("exception", r"OSError|ImportError")), text(r"torchaudio[\\/]|libtorchaudio|_torchaudio")
+                ),
+            ),
             Clue(0.8, seen("conflict", r"torchaudio", r"^torch\b")),
             Clue(0.25, all_of(seen("undefined_symbol", r"_ZNK?5torch\w*"), unless(seen("undefined_symbol", detail=r".+"), text(r"\.so")))),
         ),
@@ -120,7 +138,12 @@ RULES = (
             Clue(0.95, _no_binary),
             Clue(0.88, seen("bnb_binary", r"libbitsandbytes_cuda\w*\.\w+")),
             Clue(0.6, seen("bnb_binary", r"libbitsandbytes_cpu.*")),
-            Clue(0.8, all_of(seen("statement", r"Required library version not found|Configured CUDA binary not found|CUDA Setup failed|CUDA binary"))),
+            Clue(
+                0.8,
+                all_of(
+                    seen("statement", r"Required library version not found|Configured CUDA binary not found|CUDA Setup failed|CUDA binary")
+                ),
+            ),
             Clue(0.6, all_of(seen("undefined_symbol", r"c\w*(?:quant|gemm|optim|igemm|adam)\w*"))),
             Clue(0.4, text(r"BNB_CUDA_VERSION|bitsandbytes[\\/]cextension|bitsandbytes[\\/]cuda_setup")),
         ),
@@ -128,14 +151,23 @@ RULES = (
             Fix("Upgrade it: newer releases ship more CUDA versions", install(f, "bitsandbytes")),
             Fix("Or name a version that it ships", ("export BNB_CUDA_VERSION=126",), safe=True),
         ],
-        decide=("python -m bitsandbytes", "ls $(python -c \"import importlib.util as u; print(u.find_spec('bitsandbytes').submodule_search_locations[0])\")"),
+        decide=(
+            "python -m bitsandbytes",
+            "ls $(python -c \"import importlib.util as u; print(u.find_spec('bitsandbytes').submodule_search_locations[0])\")",
+        ),
     ),
     Rule(
         "resolver_replaced_torch",
         "installing another package replaced torch by a different version or build",
         (
             Clue(0.75, _later_install),
-            Clue(0.82, all_of(seen("conflict", detail=r"^torch\s?[=<>]"), unless(seen("conflict", r"torchvision|torchaudio|xformers", r"^torch\s?[=<>]")))),
+            Clue(
+                0.82,
+                all_of(
+                    seen("conflict", detail=r"^torch\s?[=<>]"),
+                    unless(seen("conflict", r"torchvision|torchaudio|xformers", r"^torch\s?[=<>]")),
+                ),
+            ),
             Clue(0.6, seen("conflict", detail=r"^torch\s?[=<>]")),
             Clue(0.8, all_of(seen("uninstalled", detail=r""), any_of(seen("installed"), seen("cpu_build")))),
             Clue(0.5, all_of(seen("statement", _XF), any_of(seen("cuda_gone"), seen("cpu_build")))),
@@ -144,7 +176,12 @@ RULES = (
         lambda f: [
             Fix(
                 "Name torch with its build in the same command or lock file as the package that moved it",
-                install(f, f"torch=={f.torch.version}" if f.torch else "torch==VERSION+cuXYZ", "PACKAGE", index="https://download.pytorch.org/whl/cuXYZ"),
+                install(
+                    f,
+                    f"torch=={f.torch.version}" if f.torch else "torch==VERSION+cuXYZ",
+                    "PACKAGE",
+                    index="https://download.pytorch.org/whl/cuXYZ",
+                ),
             )
         ],
         decide=("pip check", "pip list | grep -i torch"),

@@ -38,7 +38,9 @@ def _driver(facts: Facts) -> Iterator[Evidence]:
         if facts.torch and facts.torch.cuda and gpu.cuda:
             try:
                 if Version(facts.torch.cuda).major > Version(gpu.cuda).major:
-                    yield Evidence(f"torch was built for CUDA {facts.torch.cuda}; driver {gpu.driver or ''} runs at most {gpu.cuda}", gpu.name)
+                    yield Evidence(
+                        f"torch was built for CUDA {facts.torch.cuda}; driver {gpu.driver or ''} runs at most {gpu.cuda}", gpu.name
+                    )
             except InvalidVersion:
                 continue
 
@@ -71,13 +73,38 @@ RULES = (
             Clue(CERTAIN, _on_arm),
             Clue(0.7, all_of(seen("machine"), text(r"(?i)pytorch|torch|triton|wheel"))),
             Clue(0.3, seen("machine")),
-            Clue(0.4, all_of(seen("machine"), any_of(seen("cpu_build"), seen("no_distribution"), seen("cuda_gone"), seen("statement", r"Torch not compiled.*"), text(r"(?i)wheel|PyPI")))),
+            Clue(
+                0.4,
+                all_of(
+                    seen("machine"),
+                    any_of(
+                        seen("cpu_build"),
+                        seen("no_distribution"),
+                        seen("cuda_gone"),
+                        seen("statement", r"Torch not compiled.*"),
+                        text(r"(?i)wheel|PyPI"),
+                    ),
+                ),
+            ),
         ),
         lambda f: [
             Fix("Take torch from the CUDA index", install(f, "torch", index=_index(f))),
             Fix("On Jetson: NVIDIA's index for its JetPack release", ("cat /etc/nv_tegra_release",), safe=True),
         ],
-        against=(Clue(0.95, on("windows", "darwin")), Clue(0.75, any_of(seen("ptxas_target"), seen("missing_name"), seen("missing_module"), seen("undefined_symbol"), seen("linker_library"), seen("header")))),
+        against=(
+            Clue(0.95, on("windows", "darwin")),
+            Clue(
+                0.75,
+                any_of(
+                    seen("ptxas_target"),
+                    seen("missing_name"),
+                    seen("missing_module"),
+                    seen("undefined_symbol"),
+                    seen("linker_library"),
+                    seen("header"),
+                ),
+            ),
+        ),
         rules_out=("torch_cpu_build",),
         decide=("uname -m", 'python -c "import torch; print(torch.__version__, torch.version.cuda)"'),
     ),
@@ -87,13 +114,22 @@ RULES = (
         (
             Clue(0.82, seen("statement", r"no kernel image is available")),
             Clue(0.88, seen("statement", r"not compatible with the current PyTorch installation")),
-            Clue(0.85, all_of(seen("capability"), text(r"(?i)supported by this version of PyTorch|minimum (?:and maximum )?cuda capability"))),
+            Clue(
+                0.85, all_of(seen("capability"), text(r"(?i)supported by this version of PyTorch|minimum (?:and maximum )?cuda capability"))
+            ),
             Clue(0.45, all_of(seen("gpu_target"), unless(seen("ptxas_target"), seen("statement", r"PTX.*")))),
             Clue(0.4, text(r"cudaErrorNoKernelImageForDevice|TORCH_CUDA_ARCH_LIST|get_arch_list")),
         ),
         lambda f: [
-            Fix("Compare what the build holds with what the GPU is", ('python -c "import torch; print(torch.cuda.get_arch_list(), torch.cuda.get_device_capability())"',), safe=True),
-            Fix("Install a build that holds it: cu128 or newer for sm_100 and sm_120, cu126 for sm_50 to sm_61", install(f, "torch", index=_INDEX + "cu128")),
+            Fix(
+                "Compare what the build holds with what the GPU is",
+                ('python -c "import torch; print(torch.cuda.get_arch_list(), torch.cuda.get_device_capability())"',),
+                safe=True,
+            ),
+            Fix(
+                "Install a build that holds it: cu128 or newer for sm_100 and sm_120, cu126 for sm_50 to sm_61",
+                install(f, "torch", index=_INDEX + "cu128"),
+            ),
         ],
         decide=('python -c "import torch; print(torch.cuda.get_arch_list(), torch.cuda.get_device_capability())"',),
     ),
@@ -120,7 +156,12 @@ RULES = (
             Clue(0.92, seen("statement", r"(?i)driver.*(?:too old|insufficient)")),
             Clue(0.85, seen("statement", r".*unsupported toolchain")),
             Clue(0.4, all_of(seen("driver_version"))),
-            Clue(0.5, text(r"CUDA_ERROR_UNSUPPORTED_PTX_VERSION|cudaErrorInsufficientDriver|cudaErrorUnsupportedPtxVersion|CUDA_ERROR_SYSTEM_DRIVER_MISMATCH|Error 80[34]")),
+            Clue(
+                0.5,
+                text(
+                    r"CUDA_ERROR_UNSUPPORTED_PTX_VERSION|cudaErrorInsufficientDriver|cudaErrorUnsupportedPtxVersion|CUDA_ERROR_SYSTEM_DRIVER_MISMATCH|Error 80[34]"
+                ),
+            ),
         ),
         lambda f: [
             Fix("Upgrade the driver", ("nvidia-smi",), safe=True),

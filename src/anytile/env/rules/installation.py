@@ -28,8 +28,14 @@ def _python_tags(facts: Facts) -> Iterator[Evidence]:
     minor = facts.interpreter.minor
     for d in facts.distributions if minor and facts.log is None else ():
         try:
-            if d.requires_python and d.name in _STACK and not SpecifierSet(d.requires_python).contains(facts.interpreter.version or minor, prereleases=True):
-                yield Evidence(f"{d.name} {d.version} is for Python {d.requires_python}, this is {facts.interpreter.version}", f"{d.name} METADATA")
+            if (
+                d.requires_python
+                and d.name in _STACK
+                and not SpecifierSet(d.requires_python).contains(facts.interpreter.version or minor, prereleases=True)
+            ):
+                yield Evidence(
+                    f"{d.name} {d.version} is for Python {d.requires_python}, this is {facts.interpreter.version}", f"{d.name} METADATA"
+                )
         except InvalidSpecifier:
             continue
 
@@ -41,7 +47,9 @@ def _wheel_tags(facts: Facts) -> Iterator[Evidence]:
         pythons = {t.split("-")[0] for t in d.tags}
         abis = {t.split("-")[1] for t in d.tags if t.count("-") >= 2}
         if d.extensions and pythons and all(p.startswith("cp3") for p in pythons) and "abi3" not in abis and f"cp{minor}" not in pythons:
-            yield Evidence(f"{d.name} {d.version} was compiled for {'/'.join(sorted(pythons))}, this is cp{minor}", f"{d.location}/{d.name}")
+            yield Evidence(
+                f"{d.name} {d.version} was compiled for {'/'.join(sorted(pythons))}, this is cp{minor}", f"{d.location}/{d.name}"
+            )
 
 
 def _wheel_platform(facts: Facts) -> Iterator[Evidence]:
@@ -94,7 +102,10 @@ RULES = (
             Clue(0.75, seen("wrong_wheel")),
             Clue(0.8, seen("other_python")),
             Clue(0.7, seen("requires_python")),
-            Clue(0.7, all_of(any_of(seen("no_versions", r"(?!triton).*"), seen("no_distribution", r"(?!triton\b).*")), unless(seen("machine")))),
+            Clue(
+                0.7,
+                all_of(any_of(seen("no_versions", r"(?!triton).*"), seen("no_distribution", r"(?!triton\b).*")), unless(seen("machine"))),
+            ),
             Clue(0.4, all_of(seen("no_distribution", r"triton"), unless(seen("no_versions")))),
             Clue(0.3, all_of(seen("no_versions", r"triton"))),
             Clue(0.6, seen("no_wheel", r"(?:cp|py)3\d+")),
@@ -130,13 +141,24 @@ RULES = (
         "the lock file names a build that the source does not have for this Python or system",
         (
             Clue(0.92, seen("no_candidate")),
-            Clue(0.6, all_of(seen("tool", "poetry"), text(r"(?i)no matching|version solving failed|source|priority"), seen("exception", r"RuntimeError|SolverProblemError|PackageNotFound\w*"))),
+            Clue(
+                0.6,
+                all_of(
+                    seen("tool", "poetry"),
+                    text(r"(?i)no matching|version solving failed|source|priority"),
+                    seen("exception", r"RuntimeError|SolverProblemError|PackageNotFound\w*"),
+                ),
+            ),
             Clue(0.4, all_of(seen("tool", "poetry"), text(r"[Vv]ersion solving failed|SolverProblemError"))),
         ),
         lambda f: [
             Fix(
                 "Name torch's index as an explicit source and lock again",
-                ("poetry source add --priority=explicit pytorch-gpu https://download.pytorch.org/whl/cuXYZ", "poetry add torch --source pytorch-gpu", "poetry lock"),
+                (
+                    "poetry source add --priority=explicit pytorch-gpu https://download.pytorch.org/whl/cuXYZ",
+                    "poetry add torch --source pytorch-gpu",
+                    "poetry lock",
+                ),
             )
         ],
         rules_out=("python_unsupported",),
@@ -148,11 +170,22 @@ RULES = (
         (
             Clue(0.88, all_of(seen("missing_module", r"torch(?:\.\w+)*"), seen("building"))),
             Clue(0.45, all_of(seen("missing_module", r"torch"), unless(seen("building")))),
-            Clue(0.7, all_of(seen("missing_module", r"packaging|wheel|setuptools|ninja|psutil"), any_of(seen("building"), text(r"flash|xformers|deepspeed")))),
+            Clue(
+                0.7,
+                all_of(
+                    seen("missing_module", r"packaging|wheel|setuptools|ninja|psutil"),
+                    any_of(seen("building"), text(r"flash|xformers|deepspeed")),
+                ),
+            ),
             Clue(0.5, text(r"no-build-isolation")),
         ),
         lambda f: [
-            Fix("Build with the installed torch", ("python -m pip install --no-build-isolation PACKAGE",) if f.project.tool != "uv" else ("uv pip install --no-build-isolation PACKAGE",)),
+            Fix(
+                "Build with the installed torch",
+                ("python -m pip install --no-build-isolation PACKAGE",)
+                if f.project.tool != "uv"
+                else ("uv pip install --no-build-isolation PACKAGE",),
+            ),
             Fix("Or install a wheel built for this torch and Python"),
         ],
         decide=("pip show torch",),
@@ -160,8 +193,14 @@ RULES = (
     Rule(
         "leftover_files",
         "an interrupted installation left folders behind",
-        (Clue(CERTAIN, _leftovers), Clue(0.95, seen("invalid_distribution")), Clue(0.5, text(r"no RECORD file was found|uninstall-no-record|Cannot uninstall"))),
-        lambda f: [Fix("Delete them, then install the package again", tuple(f"rm -r {p!r}" for p in f.leftovers) or ("rm -r SITE_PACKAGES/~*",))],
+        (
+            Clue(CERTAIN, _leftovers),
+            Clue(0.95, seen("invalid_distribution")),
+            Clue(0.5, text(r"no RECORD file was found|uninstall-no-record|Cannot uninstall")),
+        ),
+        lambda f: [
+            Fix("Delete them, then install the package again", tuple(f"rm -r {p!r}" for p in f.leftovers) or ("rm -r SITE_PACKAGES/~*",))
+        ],
         decide=("ls -d SITE_PACKAGES/~*",),
     ),
     Rule(
@@ -169,12 +208,23 @@ RULES = (
         "a package from the user's own folder is taken into an environment that has, or should have, its own copy",
         (
             Clue(0.95, _user_site),
-            Clue(0.72, all_of(text(_USER_SITE), any_of(seen("exception"), seen("failed_extension")), unless(seen("undefined_symbol"), seen("version_node")))),
+            Clue(
+                0.72,
+                all_of(
+                    text(_USER_SITE),
+                    any_of(seen("exception"), seen("failed_extension")),
+                    unless(seen("undefined_symbol"), seen("version_node")),
+                ),
+            ),
             Clue(0.3, text(_USER_SITE)),
             Clue(0.31, seen("failed_extension", r"libtriton")),
         ),
         lambda f: [
-            Fix("Do not read that folder", ("set PYTHONNOUSERSITE=1",) if f.platform.system == "windows" else ("export PYTHONNOUSERSITE=1",), safe=True),
+            Fix(
+                "Do not read that folder",
+                ("set PYTHONNOUSERSITE=1",) if f.platform.system == "windows" else ("export PYTHONNOUSERSITE=1",),
+                safe=True,
+            ),
             Fix("Then install the package into the environment itself"),
         ],
         decide=("python -m site",),
@@ -184,22 +234,44 @@ RULES = (
         "an entry of a compile cache is damaged or was written by two processes at once",
         (
             Clue(0.95, _corrupt),
-            Clue(0.85, all_of(seen("exception", r"JSONDecodeError|EOFError|UnpicklingError|BadZipFile"), text(rf"{_CACHE}|triton|inductor|codecache"))),
+            Clue(
+                0.85,
+                all_of(
+                    seen("exception", r"JSONDecodeError|EOFError|UnpicklingError|BadZipFile"), text(rf"{_CACHE}|triton|inductor|codecache")
+                ),
+            ),
             Clue(0.5, seen("exception", r"JSONDecodeError")),
             Clue(0.75, seen("statement", r"(?i)stale.*|Text file busy")),
-            Clue(0.75, all_of(any_of(seen("exception", r"FileNotFoundError|FileExistsError"), seen("errno", r"2|17|39|116"), text(r"No such file or directory")), text(_CACHE), unless(seen("header"), seen("statement", r"Failed to find.*")))),
+            Clue(
+                0.75,
+                all_of(
+                    any_of(
+                        seen("exception", r"FileNotFoundError|FileExistsError"),
+                        seen("errno", r"2|17|39|116"),
+                        text(r"No such file or directory"),
+                    ),
+                    text(_CACHE),
+                    unless(seen("header"), seen("statement", r"Failed to find.*")),
+                ),
+            ),
             Clue(0.3, text(_CACHE)),
             Clue(0.75, all_of(any_of(text(r"file too short|invalid ELF header|truncated")), text(_CACHE))),
         ),
-        lambda f: [*_clear(f), Fix("On a shared home: keep the cache on a local disk", ("export TRITON_CACHE_DIR=/tmp/triton-$USER",), safe=True)],
-        against=(Clue(0.5, all_of(on("windows"), unless(seen("exception", r"JSONDecodeError|EOFError")))), Clue(0.8, any_of(seen("win_error", "5"), seen("errno", "13"), seen("exception", "PermissionError")))),
+        lambda f: [
+            *_clear(f),
+            Fix("On a shared home: keep the cache on a local disk", ("export TRITON_CACHE_DIR=/tmp/triton-$USER",), safe=True),
+        ],
+        against=(
+            Clue(0.5, all_of(on("windows"), unless(seen("exception", r"JSONDecodeError|EOFError")))),
+            Clue(0.8, any_of(seen("win_error", "5"), seen("errno", "13"), seen("exception", "PermissionError"))),
+        ),
         decide=("find ~/.triton/cache -size 0", "df -T ~/.triton"),
     ),
     Rule(
         "cache_stale_after_upgrade",
         "the compile cache holds extensions built for an earlier Python, torch or Triton",
         (
-            Clue(0.95, _stale),
+            Clue(0.6, _stale),  # a cache that two Pythons share may hold such files without harm
             Clue(0.6, seen("failed_extension", r"__triton_launcher|\w*launcher\w*")),
             Clue(0.5, seen("failed_extension", r"cuda_utils|__triton_cuda_utils")),
             Clue(0.85, text(r"PY_SSIZE_T_CLEAN")),
@@ -214,16 +286,20 @@ RULES = (
         "a cache folder cannot be written by this user",
         (
             Clue(0.95, _denied),
-            Clue(0.85, all_of(any_of(seen("win_error", r"5"), seen("errno", r"13|30"), seen("exception", r"PermissionError")), text(_CACHE))),
+            Clue(
+                0.85, all_of(any_of(seen("win_error", r"5"), seen("errno", r"13|30"), seen("exception", r"PermissionError")), text(_CACHE))
+            ),
             Clue(0.4, any_of(seen("exception", r"PermissionError"), seen("errno", r"13"))),
         ),
         lambda f: [
             Fix(
                 "Use a cache folder of your own",
-                (r"set TRITON_CACHE_DIR=%LOCALAPPDATA%\tc",) if f.platform.system == "windows" else ("export TRITON_CACHE_DIR=$HOME/.cache/triton",),
+                (r"set TRITON_CACHE_DIR=%LOCALAPPDATA%\tc",)
+                if f.platform.system == "windows"
+                else ("export TRITON_CACHE_DIR=$HOME/.cache/triton",),
                 safe=True,
             )
         ],
-        decide=("icacls %USERPROFILE%\\.triton",) ,
+        decide=("icacls %USERPROFILE%\\.triton",),
     ),
 )

@@ -49,12 +49,22 @@ def _matching_builds(facts: Facts) -> Iterator[Fix]:
         ('python -c "import torch; print(torch.__version__, torch.version.cuda, torch._C._GLIBCXX_USE_CXX11_ABI)"',),
         safe=True,
     )
-    yield Fix("Or build it against this torch", (f"python -m pip install --no-build-isolation --no-binary {name} --force-reinstall --no-deps {name}",))
+    yield Fix(
+        "Or build it against this torch",
+        (f"python -m pip install --no-build-isolation --no-binary {name} --force-reinstall --no-deps {name}",),
+    )
 
 
 _LIBCUDA_FIXES = (
-    Fix("Tell Triton where the driver's library is", ("export TRITON_LIBCUDA_PATH=$(dirname $(ldconfig -p | awk '/libcuda.so.1/{print $NF; exit}'))",), safe=True),
-    Fix("Or give it the link name", ("sudo ln -s libcuda.so.1 $(dirname $(ldconfig -p | awk '/libcuda.so.1/{print $NF; exit}'))/libcuda.so", "sudo ldconfig")),
+    Fix(
+        "Tell Triton where the driver's library is",
+        ("export TRITON_LIBCUDA_PATH=$(dirname $(ldconfig -p | awk '/libcuda.so.1/{print $NF; exit}'))",),
+        safe=True,
+    ),
+    Fix(
+        "Or give it the link name",
+        ("sudo ln -s libcuda.so.1 $(dirname $(ldconfig -p | awk '/libcuda.so.1/{print $NF; exit}'))/libcuda.so", "sudo ldconfig"),
+    ),
     Fix("Or link against the toolkit's stub", ("export LIBRARY_PATH=/usr/local/cuda/lib64/stubs:$LIBRARY_PATH",), safe=True),
 )
 
@@ -64,9 +74,20 @@ RULES = (
         "a compiled extension was built for another torch or another C++ ABI: it asks for a C++ symbol that this torch does not export",
         (
             Clue(CERTAIN, library("undefined")),
-            Clue(0.82, all_of(seen("undefined_symbol", _TORCH_SYMBOL), unless(text(rf"(?:{_BUILT_ON_TORCH})\S*\.so|libtorch\w*\.so\S*: undefined")))),
+            Clue(
+                0.82,
+                all_of(
+                    seen("undefined_symbol", _TORCH_SYMBOL), unless(text(rf"(?:{_BUILT_ON_TORCH})\S*\.so|libtorch\w*\.so\S*: undefined"))
+                ),
+            ),
             Clue(0.45, all_of(seen("undefined_symbol", _TORCH_SYMBOL), text(rf"(?:{_BUILT_ON_TORCH})\S*\.so"))),
-            Clue(0.5, all_of(seen("undefined_symbol"), unless(seen("undefined_symbol", rf"{_TORCH_SYMBOL}|{_CUDA_SYMBOL}|{_MKL_SYMBOL}|c\w*quant\w*")))),
+            Clue(
+                0.5,
+                all_of(
+                    seen("undefined_symbol"),
+                    unless(seen("undefined_symbol", rf"{_TORCH_SYMBOL}|{_CUDA_SYMBOL}|{_MKL_SYMBOL}|c\w*quant\w*")),
+                ),
+            ),
             Clue(0.35, all_of(seen("win_error", "127"), text(r"site-packages"))),
             Clue(0.4, all_of(seen("failed_extension", r"(?!libtriton|cuda_utils|__triton)\w*(?:cuda|_C|ext|ops)\w*"))),
             Clue(0.4, text(r"cxx11abi(?:TRUE|FALSE)|GLIBCXX_USE_CXX11_ABI")),
@@ -89,7 +110,10 @@ RULES = (
             Fix("Start without that path", ("env -u LD_LIBRARY_PATH python ...",), safe=True),
             Fix("Find who sets it", ("LD_DEBUG=libs python -c 'import torch' 2>&1 | grep -E 'nvJitLink|cusparse' | head",), safe=True),
         ],
-        decide=("echo $LD_LIBRARY_PATH", "ldd $(python -c \"import importlib.util as u; print(u.find_spec('torch').submodule_search_locations[0])\")/lib/libtorch_cuda.so | grep -v nvidia/"),
+        decide=(
+            "echo $LD_LIBRARY_PATH",
+            "ldd $(python -c \"import importlib.util as u; print(u.find_spec('torch').submodule_search_locations[0])\")/lib/libtorch_cuda.so | grep -v nvidia/",
+        ),
     ),
     Rule(
         "mkl_symbol",
@@ -107,7 +131,11 @@ RULES = (
         ),
         lambda f: [
             Fix("In conda: take a newer libstdc++ into the environment", ("conda install -c conda-forge libstdcxx-ng",)),
-            Fix("Let the loader take the newer copy first", ("strings -a $(ldconfig -p | awk '/libstdc..so.6/{print $NF; exit}') | grep GLIBCXX_ | sort -V | tail -1",), safe=True),
+            Fix(
+                "Let the loader take the newer copy first",
+                ("strings -a $(ldconfig -p | awk '/libstdc..so.6/{print $NF; exit}') | grep GLIBCXX_ | sort -V | tail -1",),
+                safe=True,
+            ),
             Fix("For GLIBC_ (the C library itself): a build for an older manylinux, or a newer distribution"),
         ],
         rules_out=("cuda_lib_shadowed",),
@@ -149,10 +177,20 @@ RULES = (
             Clue(0.95, _no_compiler),
             Clue(0.85, all_of(seen("statement", r"Failed to find C compiler"), on("linux"))),
             Clue(0.6, all_of(seen("statement", r"Failed to find C compiler"), on(None))),
-            Clue(0.8, all_of(any_of(seen("errno", r"2", r"\b(?:gcc|cc|g\+\+|c\+\+|clang)\b"), text(r"(?:gcc|g\+\+|cc|clang): (?:command )?not found")))),
+            Clue(
+                0.8,
+                all_of(
+                    any_of(
+                        seen("errno", r"2", r"\b(?:gcc|cc|g\+\+|c\+\+|clang)\b"), text(r"(?:gcc|g\+\+|cc|clang): (?:command )?not found")
+                    )
+                ),
+            ),
             Clue(0.5, text(r"InvalidCxxCompiler|No working C\+\+ compiler")),
         ),
-        lambda f: [Fix("Install one", ("sudo apt-get install build-essential",)), Fix("Or use anytile as Triton: it compiles in process and needs none", ("anytile enable",), safe=True)],
+        lambda f: [
+            Fix("Install one", ("sudo apt-get install build-essential",)),
+            Fix("Or use anytile as Triton: it compiles in process and needs none", ("anytile enable",), safe=True),
+        ],
         against=(Clue(0.9, on("windows")),),
         decide=("which cc gcc clang; echo $CC",),
     ),
@@ -163,7 +201,15 @@ RULES = (
             Clue(0.95, _no_headers),
             Clue(0.92, all_of(seen("header", r"Python\.h|pyconfig\.h"), on("linux"))),
             Clue(0.7, all_of(seen("header", r"Python\.h|pyconfig\.h"), on(None))),
-            Clue(0.4, all_of(seen("program_failed", r"gcc|cc|clang"), on("linux"), text(r"cuda_utils\.c|__triton|main\.c|hip_utils"), unless(seen("linker_library")))),
+            Clue(
+                0.4,
+                all_of(
+                    seen("program_failed", r"gcc|cc|clang"),
+                    on("linux"),
+                    text(r"cuda_utils\.c|__triton|main\.c|hip_utils"),
+                    unless(seen("linker_library")),
+                ),
+            ),
         ),
         lambda f: [
             Fix("Install them", (f"sudo apt-get install python{f.interpreter.minor or '3'}-dev",)),
@@ -182,7 +228,11 @@ RULES = (
             Clue(0.5, seen("dll", r"(?i)cudart64_\w+\.dll|cublas(?:Lt)?64_\w+\.dll")),
         ),
         lambda f: [
-            Fix("Install the build of the extension for the CUDA of this torch", ('python -c "import torch; print(torch.__version__, torch.version.cuda)"',), safe=True),
+            Fix(
+                "Install the build of the extension for the CUDA of this torch",
+                ('python -c "import torch; print(torch.__version__, torch.version.cuda)"',),
+                safe=True,
+            ),
             Fix("Or bring the runtime that it asks for (N: the number in the file name)", install(f, "nvidia-cuda-runtime-cuN")),
         ],
         decide=("ldd EXTENSION.so | grep 'not found'",),

@@ -97,7 +97,10 @@ def _old_consumers(facts: Facts) -> Iterator[Evidence]:
 
 def _wrong_owner(facts: Facts) -> Iterator[Evidence]:
     for owner in facts.triton.owners if facts.triton and facts.log is None else ():
-        if not owner.startswith(("triton", "pytorch-triton", "anytile", "intel-xpu-backend")) or owner in ("triton-library", "tritonclient"):
+        if not owner.startswith(("triton", "pytorch-triton", "anytile", "intel-xpu-backend")) or owner in (
+            "triton-library",
+            "tritonclient",
+        ):
             yield Evidence(f"{owner} installed the folder triton/", facts.triton.location if facts.triton else "")
 
 
@@ -127,11 +130,21 @@ RULES = (
             Clue(0.9, _pin_missed),
             Clue(0.88, seen("missing_name", detail=r"^triton(?:\.|$)")),
             Clue(0.85, seen("missing_name", r"AttrsDescriptor|triton_key|ASTSource|GPUTarget|get_cuda_stream|cuda_driver")),
-            Clue(0.6, all_of(seen("missing_module", r"triton\.(?!ops)[\w.]+"), unless(seen("missing_module", _ALWAYS), seen("not_a_package")))),
+            Clue(
+                0.6,
+                all_of(seen("missing_module", r"triton\.(?!ops)[\w.]+"), unless(seen("missing_module", _ALWAYS), seen("not_a_package"))),
+            ),
             Clue(0.4, all_of(seen("missing_module", r"triton\.backends[\w.]*"), unless(seen("not_a_package")))),
             Clue(0.75, seen("missing_attribute", detail=r"^triton\.")),
             Clue(0.6, seen("missing_attribute", detail=r"^triton$")),
-            Clue(0.75, seen("missing_member", r"launch_enter_hook|launch_exit_hook|divisible_by_16|n_regs|n_spills|cluster_dims|fn|arg_names", r"^(?:CompiledKernel|JITFunction|AttrsDescriptor|KernelMetadata)")),
+            Clue(
+                0.75,
+                seen(
+                    "missing_member",
+                    r"launch_enter_hook|launch_exit_hook|divisible_by_16|n_regs|n_spills|cluster_dims|fn|arg_names",
+                    r"^(?:CompiledKernel|JITFunction|AttrsDescriptor|KernelMetadata)",
+                ),
+            ),
             Clue(0.75, seen("statement", r"dataclass type or instance")),
             Clue(0.5, text(r"launch_(?:enter|exit)_hook|triton_key|AttrsDescriptor")),
             Clue(0.5, all_of(seen("wrong_argument"), text(r"triton|CompiledKernel|JITFunction"))),
@@ -145,7 +158,11 @@ RULES = (
     Rule(
         "outdated_triton_consumer",
         "a package (most often bitsandbytes) is older than the Triton beside it and imports a module that Triton has dropped",
-        (Clue(CERTAIN, _old_consumers), Clue(0.85, seen("missing_module", r"triton\.ops[\w.]*")), Clue(0.5, text(r"triton\.ops\b|matmul_perf_model"))),
+        (
+            Clue(CERTAIN, _old_consumers),
+            Clue(0.85, seen("missing_module", r"triton\.ops[\w.]*")),
+            Clue(0.5, text(r"triton\.ops\b|matmul_perf_model")),
+        ),
         _consumer,
         decide=("pip show bitsandbytes triton",),
     ),
@@ -186,7 +203,7 @@ RULES = (
             Fix("Let anytile answer `import triton`: it runs on every system", ("anytile enable",), safe=True),
             Fix("On Windows: install the Triton for Windows of the minor release that torch names", install(f, "triton-windows")),
         ],
-        decide=("pip list", "python -c \"import sys; print(sys.platform)\""),
+        decide=("pip list", 'python -c "import sys; print(sys.platform)"'),
     ),
     Rule(
         "wrong_package",
@@ -199,7 +216,13 @@ RULES = (
             Clue(0.35, all_of(seen("missing_attribute", r"jit|autotune|Config|cdiv|language", r"^triton$"))),
         ),
         lambda f: [
-            Fix("Remove it and install Triton", ("python -m pip uninstall -y triton-library triton", *install(f, "triton-windows" if f.platform.system == "windows" else "triton")))
+            Fix(
+                "Remove it and install Triton",
+                (
+                    "python -m pip uninstall -y triton-library triton",
+                    *install(f, "triton-windows" if f.platform.system == "windows" else "triton"),
+                ),
+            )
         ],
         decide=("python -m pip show -f triton | head",),
     ),
@@ -210,10 +233,18 @@ RULES = (
             Clue(CERTAIN, _shadows),
             Clue(0.85, seen("not_a_package", r"triton|torch|xformers|bitsandbytes")),
             Clue(0.7, seen("missing_module", _ALWAYS)),
-            Clue(0.5, all_of(seen("missing_attribute", detail=r"^(?:torch|triton)$"), text(r"partially initialized module|circular import"))),
+            Clue(
+                0.5, all_of(seen("missing_attribute", detail=r"^(?:torch|triton)$"), text(r"partially initialized module|circular import"))
+            ),
             Clue(0.4, text(r"\(unknown location\)")),
         ),
-        lambda f: [Fix("Rename that file or folder, or start the program in another folder", ('python -c "import triton; print(triton.__path__)"',), safe=True)],
+        lambda f: [
+            Fix(
+                "Rename that file or folder, or start the program in another folder",
+                ('python -c "import triton; print(triton.__path__)"',),
+                safe=True,
+            )
+        ],
         decide=('python -c "import triton; print(triton.__path__, triton.__spec__)"',),
     ),
 )

@@ -102,7 +102,9 @@ RULES = (
         lambda f: [
             Fix("Name the missing DLL: the doctor walks the imports of every library of torch", ("anytile doctor",), safe=True),
             Fix("Install the current VC++ runtime, which ships most of them", (f"start {_REDIST}",)),
-            Fix("If libomp140.x86_64.dll is missing: it comes with the C++ build tools of Visual Studio, or use a neighbouring torch patch release"),
+            Fix(
+                "If libomp140.x86_64.dll is missing: it comes with the C++ build tools of Visual Studio, or use a neighbouring torch patch release"
+            ),
         ],
         against=(Clue(0.95, on("linux", "darwin")),),
         rules_out=("win_vcredist_old",),
@@ -140,7 +142,11 @@ RULES = (
             Clue(0.3, text(r"python3\d+\.lib")),
         ),
         lambda f: [
-            Fix("Keep only the include and libs folders of this Python's own minor release, and start Python by its full path", ("where python", "py -0p"), safe=True)
+            Fix(
+                "Keep only the include and libs folders of this Python's own minor release, and start Python by its full path",
+                ("where python", "py -0p"),
+                safe=True,
+            )
         ],
         against=(Clue(0.9, on("linux", "darwin")), Clue(0.4, seen("header"))),
         decide=("where python", "dir PYTHON_FOLDER\\libs\\python3*.lib"),
@@ -174,16 +180,37 @@ RULES = (
             Clue(0.9, seen("statement", r"Failed to find (?:MSVC|Windows SDK)")),
             Clue(0.85, all_of(seen("statement", r"Failed to find C compiler"), on("windows"))),
             Clue(0.4, all_of(seen("statement", r"Failed to find C compiler"), on(None, "linux"))),
-            Clue(0.75, all_of(seen("program_failed", r"(?:tcc|cl|gcc|clang)(?:\.exe)?"), on("windows"), unless(seen("header", r"Python\.h|pyconfig\.h")))),
-            Clue(0.8, all_of(seen("win_error", r"2|5"), text(r"(?i)build\.py|_build\(|windows_utils|\bCC\b|compiler"), unless(text(r"\.triton[\\/]+cache")))),
+            Clue(
+                0.75,
+                all_of(
+                    seen("program_failed", r"(?:tcc|cl|gcc|clang)(?:\.exe)?"),
+                    on("windows"),
+                    unless(seen("header", r"Python\.h|pyconfig\.h")),
+                ),
+            ),
+            Clue(
+                0.8,
+                all_of(
+                    seen("win_error", r"2|5"),
+                    text(r"(?i)build\.py|_build\(|windows_utils|\bCC\b|compiler"),
+                    unless(text(r"\.triton[\\/]+cache")),
+                ),
+            ),
             Clue(0.55, all_of(seen("win_error", r"2"), text(r"(?i)subprocess|CreateProcess|Popen|triton|inductor"))),
             Clue(0.5, text(r"\btcc(?:\.exe)?\b|\bcl\.exe\b|vcvarsall|VCINSTALLDIR")),
         ),
         lambda f: [
             Fix("Unset CC so that the compiler which Triton for Windows brings is used", ("set CC=",), safe=True),
-            Fix("Or install the C++ build tools of Visual Studio with the SDK of this Windows", ("winget install Microsoft.VisualStudio.2022.BuildTools",)),
+            Fix(
+                "Or install the C++ build tools of Visual Studio with the SDK of this Windows",
+                ("winget install Microsoft.VisualStudio.2022.BuildTools",),
+            ),
         ],
-        against=(Clue(0.9, on("darwin")), Clue(0.6, all_of(on("linux"), unless(seen("statement", r"Failed to find MSVC")))), Clue(0.6, seen("byte"))),
+        against=(
+            Clue(0.9, on("darwin")),
+            Clue(0.6, all_of(on("linux"), unless(seen("statement", r"Failed to find MSVC")))),
+            Clue(0.6, seen("byte")),
+        ),
         decide=("echo %CC%", "where cl gcc clang tcc"),
     ),
     Rule(
@@ -199,10 +226,19 @@ RULES = (
                 all_of(
                     on("windows", None),
                     any_of(seen("errno", r"2"), seen("win_error", r"[23]"), seen("exception", r"FileNotFoundError")),
-                    text(r"(?i)(?:torchinductor|inductor|triton)[^\n]*(?:[\\/]tmp\.|tmp\.pid|_fused_|\.(?:source|ttir|ttgir|llir|ptx|cubin)\b)|[A-Z]:[\\/][^\n'\"]{150,}"),
+                    text(
+                        r"(?i)(?:torchinductor|inductor|triton)[^\n]*(?:[\\/]tmp\.|tmp\.pid|_fused_|\.(?:source|ttir|ttgir|llir|ptx|cubin)\b)|[A-Z]:[\\/][^\n'\"]{150,}"
+                    ),
                 ),
             ),
-            Clue(0.45, all_of(on("windows"), any_of(seen("errno", r"2"), seen("exception", r"FileNotFoundError")), text(r"(?i)torchinductor|[\\/]triton[\\/]"))),
+            Clue(
+                0.45,
+                all_of(
+                    on("windows"),
+                    any_of(seen("errno", r"2"), seen("exception", r"FileNotFoundError")),
+                    text(r"(?i)torchinductor|[\\/]triton[\\/]"),
+                ),
+            ),
         ),
         lambda f: [
             Fix("Give the caches a short folder", (r"setx TORCHINDUCTOR_CACHE_DIR C:\ti", r"setx TRITON_CACHE_DIR C:\tc"), safe=True),

@@ -1,0 +1,163 @@
+"""What is wrong with the compiled files of the stack, found by reading them as the loader would: nothing is loaded."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from .elf import Elf, read_elf
+from .facts import Distribution, Interpreter, Library, Torch
+from .pe import Pe, read_pe
+
+__all__ = ["elf_problems", "pe_problems"]
+
+_LIMIT = 400  # extension files read of one environment
+_SYSTEM = tuple(
+    Path(p)
+    for p in (
+        "/lib/x86_64-linux-gnu",
+        "/usr/lib/x86_64-linux-gnu",
+        "/lib/aarch64-linux-gnu",
+        "/usr/lib/aarch64-linux-gnu",
+        "/lib64",
+        "/usr/lib64",
+        "/usr/lib",
+        "/lib",
+    )
+)
+_VERSIONED = {"libstdc++.so.6", "libc.so.6", "libm.so.6", "libgcc_s.so.1"}
+_TORCH_LIBRARIES = ("libtorch", "libc10", "libtorch_cpu", "libtorch_cuda", "libc10_cuda", "libtorch_python")
+_CUDA = re.compile(r"lib(?:cu|nv)\w+\.so\.\d+|libnccl\.so\.\d+")
+_FROM_THE_DRIVER = re.compile(r"libcuda\.so|libnvidia-|libnvcuvid")
+# Windows: DLLs that neither Windows nor Python brings
+_RUNTIME = re.compile(r"(?i)(?:vcruntime140\w*|msvcp140\w*|concrt140|vcomp140|libomp140\.\w+)\.dll")
+_NEVER_IN_WINDOWS = re.compile(r"(?i)libomp140\.\w+\.dll|vcruntime140_threads\.dll")
+
+
+def _search(*groups: list[Path]) -> list[Path]:
+    return [p for group in groups for p in group]
+
+
+def elf_problems(
+    distributions: tuple[Distribution, ...], interpreter: Interpreter, torch: Torch | None, library_path: str
+) -> Iterator[Library]:
+    """Undefined torch symbols, version nodes that the C++ library lacks, missing CUDA libraries, and such as are shadowed."""
+    shadowing = [Path(p) for p in library_path.split(":") if p]
+    own = [Path(interpreter.prefix) / "lib"]
+    offers: dict[Path, Elf | None] = {}
+
+    def offered(path: Path) -> Elf | None:
+        if path not in offers:
+            offers[path] = read_elf(path)
+        return offers[path]
+
+    torch_lib = Path(torch.location) / "lib" if torch else None
+    exports: set[str] | None = None
+    for d in distributions:
+        site = Path(d.location)
+        stack = d.name in ("torch", "triton", "xformers", "bitsandbytes", "flash-attn", "torchvision", "torchaudio") or "torch" in " ".join(
+            d.requires
+        )
+        if not stack:
+            continue
+        for name in d.extensions[:_LIMIT]:
+            path = site / name
+            elf = read_elf(path, symbols=False)
+            if elf is None:
+                continue
+            folders = [Path(r.replace("$ORIGIN", str(path.parent))) for r in elf.rpath]
+            for library, nodes in elf.versions_needed.items():
+                if library in _VERSIONED:
+                    first = next((f / library for f in _search(folders, shadowing, own, list(_SYSTEM)) if (f / library).is_file()), None)
+                    there = offered(first) if first else None
+                    lacking = [n for n in nodes if there and there.versions_defined and n not in there.versions_defined]
+                    if lacking:
+                        yield Library(str(path), "version", lacking[-1], f"is not in {first}", d.name)
+            for library in elf.needed:
+                if _CUDA.fullmatch(library) and not _FROM_THE_DRIVER.match(library):
+                    wheels = [*folders, *(torch_lib.glob("../../nvidia/*/lib") if torch_lib else ())]
+                    bundled = any((f / library).exists() for f in [*wheels, path.parent] + ([torch_lib] if torch_lib else []))
+                    shadow = next((f / library for f in shadowing if (f / library).exists() and "site-packages" not in str(f)), None)
+                    if bundled and shadow and d.name != "torch":
+                        continue
+                    if bundled and shadow:
+                        yield Library(str(path), "shadowed", str(shadow), "comes first on LD_LIBRARY_PATH", d.name)
+                    elif (
+                        not bundled
+                        and not shadow
+                        and not any((f / library).exists() for f in [*own, *_SYSTEM, Path("/usr/local/cuda/lib64")])
+                    ):
+                        yield Library(str(path), "missing", library, "is needed and in no folder that is searched", d.name)
+            if d.name != "torch" and torch_lib and any(n.startswith(_TORCH_LIBRARIES) for n in elf.needed):
+                if exports is None:
+                    exports = set()
+                    for file in torch_lib.glob("lib*.so*"):
+                        if file.name.startswith(_TORCH_LIBRARIES):
+                            exports |= (offered(file) or Elf()).defined
+                full = read_elf(path) or Elf()
+                missing = sorted(
+                    s for s in full.undefined if re.search(r"3c10|2at|5torch|5caffe2", s) and s.startswith("_Z") and s not in exports
+                )
+                if missing and exports:
+                    abi = " (the old C++ ABI)" if any(re.search(r"S[sS]\b|ESs|RKSs", s) for s in missing) else ""
+                    yield Library(str(path), "undefined", missing[0], f"is exported by no library of torch{abi}", d.name)
+
+
+def _system32(base: Path) -> Path | None:
+    """System32 of this Windows, or of the wine prefix that holds ``base``."""
+    if root := os.environ.get("SystemRoot"):
+        return Path(root) / "System32"
+    drive = next((p for p in base.parents if p.name == "drive_c"), None)
+    return drive / "windows" / "system32" if drive else None
+
+
+def _find(folders: list[Path], name: str) -> Path | None:
+    for folder in folders:
+        try:
+            for entry in os.scandir(folder):
+                if entry.name.lower() == name.lower():
+                    return Path(entry.path)
+        except OSError:
+            continue
+    return None
+
+
+def pe_problems(distributions: tuple[Distribution, ...], interpreter: Interpreter, torch: Torch | None) -> Iterator[Library]:
+    """An old VC++ runtime in front, DLLs that no folder has, extensions linked against another Python."""
+    base, system = Path(interpreter.base_prefix), _system32(Path(interpreter.base_prefix))
+    loader = [base, *([system] if system else [])]
+    minor = (interpreter.minor or "").replace(".", "")
+    runtime: dict[str, tuple[Path, Pe] | None] = {}
+    for d in distributions:
+        if d.name not in ("torch", "triton-windows", "triton", "torchvision", "torchaudio", "xformers"):
+            continue
+        for name in d.extensions[:_LIMIT]:
+            path = Path(d.location) / name
+            pe = read_pe(path)
+            if pe is None:
+                continue
+            # Built by Visual C++ 14.40 or later: std::mutex is initialised at compile time, which earlier msvcp140.dll crash on.
+            for needed in pe.imports:
+                lower = needed.lower()
+                if lower in ("msvcp140.dll", "vcruntime140.dll", "vcruntime140_1.dll") and pe.linker >= (14, 40):
+                    if lower not in runtime:
+                        place = _find(loader, lower)
+                        read = read_pe(place) if place else None
+                        runtime[lower] = (place, read) if place and read else None
+                    if (found := runtime[lower]) and found[1].version and found[1].version[:2] < (14, 40) and lower == "msvcp140.dll":
+                        version = ".".join(map(str, found[1].version))
+                        yield Library(
+                            str(found[0]),
+                            "old_runtime",
+                            version,
+                            f"is taken first; {path.name} was linked by {pe.linker[0]}.{pe.linker[1]}",
+                            d.name,
+                        )
+                python = re.fullmatch(r"python3(\d+)\.dll", lower)
+                if python and minor and f"3{python[1]}" != minor:
+                    yield Library(str(path), "python", needed, f"is needed; this Python is {interpreter.minor}", d.name)
+                if _RUNTIME.fullmatch(needed) and (system is not None or _NEVER_IN_WINDOWS.fullmatch(needed)):
+                    if _find([path.parent, *([Path(torch.location) / "lib"] if torch else []), *loader, base / "DLLs"], needed) is None:
+                        yield Library(str(path), "missing", needed, "is needed and in no folder that is searched", d.name)
