@@ -318,19 +318,21 @@ def launch_cost() -> None:
     k.prepare(0)
     function = k.functions[0]
     record = launch._Record(b"", 7)
-    record.bytes[56 + 56 :] = packed
-    launch._CONFIG.pack_into(record.bytes, 0, 1, 1, 1, 128, 1, 1, 0, 0, 0, 0)
+    record.view[56 : 56 + 56] = packed
+    launch._CONFIG.pack_into(record.view, 0, 1, 1, 1, 128, 1, 1, 0, 0, 0, 0)
     typed = driver_api.cuda().lib.cuLaunchKernelEx
     bare = ctypes.CDLL("libcuda.so.1").cuLaunchKernelEx
     held = ctypes.PyDLL("libcuda.so.1").cuLaunchKernelEx
     # The packed block as one buffer: CU_LAUNCH_PARAM_BUFFER_POINTER, _SIZE, END.  Slots are 8 bytes apart, so only kernels whose
     # parameters all have 8 bytes could use it; an empty kernel does not mind.
     size = ctypes.c_size_t(len(packed))
-    buffer = record.config + 56 + 56
+    buffer = record.config + 56
     extra = (ctypes.c_void_p * 5)(1, buffer, 2, ctypes.addressof(size), 0)
     config, pointer_array, handle = record.config, record.pointers, function.handle
     c_config, c_handle, c_pointers = ctypes.c_void_p(config), ctypes.c_void_p(handle), ctypes.c_void_p(pointer_array)
     wrapped = ctypes.addressof(extra)
+    names = [f"v{i}" for i in range(7)]
+    direct = k.direct("".join(f", {n}" for n in names), "".join(f"{n}, " for n in names), "QQQQqqq", lambda values: b"")
     code = typed(config, handle, None, wrapped)
     print("buffer of parameters:", "accepted" if code == 0 else driver_api.cuda().error(code, "launching"))
     rows: dict[str, Callable[[], Any]] = {
@@ -341,6 +343,7 @@ def launch_cost() -> None:
         "torch's current device": lambda: torch._C._cuda_getDevice(),
         "data_ptr + get_device": lambda: (tensors[0].get_device(), tensors[0].data_ptr()),
         "CudaKernel.run": lambda: k.run(packed, 1, 1, 1),
+        "CudaKernel.direct": lambda: direct(1, 1, 1, *pointers, 5, 6, 7),
         "jit_empty[(1,)](…)": lambda: jit_empty[(1,)](*tensors, 5, 6, 7),
         "x.add_(1)": lambda: tensors[0].add_(1),
     }

@@ -71,6 +71,15 @@ def test_a_launch_with_gpu_memory(gpus) -> None:
     assert len(fake.loaded) == 1
 
 
+@needs_assembler
+def test_floats_beyond_their_slot_become_infinite(gpus) -> None:
+    fake = FakeCuda(slots=2)
+    gpus(fake)
+    for factor in (2.0, 1e300, -1e300):
+        scale[(1,)](OnGpu(), factor, n=8)
+    assert [launch.slots[1] for launch in fake.launches] == [0x40000000, 0x7F800000, 0xFF800000]
+
+
 def test_a_launch_with_cpu_memory_stays_on_the_cpu(gpus) -> None:
     fake = FakeCuda()
     gpus(fake)

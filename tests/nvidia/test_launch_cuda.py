@@ -122,3 +122,19 @@ def test_threads_launch_side_by_side(install):
     for launch in fake.launches:
         x, i = launch.slots[0], launch.slots[1] - launch.slots[0]
         assert launch.slots[2] == x * i and launch.grid[0] == x + i + 1
+
+
+def test_the_generated_entry(install):
+    fake = FakeCuda(slots=3)
+    install(fake)
+    k = kernel(LaunchShape(64, shared=512, ctas=2, overlap=True))
+    go = k.direct(", v0, v1, v2", "v0, v1, v2, ", "QqQ", lambda values: struct.pack("<QqQ", values[0], values[1], 0))
+    go(3, 2, 1, 0x7F0000001000, -5, 42)
+    go(4, 1, 1, 8, 9, -1)  # does not fit: packed in the other way
+    first, second = fake.launches
+    assert first.grid == (6, 2, 1) and first.block == (64, 1, 1) and first.shared == 512
+    assert first.attributes == {4: (2, 1, 1), 6: (1, 0, 0)} and first.slots == [0x7F0000001000, 2**64 - 5, 42]
+    assert second.slots == [8, 9, 0] and second.grid == (8, 1, 1)
+    fake.fail["cuLaunchKernelEx"] = [719]
+    with pytest.raises(CudaError, match="launching kernel add on GPU 0"):
+        go(1, 1, 1, 0, 0, 0)

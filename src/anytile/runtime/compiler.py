@@ -378,11 +378,12 @@ class CompiledKernel:
     def _first(self, *args: Any) -> None:
         self._init_handles()
         signature = self.src.signature
-        self.go = make_packer(self.name, self.module.run, argument_slots(signature), len(signature))
+        direct = getattr(self.module, "direct", None)
+        self.go = make_packer(self.name, self.module.run, argument_slots(signature), len(signature), direct=direct)
         self.go(*args)
 
-    def _go_on_stream(self, stream: int, *args: Any) -> None:
-        """``go`` on a stream of the GPU; on the CPU there are none, and work is done when a launch returns."""
+    def _go_on_stream(self, stream: int | None, *args: Any) -> None:
+        """``go`` on a stream of the GPU, None for the current one; on the CPU there are none, and work is done when a launch returns."""
         if self.target.backend != "cuda":
             self.go(*args)
             return
@@ -398,21 +399,33 @@ class CompiledKernel:
 
         def runner(*args: Any, stream: Any = None) -> None:
             entries = list(self.src.signature.values())
-            if len(args) != len(entries):
-                rest = iter(args)
-                runtime = [e for e in entries if e != "constexpr"]
-                if len(args) != len(runtime):
-                    raise ArgumentError(
-                        f"kernel {self.name} takes {len(entries)} arguments, or {len(runtime)} without the compile-time ones; {len(args)} were given"
-                    )
-                args = tuple(None if e == "constexpr" else next(rest) for e in entries)
+            args = self._in_all_places(args, entries)
             ready = [None if e == "constexpr" else unwrap(a) for e, a in zip(entries, args)]
             self._check_places([(n, r) for n, r in zip(self.src.signature, ready) if r is not None])
             if 0 not in extents:
                 values = [r and r.value for r in ready]
-                self.go(*extents, *values) if stream is None else self._go_on_stream(int(stream), *extents, *values)
+                # On a GPU `go` is for the one that was current at the first launch; here any may be.
+                self._go_on_stream(None if stream is None else int(stream), *extents, *values)
 
         return runner
+
+    def _in_all_places(self, args: tuple[Any, ...], entries: list[str]) -> tuple[Any, ...]:
+        """``args`` with None where they leave out what is compile-time: what the kernel declares so, or all that was compiled in.
+
+        The two differ by arguments that were specialised on (an integer that is 1, a None).
+        """
+        if len(args) == len(entries):
+            return args
+        compiled_in = [e == "constexpr" for e in entries]
+        declared = [p.is_constexpr for p in self.fn.params] if self.fn is not None else compiled_in
+        for left_out in (declared, compiled_in):
+            if len(args) == left_out.count(False):
+                rest = iter(args)
+                return tuple(None if out else next(rest) for out in left_out)
+        raise ArgumentError(
+            f"kernel {self.name} takes {len(entries)} arguments, or {declared.count(False)} without the compile-time ones; "
+            f"{len(args)} were given"
+        )
 
     def _check_places(self, arguments: list[tuple[str, Any]]) -> None:
         """Raises DeviceError where memory is not that of the kernel's kind of device."""

@@ -365,12 +365,17 @@ def _missing_argument(fn: JITFunction, name: str) -> ArgumentError:
 
 
 def make_packer(
-    name: str, run: Callable[..., None], slots: list[tuple[str, str, str]], count: int, with_stream: bool = False
+    name: str,
+    run: Callable[..., None],
+    slots: list[tuple[str, str, str]],
+    count: int,
+    with_stream: bool = False,
+    direct: Callable[..., Callable[..., None]] | None = None,
 ) -> Callable[..., None]:
     """``go(gx, gy, gz, v0, v1, …)``: packs the run-time values and runs the kernel; ``with_stream``: ``go(stream, gx, …)``.
 
     ``slots``: per slot of the argument block (expression over ``v0`` …, type text, name for errors);
-    ``count``: number of parameters.
+    ``count``: number of parameters.  ``direct``: what makes a quicker ``go`` for this kernel (`targets.nvidia.launch` has one).
     """
     layout = struct.Struct("<" + "".join(_slot_format(t) for _, t, _ in slots))
     parameters = "".join(f", v{i}" for i in range(count))
@@ -401,6 +406,8 @@ def go({"stream, " if with_stream else ""}gx, gy, gz{parameters}):
                 ) from None
         return out
 
+    if direct is not None:
+        return direct(parameters, "".join(f"{e}, " for e, _, _ in slots), layout.format.removeprefix("<"), repack)
     space: dict[str, Any] = {"pack": layout.pack, "error": struct.error, "repack": repack, "run": run}
     exec(compile(source, f"<packer of {name}>", "exec"), space)
     return space["go"]

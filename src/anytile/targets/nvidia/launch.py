@@ -4,10 +4,10 @@
 slot, and reads as many bytes from there as the kernel's parameter has.  So a kernel declares its parameters by their natural types:
 pointers, i64 … i8, double, and float for all narrower floats (a bool is an i8).  Any of them fits, as slots are little-endian.
 
-**Records.**  All that the driver reads lies in one piece of memory, a *record*: the launch configuration, its attributes, the
-pointers and the slots they point to.  A launch takes a record from a list, overwrites grid, stream and slots, calls the driver,
-which copies what it needs before it returns, and puts the record back.  Taking and putting back are atomic, so
-threads launch side by side; the driver's call runs without the GIL.
+**Records.**  All that the driver reads lies in one piece of memory, a *record*: the launch configuration, the slots, the pointers to
+them, and the attributes.  A launch takes a record from a list, overwrites configuration and slots (`CudaKernel.direct`: by one
+call of ``struct``), calls the driver, which copies what it needs before it returns, and puts the record back.  Taking and
+putting back are atomic, so threads launch side by side; the driver's call runs without the GIL.
 
 **Device and stream** are torch's current ones where torch is loaded, else this thread's CUDA context and the default stream.
 
@@ -116,23 +116,45 @@ class LaunchShape:
 
 
 class _Record:
-    """Memory of one launch in the making.
+    """Memory of one launch in the making: configuration, slots, pointers to the slots, attributes.
 
-    ``bytes``: all of it; ``config``: address of the launch configuration; ``pointers``: of the array of pointers to the slots.
-    The slots are its last bytes.
+    ``view``: all of it; ``config``, ``pointers``: addresses of its parts; ``attributes``: likewise, 0 where there are none.
     """
 
-    __slots__ = ("bytes", "config", "pointers")
+    __slots__ = ("view", "config", "pointers", "attributes")
 
     def __init__(self, attributes: bytes, slots: int):
-        table = _CONFIG.size + len(attributes)
-        first = table + 8 * slots
-        self.bytes = bytearray(first + 8 * slots)
-        self.config = ctypes.addressof(ctypes.c_char.from_buffer(self.bytes))
+        first = _CONFIG.size
+        table = first + 8 * slots
+        end = table + 8 * slots
+        memory = bytearray(end + len(attributes))
+        self.view = memoryview(memory)
+        self.config = ctypes.addressof(ctypes.c_char.from_buffer(memory))
         self.pointers = self.config + table
-        self.bytes[_CONFIG.size : table] = attributes
+        self.attributes = self.config + end if attributes else 0
         for i in range(slots):
-            struct.pack_into("<Q", self.bytes, table + 8 * i, self.config + first + 8 * i)
+            struct.pack_into("<Q", memory, table + 8 * i, self.config + first + 8 * i)
+        memory[end:] = attributes
+
+
+# The entry that `CudaKernel.direct` generates: a launch without a call of Python's between the arguments and the driver.
+_DIRECT = """
+def go(gx, gy, gz{parameters}):
+    try:
+        record = pop()
+    except IndexError:
+        record = new()
+    try:
+        pack(record.view, 0, gx{wide}, gy, gz, {threads}, 1, 1, {shared}, stream({ordinal}), record.attributes, {count}, {arguments})
+    except (error, OverflowError):
+        put(record)
+        run(repack(({arguments})), gx, gy, gz)
+        return
+    code = call(record.config, handle, record.pointers, None)
+    if code:
+        failed(code, device, lambda: call(record.config, handle, record.pointers, None), (gx, gy, gz))
+    put(record)
+"""
 
 
 class CudaKernel:
@@ -189,7 +211,7 @@ class CudaKernel:
         count = len(attributes) // _ATTRIBUTE.size
         c = _torch()
         raw_stream = c._cuda_getCurrentRawStream if c is not None else current_stream
-        begin = _CONFIG.size + len(attributes) + 8 * slots
+        begin = _CONFIG.size
         end = begin + 8 * slots
         pack, threads, shared, wide = _CONFIG.pack_into, shape.threads, shape.shared, shape.ctas
         records: list[_Record] = []
@@ -200,17 +222,56 @@ class CudaKernel:
                 record = records.pop()
             except IndexError:
                 record = _Record(attributes, slots)
-            memory, config = record.bytes, record.config
-            memory[begin:end] = packed
+            view = record.view
+            view[begin:end] = packed
             if stream is None:
                 stream = raw_stream(ordinal)
-            pack(memory, 0, gx * wide, gy, gz, threads, 1, 1, shared, stream, config + _CONFIG.size if count else 0, count)
-            code = call(config, handle, record.pointers, None)
+            pack(view, 0, gx * wide, gy, gz, threads, 1, 1, shared, stream, record.attributes, count)
+            code = call(record.config, handle, record.pointers, None)
             if code:
-                failed(code, device, lambda: call(config, handle, record.pointers, None), (gx, gy, gz))
+                failed(code, device, lambda: call(record.config, handle, record.pointers, None), (gx, gy, gz))
             records.append(record)
 
         return launch
+
+    def direct(self, parameters: str, arguments: str, layout: str, repack: Callable[[tuple[Any, ...]], bytes]) -> Callable[..., None]:
+        """``go(gx, gy, gz, *values)`` for the GPU that is current now: what is quickest where the same one stays current.
+
+        ``parameters``: the values' names (", v0, v1"); ``arguments``: expressions over them for the slots, each followed by a comma;
+        ``layout``: the slots in the notation of `struct`; ``repack(values)``: the argument block where that layout refuses them.
+        """
+        ordinal, shape = current_device(), self.shape
+        run = self.prepare(ordinal)
+        function = self.functions[ordinal]
+        attributes, slots = shape.attributes(), self.slots
+        c = _torch()
+        records: list[_Record] = []
+        text = _DIRECT.format(
+            parameters=parameters,
+            arguments=arguments,
+            threads=shape.threads,
+            shared=shape.shared,
+            wide=f" * {shape.ctas}" if shape.ctas > 1 else "",
+            ordinal=ordinal,
+            count=len(attributes) // _ATTRIBUTE.size,
+        )
+        device = function.module.device
+        space: dict[str, Any] = {
+            "pop": records.pop,
+            "put": records.append,
+            "new": lambda: _Record(attributes, slots),
+            "pack": struct.Struct(_CONFIG.format + layout).pack_into,
+            "error": struct.error,
+            "repack": repack,
+            "run": run,
+            "stream": c._cuda_getCurrentRawStream if c is not None else current_stream,
+            "call": device.cuda.lib.cuLaunchKernelEx,
+            "handle": function.handle,
+            "device": device,
+            "failed": self._failed,
+        }
+        exec(compile(text, f"<launch of {self.name}>", "exec"), space)
+        return space["go"]
 
     def _failed(self, code: int, device: driver_api.Device, again: Callable[[], int], grid: tuple[int, int, int]) -> None:
         """A launch was refused: tries once more where only the thread's context was missing, else raises."""
