@@ -116,11 +116,13 @@ def _cumsum(torch: Any, case: Case):
 def _shapes(torch: Any, case: Case):
     n = case.constants["N"]
     x, y = _random(torch, (n,), "fp32"), _random(torch, (n,), "fp32")
-    joined, even, odd, turned = torch.empty(2 * n, device="cuda"), *(torch.empty(n // 2, device="cuda") for _ in range(2)), torch.empty(n, device="cuda")
-    want = (
-        lambda: _worst(
-            (joined, torch.stack([x, y], 1).view(-1)), (even, x[::2]), (odd, x[1::2]), (turned, x.view(n // 8, 8).t().reshape(-1))
-        )
+    joined, even, odd, turned = (
+        torch.empty(2 * n, device="cuda"),
+        *(torch.empty(n // 2, device="cuda") for _ in range(2)),
+        torch.empty(n, device="cuda"),
+    )
+    want = lambda: _worst(
+        (joined, torch.stack([x, y], 1).view(-1)), (even, x[::2]), (odd, x[1::2]), (turned, x.view(n // 8, 8).t().reshape(-1))
     )
     return [x, y, joined, even, odd, turned], (1,), want
 
@@ -139,12 +141,21 @@ def _atomics(torch: Any, case: Case):
     n = case.extra["n"]
     x, y = _random(torch, (n,), "fp32"), _random(torch, (n,), "i32")
     b = case.constants["B"]
-    total, most, count = torch.zeros(16, device="cuda"), torch.full((16,), -1e30, device="cuda"), torch.zeros(16, device="cuda", dtype=torch.int32)
+    total, most, count = (
+        torch.zeros(16, device="cuda"),
+        torch.full((16,), -1e30, device="cuda"),
+        torch.zeros(16, device="cuda", dtype=torch.int32),
+    )
     seen = torch.zeros(n // b, device="cuda", dtype=torch.int32)
 
     def check() -> float:
         order = _error(seen.sort()[0] + 1, torch.arange(n // b, device="cuda") + 1)
-        return max(order, _worst((total[3], x.double().sum()), (most[2], x.max()), (count[:2], torch.stack([y.sum(), torch.tensor(n // b, device="cuda")]))))
+        return max(
+            order,
+            _worst(
+                (total[3], x.double().sum()), (most[2], x.max()), (count[:2], torch.stack([y.sum(), torch.tensor(n // b, device="cuda")]))
+            ),
+        )
 
     return [x, y, total, most, count, seen], (n // b,), check
 
@@ -152,7 +163,10 @@ def _atomics(torch: Any, case: Case):
 def _elementwise(torch: Any, case: Case):
     n = case.constants["N"]
     x, y = _random(torch, (n,), "fp32"), _random(torch, (n,), "fp32").abs() + 0.1
-    i, j = torch.randint(-(2**31), 2**31 - 1, (n,), device="cuda").to(torch.int32), torch.randint(1, 1000, (n,), device="cuda").to(torch.int32)
+    i, j = (
+        torch.randint(-(2**31), 2**31 - 1, (n,), device="cuda").to(torch.int32),
+        torch.randint(1, 1000, (n,), device="cuda").to(torch.int32),
+    )
     f, g = torch.empty(8, n, device="cuda"), torch.empty(6, n, device="cuda", dtype=torch.int32)
 
     def check() -> float:
@@ -211,16 +225,46 @@ def _add_case(dtype: str, n: int, size: int, warps: int = 4, divisible: bool = T
     signature = {k: v.format(dtype) for k, v in _POINTWISE.items()}
     name = f"add_{dtype}_{n}" + ("" if divisible else "_odd")
     bytes_ = 3 * n * (int(dtype.lstrip("bfpi")) // 8)
-    return Case(name, "add_k", signature, {"B": size}, _add, warps, ("n",) if divisible else (), 1e-6 if dtype == "fp32" else 1e-2, bytes_, extra={"n": n, "dtype": dtype})
+    return Case(
+        name,
+        "add_k",
+        signature,
+        {"B": size},
+        _add,
+        warps,
+        ("n",) if divisible else (),
+        1e-6 if dtype == "fp32" else 1e-2,
+        bytes_,
+        extra={"n": n, "dtype": dtype},
+    )
 
 
 def _softmax_case(dtype: str, m: int, n: int, size: int, warps: int) -> Case:
     signature = {"o": f"*{dtype}", "x": f"*{dtype}", "so": "i32", "sx": "i32", "n": "i32"}
     divisible = ("so", "sx", "n") if n % 16 == 0 else ()
-    return Case(f"softmax_{dtype}_{m}x{n}", "softmax_k", signature, {"B": size}, _softmax, warps, divisible, 1e-2, 2 * m * n * 2, extra={"shape": (m, n), "dtype": dtype})
+    return Case(
+        f"softmax_{dtype}_{m}x{n}",
+        "softmax_k",
+        signature,
+        {"B": size},
+        _softmax,
+        warps,
+        divisible,
+        1e-2,
+        2 * m * n * 2,
+        extra={"shape": (m, n), "dtype": dtype},
+    )
 
 
-def _matmul_case(dtype: str, shape: tuple[int, int, int], tile: tuple[int, int, int], warps: int, precision: str = "tf32", out: str = "", turned: bool = False) -> Case:
+def _matmul_case(
+    dtype: str,
+    shape: tuple[int, int, int],
+    tile: tuple[int, int, int],
+    warps: int,
+    precision: str = "tf32",
+    out: str = "",
+    turned: bool = False,
+) -> Case:
     """``turned``: both operands are stored transposed."""
     m, n, k = shape
     strides = ("sam", "sak", "sbk", "sbn", "scm", "scn")
@@ -245,7 +289,19 @@ def _attention_case(heads: int, n: int, d: int, bm: int, bn: int, warps: int, ca
     signature = {**dict.fromkeys("qkvo", "*bf16"), "scale": "fp32", "sb": "i32", "sn": "i32", "N": "i32"}
     flops = 4.0 * heads * n * n * d * (0.5 if causal else 1)
     name = f"attention_d{d}_{bm}x{bn}w{warps}{'_causal' if causal else ''}"
-    return Case(name, "fa_k", signature, {"D": d, "CAUSAL": causal, "BM": bm, "BN": bn}, _attention, warps, ("sb", "sn", "N"), 2e-2, 0, flops, {"shape": (heads, n)})
+    return Case(
+        name,
+        "fa_k",
+        signature,
+        {"D": d, "CAUSAL": causal, "BM": bm, "BN": bn},
+        _attention,
+        warps,
+        ("sb", "sn", "N"),
+        2e-2,
+        0,
+        flops,
+        {"shape": (heads, n)},
+    )
 
 
 _F = "*fp32"
@@ -259,25 +315,66 @@ CASES: list[Case] = [
     _softmax_case("fp16", 2048, 12000, 16384, 8),
     _softmax_case("fp32", 1823, 781, 1024, 4),
     Case(
-        "layernorm", "layernorm_k",
+        "layernorm",
+        "layernorm_k",
         {"x": "*fp16", "y": "*fp16", "w": _F, "b": _F, "mean": _F, "rstd": _F, "s": "i32", "n": "i32", "eps": "fp32"},
-        {"B": 4096}, _layernorm, 8, ("s", "n"), 2e-3, 2 * 8192 * 4096 * 2, extra={"shape": (8192, 4096)},
+        {"B": 4096},
+        _layernorm,
+        8,
+        ("s", "n"),
+        2e-3,
+        2 * 8192 * 4096 * 2,
+        extra={"shape": (8192, 4096)},
     ),
     Case(
-        "cross_entropy", "xent_k",
+        "cross_entropy",
+        "xent_k",
         {"logits": "*bf16", "stride": "i32", "loss": _F, "lse": _F, "labels": "*i64", "V": "i32"},
-        {"B": 8192}, _xent, 8, ("stride", "V"), 1e-4, 1024 * 128256 * 2, extra={"shape": (1024, 128256)},
+        {"B": 8192},
+        _xent,
+        8,
+        ("stride", "V"),
+        1e-4,
+        1024 * 128256 * 2,
+        extra={"shape": (1024, 128256)},
     ),
     *(
-        Case(f"reduce_{d}_{m}x{n}w{w}", "reduce_k", dict.fromkeys(("x", "rows", "cols", "whole"), f"*{d}"), {"M": m, "N": n}, _reduce, w, extra={"dtype": d}, tolerance=1e-5)
-        for d, m, n, w in (("fp32", 64, 128, 4), ("fp32", 128, 16, 8), ("fp32", 4, 4, 4), ("i32", 32, 32, 2), ("fp64", 64, 64, 4), ("i64", 32, 64, 1))
+        Case(
+            f"reduce_{d}_{m}x{n}w{w}",
+            "reduce_k",
+            dict.fromkeys(("x", "rows", "cols", "whole"), f"*{d}"),
+            {"M": m, "N": n},
+            _reduce,
+            w,
+            extra={"dtype": d},
+            tolerance=1e-5,
+        )
+        for d, m, n, w in (
+            ("fp32", 64, 128, 4),
+            ("fp32", 128, 16, 8),
+            ("fp32", 4, 4, 4),
+            ("i32", 32, 32, 2),
+            ("fp64", 64, 64, 4),
+            ("i64", 32, 64, 1),
+        )
     ),
     *(
         Case(f"argmax_{m}x{n}w{w}", "argmax_k", {"x": _F, "best": _F, "place": "*i32"}, {"M": m, "N": n}, _argmax, w)
         for m, n, w in ((16, 512, 4), (128, 8, 4), (1, 2048, 8))
     ),
     *(
-        Case(f"transpose_{d}_{b}", "transpose_k", {"x": f"*{d}", "o": f"*{d}", "M": "i32", "N": "i32"}, {"B": b}, _transpose, w, ("M", "N"), 0, 2.0 * 4096 * 4096 * (int(d[-2:]) // 8), extra={"shape": (4096, 4096), "dtype": d})
+        Case(
+            f"transpose_{d}_{b}",
+            "transpose_k",
+            {"x": f"*{d}", "o": f"*{d}", "M": "i32", "N": "i32"},
+            {"B": b},
+            _transpose,
+            w,
+            ("M", "N"),
+            0,
+            2.0 * 4096 * 4096 * (int(d[-2:]) // 8),
+            extra={"shape": (4096, 4096), "dtype": d},
+        )
         for d, b, w in (("fp32", 64, 4), ("fp16", 64, 4), ("fp32", 32, 4))
     ),
     *(
@@ -285,18 +382,48 @@ CASES: list[Case] = [
         for m, n, w in ((16, 256, 4), (1, 2048, 4), (64, 4, 4), (2, 32, 8))
     ),
     *(
-        Case(f"shapes_{n}w{w}", "shapes_k", dict.fromkeys(("x", "y", "joined", "even", "odd", "turned"), _F), {"N": n}, _shapes, w, tolerance=0)
+        Case(
+            f"shapes_{n}w{w}",
+            "shapes_k",
+            dict.fromkeys(("x", "y", "joined", "even", "odd", "turned"), _F),
+            {"N": n},
+            _shapes,
+            w,
+            tolerance=0,
+        )
         for n, w in ((1024, 4), (64, 4))
     ),
     *(
-        Case(f"exchange_{n}w{w}", "exchange_k", {"x": "*i32", "f": _F, "i": "*i32", "counts": "*i32", "taken": _F, "ordered": _F}, {"N": n, "BINS": bins}, _exchange, w, tolerance=0)
+        Case(
+            f"exchange_{n}w{w}",
+            "exchange_k",
+            {"x": "*i32", "f": _F, "i": "*i32", "counts": "*i32", "taken": _F, "ordered": _F},
+            {"N": n, "BINS": bins},
+            _exchange,
+            w,
+            tolerance=0,
+        )
         for n, bins, w in ((1024, 64, 4), (64, 256, 2), (2048, 16, 8))
     ),
     Case(
-        "atomics", "atomics_k", {"x": _F, "y": "*i32", "total": _F, "most": _F, "count": "*i32", "seen": "*i32"},
-        {"B": 256}, _atomics, 4, tolerance=1e-4, extra={"n": 2**16},
+        "atomics",
+        "atomics_k",
+        {"x": _F, "y": "*i32", "total": _F, "most": _F, "count": "*i32", "seen": "*i32"},
+        {"B": 256},
+        _atomics,
+        4,
+        tolerance=1e-4,
+        extra={"n": 2**16},
     ),
-    Case("elementwise", "elementwise_k", {"x": _F, "y": _F, "i": "*i32", "j": "*i32", "f": _F, "g": "*i32"}, {"N": 4096}, _elementwise, 4, tolerance=1e-2),
+    Case(
+        "elementwise",
+        "elementwise_k",
+        {"x": _F, "y": _F, "i": "*i32", "j": "*i32", "f": _F, "g": "*i32"},
+        {"N": 4096},
+        _elementwise,
+        4,
+        tolerance=1e-2,
+    ),
     Case("control", "control_k", {"x": _F, "o": _F, "n": "i32", "m": "i32"}, {"N": 512}, _control, 4, tolerance=1e-6),
     _matmul_case("fp32", (300, 200, 100), (64, 64, 32), 4, "ieee"),
     _matmul_case("fp32", (300, 200, 100), (64, 64, 32), 4, "tf32"),

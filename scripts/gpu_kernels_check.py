@@ -67,7 +67,10 @@ def build(folder: Path, arch: int, only: str) -> int:
         (folder / f"{case.name}.ptx").write_text(ptx)
         index.append({"case": case.name, **metadata})
         ms = (middle - start) * 1e3, (time.perf_counter() - middle) * 1e3
-        print(f"{case.name:<28} text {ms[0]:6.0f} ms  LLVM {ms[1]:6.0f} ms  shared {metadata['shared']:6d}  {len(ptx):7d} B of PTX", flush=True)
+        print(
+            f"{case.name:<28} text {ms[0]:6.0f} ms  LLVM {ms[1]:6.0f} ms  shared {metadata['shared']:6d}  {len(ptx):7d} B of PTX",
+            flush=True,
+        )
     (folder / "index.json").write_text(json.dumps(index))
     return 1 if failures else 0
 
@@ -104,7 +107,14 @@ class _Driver:
         return function, facts[0], facts[1]
 
 
-_C_TYPES = {"i1": ctypes.c_uint8, "i8": ctypes.c_int8, "i16": ctypes.c_int16, "i32": ctypes.c_int32, "i64": ctypes.c_int64, "f64": ctypes.c_double}
+_C_TYPES = {
+    "i1": ctypes.c_uint8,
+    "i8": ctypes.c_int8,
+    "i16": ctypes.c_int16,
+    "i32": ctypes.c_int32,
+    "i64": ctypes.c_int64,
+    "f64": ctypes.c_double,
+}
 
 
 def run(folder: Path) -> int:

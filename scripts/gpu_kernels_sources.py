@@ -158,7 +158,9 @@ def control_k(x, o, n, m, N: tl.constexpr):
 
 
 @triton.jit
-def mm_k(a, b, c, M, N, K, sam, sak, sbk, sbn, scm, scn, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, G: tl.constexpr, P: tl.constexpr):
+def mm_k(
+    a, b, c, M, N, K, sam, sak, sbk, sbn, scm, scn, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, G: tl.constexpr, P: tl.constexpr
+):
     pid = tl.program_id(0)
     nm = tl.cdiv(M, BM)
     nn = tl.cdiv(N, BN)
@@ -172,7 +174,9 @@ def mm_k(a, b, c, M, N, K, sam, sak, sbk, sbn, scm, scn, BM: tl.constexpr, BN: t
     rk = tl.arange(0, BK)
     pa = a + rm[:, None] * sam + rk[None, :] * sak
     pb = b + rk[:, None] * sbk + rn[None, :] * sbn
-    acc = tl.zeros((BM, BN), dtype=tl.int32 if c.dtype.element_ty == tl.int32 else tl.float64 if c.dtype.element_ty == tl.float64 else tl.float32)
+    acc = tl.zeros(
+        (BM, BN), dtype=tl.int32 if c.dtype.element_ty == tl.int32 else tl.float64 if c.dtype.element_ty == tl.float64 else tl.float32
+    )
     for k in range(0, tl.cdiv(K, BK)):
         x = tl.load(pa, mask=rk[None, :] < K - k * BK, other=0.0)
         y = tl.load(pb, mask=rk[:, None] < K - k * BK, other=0.0)

@@ -62,7 +62,8 @@ def lower(module: Module, options: Any, chip: Chip) -> tuple[str, dict[str, Any]
     num_warps = options.num_warps
     info = AxisInfo(kernel, trusting=True)
     assignment = Assignment(kernel, num_warps, sm, info)
-    g = Generator(kernel, num_warps, options.num_stages, sm, bool(getattr(options, "enable_fp_fusion", True)), assignment, info)
+    contract, ftz = (bool(getattr(options, name, True)) for name in ("enable_fp_fusion", "enable_reflect_ftz"))
+    g = Generator(kernel, num_warps, options.num_stages, sm, contract, ftz, assignment, info)
     recursion = sys.getrecursionlimit()
     sys.setrecursionlimit(max(recursion, 20000))  # lazy values are emitted recursively along their definitions
     try:

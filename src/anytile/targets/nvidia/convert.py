@@ -1,8 +1,8 @@
 """A tile from one placement to another, by the plan that `layouts.convert` makes: the emitter of such plans.
 
-    Nothing, Permute    the registers are renamed
-    Shuffle             shfl.sync on words, selects around them
-    ThroughShared       stores, a barrier, loads, in as many rounds as keep the scratch small
+Nothing, Permute    the registers are renamed
+Shuffle             shfl.sync on words, selects around them
+ThroughShared       stores, a barrier, loads, in as many rounds as keep the scratch small
 """
 
 from __future__ import annotations
@@ -67,9 +67,7 @@ def shuffle(g: Generator, x: str, e: Element, kind: str, lane: str, clamp: int =
     """``x`` of another lane of the warp; ``kind``: bfly, idx, up or down, as in shfl.sync."""
     out = []
     for word in to_words(g, x, e):
-        out.append(
-            g.call(f"llvm.nvvm.shfl.sync.{kind}.i32", "i32", ("i32", "-1"), ("i32", word), ("i32", lane), ("i32", str(clamp)))
-        )
+        out.append(g.call(f"llvm.nvvm.shfl.sync.{kind}.i32", "i32", ("i32", "-1"), ("i32", word), ("i32", lane), ("i32", str(clamp))))
     return from_words(g, out, e)
 
 
@@ -129,7 +127,7 @@ def _loaded(g: Generator, x: str, e: Element) -> str:
 def shared_store(g: Generator, address: str, values: list[str], e: Element, align: int | None = None) -> None:
     """Stores neighbours at ``address`` by one instruction."""
     t, n = memory_type(e), len(values)
-    size = (align or n * memory_bytes(e))
+    size = align or n * memory_bytes(e)
     if n == 1:
         g.w.put(f"store {t} {_stored(g, values[0], e)}, {SHARED} {address}, align {size}")
         return

@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ...ir import Func, Op, Value
-from ...ir.types import BF16, F16, F32, F64, F8E4M3, F8E5M2, I8, I32, Element
+from ...ir.types import BF16, F8E4M3, F8E5M2, F16, F32, F64, I8, I32, Element
 from . import wgmma
 from .convert import addresses, memory_bytes, shared_load, shared_store
 from .placement import Placement, blocked, log2
@@ -370,5 +370,3 @@ def _widened(g: Generator, x: str, e: Element, to: Element, op: Op) -> str:
     if {e, to} <= {F16, BF16, F32, F64} and e.bits < to.bits:
         return g.emit(f"fpext {llvm_type(e)} {x} to {llvm_type(to)}")
     raise unsupported(f"a dot of {e} operands into {to}", op)
-
-

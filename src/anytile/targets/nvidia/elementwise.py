@@ -5,7 +5,7 @@ of a tile and computes equal ones once.  Floats below 32 bits arrive here only t
 (`passes.widen_floats`, `passes.expand_casts`).
 
 Accuracy of the native mathematical rows, f32 (PTX ISA, tables of the .approx instructions): ``ex2.approx`` 2 ulp, and
-exp is that of x·log₂e; ``rsqrt.approx`` 2 ulp; ``sqrt.approx`` and ``div.full`` 2 ulp (``precise`` asks for
+exp is that of x·log₂e (results below 2⁻¹²⁶ are zero unless the option ``enable_reflect_ftz`` is off); ``rsqrt.approx`` 2 ulp; ``sqrt.approx`` and ``div.full`` 2 ulp (``precise`` asks for
 the correctly rounded ones).  Every other function is expanded by `passes.expand_math`.
 """
 
@@ -18,9 +18,7 @@ from .values import Generator, literal, llvm_type, memory_type, unsupported
 
 __all__ = ["NATIVE_MATH", "apply", "compute", "native_casts", "run_block"]
 
-NATIVE_MATH = frozenset(
-    "sqrt floor ceil trunc rint exp.f32 exp2.f32 rsqrt.f32 copysign.f32 copysign.f64".split()
-)
+NATIVE_MATH = frozenset("sqrt floor ceil trunc rint exp.f32 exp2.f32 rsqrt.f32 copysign.f32 copysign.f64".split())
 
 
 def native_casts(sm: int) -> frozenset[str]:
@@ -47,18 +45,38 @@ _INTRINSICS = {
 _WITH_FALSE = {"iabs": "llvm.abs", "clz": "llvm.ctlz"}  # a second operand: i1 false, "defined everywhere"
 _SUFFIX = {F16: "f16", BF16: "bf16", F32: "f32", F64: "f64"}
 _CASTS = {"sext": "sext", "zext": "zext", "trunci": "trunc", "sitofp": "sitofp", "uitofp": "uitofp"}
-_APPROXIMATE = {"exp2": "llvm.nvvm.ex2.approx.f32", "rsqrt": "llvm.nvvm.rsqrt.approx.f", "sqrt": "llvm.nvvm.sqrt.approx.f"}
+_EXP2 = {False: "llvm.nvvm.ex2.approx.f32", True: "llvm.nvvm.ex2.approx.ftz.f32"}
+_APPROXIMATE = {"exp2": "", "rsqrt": "llvm.nvvm.rsqrt.approx.f", "sqrt": "llvm.nvvm.sqrt.approx.f"}
 _LOG2E = 1.4426950408889634
 
 
 def apply(g: Generator, op: Op, operands: list[list[str]]) -> list[str]:
     """The row on every register; registers with the same operands share the result."""
+    if op.name == "fpcast" and g.sm >= 80 and op.operands[0].type.elem is F32 and op.attrs["to"] in (F16, BF16):
+        return _narrow_pairs(g, operands[0], op.attrs["to"])
     known: dict[tuple[str, ...], str] = {}
     out = []
     for xs in zip(*operands, strict=True):
         if xs not in known:
             known[xs] = compute(g, op, list(xs))
         out.append(known[xs])
+    return out
+
+
+def _narrow_pairs(g: Generator, registers: list[str], to: Element) -> list[str]:
+    """f32 to 16 bits, two at a time: one cvt gives both halves of a 32-bit register, which is how they go on to memory."""
+    known: dict[tuple[str, ...], list[str]] = {}
+    out: list[str] = []
+    for i in range(0, len(registers), 2):
+        pair = tuple(registers[i : i + 2])
+        if pair not in known:
+            n, vector = len(pair), "poison"
+            for k, x in enumerate(pair):
+                vector = g.emit(f"insertelement <{n} x float> {vector}, float {x}, i32 {k}")
+            t = llvm_type(to)
+            narrow = g.emit(f"fptrunc <{n} x float> {vector} to <{n} x {t}>")
+            known[pair] = [g.emit(f"extractelement <{n} x {t}> {narrow}, i32 {k}") for k in range(n)]
+        out += known[pair]
     return out
 
 
@@ -73,7 +91,8 @@ def compute(g: Generator, op: Op, xs: list[str]) -> str:
     if name in _SHIFTS:
         return _shift(g, op, t, xs)
     if name in _APPROXIMATE and e is F32 and not op.attrs.get("precise"):
-        return g.call(_APPROXIMATE[name], "float", ("float", xs[0]))
+        row = _EXP2[g.ftz] if name == "exp2" else _APPROXIMATE[name]
+        return g.call(row, "float", ("float", xs[0]))
     if name in _INTRINSICS:
         return g.call(f"{_INTRINSICS[name]}.{_SUFFIX.get(e, t)}", t, *((t, x) for x in xs))
     if name in _WITH_FALSE:
@@ -135,7 +154,7 @@ def _sqrt(g: Generator, op: Op, xs: list[str]) -> str:
 
 def _exp(g: Generator, op: Op, xs: list[str]) -> str:
     scaled = g.emit(f"fmul float {xs[0]}, {literal(_LOG2E, F32)}")
-    return g.call("llvm.nvvm.ex2.approx.f32", "float", ("float", scaled))
+    return g.call(_EXP2[g.ftz], "float", ("float", scaled))
 
 
 def _fneg(g: Generator, op: Op, xs: list[str]) -> str:
@@ -232,5 +251,3 @@ def run_block(g: Generator, block: Block, args: list[str]) -> list[str]:
         return []
 
     return run(block.ops)
-
-

@@ -29,7 +29,7 @@ def gather(g: Generator, op: Op) -> None:
     chosen = g.get(index, place)
     g.scratch(x.type.numel * size)
     where = addresses(g, source, lambda v: v * size)
-    for c, r in source.register_of.items():
+    for r in source.own_registers:
         shared_store(g, where[r], [registers[r]], e)
     g.barrier()
     low, n = span(place.shape, axis)
@@ -133,5 +133,3 @@ def _partners(g: Generator, values: list[str], place: Placement, step: int, e: E
         offset = g.emit(f"xor i32 {base}, {(c ^ step) * size}")
         got[c] = shared_load(g, g.emit(f"getelementptr i8, {SHARED} {g.exchange}, i32 {offset}"), 1, e)[0]
     return [got[c] for c in place.constants]
-
-

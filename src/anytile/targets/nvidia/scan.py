@@ -133,5 +133,3 @@ def _before(
     for b, p, x, e in zip(both, prefix, exclusive, elems, strict=True):
         out.append(_select(g, exists, _select(g, some, b, x, e), p, e))
     return out, g.emit(f"or i1 {some}, {exists}")
-
-

@@ -88,9 +88,11 @@ class Generator:
     ``shared_bytes``: the shared memory that a launch gives; buffers lie at the bottom, like a stack, what exchanges need above them.
     """
 
-    def __init__(self, func: Func, num_warps: int, num_stages: int, sm: int, contract: bool, assignment: Assignment, info: AxisInfo):
+    def __init__(
+        self, func: Func, num_warps: int, num_stages: int, sm: int, contract: bool, ftz: bool, assignment: Assignment, info: AxisInfo
+    ):
         self.func, self.num_warps, self.num_stages = func, num_warps, num_stages
-        self.sm, self.contract = sm, contract
+        self.sm, self.contract, self.ftz = sm, contract, ftz
         self.assignment, self.info = assignment, info
         self.homes: dict[Value, Placement] = assignment.homes  # type: ignore[assignment]
         self.w = Writer()

@@ -1,0 +1,145 @@
+"""What the code generator makes of kernels, read off the PTX: vector widths, predicates, exchanges, pipelines.
+
+The kernels and cases are those of scripts/gpu_kernels_check.py, which runs them on a GPU; here every case is compiled.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections import Counter
+from functools import lru_cache
+from pathlib import Path
+
+import pytest
+
+from anytile.compat.hook import FINDER
+from anytile.frontend import trace
+from anytile.runtime.options import Options
+from anytile.targets.nvidia.chips import chip
+from anytile.targets.nvidia.codegen import lower
+from anytile.targets.nvidia.target import make_ptx
+
+SCRIPTS = Path(__file__).parents[2] / "scripts"
+
+
+@lru_cache(maxsize=1)
+def sources():
+    added = FINDER not in sys.meta_path
+    if added:
+        sys.meta_path.insert(0, FINDER)
+    sys.path.insert(0, str(SCRIPTS))
+    try:
+        import gpu_kernels_cases
+        import gpu_kernels_sources
+    finally:
+        sys.path.remove(str(SCRIPTS))
+        if added:
+            sys.meta_path.remove(FINDER)
+    return gpu_kernels_cases, gpu_kernels_sources
+
+
+@lru_cache(maxsize=64)
+def compiled(name: str, arch: int = 90, stages: int = 3):
+    """(PTX, metadata) of the first case whose name begins so."""
+    cases, kernels = sources()
+    case = next(c for c in cases.CASES if c.name.startswith(name))
+    fn = getattr(kernels, case.kernel)
+    signature, constants, attrs = {}, {}, {}
+    for i, p in enumerate(fn.arg_names):
+        if p in case.constants:
+            signature[p], constants[i,] = "constexpr", case.constants[p]
+        else:
+            signature[p] = case.signature[p]
+            if signature[p].startswith("*") or p in case.divisible:
+                attrs[i,] = [["tt.divisibility", 16]]
+    options = Options(num_warps=case.num_warps, num_stages=stages)
+    text, metadata = lower(trace(fn, signature, constants, attrs, options), options, chip(arch))
+    return make_ptx(text, chip(arch)), metadata
+
+
+def count(ptx: str, pattern: str) -> int:
+    return len(re.findall(pattern, ptx))
+
+
+def test_add_moves_16_bytes_a_thread_under_one_predicate_each():
+    ptx, metadata = compiled("add_fp32_16777216")
+    assert count(ptx, r"@%p\d+ ld\.global\.v4\.b32") == 4  # 1024 elements of two arrays by 128 threads
+    assert count(ptx, r"@%p\d+ st\.global\.v4\.b32") == 2
+    assert count(ptx, r"ld\.global|st\.global") == 6
+    assert metadata["shared"] == 0 and ".reqntid 128" in ptx
+    assert metadata["slots"] == ["ptr<f32>", "ptr<f32>", "ptr<f32>", "i32"]
+
+
+def test_sizes_that_are_not_known_to_be_multiples_are_masked_element_by_element():
+    ptx, _ = compiled("add_fp32_98432_odd")
+    assert count(ptx, r"\.v[24]\.b32") == 0
+    assert count(ptx, r"@%p\d+ ld\.global\.b32") == 16
+
+
+def test_row_reductions_shuffle_and_meet_once_each():
+    ptx, metadata = compiled("softmax_fp16_4096x4096")
+    assert count(ptx, r"shfl\.sync\.bfly") == 10  # five for the maximum, five for the sum
+    assert metadata["shared"] == 32  # one word a warp
+    assert count(ptx, r"ld\.global\.v4\.b32") == count(ptx, r"st\.global\.v4\.b32") == 2
+    assert count(ptx, r"\bex2\.approx") == 16
+
+
+def test_a_transpose_goes_through_shared_memory_in_vectors():
+    ptx, metadata = compiled("transpose_fp16_64")
+    assert metadata["shared"] == 64 * 64 * 2
+    assert count(ptx, r"ld\.global\.v4\.b32") == count(ptx, r"st\.global\.v4\.b32") == 4
+
+
+def test_atomics_are_made_by_one_thread_for_each_element():
+    ptx, _ = compiled("atomics")
+    assert count(ptx, r"@%p\d+ atom\.global\.acq_rel\.gpu\.add\.f32") == 1
+    assert count(ptx, r"atom\.global\.acq_rel\.gpu\.max\.s32") == count(ptx, r"atom\.global\.acq_rel\.gpu\.min\.u32") == 2
+
+
+def test_a_pipelined_matmul():
+    ptx, metadata = compiled("matmul_bf16_4096x4096x4096_128x256x64w8")
+    tile = (128 * 64 + 64 * 256) * 2
+    assert metadata["shared"] == 3 * tile
+    assert count(ptx, r"wgmma\.mma_async\.sync\.aligned\.m64n256k16\.f32\.bf16\.bf16") == 4
+    assert count(ptx, r"cp\.async\.cg\.shared\.global") == 3 * tile // 16 // 256  # two copies in front, one inside
+    assert count(ptx, r"ld\.global") == 0 and count(ptx, r"st\.global\.v4\.b32") == 16
+    assert "wgmma.wait_group.sync.aligned 1" in ptx and "cp.async.wait_group 1" in ptx
+
+
+def test_stages_make_the_ring():
+    for stages in (2, 4):
+        _, metadata = compiled("matmul_bf16_4096x4096x4096_128x128x64w8", stages=stages)
+        assert metadata["shared"] == stages * 2 * 128 * 64 * 2
+    ptx, _ = compiled("matmul_bf16_4096x4096x4096_128x128x64w8", stages=1)
+    assert "cp.async" not in ptx and "wgmma" in ptx
+
+
+def test_attention_keeps_probabilities_in_registers():
+    ptx, _ = compiled("attention_d128_128x64w8")
+    assert count(ptx, r"wgmma\.mma_async[\w.]* \{[^}]*\}, %rd|wgmma\.mma_async[\w.]* \{[^}]*\}, d[ab]") == 8  # Q·K: 8 steps along d
+    assert count(ptx, r"wgmma\.mma_async") == 8 + 4  # P·V: 4 steps along the 64 keys, P from registers
+    assert count(ptx, r"shfl\.sync\.bfly") == 2 * 2 * 2  # two rows a thread, maximum and sum, four lanes a row
+
+
+def test_older_chips_use_their_own_tensor_cores():
+    ptx, _ = compiled("matmul_bf16_4096x4096x4096_128x128x64w8", 80)
+    assert "wgmma" not in ptx and count(ptx, r"mma\.sync\.aligned\.m16n8k16\.row\.col\.f32\.bf16\.bf16\.f32") == 64
+    ptx, _ = compiled("matmul_fp16_300x200x104_64x32x32w4", 75)
+    assert "mma.sync" not in ptx and "fma.rn.f32" in ptx
+
+
+@pytest.mark.parametrize(
+    "name", ["matmul_i8", "matmul_fp32_tf32x3", "matmul_fp64", "exchange_64", "cumsum_2x32", "reduce_i32", "control", "shapes_64"]
+)
+def test_compiles_for_each_generation(name):
+    for arch in (75, 80, 89, 90, 120):
+        ptx, _ = compiled(name, arch)
+        assert f".target {chip(arch).target}" in ptx
+
+
+def test_registers_named_once():
+    """Sanity of the text: no name is defined twice (LLVM's parser would say so, less clearly)."""
+    cases, kernels = sources()
+    names = Counter(c.name for c in cases.CASES)
+    assert max(names.values()) == 1 and all(hasattr(kernels, c.kernel) for c in cases.CASES)
