@@ -121,10 +121,12 @@ def _shapes(torch: Any, case: Case):
         *(torch.empty(n // 2, device="cuda") for _ in range(2)),
         torch.empty(n, device="cuda"),
     )
-    want = lambda: _worst(
-        (joined, torch.stack([x, y], 1).view(-1)), (even, x[::2]), (odd, x[1::2]), (turned, x.view(n // 8, 8).t().reshape(-1))
-    )
-    return [x, y, joined, even, odd, turned], (1,), want
+    turns = x.view(n // 8, 8).t().reshape(-1)
+
+    def check() -> float:
+        return _worst((joined, torch.stack([x, y], 1).view(-1)), (even, x[::2]), (odd, x[1::2]), (turned, turns))
+
+    return [x, y, joined, even, odd, turned], (1,), check
 
 
 def _exchange(torch: Any, case: Case):

@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import argparse
 import ctypes
+import functools
 import json
 import math
 import os
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 import gpu_kernels_cases as cases  # noqa: E402  beside this file
@@ -117,6 +119,11 @@ _C_TYPES = {
 }
 
 
+def _launch(driver: _Driver, torch: Any, function: ctypes.c_void_p, grid: tuple[int, ...], entry: dict[str, Any], pointers: Any) -> None:
+    stream = ctypes.c_void_p(torch.cuda.current_stream().cuda_stream)
+    driver.call("cuLaunchKernel", function, *grid, 32 * entry["num_warps"], 1, 1, entry["shared"], stream, pointers, None)
+
+
 def run(folder: Path) -> int:
     import torch
 
@@ -140,10 +147,7 @@ def run(folder: Path) -> int:
             pointers = (ctypes.c_void_p * len(boxes))(*(ctypes.addressof(b) for b in boxes))
             grid = (*grid, 1, 1)[:3]
 
-            def launch() -> None:
-                stream = ctypes.c_void_p(torch.cuda.current_stream().cuda_stream)
-                driver.call("cuLaunchKernel", function, *grid, 32 * entry["num_warps"], 1, 1, entry["shared"], stream, pointers, None)
-
+            launch = functools.partial(_launch, driver, torch, function, grid, entry, pointers)
             launch()
             torch.cuda.synchronize()
             error = float(check())

@@ -143,8 +143,8 @@ def inline_asm(g: Generator, op: Op) -> None:
             n = len(_register_types(r.elem, pack))
             made[i] += _unpacked(g, words[:n], r.elem, pack)[: count - first]
             words = words[n:]
-    for r, out in zip(op.results, made, strict=True):
-        g.define(r, out[:count], where)
+    for v, out in zip(op.results, made, strict=True):
+        g.define(v, out[:count], where)
 
 
 def _register_types(e: Element, pack: int) -> list[str]:

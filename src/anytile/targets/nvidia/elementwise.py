@@ -43,7 +43,7 @@ _INTRINSICS = {
     "brev": "llvm.bitreverse",
 }
 _WITH_FALSE = {"iabs": "llvm.abs", "clz": "llvm.ctlz"}  # a second operand: i1 false, "defined everywhere"
-_SUFFIX = {F16: "f16", BF16: "bf16", F32: "f32", F64: "f64"}
+_SUFFIX: dict[Element, str] = {F16: "f16", BF16: "bf16", F32: "f32", F64: "f64"}
 _CASTS = {"sext": "sext", "zext": "zext", "trunci": "trunc", "sitofp": "sitofp", "uitofp": "uitofp"}
 _EXP2 = {False: "llvm.nvvm.ex2.approx.f32", True: "llvm.nvvm.ex2.approx.ftz.f32"}
 _APPROXIMATE = {"exp2": "", "rsqrt": "llvm.nvvm.rsqrt.approx.f", "sqrt": "llvm.nvvm.sqrt.approx.f"}
@@ -149,7 +149,7 @@ def _fdiv(g: Generator, op: Op, xs: list[str]) -> str:
 def _sqrt(g: Generator, op: Op, xs: list[str]) -> str:
     e = op.operands[0].type.elem
     t = llvm_type(e)
-    return g.call("llvm.nvvm.sqrt.rn." + {F32: "f", F64: "d"}[e], t, (t, xs[0]))
+    return g.call("llvm.nvvm.sqrt.rn." + ("f" if e is F32 else "d"), t, (t, xs[0]))
 
 
 def _exp(g: Generator, op: Op, xs: list[str]) -> str:

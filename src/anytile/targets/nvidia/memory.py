@@ -191,9 +191,9 @@ def load(g: Generator, op: Op) -> None:
         mask = None
     place = g.home(op.result)
     if place is None:
-        m = g.scalar(mask) if mask is not None else None
-        o = [g.scalar(other)] if other is not None else None
-        g.define(op.result, _load_vector(g, g.scalar(pointer), 1, e, m, o, how))
+        on = g.scalar(mask) if mask is not None else None
+        instead = [g.scalar(other)] if other is not None else None
+        g.define(op.result, _load_vector(g, g.scalar(pointer), 1, e, on, instead, how))
         return
     p = g.get(pointer, place)
     m = g.get(mask, place) if mask is not None else None
@@ -217,8 +217,8 @@ def store(g: Generator, op: Op) -> None:
     if const_value(mask) == 1:
         mask = None
     if value.type.is_scalar:
-        m = g.conjunction(g.scalar(mask) if mask is not None else None, g.owner(g.all_threads()))
-        _store_vector(g, g.scalar(pointer), [g.scalar(value)], e, m, how)
+        on = g.conjunction(g.scalar(mask) if mask is not None else None, g.owner(g.all_threads()))
+        _store_vector(g, g.scalar(pointer), [g.scalar(value)], e, on, how)
         return
     place = g.store_place(op)
     p, x = g.get(pointer, place), g.get(value, place)

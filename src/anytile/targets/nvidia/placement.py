@@ -148,7 +148,8 @@ def _gather(bits: list[int]) -> Callable[[int], int]:
 
 
 def _independent(bases: Iterable[int]) -> tuple[int, ...]:
-    out, echelon = [], []
+    out: list[int] = []
+    echelon: list[int] = []
     for b in bases:
         v = b
         for e in echelon:

@@ -62,15 +62,15 @@ def reduce(g: Generator, op: Op) -> None:
     warps = [k for k, b in enumerate(place.warp) if b & mask]
     if warps:
         values = _between_warps(g, block, values, place, result, warps, elems)
-    for i, r in enumerate(op.results):
+    for i, v in enumerate(op.results):
         out = [values[c][i] for c in result.constants]
-        home = g.home(r)
+        home = g.home(v)
         if home is None:
-            g.define(r, out[:1])
+            g.define(v, out[:1])
         else:
-            g.define(r, out, result)
+            g.define(v, out, result)
             if home != result:
-                g.define(r, convert(g, out, result, home, r.type.elem), home)
+                g.define(v, convert(g, out, result, home, v.type.elem), home)
 
 
 def _without(low: int, n: int):

@@ -16,6 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ...ir import Op, Value
+from ...ir.rewrite import const_value
 from ...ir.types import BF16, F16, F32
 from .convert import memory_bytes, shared_store
 from .placement import Placement, log2, span
@@ -126,7 +127,9 @@ def accumulate(g: Generator, op: Op, acc: Placement, place_a: Placement, words_a
     k = a.type.shape[1]
     gm, gn = _groups(m, g.num_warps)
     rows, columns = m // gm, n // gn
-    values = list(g.get(c, acc))
+    from_zero = const_value(c) == 0  # the first instruction then overwrites, and nothing is set to zero before
+    values = [] if from_zero else list(g.get(c, acc))
+    made: list[str] = []
     address_a = None
     form_a = form_b = panels(g, b)
     address_b, *rest = stage(g, [b] if words_a is not None else [b, a])
@@ -148,14 +151,16 @@ def accumulate(g: Generator, op: Op, acc: Placement, place_a: Placement, words_a
     name = f"wgmma.mma_async.sync.aligned.m64n{columns}k16.f32.{t}.{t}"
     target = "{" + ",".join(f"${i}" for i in range(count)) + "}"
     result = "{ " + ", ".join(["float"] * count) + " }"
-    tied = ["=f"] * count
+
+    def adds(k0: int) -> str:  # the predicate: whether the instruction adds to its registers
+        return "z" if from_zero and k0 == 0 else "p"
+
     g.call("llvm.nvvm.wgmma.fence.sync.aligned", "void")
     for block in range(rows // ROWS):
-        mine = values[block * count : (block + 1) * count]
-        args = [("float", x) for x in mine]
-        constraints = [*tied, *(str(i) for i in range(count))]
+        args = [("float", x) for x in values[block * count : (block + 1) * count]]
+        constraints = ["=f"] * count + [str(i) for i in range(len(args))]
         lines = []
-        at = 2 * count
+        at = count + len(args)
         if address_a is not None:
             args += [("i64", desc_a), ("i64", desc_b)]
             constraints += ["l", "l"]
@@ -163,7 +168,7 @@ def accumulate(g: Generator, op: Op, acc: Placement, place_a: Placement, words_a
                 da = (form_a.step_k(k0, k_inner_a) + form_a.step_other(block * ROWS, k_inner_a)) >> 4
                 db = form_b.step_k(k0, k_inner_b) >> 4
                 lines.append(f"add.s64 da, ${at}, {da}; add.s64 db, ${at + 1}, {db};")
-                lines.append(f"{name} {target}, da, db, p, 1, 1, {int(not k_inner_a)}, {int(not k_inner_b)};")
+                lines.append(f"{name} {target}, da, db, {adds(k0)}, 1, 1, {int(not k_inner_a)}, {int(not k_inner_b)};")
         else:
             args.append(("i64", desc_b))
             constraints.append("l")
@@ -175,12 +180,12 @@ def accumulate(g: Generator, op: Op, acc: Placement, place_a: Placement, words_a
                 here = at + 1 + k0 // 4
                 fragment = "{" + ",".join(f"${here + i}" for i in range(4)) + "}"
                 lines.append(f"add.s64 db, ${at}, {form_b.step_k(k0, k_inner_b) >> 4};")
-                lines.append(f"{name} {target}, {fragment}, db, p, 1, 1, {int(not k_inner_b)};")
-        text = "{ .reg .pred p; .reg .b64 da, db; setp.eq.b32 p, 0, 0; " + " ".join(lines) + " }"
+                lines.append(f"{name} {target}, {fragment}, db, {adds(k0)}, 1, 1, {int(not k_inner_b)};")
+        text = "{ .reg .pred p, z; .reg .b64 da, db; setp.eq.b32 p, 0, 0; setp.ne.b32 z, 0, 0; " + " ".join(lines) + " }"
         got = g.assembly(text, ",".join(constraints), result, args)
-        values[block * count : (block + 1) * count] = [g.emit(f"extractvalue {result} {got}, {i}") for i in range(count)]
+        made += [g.emit(f"extractvalue {result} {got}, {i}") for i in range(count)]
     g.call("llvm.nvvm.wgmma.commit_group.sync.aligned", "void")
-    return waited(g, values) if wait else values
+    return waited(g, made) if wait else made
 
 
 def waited(g: Generator, values: list[str]) -> list[str]:
