@@ -96,7 +96,8 @@ def _interpreter(python: str | None) -> tuple[Interpreter, str]:
     for site in ([user] if reads_user and user else []) + own:
         if site.is_dir() and not any(site.samefile(s) for s in seen):
             seen.append(site)
-    header = base / "include" / "Python.h" if windows else base / f"include/python{minor}" / "Python.h"
+    real = Path(os.path.realpath(executable)).parent.parent if executable else base  # a pyvenv.cfg may name a folder of links
+    headers = [base / "include"] if windows else [b / f"include/python{minor}" for b in (base, real)]
     libs = {f.name.lower(): f for f in (base / "libs").glob("python3*.lib")} if windows else {}
     mine = f"python{minor.replace('.', '')}.lib"
     return Interpreter(
@@ -106,7 +107,7 @@ def _interpreter(python: str | None) -> tuple[Interpreter, str]:
         base_prefix=str(base),
         site_packages=tuple(map(str, seen)),
         user_site=str(user) if reads_user and user else None,
-        python_h=header.is_file(),
+        python_h=any((h / "Python.h").is_file() for h in headers),
         import_library=mine in libs if windows else None,
         foreign_libraries=tuple(str(f) for n, f in libs.items() if n not in (mine, "python3.lib")),
         on_path=tuple(dict.fromkeys(p for name in ("python", "python3") if (p := shutil.which(name)))),

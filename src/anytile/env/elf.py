@@ -32,7 +32,7 @@ def read_elf(path: Path, symbols: bool = True) -> Elf | None:
             if data[:6] != b"\x7fELF\x02\x01":
                 return None
             return _parse(data, symbols)
-    except (OSError, ValueError, struct.error, IndexError):  # ValueError: an empty file cannot be mapped
+    except (OSError, ValueError, struct.error, IndexError, OverflowError):  # ValueError: an empty file cannot be mapped
         return None
 
 
@@ -80,8 +80,12 @@ def _parse(data: mmap.mmap, symbols: bool) -> Elf:
                     if not flags & 2:  # weak references may be missing
                         nodes.append(at(names, name))
                     there += aux_step
+                    if not aux_step:
+                        break
                 wants[at(names, file)] = tuple(nodes)
                 here += step
+                if not step:
+                    break
         elif kind == _VERDEF:
             names, here = strings(section), start
             for _ in range(section[7]):
@@ -89,4 +93,6 @@ def _parse(data: mmap.mmap, symbols: bool) -> Elf:
                 if aux_count:
                     offers.add(at(names, struct.unpack_from("<I", data, here + aux)[0]))
                 here += step
+                if not step:
+                    break
     return Elf(tuple(needed), tuple(rpath), frozenset(undefined), frozenset(defined), wants, frozenset(offers))

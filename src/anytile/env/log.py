@@ -105,7 +105,9 @@ PATTERNS: tuple[tuple[str, str], ...] = (
 )
 _COMPILED = tuple((kind, re.compile(pattern)) for kind, pattern in PATTERNS)
 
-_WINDOWS = re.compile(r"\b[A-Za-z]:\\|WinError|\.pyd\b|\.dll\b|\.exe\b|DLL load failed|win_amd64|win32|\bWindows\b|MSVC|AppData", re.I)
+_WINDOWS = re.compile(
+    r"\b[A-Za-z]:\\|WinError|\.pyd\b|\.dll\b|\.exe\b|DLL load failed|win_amd64|win32|\bWindows\b|MSVC|AppData|\b(?:C|LNK)\d{4}\b", re.I
+)
 _LINUX = re.compile(r"\.so\b|/usr/|/home/|/root/|/opt/|/tmp/|manylinux|linux_x86_64|\bLinux\b|\bUbuntu\b|/bin/ld|collect2|ldconfig", re.I)
 _WSL = re.compile(r"\bWSL2?\b|microsoft-standard|/usr/lib/wsl|/mnt/[a-z]/", re.I)
 _DARWIN = re.compile(r"\.dylib\b|macosx|darwin|/Users/\w+/(?!.*\\)|\bmacOS\b|Apple (?:M\d|silicon)", re.I)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
-from functools import cached_property
 from pathlib import Path
 
 from .facts import MissingName
@@ -25,10 +24,6 @@ class Package:
     def __init__(self, folder: Path) -> None:
         self.folder, self.name = folder, folder.name
         self._names: dict[str, set[str] | None] = {}
-
-    @cached_property
-    def _binary(self) -> bool:
-        return not (self.folder / "__init__.py").is_file()
 
     def _file(self, module: str) -> Path | None:
         parts = module.split(".")[1:]
@@ -46,6 +41,8 @@ class Package:
 
     def names(self, module: str) -> set[str] | None:
         """Names that the module defines; None where they cannot be known (compiled, `import *` from elsewhere, `__getattr__`)."""
+        if module.split(".")[0] != self.name:
+            return None
         if module not in self._names:
             self._names[module] = None  # a circle of `import *` ends here
             file = self._file(module)
@@ -129,17 +126,34 @@ def _wanted(tree: ast.AST, package: Package) -> Iterator[tuple[int, str, str | N
             if alias.name.split(".")[0] == package.name and not package.has(alias.name):
                 yield tree.lineno, alias.name, None
     for child in ast.iter_child_nodes(tree):
-        yield from _wanted(child, package)
+        if not isinstance(child, ast.expr):  # statements hold imports, expressions do not
+            yield from _wanted(child, package)
+
+
+def _suspect(source: bytes, package: Package) -> bool:
+    """Whether the text names something that the package lacks: cheap, and never no where the syntax tree would say yes."""
+    name = package.name.encode()
+    for m in re.finditer(rb"^[ \t]*from[ \t]+(" + name + rb"(?:\.\w+)*)[ \t]+import[ \t]+(\([^)]*\)|(?:[^\n\\]|\\\r?\n)*)", source, re.M):
+        module = m[1].decode()
+        text = re.sub(r"#[^\n]*", "", m[2].decode("utf-8", "replace"))
+        names = [n.split()[0] for n in re.split(r"[,()\\]", text) if n.split()]
+        if not package.has(module) or any(n != "*" and not package.defines(module, n) for n in names):
+            return True
+    for m in re.finditer(rb"^[ \t]*import[ \t]+([^\n]*)", source, re.M):
+        for module in re.findall(r"[\w.]+", m[1].decode("utf-8", "replace")):
+            if module.startswith(f"{package.name}.") and not package.has(module):
+                return True
+    return False
 
 
 def missing_names(importers: list[Path], package: Package) -> Iterator[MissingName]:
     """What the .py files under ``importers`` (folders or files) import in vain from ``package``."""
-    mentions = re.compile(rb"^[ \t]*(?:from|import)[ \t]+" + package.name.encode() + rb"\b", re.M)
+    mentions = re.compile(rb"^[ \t]*(?:from|import)[ \t]+[^\n]*\b" + package.name.encode() + rb"\b", re.M)
     for root in importers:
         for file in sorted(root.rglob("*.py")) if root.is_dir() else [root]:
             try:
                 source = file.read_bytes()
-                if mentions.search(source):
+                if package.name.encode() in source and mentions.search(source) and _suspect(source, package):
                     for line, module, name in _wanted(ast.parse(source), package):
                         yield MissingName(str(file), line, module, name)
             except (OSError, SyntaxError, ValueError):

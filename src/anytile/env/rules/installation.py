@@ -25,19 +25,17 @@ def _user_site(facts: Facts) -> Iterator[Evidence]:
 
 
 def _python_tags(facts: Facts) -> Iterator[Evidence]:
-    minor = facts.interpreter.minor
-    for d in facts.distributions if minor and facts.log is None else ():
-        try:
-            if (
-                d.requires_python
-                and d.name in _STACK
-                and not SpecifierSet(d.requires_python).contains(facts.interpreter.version or minor, prereleases=True)
-            ):
-                yield Evidence(
-                    f"{d.name} {d.version} is for Python {d.requires_python}, this is {facts.interpreter.version}", f"{d.name} METADATA"
-                )
-        except InvalidSpecifier:
-            continue
+    version = facts.interpreter.version
+    if version is None or facts.log is not None:
+        return
+    for d in facts.distributions:
+        if d.requires_python and d.name in _STACK:
+            try:
+                fits = SpecifierSet(d.requires_python).contains(version, prereleases=True)
+            except InvalidSpecifier:
+                continue
+            if not fits:
+                yield Evidence(f"{d.name} {d.version} is for Python {d.requires_python}, this is {version}", f"{d.name} METADATA")
 
 
 def _wheel_tags(facts: Facts) -> Iterator[Evidence]:
