@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from ...ir import Block, Op, Value
 from ...ir.rewrite import const_value
-from ...ir.types import BF16, F16, F32, F64, I32, Element
+from ...ir.types import BF16, BOOL, F16, F32, F64, I32, Element
 from .values import Generator, literal, llvm_type, memory_type, unsupported
 
 __all__ = ["NATIVE_MATH", "apply", "compute", "native_casts", "run_block"]
@@ -134,6 +134,8 @@ def _divide(g: Generator, op: Op, t: str, xs: list[str]) -> str:
 
 
 def _high_product(g: Generator, name: str, e: Element, xs: list[str]) -> str:
+    if e is BOOL:  # at most 1, as two bits
+        return "false"
     t, wide = llvm_type(e), f"i{2 * e.bits}"
     a, b = (g.emit(f"{'sext' if name[0] == 's' else 'zext'} {t} {x} to {wide}") for x in xs)
     return g.emit(f"trunc {wide} {g.emit(f'lshr {wide} ' + g.emit(f'mul {wide} {a}, {b}') + f', {e.bits}')} to {t}")
@@ -181,7 +183,10 @@ def _fpcast(g: Generator, op: Op, xs: list[str]) -> str:
         return xs[0]
     if op.attrs["rounding"] != "rtne" or not {e, to} <= {F16, BF16, F32, F64}:
         raise unsupported(f"fpcast from {e} to {to} with rounding {op.attrs['rounding']}", op)
-    return g.emit(f"{'fpext' if to.bits > e.bits else 'fptrunc'} {llvm_type(e)} {xs[0]} to {llvm_type(to)}")
+    x = xs[0]
+    if e.bits == to.bits:  # f16 and bf16 have f32 in common
+        x, e = g.emit(f"fpext {llvm_type(e)} {x} to float"), F32
+    return g.emit(f"{'fpext' if to.bits > e.bits else 'fptrunc'} {llvm_type(e)} {x} to {llvm_type(to)}")
 
 
 def _bitcast(g: Generator, op: Op, xs: list[str]) -> str:
