@@ -60,3 +60,27 @@ def test_rounding_may_be_named_where_the_type_stays():
         o = np.zeros(1, kind)
         run(rounds, o, np.full(1, 1.1, np.float32))
         assert o[0] == kind(1.1)
+
+
+@device_function
+def least(dtype):
+    kind = dtype.value
+    if kind.is_floating():
+        value: tl.constexpr = float("-inf")
+        return value
+    width: tl.constexpr = kind.int_bitwidth
+    value: tl.constexpr = -1 * 2 ** (width - 1)
+    return value
+
+
+def annotated(o, x, n, SIZE: tl.constexpr):
+    tl.store(o, least(x.dtype.element_ty))
+    product: tl.constexpr = SIZE * n
+    tl.store(o + 1, product + 1)
+
+
+def test_types_as_constexprs_and_run_time_values_annotated_so():
+    for kind, value in ((np.float32, -np.inf), (np.int16, -(2**15))):
+        o = np.zeros(2, np.float32)
+        run(annotated, o, np.zeros(1, kind), 3, constexprs={"SIZE": 4})
+        assert list(o) == [value, 13]

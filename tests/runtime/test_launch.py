@@ -208,6 +208,17 @@ def test_warmup_and_launch_of_the_compiled_kernel():
     assert out.item() == 5 and "tile" in kernel.asm and kernel.asm["ttir"] == kernel.asm["tile"]
 
 
+def test_launching_a_compiled_kernel_without_what_is_compile_time():
+    x, out = torch.ones(4), torch.zeros(4)
+    kernel = scale.warmup(x, out, 1, 3.0, BLOCK=16, grid=(1,))  # n = 1 is compiled in
+    for args in ((x, out, 1, 3.0, 16), (x, out, 1, 3.0), (x, out, 3.0)):
+        out.zero_()
+        kernel[(1,)](*args)
+        assert out.tolist() == [3, 0, 0, 0]
+    with pytest.raises(errors.ArgumentError, match="takes 5 arguments, or 4 without the compile-time ones; 2 were given"):
+        kernel[(1,)](x, out)
+
+
 def test_parameters_named_like_the_launchers_own():
     @jit
     def odd(_v0, __kernel, type, A: tl.constexpr):

@@ -16,6 +16,7 @@ from ..language.arithmetic import logical_not
 from ..language.constexpr import constexpr, unwrap, unwrap_deep
 from ..language.shaping import static
 from ..language.tuples import tuple as tl_tuple
+from ..language.types import dtype
 from .errors import NotConstexprError, UnsupportedLanguageConstruct
 from .values import as_tensor, compile_time, is_tensor, known, to_bool, wrap
 from .visitor import Tracer, expression
@@ -158,6 +159,8 @@ def get_attribute(base: Any, name: str) -> Any:
         if isinstance(inner, (bool, int, float)) and not hasattr(inner, name):
             return wrap(getattr(as_tensor(base), name))
         base = inner
+    if name == "value" and isinstance(base, dtype):  # Triton's device functions receive types as constexprs
+        return base
     return wrap(getattr(base, name))
 
 

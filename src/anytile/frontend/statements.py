@@ -8,7 +8,7 @@ from typing import Any
 
 from ..language.constexpr import constexpr, unwrap
 from ..language.tuples import tuple as tl_tuple
-from .errors import ArgumentError, NotConstexprError, ReturnError, UnsupportedLanguageConstruct, UnusedResultError
+from .errors import ArgumentError, ReturnError, UnsupportedLanguageConstruct, UnusedResultError
 from .expressions import binary, iterate
 from .outcome import Outcome
 from .values import compile_time, decay, describe, is_tensor, name_value, wrap
@@ -54,12 +54,15 @@ def assign_stmt(t: Tracer, node: ast.Assign, rest: Any, top: bool) -> None:
 
 @statement(ast.AnnAssign)
 def ann_assign(t: Tracer, node: ast.AnnAssign, rest: Any, top: bool) -> None:
-    """``x: tl.constexpr = v`` insists on a compile-time value; other annotations of locals are comments."""
+    """``x: tl.constexpr = v`` keeps what is known at compile time a constexpr; other annotations of locals are comments.
+
+    A run-time value may carry the annotation too, as in published kernels; whatever then needs a compile-time value says so itself.
+    """
     if node.value is None:
         return
     value = t.eval(node.value)
-    if is_constexpr_annotation(t, node.annotation):
-        value = as_constexpr(t, value, node, f"{ast.unparse(node.target)} is annotated tl.constexpr")
+    if is_constexpr_annotation(t, node.annotation) and compile_time(value):
+        value = value if value is None or isinstance(value, tl_tuple) else constexpr(unwrap(value))
     else:
         value = settle(t, value, node)
     assign(t, node.target, value)
@@ -72,13 +75,6 @@ def is_constexpr_annotation(t: Tracer, annotation: ast.expr | None) -> bool:
         return isinstance(annotation.value, str) and annotation.value.rpartition(".")[2] == "constexpr"
     last = annotation.attr if isinstance(annotation, ast.Attribute) else annotation.id if isinstance(annotation, ast.Name) else ""
     return last == "constexpr"
-
-
-def as_constexpr(t: Tracer, value: Any, node: ast.AST, why: str) -> Any:
-    """``value``, which must be known at compile time: ``why`` says who asks for that."""
-    if compile_time(value):
-        return value if value is None or isinstance(value, tl_tuple) else constexpr(unwrap(value))
-    raise t.error(NotConstexprError, node, f"{why}, but its value is {describe(value)} and known only at run time")
 
 
 @statement(ast.AugAssign)
