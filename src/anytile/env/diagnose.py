@@ -11,13 +11,17 @@ from .rules.model import CERTAIN, Clue, Evidence, Finding, Rule
 __all__ = ["NOT_WORTH_SAYING", "diagnose"]
 
 NOT_WORTH_SAYING = 0.15  # confidence under which a candidate is dropped
+_HINT = 0.55  # a clue under this weight needs a log that tells of a failure: a path or a file name alone is no complaint
 
 
 def _hold(clues: Iterable[Clue], facts: Facts) -> tuple[float, list[Evidence]]:
     """The probability that not all of these clues are accidents, and what they found."""
     doubt = 1.0
     evidence: list[Evidence] = []
+    quiet = facts.log is not None and not facts.log.failing
     for clue in clues:
+        if quiet and clue.weight < _HINT:
+            continue
         found = list(clue.find(facts))
         if found:
             doubt *= 1 - clue.weight

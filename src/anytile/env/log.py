@@ -24,7 +24,7 @@ PATTERNS: tuple[tuple[str, str], ...] = (
     ("not_a_package", r"['\"](?P<v>\w+)['\"] is not a package"),
     ("missing_name", rf"cannot import name ['\"](?P<v>\w+)['\"](?: from (?:partially initialized module )?['\"](?P<d>{_MODULE})['\"])?"),
     ("missing_attribute", rf"module ['\"](?P<d>{_MODULE})['\"] has no attribute ['\"](?P<v>\w+)['\"]"),
-    ("missing_member", r"['\"](?P<d>\w+)['\"] object has no attribute ['\"](?P<v>\w+)['\"]"),
+    ("missing_member", r"['\"](?P<d>\w+)['\"] (?:object )?has no attribute ['\"](?P<v>\w+)['\"]"),
     ("wrong_argument", r"(?P<d>[\w.]+)\(\) got an unexpected keyword argument ['\"](?P<v>\w+)['\"]"),
     ("failed_extension", r"DLL load failed while importing (?P<v>\w+)"),
     ("win_error", r"\[WinError (?P<v>\d+)\](?P<d>.*)"),
@@ -56,7 +56,7 @@ PATTERNS: tuple[tuple[str, str], ...] = (
         "conflict",
         r"(?P<v>[\w.-]+) \S+ (?:has requirement|requires) (?P<d>[\w.-]+(?:\[[\w,]+\])?\s?[=<>!~][^\s]*(?:,[^\n]*)? but you(?:'ll)? have [^\n]*)",
     ),
-    ("not_installed", r"(?P<v>[\w.-]+) \S+ requires (?P<d>[\w.-]+)[^\n]*which is not installed"),
+    ("not_installed", r"(?P<v>[\w.-]+) (?:\S+ )?requires (?P<d>[\w.-]+)[^\n]*which is not installed"),
     ("uninstalled", r"(?:Successfully uninstalled|Uninstalling|Found existing installation:) (?P<v>torch)[- ](?P<d>\d[\w.+]*)"),
     ("installed", r"Successfully installed [^\n]*?\b(?P<v>torch)-(?P<d>\d[\w.+]*)"),
     ("built_for", r"was built (?:for|with):?\s*(?P<v>PyTorch [\d.]+\S*)?(?P<d>[^\n]*)"),
@@ -74,13 +74,25 @@ PATTERNS: tuple[tuple[str, str], ...] = (
     ("statement", r"(?P<v>not compatible with the current PyTorch installation)"),
     ("statement", r"(?P<v>(?:provided PTX was compiled with an )?unsupported toolchain)"),
     ("statement", r"(?i)(?P<v>driver (?:on your system )?(?:is too old|version is insufficient))"),
+    (
+        "statement",
+        r"(?i)(?P<v>cannot find any torch accelerator|only (?:works|supports)[^\n]*GPUs|CUDA is (?:not available|unavailable)|requires (?:a )?CUDA)",
+    ),
+    (
+        "statement",
+        r"(?i)(?P<v>(?:PyTorch and Torch(?:vision|audio) were compiled with different|your PyTorch and torchvision versions|Failed to load image Python extension)[^\n]*)",
+    ),
+    ("statement", r"(?P<v>Compiler: \w+ is not found|InvalidCxxCompiler)"),
     ("statement", r"(?P<v>No (?:NVIDIA|CUDA) (?:GPUs?|devices?)(?: (?:found|are available|available))?)"),
     ("statement", r"(?i)(?P<v>Failed to find (?:C compiler|MSVC|Windows SDK|Python libs|Python headers?|CUDA))"),
     ("statement", r"(?P<v>Cannot find a working triton installation)"),
     ("statement", r"(?P<v>can't load C\+\+/CUDA extensions)"),
     ("statement", r"(?i)(?P<v>dataclass type or instance)"),
     ("statement", r"(?i)(?P<v>triton (?:is )?not available|triton not found|without triton)"),
-    ("statement", r"(?P<v>Required library version not found|Configured CUDA binary not found|CUDA Setup failed|CUDA binary)"),
+    (
+        "statement",
+        r"(?i)(?P<v>Required library version not found|Configured CUDA binary not found|CUDA Setup failed|CUDA binary|compiled without GPU support)",
+    ),
     ("statement", r"(?i)(?P<v>stale (?:NFS )?file handle|Text file busy)"),
     ("statement", r"(?i)(?P<v>File ?name too long|path is too long|MAX_PATH|LongPathsEnabled)"),
     ("statement", r"(?i)(?P<v>not a symbolic link)"),
@@ -106,11 +118,21 @@ PATTERNS: tuple[tuple[str, str], ...] = (
 _COMPILED = tuple((kind, re.compile(pattern)) for kind, pattern in PATTERNS)
 
 _WINDOWS = re.compile(
-    r"\b[A-Za-z]:\\|WinError|\.pyd\b|\.dll\b|\.exe\b|DLL load failed|win_amd64|win32|\bWindows\b|MSVC|AppData|\b(?:C|LNK)\d{4}\b", re.I
+    r"\b[A-Za-z]:\\|WinError|\.pyd\b|\.dll\b|\.exe\b|DLL load failed|win_amd64|win32|\bWindows\b|MSVC|AppData|include file '|Compiler: cl\b|\b(?:C|LNK)\d{4}\b",
+    re.I,
 )
 _LINUX = re.compile(r"\.so\b|/usr/|/home/|/root/|/opt/|/tmp/|manylinux|linux_x86_64|\bLinux\b|\bUbuntu\b|/bin/ld|collect2|ldconfig", re.I)
 _WSL = re.compile(r"\bWSL2?\b|microsoft-standard|/usr/lib/wsl|/mnt/[a-z]/", re.I)
 _DARWIN = re.compile(r"\.dylib\b|macosx|darwin|/Users/\w+/(?!.*\\)|\bmacOS\b|Apple (?:M\d|silicon)", re.I)
+# Kinds that a program which works does not print; the words help where a person describes the failure.
+_FAILURES = frozenset(
+    "exception missing_module not_a_package missing_name missing_attribute missing_member wrong_argument failed_extension win_error errno"
+    " missing_library undefined_symbol linker_library header program_failed ptxas_target no_distribution no_versions wrong_wheel"
+    " no_candidate conflict not_installed statement cuda_gone byte dlopen".split()
+)
+_COMPLAINT = re.compile(
+    r"(?i)\b(?:error|fatal|fails?|failed|cannot|can't|could not|unable|not (?:found|available|supported)|wrong|silently)\b(?!: ?0)"
+)
 _MAX_LINE = 4000  # longer lines (dumped tensors, base64) name nothing
 _SHOWN = 160
 
@@ -144,7 +166,8 @@ def _version(log: Log, *names: str) -> str | None:
 def read_log(text: str) -> Facts:
     """Reads pasted text: an error message, a traceback, the output of an installer, or all of them with what the user said."""
     lines = tuple(line[:_MAX_LINE] for line in text.splitlines())
-    log = Log(tuple(_mentions(lines)), lines)
+    mentions = tuple(_mentions(lines))
+    log = Log(mentions, lines, any(m.kind in _FAILURES for m in mentions) or any(_COMPLAINT.search(line) for line in lines))
     torch, triton = _version(log, "torch", "pytorch"), _version(log, "triton", "triton-windows")
     local = (torch or "").partition("+")[2]
     cuda = re.fullmatch(r"cu(\d+)(\d)", local)

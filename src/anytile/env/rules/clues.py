@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from ..facts import Facts
 from .model import Evidence, quote
 
-__all__ = ["Find", "all_of", "any_of", "on", "seen", "text", "unless"]
+__all__ = ["Find", "all_of", "any_of", "failing", "on", "seen", "text", "unless"]
 
 Find = Callable[[Facts], Iterable[Evidence]]
 
@@ -62,6 +62,11 @@ def unless(*finds: Find) -> Find:
         return [] if any(list(f(facts)) for f in finds) else [Evidence("")]
 
     return find
+
+
+def failing(facts: Facts) -> list[Evidence]:
+    """Holds, in an `all_of`, for a log that tells of a failure."""
+    return [Evidence("")] if facts.log is not None and facts.log.failing else []
 
 
 def on(*systems: str | None) -> Find:

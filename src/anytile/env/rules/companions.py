@@ -83,6 +83,7 @@ RULES = (
             Clue(0.9, _local_parts("torchvision")),
             Clue(0.92, seen("operator", r"torchvision::\w+")),
             Clue(0.8, seen("conflict", r"torchvision", r"^torch\b")),
+            Clue(0.8, seen("statement", r"(?i).*torchvision.*|Failed to load image.*")),
             Clue(0.7, all_of(seen("undefined_symbol"), text(r"torchvision\S*\.so|image\.so"))),
             Clue(
                 0.45,
@@ -111,6 +112,7 @@ RULES = (
                 ),
             ),
             Clue(0.8, seen("conflict", r"torchaudio", r"^torch\b")),
+            Clue(0.8, seen("statement", r"(?i).*torchaudio.*")),
             Clue(0.25, all_of(seen("undefined_symbol", r"_ZNK?5torch\w*"), unless(seen("undefined_symbol", detail=r".+"), text(r"\.so")))),
         ),
         _together("torchaudio"),
@@ -141,10 +143,14 @@ RULES = (
             Clue(
                 0.8,
                 all_of(
-                    seen("statement", r"Required library version not found|Configured CUDA binary not found|CUDA Setup failed|CUDA binary")
+                    seen(
+                        "statement",
+                        r"Required library version not found|Configured CUDA binary not found|CUDA Setup failed|CUDA binary|compiled without GPU support",
+                    )
                 ),
             ),
             Clue(0.6, all_of(seen("undefined_symbol", r"c\w*(?:quant|gemm|optim|igemm|adam)\w*"))),
+            Clue(0.7, seen("missing_member", r"c\w*(?:quant|gemm|optim|adam|32bit|8bit)\w*", r"^NoneType$")),
             Clue(0.4, text(r"BNB_CUDA_VERSION|bitsandbytes[\\/]cextension|bitsandbytes[\\/]cuda_setup")),
         ),
         lambda f: [

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from packaging.version import InvalidVersion, Version
 
 from ..facts import Facts
-from .clues import all_of, any_of, on, seen, text, unless
+from .clues import all_of, any_of, failing, on, seen, text, unless
 from .model import CERTAIN, Clue, Evidence, Fix, Rule, install
 
 __all__ = ["RULES"]
@@ -57,10 +57,11 @@ RULES = (
             Clue(CERTAIN, _cpu_build),
             Clue(0.85, seen("statement", r"Torch not compiled with CUDA enabled")),
             Clue(0.7, seen("statement", r"No NVIDIA GPU found|No CUDA GPUs.*")),
-            Clue(0.7, seen("cpu_build")),
+            Clue(0.7, all_of(seen("cpu_build"), any_of(failing, text(r"(?i)NVIDIA-SMI|GeForce|\bRTX\b|Tesla")))),
             Clue(0.65, seen("cuda_gone")),
             Clue(0.35, all_of(seen("statement", r"can't load C\+\+/CUDA extensions"), unless(seen("built_for", r"PyTorch.*")))),
-            Clue(0.45, text(r"\+cu\d{3}[^\n]*(?:[Pp]oetry|uv\b)|whl/cu\d{2,3}|(?:install|CUDA)[^\n]*(?:[Pp]oetry|uv sync)")),
+            Clue(0.75, seen("statement", r"(?i)cannot find any torch.*|only (?:works|supports).*|CUDA is .*|requires.*CUDA")),
+            Clue(0.6, text(r"(?i)(?:how (?:to|do|can)|can(?:no|')t|unable to)[^\n]*install[^\n]*(?:CUDA|torch|cu\d{3})")),
         ),
         _torch_fixes,
         against=(Clue(0.65, all_of(seen("machine", r"(?!x86).*"))), Clue(0.5, seen("conflict", detail=r"^torch\s?[=<>]"))),
@@ -71,7 +72,7 @@ RULES = (
         "on aarch64 the package index gave a wheel without CUDA (or none): CUDA builds for this machine are on another index",
         (
             Clue(CERTAIN, _on_arm),
-            Clue(0.7, all_of(seen("machine"), text(r"(?i)pytorch|torch|triton|wheel"))),
+            Clue(0.7, all_of(seen("machine"), text(r"(?i)pytorch|torch|triton|wheel"), failing)),
             Clue(0.3, seen("machine")),
             Clue(
                 0.4,
@@ -159,7 +160,7 @@ RULES = (
             Clue(
                 0.5,
                 text(
-                    r"CUDA_ERROR_UNSUPPORTED_PTX_VERSION|cudaErrorInsufficientDriver|cudaErrorUnsupportedPtxVersion|CUDA_ERROR_SYSTEM_DRIVER_MISMATCH|Error 80[34]"
+                    r"CUDA_ERROR_UNSUPPORTED_PTX_VERSION|cudaErrorInsufficientDriver|cudaErrorUnsupportedPtxVersion|CUDA_ERROR_SYSTEM_DRIVER_MISMATCH|forward compatibility was attempted|unsupported display driver|Error 80[34]"
                 ),
             ),
         ),

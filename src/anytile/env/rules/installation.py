@@ -13,7 +13,7 @@ from .model import CERTAIN, Clue, Evidence, Fix, Rule
 __all__ = ["RULES"]
 
 _USER_SITE = r"AppData[\\/]+Roaming[\\/]+Python|[\\/]\.local[\\/](?:lib[\\/]python|bin[\\/])"
-_CACHE = r"\.triton[\\/]+(?:cache|dump)|torchinductor|inductor_cache|triton[\\/]runtime[\\/]cache\.py|triton[\\/]+cache|TRITON_CACHE"
+_CACHE = r"\.triton\b|torchinductor|inductor_cache|triton[\\/]runtime[\\/]cache\.py|triton[\\/]+cache|TRITON_CACHE"
 _STACK = ("torch", "triton", "triton-windows", "torchvision", "torchaudio", "xformers", "bitsandbytes", "numpy", "flash-attn", "unsloth")
 
 
@@ -246,6 +246,7 @@ RULES = (
                     any_of(
                         seen("exception", r"FileNotFoundError|FileExistsError"),
                         seen("errno", r"2|17|39|116"),
+                        seen("win_error", r"183"),
                         text(r"No such file or directory"),
                     ),
                     text(_CACHE),

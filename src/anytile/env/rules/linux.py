@@ -152,7 +152,7 @@ RULES = (
             Clue(0.3, text(r"ldconfig[^\n]*libcuda|libcuda_dirs|/cuda[\w.-]*/(?:compat|lib64/stubs)")),
         ),
         lambda f: _LIBCUDA_FIXES,
-        against=(Clue(0.95, on("windows", "darwin")), Clue(0.6, lambda f: [Evidence("WSL")] if f.platform.wsl else [])),
+        against=(Clue(0.95, on("windows", "darwin")), Clue(0.2, lambda f: [Evidence("WSL")] if f.platform.wsl else [])),
         decide=("ldconfig -p | grep libcuda",),
     ),
     Rule(
@@ -160,7 +160,13 @@ RULES = (
         "WSL keeps the driver's libcuda in /usr/lib/wsl/lib, which is not on the search path",
         (
             Clue(0.9, _wsl_libcuda),
-            Clue(0.8, all_of(seen("libcuda"), lambda f: [Evidence("the log is from WSL")] if f.platform.wsl else [])),
+            Clue(
+                0.8,
+                all_of(
+                    any_of(seen("libcuda"), seen("linker_library", "cuda")),
+                    lambda f: [Evidence("the log is from WSL")] if f.platform.wsl else [],
+                ),
+            ),
             Clue(0.75, seen("dlopen", r"libcuda\S*")),
             Clue(0.6, text(r"/usr/lib/wsl")),
             Clue(0.7, all_of(seen("statement", r"(?i)not a symbolic link"), seen("libcuda"))),
@@ -185,7 +191,7 @@ RULES = (
                     )
                 ),
             ),
-            Clue(0.5, text(r"InvalidCxxCompiler|No working C\+\+ compiler")),
+            Clue(0.6, text(r"InvalidCxxCompiler|No working C\+\+ compiler")),
         ),
         lambda f: [
             Fix("Install one", ("sudo apt-get install build-essential",)),

@@ -8,13 +8,13 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.version import InvalidVersion, Version
 
 from ..facts import Distribution, Facts
-from .clues import all_of, on, seen, text, unless
+from .clues import all_of, failing, on, seen, text, unless
 from .model import CERTAIN, Clue, Evidence, Fix, Rule, install
 
 __all__ = ["RULES", "conflicts", "triton_pin"]
 
 # Parts that every Triton has had since 2.0: where one of them is missing, what answers to `triton` is not Triton.
-_ALWAYS = r"triton\.(?:language|compiler|runtime|backends|testing)"
+_ALWAYS = r"triton\.(?:language|compiler|runtime|testing)"
 
 
 def triton_pin(facts: Facts) -> Requirement | None:
@@ -134,7 +134,6 @@ RULES = (
                 0.6,
                 all_of(seen("missing_module", r"triton\.(?!ops)[\w.]+"), unless(seen("missing_module", _ALWAYS), seen("not_a_package"))),
             ),
-            Clue(0.4, all_of(seen("missing_module", r"triton\.backends[\w.]*"), unless(seen("not_a_package")))),
             Clue(0.75, seen("missing_attribute", detail=r"^triton\.")),
             Clue(0.6, seen("missing_attribute", detail=r"^triton$")),
             Clue(
@@ -172,7 +171,7 @@ RULES = (
         (
             Clue(CERTAIN, _two_owners),
             Clue(0.75, _two_in_log),
-            Clue(0.7, seen("not_installed", detail=r"^triton")),
+            Clue(0.75, seen("not_installed", detail=r"^triton")),
             Clue(0.28, seen("failed_extension", r"libtriton")),
             Clue(0.35, seen("missing_name", detail=r"^triton$")),
         ),
@@ -210,7 +209,7 @@ RULES = (
         "the installed package that answers to the name is another project",
         (
             Clue(CERTAIN, _wrong_owner),
-            Clue(0.85, seen("package", r"triton-library|tritonclient")),
+            Clue(0.85, all_of(seen("package", r"triton-library|tritonclient"), failing)),
             Clue(0.8, all_of(seen("missing_module", r"triton"), seen("missing_module", r"triton\.[\w.]+"))),
             Clue(0.4, all_of(seen("missing_module", r"triton\.(?:common|compiler|language|runtime)[\w.]*"), unless(seen("not_a_package")))),
             Clue(0.35, all_of(seen("missing_attribute", r"jit|autotune|Config|cdiv|language", r"^triton$"))),

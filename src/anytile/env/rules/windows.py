@@ -193,10 +193,11 @@ RULES = (
                 all_of(
                     seen("win_error", r"2|5"),
                     text(r"(?i)build\.py|_build\(|windows_utils|\bCC\b|compiler"),
-                    unless(text(r"\.triton[\\/]+cache")),
+                    unless(text(r"\.triton\b")),
                 ),
             ),
             Clue(0.55, all_of(seen("win_error", r"2"), text(r"(?i)subprocess|CreateProcess|Popen|triton|inductor"))),
+            Clue(0.75, seen("statement", r"Compiler: cl.*")),
             Clue(0.5, text(r"\btcc(?:\.exe)?\b|\bcl\.exe\b|vcvarsall|VCINSTALLDIR")),
         ),
         lambda f: [
