@@ -87,3 +87,16 @@ def test_dots_agree(case, limit) -> None:
         loaded.run(struct.pack(slots, *(a.ctypes.data for a in arrays), limit), 1, 1, 1)
         out.append(arrays[-1])
     np.testing.assert_array_equal(*out)
+
+
+def test_operands_of_two_formats_lose_nothing():
+    """fp8 beside fp16 is multiplied in fp16, not in bf16, which has fewer digits."""
+    from anytile.ir.types import BF16, F8E4M3, F8E5M2, F16, F32
+    from anytile.targets.cpu.dot import _common
+    from anytile.targets.cpu.machine import named
+
+    amx = named("amx")
+    assert _common(F8E4M3, F16, amx) is F16
+    assert _common(BF16, F8E5M2, amx) is BF16
+    assert _common(F16, BF16, amx) is F32
+    assert _common(F8E4M3, F8E5M2, amx) is BF16

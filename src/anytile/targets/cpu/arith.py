@@ -301,7 +301,9 @@ class Arith:
         got = self._reciprocals.get((y.level, y.val))
         if got is None:
             fabs = self.w.declare("llvm.fabs.f32", "float(float)")
-            tiny = self.emit(f"fcmp olt float {self.emit(f'call float {fabs}(float {y.val})', y.level)}, {literal(2.0**-100, F32)}", y.level)
+            tiny = self.emit(
+                f"fcmp olt float {self.emit(f'call float {fabs}(float {y.val})', y.level)}, {literal(2.0**-100, F32)}", y.level
+            )
             scale = self.emit(f"select i1 {tiny}, float {literal(2.0**64, F32)}, float 1.0", y.level)
             divisor = self.emit(f"fmul float {y.val}, {scale}", y.level)
             r = self.emit(f"fdiv float 1.0, {divisor}", y.level)
@@ -461,6 +463,8 @@ class Arith:
             bits = self._convert("zext", self._convert("bitcast", x, I16), I32)
             x = self._convert("bitcast", self.binary("shl", bits, self.const(16, I32)), F32)
             return self.fpcast(x, to)
+        if e is F16 and to is BF16:
+            x, e = self._convert("fpext", x, F32), F32  # neither contains the other
         return self._convert("fpext" if to.bits > e.bits else "fptrunc", x, to)
 
     def _op_bitcast(self, op: Op, xs: list[Lane]) -> Lane:

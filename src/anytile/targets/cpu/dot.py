@@ -40,9 +40,7 @@ def legalize_dot(m: Module, machine: Machine) -> bool:
             continue
         new = Builder(op.block, op, op.loc)
         if narrow or mixed:
-            to = BF16 if narrow and any(k in machine.kernels for k in ("amx_bf16", "vdpbf16", "bfmmla")) else F32
-            if F64 in (a.type.elem, b.type.elem):
-                to = F64
+            to = _common(a.type.elem, b.type.elem, machine)
             a, b = (v if v.type.elem is to else new.fpcast(v, to=to) for v in (a, b))
         wide = new.fpcast(acc, to=F32) if small else acc
         r = new.make("dot", [a, b, wide], op.attrs).result
@@ -50,6 +48,16 @@ def legalize_dot(m: Module, machine: Machine) -> bool:
         op.erase()
         changed = True
     return changed
+
+
+def _common(a: Element, b: Element, machine: Machine) -> Element:
+    """The format both operands are multiplied in: it holds either of them exactly."""
+    wide = {e for e in (a, b) if e.bits > 8}
+    if F64 in wide:
+        return F64
+    if not wide:
+        return BF16 if any(k in machine.kernels for k in ("amx_bf16", "vdpbf16", "bfmmla")) else F32
+    return wide.pop() if len(wide) == 1 else F32
 
 
 @dataclass(frozen=True)
