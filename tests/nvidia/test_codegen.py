@@ -40,7 +40,7 @@ def sources():
 
 
 @lru_cache(maxsize=64)
-def compiled(name: str, arch: int = 90, stages: int = 3):
+def compiled(name: str, arch: int = 90, stages: int = 3, maxnreg: int | None = None):
     """(PTX, metadata) of the first case whose name begins so."""
     cases, kernels = sources()
     case = next(c for c in cases.CASES if c.name.startswith(name))
@@ -53,7 +53,7 @@ def compiled(name: str, arch: int = 90, stages: int = 3):
             signature[p] = case.signature[p]
             if signature[p].startswith("*") or p in case.divisible:
                 attrs[i,] = [["tt.divisibility", 16]]
-    options = Options(num_warps=case.num_warps, num_stages=stages)
+    options = Options(num_warps=case.num_warps, num_stages=stages, maxnreg=maxnreg)
     text, metadata = lower(trace(fn, signature, constants, attrs, options), options, chip(arch))
     return make_ptx(text, chip(arch)), metadata
 
@@ -138,8 +138,11 @@ def test_compiles_for_each_generation(name):
         assert f".target {chip(arch).target}" in ptx
 
 
-def test_registers_named_once():
-    """Sanity of the text: no name is defined twice (LLVM's parser would say so, less clearly)."""
+def test_a_limit_of_registers_is_passed_on():
+    assert ".maxnreg 64" in compiled("add_fp32_16777216", maxnreg=64)[0]
+
+
+def test_cases_are_named_once():
     cases, kernels = sources()
     names = Counter(c.name for c in cases.CASES)
     assert max(names.values()) == 1 and all(hasattr(kernels, c.kernel) for c in cases.CASES)

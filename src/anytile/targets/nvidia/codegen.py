@@ -74,6 +74,9 @@ def lower(module: Module, options: Any, chip: Chip) -> tuple[str, dict[str, Any]
     finally:
         sys.setrecursionlimit(recursion)
     g.w.put("ret void")
+    limits = f'"nvvm.reqntid"="{num_warps * 32}"'
+    if getattr(options, "maxnreg", None):
+        limits += f' "nvvm.maxnreg"="{options.maxnreg}"'
     text = "\n".join(
         [
             'target triple = "nvptx64-nvidia-cuda"',
@@ -84,7 +87,7 @@ def lower(module: Module, options: Any, chip: Chip) -> tuple[str, dict[str, Any]
             "entry:",
             g.w.text(),
             "}",
-            f'attributes #0 = {{ nounwind "nvvm.reqntid"="{num_warps * 32}" }}',
+            f"attributes #0 = {{ nounwind {limits} }}",
             "attributes #1 = { convergent nounwind }",
         ]
     )

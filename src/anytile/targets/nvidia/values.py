@@ -101,7 +101,7 @@ class Generator:
         self.exchange = "@shared"
         self.ring: dict[Value, str] = {}  # operand of a pipelined dot → address of its current slot in shared memory
         self.in_flight: dict[Op, Callable[[], None]] = {}  # dot that nobody waits for in its loop → what comes behind it
-        self._buffers: dict[object, str] = {}
+        self._buffers: dict[object, int] = {}  # whose → first byte
         self.globals: list[str] = []
         self.scopes: list[dict[tuple[Value, Hashable], list[str]]] = [{}]
         self._thread_parts: dict[Any, str] = {}
@@ -235,14 +235,15 @@ class Generator:
     def buffer(self, key: object, size: int) -> str:
         """Address of ``size`` bytes of shared memory that belong to ``key`` alone until `release`, aligned to 1024."""
         if key not in self._buffers:
-            self._buffers[key] = self._at_byte(self.buffer_top)
+            self._buffers[key] = self.buffer_top
             self.buffer_top += -(-size // 1024) * 1024
             self.shared_bytes = max(self.shared_bytes, self.buffer_top)
-        return self._buffers[key]
+        return self._at_byte(self._buffers[key])
 
     def release(self, top: int) -> None:
         """Gives back the buffers made since ``buffer_top`` was ``top``; who uses their memory next begins with a barrier."""
         self.buffer_top = top
+        self._buffers = {key: offset for key, offset in self._buffers.items() if offset < top}
 
     def warpgroup(self) -> str:
         """The number of this thread's group of four warps, in a uniform register."""
