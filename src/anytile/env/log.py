@@ -28,6 +28,9 @@ PATTERNS: tuple[tuple[str, str], ...] = (
     ("wrong_argument", r"(?P<d>[\w.]+)\(\) got an unexpected keyword argument ['\"](?P<v>\w+)['\"]"),
     ("failed_extension", r"DLL load failed while importing (?P<v>\w+)"),
     ("win_error", r"\[WinError (?P<v>\d+)\](?P<d>.*)"),
+    ("dll_load", r"(?:Error loading|Could not find module|LoadLibrary)[^\n]*?(?P<v>[\w.+-]+\.(?:dll|pyd))"),
+    ("crash", r"(?i)(?P<v>access violation|0xc0000005|0xc0000409|-?1073741819|3221225477)"),
+    ("required", r"requires ['\"]?(?P<v>triton[-_]windows)"),
     ("errno", r"\[Errno (?P<v>-?\d+)\](?P<d>.*)"),
     ("dll", r"(?P<v>[\w.+-]+\.(?:dll|pyd))\b"),
     ("missing_library", r"(?P<v>lib[\w+.-]+?\.so(?:\.\d+)*): cannot open shared object file"),
@@ -118,7 +121,7 @@ PATTERNS: tuple[tuple[str, str], ...] = (
 _COMPILED = tuple((kind, re.compile(pattern)) for kind, pattern in PATTERNS)
 
 _WINDOWS = re.compile(
-    r"\b[A-Za-z]:\\|WinError|\.pyd\b|\.dll\b|\.exe\b|DLL load failed|win_amd64|win32|\bWindows\b|MSVC|AppData|include file '|Compiler: cl\b|\b(?:C|LNK)\d{4}\b",
+    r"\b[A-Za-z]:\\|WinError|\.pyd\b|\.dll\b|\.exe\b|DLL load failed|win_amd64|win32|\bWindows\b|MSVC|AppData|access violation|\w\\\\\w|include file '|Compiler: cl\b|\b(?:C|LNK)\d{4}\b",
     re.I,
 )
 _LINUX = re.compile(r"\.so\b|/usr/|/home/|/root/|/opt/|/tmp/|manylinux|linux_x86_64|\bLinux\b|\bUbuntu\b|/bin/ld|collect2|ldconfig", re.I)
@@ -128,7 +131,7 @@ _DARWIN = re.compile(r"\.dylib\b|macosx|darwin|/Users/\w+/(?!.*\\)|\bmacOS\b|App
 _FAILURES = frozenset(
     "exception missing_module not_a_package missing_name missing_attribute missing_member wrong_argument failed_extension win_error errno"
     " missing_library undefined_symbol linker_library header program_failed ptxas_target no_distribution no_versions wrong_wheel"
-    " no_candidate conflict not_installed statement cuda_gone byte dlopen".split()
+    " dll_load crash required no_candidate conflict not_installed statement cuda_gone byte dlopen".split()
 )
 _COMPLAINT = re.compile(
     r"(?i)\b(?:error|fatal|fails?|failed|cannot|can't|could not|unable|not (?:found|available|supported)|wrong|silently)\b(?!: ?0)"

@@ -177,6 +177,15 @@ RULES = (
             Clue(0.6, seen("conflict", detail=r"^torch\s?[=<>]")),
             Clue(0.8, all_of(seen("uninstalled", detail=r""), any_of(seen("installed"), seen("cpu_build")))),
             Clue(0.5, all_of(seen("statement", _XF), any_of(seen("cuda_gone"), seen("cpu_build")))),
+            Clue(0.7, all_of(text(r"\d\+cu\d{2,3}"), text(r"\d\+cpu"), unless(seen("built_for")))),
+            Clue(
+                0.4,
+                all_of(
+                    any_of(seen("cuda_gone"), seen("cpu_build"), seen("statement", r"Torch not compiled.*")),
+                    text(r"(?i)\b(?:after|installing|upgrad\w*|dependenc\w*|requirements?)\b"),
+                ),
+            ),
+            Clue(0.2, any_of(seen("cuda_gone"), seen("cpu_build"), seen("statement", r"Torch not compiled.*"))),
             Clue(0.35, text(r"(?i)(?:silently )?(?:uninstall|replac|downgrad|overwr)\w*[^\n]*\btorch\b")),
         ),
         lambda f: [

@@ -9,6 +9,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from ..facts import Facts
 from .clues import all_of, any_of, on, seen, text, unless
 from .model import CERTAIN, Clue, Evidence, Fix, Rule
+from .windows import NO_PROGRAM
 
 __all__ = ["RULES"]
 
@@ -288,7 +289,7 @@ RULES = (
             Clue(
                 0.85, all_of(any_of(seen("win_error", r"5"), seen("errno", r"13|30"), seen("exception", r"PermissionError")), text(_CACHE))
             ),
-            Clue(0.4, any_of(seen("exception", r"PermissionError"), seen("errno", r"13"))),
+            Clue(0.4, all_of(any_of(seen("exception", r"PermissionError"), seen("errno", r"13")), unless(NO_PROGRAM))),
         ),
         lambda f: [
             Fix(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..facts import Facts
-from .clues import all_of, any_of, on, seen, text, unless
+from .clues import all_of, any_of, failing, on, seen, text, unless
 from .model import CERTAIN, Clue, Evidence, Fix, Rule, install
 from .windows import library
 
@@ -149,6 +149,17 @@ RULES = (
             Clue(0.92, seen("linker_library", r"cuda")),
             Clue(0.75, all_of(seen("libcuda", r"libcuda\.so", r"cannot f|not found|found"), unless(seen("dlopen")))),
             Clue(0.5, all_of(seen("exception", r"AssertionError|FileNotFoundError"), seen("libcuda"))),
+            Clue(0.58, all_of(seen("program_failed", r"gcc|cc|clang"), text(r"-lcuda\b"), unless(seen("header")))),
+            Clue(
+                0.55,
+                all_of(
+                    text(r"ldconfig|libcuda"),
+                    failing,
+                    unless(
+                        seen("libcuda"), seen("linker_library"), seen("undefined_symbol"), seen("version_node"), seen("missing_library")
+                    ),
+                ),
+            ),
             Clue(0.3, text(r"ldconfig[^\n]*libcuda|libcuda_dirs|/cuda[\w.-]*/(?:compat|lib64/stubs)")),
         ),
         lambda f: _LIBCUDA_FIXES,

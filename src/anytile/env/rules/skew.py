@@ -147,6 +147,22 @@ RULES = (
             Clue(0.75, seen("statement", r"dataclass type or instance")),
             Clue(0.5, text(r"launch_(?:enter|exit)_hook|triton_key|AttrsDescriptor")),
             Clue(0.5, all_of(seen("wrong_argument"), text(r"triton|CompiledKernel|JITFunction"))),
+            Clue(
+                0.5,
+                all_of(
+                    seen("exception", r"(?:Attribute|Type|Import|Key|Name)Error"),
+                    text(
+                        r"torch[\\/]_inductor[\\/]runtime[\\/](?:triton_heuristics|hints|triton_compat|static_cuda_launcher)|triton[\\/]compiler[\\/]|CompiledKernel|JITFunction|ASTSource"
+                    ),
+                ),
+            ),
+            Clue(
+                0.5,
+                all_of(
+                    seen("exception", r"ImportError|AttributeError", r"\btriton\b"),
+                    unless(seen("failed_extension"), seen("missing_module")),
+                ),
+            ),
             Clue(0.65, seen("statement", r"Cannot find a working triton installation")),
             Clue(0.6, seen("conflict", r"torch", r"^(?:pytorch-)?triton")),
         ),
@@ -171,6 +187,8 @@ RULES = (
         (
             Clue(CERTAIN, _two_owners),
             Clue(0.75, _two_in_log),
+            Clue(0.57, all_of(seen("package", r"pytorch-triton[\w-]*"), text(r"(?<![-\w])triton(?![-\w])"))),
+            Clue(0.6, seen("required", r"triton[-_]windows")),
             Clue(0.75, seen("not_installed", detail=r"^triton")),
             Clue(0.28, seen("failed_extension", r"libtriton")),
             Clue(0.35, seen("missing_name", detail=r"^triton$")),

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from ..facts import Facts
-from .clues import all_of, any_of, on, seen, text, unless
+from .clues import all_of, any_of, failing, on, seen, text, unless
 from .model import CERTAIN, Clue, Evidence, Fix, Rule, install
 
-__all__ = ["RULES", "library"]
+__all__ = ["NO_PROGRAM", "RULES", "library"]
 
 # What Triton compiles on the user's machine while it runs; every other extension came in a wheel.
 _BUILT_HERE = r"cuda_utils|__triton_launcher|__triton_cuda_utils|\w*launcher\w*"
@@ -56,6 +56,9 @@ def _in_venv(facts: Facts) -> Iterator[Evidence]:
     return iter(any_of(seen("path", r".*[\\/]\.?v?env[\\/].*"), seen("frame", r".*[\\/]\.?venv[\\/].*"), seen("tool", r"poetry"))(facts))
 
 
+# Python adds the file to what a file operation was refused; CreateProcess, which starts the compiler, leaves it out.
+NO_PROGRAM = all_of(seen("win_error", r"[25]", r"^[^'\"\\/]*$"), unless(seen("win_error", r"[25]", r"['\"\\/]")))
+
 _REDIST = "https://aka.ms/vs/17/release/vc_redist.x64.exe"
 
 RULES = (
@@ -68,7 +71,18 @@ RULES = (
             Clue(0.35, all_of(seen("failed_extension", r"libtriton"), text(_USER_SITE))),
             Clue(0.72, seen("win_error", r"1114")),
             Clue(0.3, all_of(seen("win_error", r"126"), seen("dll", r"c10\.dll|torch_python\.dll|torch_cpu\.dll"))),
-            Clue(0.4, all_of(seen("dll", r"(?i)msvcp140\w*\.dll|vcruntime140\w*\.dll|concrt140\.dll"))),
+            Clue(0.55, all_of(seen("crash"), text(r"libtriton|torch|triton"))),
+            Clue(
+                0.56,
+                all_of(
+                    text(r"libtriton"),
+                    failing,
+                    on("windows", None),
+                    unless(seen("failed_extension"), seen("missing_name"), seen("undefined_symbol")),
+                ),
+            ),
+            Clue(0.35, seen("dll_load", r"c10\.dll|torch_python\.dll|torch_cpu\.dll")),
+            Clue(0.6, all_of(seen("dll", r"(?i)msvcp140\w*\.dll|vcruntime140\w*\.dll|concrt140\.dll"))),
         ),
         lambda f: [
             Fix("Install the current VC++ runtime", (f"start {_REDIST}",)),
@@ -95,6 +109,11 @@ RULES = (
             Clue(CERTAIN, library("missing", "")),
             Clue(0.72, all_of(seen("win_error", r"126"), unless(seen("dll", r"nvcuda\.dll")))),
             Clue(0.3, seen("win_error", r"1114")),
+            Clue(
+                0.56,
+                all_of(seen("dll", r"(?i)(?:fbgemm|shm|torch_\w+|c10\w*|asmjit|uv)\.dll"), unless(seen("win_error"), seen("dll_load"))),
+            ),
+            Clue(0.6, all_of(seen("dll_load"), unless(seen("win_error"), seen("dll_load", r"nvcuda\.dll")))),
             Clue(0.6, seen("dll", r"(?i)libomp140\w*\.dll|vcruntime140_(?:1|threads)\.dll|api-ms-win\S*\.dll|ucrtbase\.dll")),
             Clue(0.45, all_of(seen("failed_extension"), unless(seen("failed_extension", rf"libtriton|{_BUILT_HERE}")))),
             Clue(0.2, seen("win_error", r"127")),
@@ -196,6 +215,7 @@ RULES = (
                     unless(text(r"\.triton\b")),
                 ),
             ),
+            Clue(0.7, NO_PROGRAM),
             Clue(0.55, all_of(seen("win_error", r"2"), text(r"(?i)subprocess|CreateProcess|Popen|triton|inductor"))),
             Clue(0.75, seen("statement", r"Compiler: cl.*")),
             Clue(0.5, text(r"\btcc(?:\.exe)?\b|\bcl\.exe\b|vcvarsall|VCINSTALLDIR")),
@@ -248,7 +268,7 @@ RULES = (
                 (r"reg add HKLM\SYSTEM\CurrentControlSet\Control\FileSystem /v LongPathsEnabled /t REG_DWORD /d 1 /f",),
             ),
         ],
-        against=(Clue(0.5, all_of(on("linux", "darwin"), unless(seen("errno", r"36|63")))),),
+        against=(Clue(0.5, all_of(on("linux", "darwin"), unless(seen("errno", r"36|63")))), Clue(0.7, NO_PROGRAM)),
         decide=(r"reg query HKLM\SYSTEM\CurrentControlSet\Control\FileSystem /v LongPathsEnabled",),
     ),
     Rule(
