@@ -84,6 +84,11 @@ def test_the_translated_sentence_does_not_matter(sentence: str) -> None:
         "================ 131 passed in 4.20s ================",
         "epoch 1 loss 0.31\nepoch 2 loss 0.29\n/home/someone/run/checkpoint.pt saved",
         "| NVIDIA-SMI 550.54.14   Driver Version: 550.54.14   CUDA Version: 12.4 |\n| 0  NVIDIA H100 80GB HBM3 |",
+        "PyTorch version: 2.13.0+cpu\nIs CUDA available: False\nGPU models and configuration: Could not collect\n[pip3] torch==2.13.0+cpu",
+        "OS: Ubuntu (aarch64)\nGPU 0: NVIDIA GH200 480GB\nPyTorch version: 2.9.1+cu128\narch list ['sm_80', 'sm_90']\n[pip3] triton==3.5.1",
+        "Looking in indexes: https://download.pytorch.org/whl/cu128\nDownloading flash_attn-2.8+cu12torch2.8cxx11abiTRUE-cp312-cp312-linux_x86_64.whl",
+        "Found existing installation: torch 2.5.0\nSuccessfully uninstalled torch-2.5.0\nSuccessfully installed torch-2.6.0+cu124",
+        "C:\\Users\\me\\.triton\\cache\nC:\\Users\\me\\AppData\\Roaming\\Python\\Python312\\site-packages\ncl.exe",
         "Resolved 61 packages in 12ms\nAudited 61 packages in 3ms",
     ],
 )

@@ -134,7 +134,7 @@ _FAILURES = frozenset(
     " dll_load crash required no_candidate conflict not_installed statement cuda_gone byte dlopen".split()
 )
 _COMPLAINT = re.compile(
-    r"(?i)\b(?:error|fatal|fails?|failed|cannot|can't|could not|unable|not (?:found|available|supported)|wrong|silently)\b(?!: ?0)"
+    r"(?i)\b(?:error|fatal|fails?|failed|cannot|can't|could not(?! collect)|unable|not (?:found|available|supported)|wrong|silently)\b(?!: ?0)"
 )
 _MAX_LINE = 4000  # longer lines (dumped tensors, base64) name nothing
 _SHOWN = 160

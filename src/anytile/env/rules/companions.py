@@ -175,7 +175,7 @@ RULES = (
                 ),
             ),
             Clue(0.6, seen("conflict", detail=r"^torch\s?[=<>]")),
-            Clue(0.8, all_of(seen("uninstalled", detail=r""), any_of(seen("installed"), seen("cpu_build")))),
+            Clue(0.8, all_of(seen("uninstalled", detail=r"\+cu"), any_of(seen("installed", detail=r"^[^+]*$|\+cpu"), seen("cpu_build")))),
             Clue(0.5, all_of(seen("statement", _XF), any_of(seen("cuda_gone"), seen("cpu_build")))),
             Clue(0.7, all_of(text(r"\d\+cu\d{2,3}"), text(r"\d\+cpu"), unless(seen("built_for")))),
             Clue(

@@ -153,7 +153,7 @@ RULES = (
             Clue(
                 0.55,
                 all_of(
-                    text(r"ldconfig|libcuda"),
+                    text(r"ldconfig|libcuda|-lcuda\b"),
                     failing,
                     unless(
                         seen("libcuda"), seen("linker_library"), seen("undefined_symbol"), seen("version_node"), seen("missing_library")
