@@ -83,4 +83,6 @@ def install(facts: Facts, *requirements: str, index: str | None = None) -> tuple
     if tool == "uv":
         return (f"uv add {quoted}{f' --index pytorch-gpu={index}' if index else ''}",)
     python = facts.interpreter.executable or "python"
-    return (f"{python} -m pip install --force-reinstall --no-deps {quoted}{f' --index-url {index}' if index else ''}",)
+    # The same version from another index is another build, which pip takes for installed; its dependencies differ too.
+    how = f"--force-reinstall {quoted} --index-url {index}" if index else f"--upgrade {quoted}"
+    return (f"{python} -m pip install {how}",)
