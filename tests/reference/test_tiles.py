@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from anytile.ir import Block, Builder, scalar, tile
-from anytile.ir.types import BF16, BOOL, F16, F32, F64, F8E5M2, I8, I32, I64
+from anytile.ir.types import BF16, BOOL, F8E5M2, F16, F32, F64, I8, I32, I64
 from anytile.targets import formats
 
 rng = np.random.default_rng(3)
