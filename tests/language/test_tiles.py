@@ -109,7 +109,7 @@ def test_widening_of_reductions(recording):
     with recording([tl.int32]):
         sums = {
             tl.int8: tl.int32,
-            tl.int1: tl.int32,
+            tl.int1: tl.uint32,
             tl.uint16: tl.uint32,
             tl.int64: tl.int64,
             tl.float16: tl.float16,

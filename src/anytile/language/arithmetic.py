@@ -112,7 +112,7 @@ def _offset(y: tensor) -> tensor:
     """Offsets are signed in the IR: a narrow unsigned one is widened so that it stays positive."""
     if not y.dtype.is_int():
         raise TypeError(f"a pointer moves by an integer, not by {y.dtype}")
-    return cast_to(y, int64) if y.dtype.is_bool() or (y.dtype.is_int_unsigned() and y.dtype.int_bitwidth < 64) else y
+    return cast_to(y, int64) if y.dtype.is_int_unsigned() and y.dtype.int_bitwidth < 64 else y
 
 
 def _move(p: tensor, y: tensor) -> tensor:
@@ -287,7 +287,7 @@ def _icmp(name: str, x: tensor, y: tensor, signed: bool) -> tensor:
 
 def _signed(t: dtype) -> bool:
     """Whether the order of ``t`` is signed; bool is ordered 0 < 1."""
-    return t.is_int_signed() and not t.is_bool()
+    return t.is_int_signed()
 
 
 def _truth(x: Any) -> tensor:

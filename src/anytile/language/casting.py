@@ -86,7 +86,7 @@ def cast_to(x: tensor, to: dtype, rounding: str | None = None) -> tensor:
             return tensor(x.handle, result)  # the IR's integers have no sign
         if src.primitive_bitwidth > to.primitive_bitwidth:
             return record("trunci")
-        return record("sext" if src.is_int_signed() and not src.is_bool() else "zext")
+        return record("sext" if src.is_int_signed() else "zext")
     if src.is_floating() and to.is_int():
         if src.is_fp8():
             return cast_to(cast_to(x, float32), to)
@@ -94,7 +94,7 @@ def cast_to(x: tensor, to: dtype, rounding: str | None = None) -> tensor:
     if src.is_int() and to.is_floating():
         if to.is_fp8():
             return cast_to(cast_to(x, float32), to)
-        return record("sitofp" if src.is_int_signed() and not src.is_bool() else "uitofp")
+        return record("sitofp" if src.is_int_signed() else "uitofp")
     if src.is_ptr() and to.is_int():
         if to.primitive_bitwidth != 64:
             raise TypeError(f"cannot cast {src} to {to}: an address has 64 bits; cast to tl.int64 first")

@@ -47,7 +47,7 @@ def device_print(prefix: Any, *args: Any, hex: Any = False) -> None:
     if not isinstance(prefix, str):
         raise TypeError(f"the prefix of device_print must be a string literal, not {prefix!r}")
     values = [to_tensor(v) for a in args for v in (a.values if isinstance(a, tl_tuple) else [a])]
-    signed = builtins.tuple(int(v.dtype.is_int_signed() and not v.dtype.is_bool()) for v in values)
+    signed = builtins.tuple(int(v.dtype.is_int_signed()) for v in values)
     attrs = {"prefix": prefix, "hex": bool(unwrap(hex)), "signed": signed}
     current().builder.make("print", [v.handle for v in values], attrs)
 

@@ -58,7 +58,7 @@ def _scalar(x: Any, what: str, to: dtype | None = None) -> Any:
     if isinstance(x, tensor) and not x.rank and x.dtype.is_int():
         if to is not None:
             return cast_to(x, to)
-        return x if x.dtype.is_int_signed() and not x.dtype.is_bool() else cast_to(x, int64)
+        return x if x.dtype.is_int_signed() else cast_to(x, int64)
     raise TypeError(f"{what} must be an integer or a scalar integer tensor, not {x.type if isinstance(x, tensor) else repr(x)}")
 
 

@@ -113,7 +113,7 @@ def common_type(a: dtype, a_literal: bool, b: dtype, b_literal: bool, div_or_mod
         return a if a == b else float16
     if not (a.is_int() and b.is_int()):
         raise TypeError(f"invalid operands of type {a!r} and {b!r}; convert one with .to()")
-    if div_or_mod and a.int_signedness != b.int_signedness:
+    if div_or_mod and a.int_signedness != b.int_signedness and not (a.is_bool() or b.is_bool()):
         raise TypeError(
             f"Cannot use /, #, or % with {a!r} and {b!r} because they have different signedness; cast them to the same signedness"
         )

@@ -335,7 +335,7 @@ def sort(x: tensor, dim: Any = None, descending: Any = constexpr(0)) -> tensor:
     elem, descending = x.dtype, bool(unwrap(descending))
     if elem.is_fp8():  # the bits of an 8-bit float do not compare as they stand
         return cast_to(sort(cast_to(x, float32), descending=descending), elem)
-    kind = "float" if elem.is_floating() else "signed" if elem.is_int_signed() and not elem.is_int1() else "unsigned"
+    kind = "float" if elem.is_floating() else "signed" if elem.is_int_signed() else "unsigned"
     return emit("sort", x.type, x.handle, kind=kind, descending=descending)
 
 

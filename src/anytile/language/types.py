@@ -71,8 +71,9 @@ _FLOATS: dict[str, ir_types.Float] = {
     "fp32": ir_types.F32,
     "fp64": ir_types.F64,
 }
-_SIGNED = ("int1", "int8", "int16", "int32", "int64")
-_UNSIGNED = ("uint8", "uint16", "uint32", "uint64")
+# int1 counts as unsigned, which libraries ask for: its values are 0 and 1, its sum is a uint32.
+_SIGNED = ("int8", "int16", "int32", "int64")
+_UNSIGNED = ("int1", "uint8", "uint16", "uint32", "uint64")
 
 
 class dtype:
@@ -227,14 +228,14 @@ class dtype:
 
     def get_int_max_value(self) -> int:
         if self.is_int_signed():
-            return (1 << (self.int_bitwidth - 1)) - 1 if self.int_bitwidth > 1 else 1
+            return (1 << (self.int_bitwidth - 1)) - 1
         if self.is_int_unsigned():
             return (1 << self.int_bitwidth) - 1
         raise TypeError(f"{self} is not an integer type")
 
     def get_int_min_value(self) -> int:
         if self.is_int_signed():
-            return -(1 << (self.int_bitwidth - 1)) if self.int_bitwidth > 1 else 0
+            return -(1 << (self.int_bitwidth - 1))
         if self.is_int_unsigned():
             return 0
         raise TypeError(f"{self} is not an integer type")
@@ -270,8 +271,8 @@ class dtype:
         return "bfloat16" if self.name == "bf16" else self.name
 
     def mangle(self) -> str:
-        """Its spelling in signatures: ``i32``, ``u8``, ``fp16``."""
-        if self.is_int_unsigned():
+        """Its spelling in signatures: ``i32``, ``u8``, ``fp16``, ``i1``."""
+        if self.is_int_unsigned() and not self.is_bool():
             return "u" + self.name[4:]
         return "i" + self.name[3:] if self.is_int() else self.name
 
@@ -501,8 +502,8 @@ class const:
 
 
 void = dtype("void")
-int1, int8, int16, int32, int64 = (dtype(n) for n in _SIGNED)
-uint8, uint16, uint32, uint64 = (dtype(n) for n in _UNSIGNED)
+int8, int16, int32, int64 = (dtype(n) for n in _SIGNED)
+int1, uint8, uint16, uint32, uint64 = (dtype(n) for n in _UNSIGNED)
 float8e4b15, float8e4nv, float8e4b8 = dtype("fp8e4b15"), dtype("fp8e4nv"), dtype("fp8e4b8")
 float8e5, float8e5b16 = dtype("fp8e5"), dtype("fp8e5b16")
 float16, bfloat16, float32, float64 = dtype("fp16"), dtype("bf16"), dtype("fp32"), dtype("fp64")
