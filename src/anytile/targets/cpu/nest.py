@@ -27,7 +27,7 @@ from ...ir import Op, Value
 from ...ir.types import BOOL, I32, I64, ptr_element
 from .lanes import RAMP, UNIFORM, VECTOR, Lane, ramp, uniform
 from .memory import Buffer, Memory
-from .prefetch import advance
+from .prefetch import STREAM_AHEAD, advance
 from .reduction import Accumulator
 from .text import llvm_type, unsupported
 
@@ -570,16 +570,25 @@ class Nest:
         return self.m.load(p, mk, ot, op.attrs["volatile"])
 
     def _prefetch(self, op: Op, p: Lane) -> None:
-        """Requests what this load reads in the next iteration, where the nest packs a dot operand."""
-        if not self.p.loops or p.kind is not RAMP or p.stride != 1 or not self._packs():
-            return
-        d = advance(self.p, self.p.loops[-1], op.operands[0])
-        if d is None:
+        """Requests what will be read soon: the next iteration's tile of a dot operand, the stream's next lines (`prefetch`)."""
+        if p.kind is not RAMP or p.stride != 1:
             return
         e = p.elem.pointee
-        addr = self.m.emit(f"getelementptr {llvm_type(e)}, ptr {p.val}, i64 {d.val}", max(p.level, d.level))
+        if self._packs() and self.p.loops:
+            d = advance(self.p, self.p.loops[-1], op.operands[0])
+            if d is None:
+                return
+            addr = self.m.emit(f"getelementptr {llvm_type(e)}, ptr {p.val}, i64 {d.val}", max(p.level, d.level))
+        elif self._streams():
+            addr = self.m.emit(f"getelementptr i8, ptr {p.val}, i64 {STREAM_AHEAD}", p.level)
+        else:
+            return
         fn = self.w.declare("llvm.prefetch.p0", "void(ptr, i32, i32, i32)")
         self.w.put(f"call void {fn}(ptr {addr}, i32 0, i32 3, i32 1)")
+
+    def _streams(self) -> bool:
+        """Whether this is a short elementwise pass over memory, whose programs follow each other in memory."""
+        return self.unroll >= 4 and len(self.shape) == 1 and all(isinstance(r, StoreRoot) for r in self.roots)
 
     def _packs(self) -> bool:
         return any(isinstance(r, WriteRoot) and r.value in self.p.planner.needed for r in self.roots)
