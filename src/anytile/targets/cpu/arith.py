@@ -37,7 +37,7 @@ _CALLS = {
 }
 _EXTRA_FALSE = {"iabs": "llvm.abs", "clz": "llvm.ctlz"}  # these take a second operand: i1 false, "defined everywhere"
 _CASTS = {"trunci": "trunc", "sext": "sext", "zext": "zext", "sitofp": "sitofp", "uitofp": "uitofp"}
-_INTRINSIC_SUFFIX = {F16: "f16", BF16: "bf16", F32: "f32", F64: "f64"}
+_INTRINSIC_SUFFIX = {F16: "f16", F32: "f32", F64: "f64"}
 
 
 class Arith:
@@ -460,12 +460,23 @@ class Arith:
             raise unsupported(f"fpcast from {e} to {to}")
         if e is BF16:
             # bf16 is the upper half of an f32
-            bits = self._convert("zext", self._convert("bitcast", x, I16), I32)
+            bits = self._convert("zext", self._as_bits(x), I32)
             x = self._convert("bitcast", self.binary("shl", bits, self.const(16, I32)), F32)
             return self.fpcast(x, to)
         if e is F16 and to is BF16:
             x, e = self._convert("fpext", x, F32), F32  # neither contains the other
+        if to is BF16:
+            as_vector = x.kind is not UNIFORM
+            n, bf, bits = self.width, "bfloat", "i16"
+            if as_vector:
+                bf, bits = f"<{n} x {bf}>", f"<{n} x {bits}>"
+            y = self.emit(f"fptrunc {self.operand(x, as_vector)} to {bf}", x.level)
+            return self._result(self.emit(f"bitcast {bf} {y} to {bits}", x.level), to, as_vector, x.level)
         return self._convert("fpext" if to.bits > e.bits else "fptrunc", x, to)
+
+    def _as_bits(self, x: Lane) -> Lane:
+        """A bf16 as the integer that carries it."""
+        return Lane(x.kind, x.val, I16, x.stride, 1, x.level)
 
     def _op_bitcast(self, op: Op, xs: list[Lane]) -> Lane:
         x, to = xs[0], op.attrs["to"]
@@ -474,6 +485,8 @@ class Arith:
                 return vector(self.vec(x), to, x.level)
             return Lane(x.kind, x.val, to, x.stride, x.align, x.level, x.const)
         if llvm_type(x.elem) == llvm_type(to):
+            if x.kind is RAMP:
+                return vector(self.vec(x), to, x.level)
             return Lane(x.kind, x.val, to, x.stride, 1, x.level)
         if x.elem.is_ptr:
             return self._op_ptrtoint(op, xs)

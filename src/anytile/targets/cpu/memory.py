@@ -14,11 +14,11 @@ from ...ir.types import BF16, BOOL, F16, F32, F64, I8, Element
 from .arith import Arith
 from .lanes import RAMP, UNIFORM, Lane, uniform, vector
 from .microkernel_layout import PackedLayout
-from .text import llvm_type, memory_type, unsupported
+from .text import literal, llvm_type, memory_type, unsupported
 
 __all__ = ["Buffer", "Memory"]
 
-_SUFFIX = {F16: "f16", BF16: "bf16", F32: "f32", F64: "f64"}
+_SUFFIX = {F16: "f16", F32: "f32", F64: "f64"}
 
 
 @dataclass(eq=False)
@@ -161,8 +161,10 @@ class Memory(Arith):
         e, kind = x.elem, op.attrs["kind"]
         if e is BOOL or e.bits == 8 and e.is_float:
             raise unsupported(f"atomic_{kind} on {e}")
-        t, order = llvm_type(e), self._ORDER[op.attrs["sem"]]
-        instr = f"atomicrmw {self._RMW.get(kind, kind)} ptr {p.val}, {t} {x.val} {order}, align {e.bytes}"
+        t, order, value = llvm_type(e), self._ORDER[op.attrs["sem"]], x.val
+        if e is BF16 and kind != "xchg":
+            t, value = "bfloat", self.emit(f"bitcast i16 {value} to bfloat", x.level)
+        instr = f"atomicrmw {self._RMW.get(kind, kind)} ptr {p.val}, {t} {value} {order}, align {e.bytes}"
         return self._guarded(instr, e, mask)
 
     def atomic_cas(self, op: Op, p: Lane, cmp: Lane, x: Lane) -> Lane:
@@ -184,12 +186,15 @@ class Memory(Arith):
                 return self._zero(e)
             mask = None
         if mask is None:
-            return uniform(w.ins(instr), e, 1 << 20)
+            return uniform(self._carried(w.ins(instr), instr, e), e, 1 << 20)
         before, yes, after = w.label, w.new_label("atomic"), w.new_label("done")
         w.cond_br(mask.val, yes, after)
         w.open_block(yes)
-        x = w.ins(instr)
+        x = self._carried(w.ins(instr), instr, e)
         w.br(after)
         w.open_block(after)
-        zero = "0" if not e.is_float else "0.0"
-        return uniform(w.ins(f"phi {llvm_type(e)} [ {x}, %{yes} ], [ {zero}, %{before} ]"), e, 1 << 20)
+        return uniform(w.ins(f"phi {llvm_type(e)} [ {x}, %{yes} ], [ {literal(0, e)}, %{before} ]"), e, 1 << 20)
+
+    def _carried(self, x: str, instr: str, e: Element) -> str:
+        """The result ``x`` of ``instr`` as programs carry ``e``: an atomic on bf16 computes in ``bfloat``."""
+        return self.w.ins(f"bitcast bfloat {x} to i16") if e is BF16 and ", bfloat " in instr else x

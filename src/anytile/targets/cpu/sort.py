@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ...ir import Op
-from ...ir.types import I8
+from ...ir.types import BF16, I8
 from .memory import Buffer
 from .text import Writer, llvm_type
 
@@ -51,6 +51,7 @@ def emit_sort(p: Program, op: Op, into: Buffer) -> None:
 class _Row:
     def __init__(self, w: Writer, b: Buffer, n: int, width: int, less: str, descending: bool):
         self.w, self.n, self.width, self.less, self.descending = w, n, width, less, descending
+        self.elem = b.elem
         self.t = llvm_type(I8 if b.elem.bits == 1 else b.elem)
         self.v = f"<{width} x {self.t}>"
 
@@ -95,6 +96,15 @@ class _Row:
         bit = w.ins(f"and i64 {i}, {k}")
         return w.ins(f"icmp {'ne' if self.descending else 'eq'} i64 {bit}, 0")
 
+    def _below(self, x: str, y: str) -> str:
+        """The lanes in which ``x`` sorts before ``y``; a bf16 compares as the f32 whose upper half it is."""
+        w, v = self.w, self.v
+        if self.elem is BF16:
+            wide, v = f"<{self.width} x i32>", f"<{self.width} x float>"
+            up = [w.ins(f"shl {wide} {w.ins(f'zext {self.v} {z} to {wide}')}, splat (i32 16)") for z in (x, y)]
+            x, y = (w.ins(f"bitcast {wide} {z} to {v}") for z in up)
+        return w.ins(f"{self.less} {v} {x}, {y}")
+
     # --- one vector ---
 
     def _inside(self, i: str) -> None:
@@ -125,8 +135,7 @@ class _Row:
             y = w.ins(f"shufflevector {self.v} {x}, {self.v} poison, <{W} x i32> <{picks}>")
             lower = "<" + ", ".join(f"i1 {_bit(not lane & j)}" for lane in range(W)) + ">"
             least = w.ins(f"xor <{W} x i1> {up}, {lower}")  # 0 where this lane keeps the smaller of the two
-            a = w.ins(f"{self.less} {self.v} {y}, {x}")
-            b = w.ins(f"{self.less} {self.v} {x}, {y}")
+            a, b = self._below(y, x), self._below(x, y)
             take = w.ins(f"select <{W} x i1> {least}, <{W} x i1> {b}, <{W} x i1> {a}")
             x = w.ins(f"select <{W} x i1> {take}, {self.v} {y}, {self.v} {x}")
             j //= 2
@@ -166,8 +175,7 @@ class _Row:
             q = self._address(w.ins(f"add i64 {i}, {j}"))
             x = w.ins(f"load {self.v}, ptr {p}, align 1")
             y = w.ins(f"load {self.v}, ptr {q}, align 1")
-            a = w.ins(f"{self.less} {self.v} {y}, {x}")
-            b = w.ins(f"{self.less} {self.v} {x}, {y}")
+            a, b = self._below(y, x), self._below(x, y)
             swap = w.ins(f"select i1 {up}, <{self.width} x i1> {a}, <{self.width} x i1> {b}")
             w.put(f"store {self.v} {w.ins(f'select <{self.width} x i1> {swap}, {self.v} {y}, {self.v} {x}')}, ptr {p}, align 1")
             w.put(f"store {self.v} {w.ins(f'select <{self.width} x i1> {swap}, {self.v} {x}, {self.v} {y}')}, ptr {q}, align 1")

@@ -1,12 +1,35 @@
-"""LLVM text as `targets.text` writes it, and the error for what the CPU target has no code for."""
+"""LLVM text as `targets.text` writes it but for bf16, and the error for what the CPU target has no code for.
+
+Programs carry bf16 as its bits.  They only move it (arithmetic is done in f32), and where a machine has no instructions for
+``bfloat``, LLVM takes vectors of it apart: a masked load becomes a branch for each lane.
+"""
 
 from __future__ import annotations
 
 from ...errors import UnsupportedError
 from ...ir import Op
-from ..text import Chunk, Writer, literal, llvm_type, memory_type
+from ...ir.types import BF16, I16, Element
+from .. import text
+from ..text import Chunk, Writer
 
 __all__ = ["Chunk", "Writer", "literal", "llvm_type", "memory_type", "unsupported"]
+
+
+def llvm_type(e: Element) -> str:
+    """LLVM's type of one lane; bf16 and 8-bit floats are carried as their bits."""
+    return text.llvm_type(I16 if e is BF16 else e)
+
+
+def memory_type(e: Element) -> str:
+    """LLVM's type of one element in memory: i1 lives in a byte, pointers are addresses."""
+    return text.memory_type(I16 if e is BF16 else e)
+
+
+def literal(value: int | float, e: Element) -> str:
+    """A constant operand of type ``e``."""
+    if e is BF16:
+        return str(int(text.literal(value, e).removeprefix("0xR"), 16))
+    return text.literal(value, e)
 
 
 def unsupported(what: str, op: Op | None = None) -> UnsupportedError:
