@@ -71,7 +71,7 @@ def kernel():
     yield loaded.address("kernel")
 
 
-entry = functools.lru_cache(maxsize=None)(pool.entry)
+entry = functools.lru_cache(maxsize=None)(lambda address, scratch: pool.Entry(address, scratch).run)
 
 
 def launch(kernel, grid, work=0, fail_at=-1, callback=0, scratch=64):

@@ -26,7 +26,7 @@ from ..errors import UnsupportedError
 if TYPE_CHECKING:
     from ..targets.base import Target
 
-__all__ = ["CpuDriver", "DriverBase", "DriverConfig", "GPUTarget", "driver", "interpreting", "target_object"]
+__all__ = ["CpuDriver", "DriverBase", "DriverConfig", "GPUTarget", "driver", "expect_launches", "interpreting", "target_object"]
 
 
 @dataclass(frozen=True)
@@ -121,6 +121,23 @@ def target_object(target: GPUTarget) -> Target:
             )
         got = _objects[target] = make(target)
     return got
+
+
+@lru_cache(maxsize=1)
+def expect_launches() -> None:
+    """Import what a launch from the disk cache needs, so that the first launch need not: called where a kernel is defined.
+
+    No LLVM, no compiler, no GPU: 20 to 30 ms at the most, once, while a program is being loaded.
+    """
+    from ..targets import cpu  # noqa: F401
+    from ..targets.nvidia import driver_api  # noqa: F401
+    from . import compiler  # noqa: F401
+    from .cache import toolchain
+
+    try:
+        toolchain()
+    except OSError:
+        pass  # the launch asks again, and says what is wrong
 
 
 class DriverBase:

@@ -25,7 +25,7 @@ from ..language.source import TYPE_NAMES, JITCallable, KernelParam
 from . import knobs
 from .arguments import HOST, common_place
 from .async_compile import active_mode
-from .driver import GPUTarget, driver, host_target, interpreting, target_object
+from .driver import GPUTarget, driver, expect_launches, host_target, interpreting, target_object
 from .errors import MissingGridError, ReadOnlyError
 from .launcher import Elsewhere, make_binder, make_launcher
 from .options import Options
@@ -527,6 +527,7 @@ def jit(fn: Any = None, **options: Any) -> Any:
             from .interpreted import InterpretedFunction
 
             return InterpretedFunction(f, **options)
+        expect_launches()
         return JITFunction(f, **options)
 
     return decorate if fn is None else decorate(fn)

@@ -28,13 +28,15 @@ above).  Arguments that lie elsewhere end the launch by `Elsewhere`, and `JITFun
 
 from __future__ import annotations
 
+import marshal
 import os
 import re
 import struct
 import sys
 import textwrap
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
+from types import CodeType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import knobs
@@ -86,9 +88,9 @@ def normalize_grid(name: str, grid: Any) -> tuple[int, int, int]:
     return (out + [1, 1])[0], (out + [1, 1])[1], (out + [1, 1])[2]
 
 
-def _aligned_and_plain() -> tuple[dict[Any, str], dict[Any, str]]:
-    """torch dtype → key of an aligned and of another tensor; empty while torch is not loaded."""
-    torch = sys.modules.get("torch")
+@lru_cache(maxsize=2)
+def _aligned_and_plain(torch: Any) -> tuple[dict[Any, str], dict[Any, str]]:
+    """torch dtype → key of an aligned and of another tensor; empty while torch is not loaded (None)."""
     aligned: dict[Any, str] = {}
     plain: dict[Any, str] = {}
     for dtype in {v for v in vars(torch).values() if type(v).__name__ == "dtype"} if torch else ():
@@ -258,8 +260,8 @@ def _generate(fn: JITFunction, template: str, name: str, more: dict[str, Any], p
         if runtime.launch_exit_hook:
             runtime.launch_exit_hook(metadata)
 
-    aligned, plain = _aligned_and_plain()
     torch = sys.modules.get("torch")
+    aligned, plain = _aligned_and_plain(torch)
     scope: dict[str, Any] = {
         "Tensor": torch.Tensor if torch else object(),
         "Parameter": torch.nn.Parameter if torch and hasattr(torch, "nn") else object(),
@@ -307,8 +309,21 @@ def _generate(fn: JITFunction, template: str, name: str, more: dict[str, Any], p
     source = text.replace("@", prefix)
     space = {prefix + k: v for k, v in scope.items()}
     space.update({prefix + f"d{i}": p.default for i, p in enumerate(fn.params) if p.has_default})
-    exec(compile(source, f"<launcher of {fn.__qualname__}>", "exec"), space)
+    exec(_code(source, f"<launcher of {fn.__qualname__}>"), space)
     return {f: space[name if f == functions[0] else prefix + f] for f in functions}
+
+
+def _code(source: str, name: str) -> CodeType:
+    """``source`` as code of a file called ``name``; the disk cache keeps it, for Python takes 2 ms to compile a launcher."""
+    from . import cache
+
+    key = f"launcher {name}\n{source}"
+    data = cache.load_kept(key)
+    if data is not None:
+        return marshal.loads(data)  # type: ignore[no-any-return]
+    code = compile(source, name, "exec")
+    cache.keep(key, marshal.dumps(code))
+    return code
 
 
 def _parameter_list(fn: JITFunction) -> str:

@@ -1,4 +1,4 @@
-"""The thread pool that runs grids: ``entry(address, scratch)`` makes the function that launches one kernel.
+"""The thread pool that runs grids: an `Entry` launches one kernel.
 
 The workers are native threads inside code of `pool_ir` (its docstring has the protocol); they never touch
 Python.  A launch is one ctypes call, which releases the GIL; the calling thread works too.
@@ -37,7 +37,7 @@ from . import pool_ir
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["KernelStatus", "Pool", "callback", "entry", "num_threads", "pool", "status_address"]
+__all__ = ["Entry", "KernelStatus", "Pool", "callback", "num_threads", "pool", "status_address"]
 
 
 class KernelStatus(AnytileError, RuntimeError):
@@ -73,6 +73,8 @@ def _setting(name: str, default: int, least: int, most: int) -> int:
 
 
 _RECORD = struct.Struct("=" + "".join("i" if kind == "i32" else "q" for kind in pool_ir.RECORD.values()))
+_PADDING = pool_ir.BESIDE - _RECORD.size
+_ROOM = 2048  # bytes of a record for arguments
 
 
 class _Caller:
@@ -82,7 +84,7 @@ class _Caller:
 
     def __init__(self, number: int):
         self.number = number
-        self.record = ctypes.create_string_buffer(_RECORD.size)
+        self.record = ctypes.create_string_buffer(pool_ir.BESIDE + _ROOM)
         self.address = ctypes.addressof(self.record)
         self.scratch = self.size = 0
         self._memory: Any = None
@@ -104,54 +106,120 @@ def _new_caller() -> _Caller:
     return _Caller(next(_numbers))
 
 
-def entry(
-    address: int, scratch: int, explain: Callable[[KernelStatus], Exception] = lambda status: status, owner: object = None
-) -> Callable[..., None]:
-    """``run(packed, gx, gy, gz)`` of one kernel: runs the grid and returns when it is done.
+# The entry that `Entry.direct` generates: arguments go straight into the record, beside what `Entry.run` packs there.
+_DIRECT = """
+def go(gx, gy, gz{parameters}):
+    try:
+        caller = take()
+    except IndexError:
+        caller = new_caller()
+    if caller.size < {scratch}:
+        caller.grow({scratch})
+    try:
+        try:
+            pack(caller.record, 0, {address}, caller.scratch, {scratch}, {cell}, caller.number, 0, gx, gy, gz, {arguments})
+        except (error, OverflowError):
+            run(repack(({arguments})), gx, gy, gz)
+        else:
+            code = launch(caller.address)
+            if code:
+                go_on(code, caller, None, gx, gy, gz)
+    except BaseException:
+        withdraw(caller.address)
+        raise
+    finally:
+        give(caller)
+"""
+
+
+# The same for arguments that do not fit.
+_LONG = """
+def go(gx, gy, gz{parameters}):
+    run(repack(({arguments})), gx, gy, gz)
+"""
+
+
+class Entry:
+    """What launches one kernel on the pool.
 
     ``address``: a kernel of the ABI in architecture.md.  ``scratch``: bytes of scratch that each worker needs.
-    ``packed``: its argument block.  ``owner`` is kept for as long as ``run``.  Where a program set the status word, ``run`` raises ``explain(KernelStatus(…))``.
+    Where a program set the status word, a launch raises ``explain(KernelStatus(…))``.  ``owner`` is kept for as long as the entry.
     """
-    native = _native()
-    cell = ctypes.c_int64(0)  # the native side notes the kernel's cost here
-    cell_address = ctypes.addressof(cell)
-    pack, launch, take, give = _RECORD.pack_into, native.launch, _idle.pop, _idle.append
 
-    def run(packed: bytes, gx: int, gy: int, gz: int) -> None:
+    def __init__(
+        self, address: int, scratch: int, explain: Callable[[KernelStatus], Exception] = lambda status: status, owner: object = None
+    ):
+        self.address, self.scratch, self.explain, self.owner = address, scratch, explain, owner
+        self._cell = ctypes.c_int64(0)  # the native side notes the kernel's cost here
+        self._cell_address = ctypes.addressof(self._cell)
+
+    def run(self, packed: bytes, gx: int, gy: int, gz: int) -> None:
+        """Runs the grid with the argument block ``packed`` and returns when it is done."""
+        native = _native()
         try:
-            caller = take()
+            caller = _idle.pop()
         except IndexError:
             caller = _new_caller()
-        if caller.size < scratch:
-            caller.grow(scratch)
+        if caller.size < self.scratch:
+            caller.grow(self.scratch)
         try:
-            pack(caller.record, 0, address, caller.scratch, scratch, cell_address, caller.number, 0, gx, gy, gz)
-            code = launch(caller.address, packed)
+            self._describe(caller, 0, gx, gy, gz)
+            code = native.launch(caller.address, packed)
             if code:
-                go_on(code, caller, packed, gx, gy, gz)
+                self._go_on(code, caller, packed, gx, gy, gz)
         except BaseException:
             # A KeyboardInterrupt comes between two time slices, perhaps before `code` was stored.
             native.withdraw(caller.address)
             raise
         finally:
-            give(caller)
+            _idle.append(caller)
 
-    def go_on(code: int, caller: _Caller, packed: bytes, gx: int, gy: int, gz: int) -> None:
+    def direct(self, parameters: str, arguments: str, layout: str, repack: Callable[[tuple[Any, ...]], bytes]) -> Callable[..., None]:
+        """``go(gx, gy, gz, *values)``: packs and runs, without a call of Python's between the arguments and native code.
+
+        ``parameters``: the values' names (", v0, v1"); ``arguments``: expressions over them for the slots, each followed by a comma;
+        ``layout``: the slots in the notation of `struct`; ``repack(values)``: the argument block where that layout refuses them.
+        """
+        native = _native()
+        pack = struct.Struct(f"{_RECORD.format}{_PADDING}x{layout}")
+        text = (_DIRECT if pack.size <= pool_ir.BESIDE + _ROOM else _LONG).format(
+            parameters=parameters, arguments=arguments, address=self.address, scratch=self.scratch, cell=self._cell_address
+        )
+        space: dict[str, Any] = {
+            "take": _idle.pop,
+            "give": _idle.append,
+            "new_caller": _new_caller,
+            "pack": pack.pack_into,
+            "error": struct.error,
+            "repack": repack,
+            "run": self.run,
+            "launch": native.launch_beside,
+            "go_on": self._go_on,
+            "withdraw": native.withdraw,
+        }
+        exec(compile(text, "<launch on the thread pool>", "exec"), space)
+        return space["go"]
+
+    def _describe(self, caller: _Caller, first: int, gx: int, gy: int, gz: int) -> None:
+        _RECORD.pack_into(
+            caller.record, 0, self.address, caller.scratch, self.scratch, self._cell_address, caller.number, first, gx, gy, gz
+        )
+
+    def _go_on(self, code: int, caller: _Caller, packed: bytes | None, gx: int, gy: int, gz: int) -> None:
+        """After the first time slice.  ``packed``: None where the arguments are in the record."""
+        native = _native()
         while code:
             kind = code & 3
             if kind == pool_ir.MORE_INLINE:
-                pack(caller.record, 0, address, caller.scratch, scratch, cell_address, caller.number, code >> 2, gx, gy, gz)
-                code = launch(caller.address, packed)
+                self._describe(caller, code >> 2, gx, gy, gz)
+                code = native.launch_beside(caller.address) if packed is None else native.launch(caller.address, packed)
             elif kind == pool_ir.MORE_SHARED:
                 code = native.resume(caller.address)
             else:
                 status = native.take_status()
                 if status == pool_ir.OUT_OF_MEMORY:
-                    raise MemoryError(f"no memory for {scratch} bytes of scratch in each of {num_threads()} threads")
-                raise explain(KernelStatus(status))
-
-    run.kept = cell, owner  # type: ignore[attr-defined]
-    return run
+                    raise MemoryError(f"no memory for {self.scratch} bytes of scratch in each of {num_threads()} threads")
+                raise self.explain(KernelStatus(status))
 
 
 class Pool:
@@ -239,6 +307,7 @@ class _Native:
         self._object = load_object(data, _system_symbols(), permanent=True)
         wide, pointer = ctypes.c_int64, ctypes.c_void_p
         self.launch = self._function("launch", wide, pointer, ctypes.c_char_p)
+        self.launch_beside = self._function("launch_beside", wide, pointer)
         self.resume = self._function("resume", wide, pointer)
         self.withdraw = self._function("withdraw", None, pointer)
         self.reset = self._function("reset", None, wide, wide, wide)

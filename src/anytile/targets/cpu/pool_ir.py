@@ -24,7 +24,7 @@ sizes the first chunk; from then on each thread doubles or halves its own, so th
 
 from __future__ import annotations
 
-__all__ = ["ARENAS", "MORE_INLINE", "MORE_SHARED", "OUT_OF_MEMORY", "RECORD", "STATUS", "supported", "text"]
+__all__ = ["ARENAS", "BESIDE", "MORE_INLINE", "MORE_SHARED", "OUT_OF_MEMORY", "RECORD", "STATUS", "supported", "text"]
 
 # Low two bits of what @launch and @resume return; 0 is "done".
 MORE_SHARED = 1  # the time slice is over: call @resume
@@ -84,6 +84,7 @@ RECORD = {
     "gy": "i32",
     "gz": "i32",
 }
+BESIDE = 64  # where in a record arguments begin that @launch_beside finds there
 
 
 def _load_record(*names: str) -> str:
@@ -453,6 +454,13 @@ cancel:
   br label %done
 done:
   ret void
+}}
+
+; @launch with arguments that follow in the record.
+define i64 @launch_beside(ptr %record) nounwind {{
+  %args = getelementptr i8, ptr %record, i64 {BESIDE}
+  %code = call i64 @launch(ptr %record, ptr %args)
+  ret i64 %code
 }}
 
 ; Runs programs %first … gx·gy·gz − 1 of the launch that %record (`RECORD`) describes.

@@ -24,8 +24,8 @@ __all__ = ["CpuKernel", "CpuTarget"]
 class CpuKernel:
     """A kernel in memory.  ``address`` is its entry point (ABI: docs/architecture.md).
 
-    ``run(packed, gx, gy, gz)`` runs the grid on the pool and returns when all programs are done.  Raises
-    DeviceAssertError.
+    ``run(packed, gx, gy, gz)`` runs the grid on the pool and returns when all programs are done; ``direct`` makes what does so
+    without ``packed`` (`pool.Entry`).  Both raise DeviceAssertError.
     """
 
     def __init__(self, artifact: Artifact):
@@ -39,7 +39,8 @@ class CpuKernel:
         self._object = load_object(artifact.stages["obj"], symbols)  # type: ignore[arg-type]
         self.address = self._object.address("kernel")
         self.scratch = int(metadata["scratch"])
-        self.run = pool.entry(self.address, self.scratch, explain, self._object)
+        entry = pool.Entry(self.address, self.scratch, explain, self._object)
+        self.run, self.direct = entry.run, entry.direct
 
 
 def _nobodys(status: pool.KernelStatus) -> Exception:
