@@ -34,7 +34,9 @@ def script(tmp_path):
 
 
 def test_program_sees_what_python_shows(script, tmp_path):
-    file = script("import sys\nprint(sys.argv, sys.path, __name__, __file__, sys.flags, sys.orig_argv[1:])\n")
+    """All but one entry of `sys.path`, which must be there for programs that make PYTHONPATH of it."""
+    path = f"[p for p in sys.path if p != {launch._SITE!r}]"
+    file = script(f"import sys\nprint(sys.argv, {path}, __name__, __file__, sys.flags, sys.orig_argv[1:])\n")
     ours, theirs = run(file, "a b", "--help", "-m"), plain(file, "a b", "--help", "-m")
     assert (ours.stdout, ours.returncode) == (theirs.stdout, theirs.returncode)
 
@@ -82,6 +84,16 @@ def test_subprocesses_and_upstream(script, tmp_path):
     )
     assert plain(file).stdout.split()[0] == "upstream"
     assert run(file, ANYTILE_TRITON_API="3.6").stdout.split() == ["3.6.0", "3.6.0"]
+
+
+def test_children_with_a_path_made_of_ours(script):
+    """As torch starts its compile workers."""
+    file = script(
+        "import os, subprocess, sys\n"
+        "env = {**os.environ, 'PYTHONPATH': os.pathsep.join(sys.path)}\n"
+        "subprocess.run([sys.executable, '-c', 'import triton; print(triton.__name__)'], env=env)\n"
+    )
+    assert run(file).stdout == "triton\n"
 
 
 def test_existing_sitecustomize_still_runs(tmp_path):

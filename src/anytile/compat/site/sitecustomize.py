@@ -1,6 +1,7 @@
 """Registers anytile's finder at interpreter start, then gives way to the `sitecustomize` that Python would have found.
 
 `anytile run` puts this file's directory at the front of PYTHONPATH, so `site` imports it in every interpreter of the program.
+The directory stays on `sys.path`: programs start others with `PYTHONPATH` made of it (torch does, for its compile workers).
 """
 
 import os
@@ -9,7 +10,8 @@ import sys
 
 def _start() -> None:
     here = os.path.dirname(os.path.abspath(__file__))
-    sys.path[:] = [entry for entry in sys.path if os.path.abspath(entry or ".") != here]
+    path = sys.path[:]
+    sys.path[:] = [entry for entry in path if os.path.abspath(entry or ".") != here]
     try:
         from anytile.compat.hook import install
     except ImportError:
@@ -25,6 +27,9 @@ def _start() -> None:
             raise
         if ours is not None:
             sys.modules["sitecustomize"] = ours
+    finally:
+        # The real one may have added entries; ours goes back to where PYTHONPATH had it.
+        sys.path.insert(next(i for i, entry in enumerate(path) if os.path.abspath(entry or ".") == here), here)
 
 
 _start()
