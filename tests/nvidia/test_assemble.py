@@ -21,7 +21,7 @@ has_library = bool(assemble._find_nvjitlink())
 has_ptxas = bool(assemble._find_ptxas(HOPPER))
 needs_any = pytest.mark.skipif(not (has_library or has_ptxas), reason="needs an assembler: pip install anytile[cuda-check]")
 needs_library = pytest.mark.skipif(not has_library, reason="needs nvJitLink: pip install anytile[cuda-check]")
-needs_nvdisasm = pytest.mark.skipif(assemble._find_nvdisasm() is None, reason="needs nvdisasm: pip install anytile[cuda-check]")
+needs_nvdisasm = pytest.mark.skipif(assemble.find_tool("nvdisasm") is None, reason="needs nvdisasm: pip install anytile[cuda-check]")
 
 ADD = """
 @buffer = internal addrspace(3) global [512 x i8] undef, align 16
@@ -172,7 +172,7 @@ def test_disassembly(no_driver) -> None:
 
 
 def test_no_disassembler(monkeypatch) -> None:
-    monkeypatch.setattr(assemble, "_find_nvdisasm", lambda: None)
+    monkeypatch.setattr(assemble, "find_tool", lambda name: None)
     with pytest.raises(UnsupportedError, match="TRITON_NVDISASM_PATH"):
         assemble.disassemble(b"")
 

@@ -38,7 +38,7 @@ def test_stages_and_facts(arch) -> None:
     assert 0 < resources["registers"] < 64 and resources["spill_loads"] == 0
 
 
-@pytest.mark.skipif(assemble._find_nvdisasm() is None, reason="needs nvdisasm: pip install anytile[cuda-check]")
+@pytest.mark.skipif(assemble.find_tool("nvdisasm") is None, reason="needs nvdisasm: pip install anytile[cuda-check]")
 def test_machine_code_as_text_is_made_when_asked_for() -> None:
     kernel = compiled()
     assert "sass" not in list(kernel.asm)

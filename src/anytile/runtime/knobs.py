@@ -294,11 +294,49 @@ class language_knobs(base_knobs):
     force_disable_fp_fusion = env_bool("TRITON_FORCE_DISABLE_FP_FUSION")
 
 
+class NvidiaTool:
+    """A program of NVIDIA's: ``path``, and the CUDA ``version`` it belongs to ("12.8")."""
+
+    def __init__(self, path: str):
+        self.path = path
+
+    @property
+    def version(self) -> str:
+        from ..targets.nvidia import assemble
+
+        return assemble.tool_version(self.path)
+
+    def __repr__(self) -> str:
+        return f"NvidiaTool({self.path!r})"
+
+
+class env_nvidia_tool(Knob[NvidiaTool]):
+    """A program by its path; where none is named, the one that kernels would be compiled with.  RuntimeError where there is none."""
+
+    def __init__(self, key: str, program: str):
+        super().__init__(key)
+        self.program = program
+
+    def parse(self, text: str) -> Any:
+        return NvidiaTool(text)
+
+    def present(self, value: Any) -> NvidiaTool:
+        return value if isinstance(value, NvidiaTool) else NvidiaTool(str(value))
+
+    def fallback(self) -> NvidiaTool:
+        from ..targets.nvidia import assemble
+
+        found = assemble.find_tool(self.program)
+        if found is None:
+            raise RuntimeError(f"Cannot find {self.program}: set {self.key} to its path, or pip install nvidia-cuda-nvcc")
+        return NvidiaTool(found)
+
+
 class nvidia_knobs(base_knobs):
-    cuobjdump = env_opt_str("TRITON_CUOBJDUMP_PATH")
-    nvdisasm = env_opt_str("TRITON_NVDISASM_PATH")
-    ptxas = env_opt_str("TRITON_PTXAS_PATH")
-    ptxas_blackwell = env_opt_str("TRITON_PTXAS_BLACKWELL_PATH")
+    cuobjdump = env_nvidia_tool("TRITON_CUOBJDUMP_PATH", "cuobjdump")
+    nvdisasm = env_nvidia_tool("TRITON_NVDISASM_PATH", "nvdisasm")
+    ptxas = env_nvidia_tool("TRITON_PTXAS_PATH", "ptxas")
+    ptxas_blackwell = env_nvidia_tool("TRITON_PTXAS_BLACKWELL_PATH", "ptxas")
     dump_nvptx = env_bool("NVPTX_ENABLE_DUMP")
     disable_ptxas_opt = env_bool("DISABLE_PTXAS_OPT")
     ptxas_options = env_opt_str("PTXAS_OPTIONS")

@@ -37,7 +37,7 @@ from . import driver_api
 from .chips import CUDA_OF_PTX, Chip
 from .cubin import read_resources
 
-__all__ = ["Assembled", "Assembler", "DriverJit", "NvJitLink", "Ptxas", "assemble", "assemblers", "disassemble", "identity"]
+__all__ = ["Assembled", "Assembler", "DriverJit", "NvJitLink", "Ptxas", "assemble", "assemblers", "disassemble", "find_tool", "identity", "tool_version"]
 
 
 @dataclass(frozen=True)
@@ -200,7 +200,7 @@ def _ptxas_version(path: str) -> tuple[int, int]:
     said = subprocess.run([path, "--version"], capture_output=True, text=True).stdout
     found = re.search(r"release (\d+)\.(\d+)", said)
     if not found:
-        raise AnytileError(f"{path} does not answer --version like NVIDIA's ptxas; set TRITON_PTXAS_PATH to one that does")
+        raise AnytileError(f"{path} does not answer --version like NVIDIA's tools do; set TRITON_PTXAS_PATH to a ptxas that does")
     return int(found[1]), int(found[2])
 
 
@@ -359,13 +359,20 @@ def _spills(log: str, kernel: str) -> tuple[int, int]:
 # --- cubin → text -----------------------------------------------------------------------------------------------------
 
 
-def _find_nvdisasm() -> str | None:
-    program = "nvdisasm.exe" if sys.platform == "win32" else "nvdisasm"
-    given = os.environ.get("TRITON_NVDISASM_PATH")
-    places = [Path(given)] if given else []
-    places += [f / sub / program for f in _wheel_folders() for sub in ("cu13/bin", "cuda_nvdisasm/bin")]
+_WHEEL_OF = {"ptxas": "cuda_nvcc", "nvdisasm": "cuda_nvdisasm", "cuobjdump": "cuda_cuobjdump"}
+
+
+def find_tool(name: str) -> str | None:
+    """Path of NVIDIA's ``ptxas``, ``nvdisasm`` or ``cuobjdump``: of a wheel, a CUDA toolkit, or on PATH; None where there is none."""
+    program = f"{name}.exe" if sys.platform == "win32" else name
+    places = _newest([f / sub / program for f in _wheel_folders() for sub in ("cu13/bin", f"{_WHEEL_OF[name]}/bin")])
     places += [t / "bin" / program for t in _toolkit_folders()]
     return next((str(p) for p in places if p.is_file()), None) or shutil.which(program)
+
+
+def tool_version(path: str) -> str:
+    """The CUDA version that one of NVIDIA's programs belongs to, "12.8"."""
+    return "{}.{}".format(*_ptxas_version(path))
 
 
 def disassemble(cubin: bytes) -> str:
@@ -373,7 +380,7 @@ def disassemble(cubin: bytes) -> str:
 
     UnsupportedError where there is no nvdisasm; the extra ``anytile[cuda-check]`` brings it.
     """
-    program = _find_nvdisasm()
+    program = os.environ.get("TRITON_NVDISASM_PATH") or find_tool("nvdisasm")
     if program is None:
         raise UnsupportedError(
             "disassembling machine code", "this machine", "pip install nvidia-cuda-nvdisasm, or set TRITON_NVDISASM_PATH"
