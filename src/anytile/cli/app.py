@@ -152,6 +152,30 @@ def doctor(
     raise typer.Exit(examination.run(python, log, as_json, html, redact))
 
 
+@app.command()
+@_sentences
+def verify(
+    python: Annotated[str | None, typer.Option(metavar="PATH", help="Another interpreter, or the folder of its environment.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all rows as JSON.")] = False,
+    timeout: Annotated[float, typer.Option(metavar="SECONDS", help="How long one row may take.")] = 300.0,
+    strict: Annotated[bool, typer.Option("--strict", help="Rows that were skipped count as failed.")] = False,
+    ci: Annotated[str | None, typer.Option(metavar="github", help="Write a workflow instead, which verifies on other machines.")] = None,
+    systems: Annotated[str, typer.Option(metavar="A,B", help="With --ci: runners. Default: Ubuntu, Windows, macOS.")] = "",
+    pythons: Annotated[str, typer.Option(metavar="A,B", help="With --ci: Pythons. Default: this one and the next.")] = "",
+    torch: Annotated[str, typer.Option(metavar="A,B", help="With --ci: torch releases. Default: the one of this environment.")] = "",
+    output: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="With --ci: the file. Default: .github/workflows/environment.yml.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="With --ci: replace a file that differs.")] = False,
+) -> None:
+    """Prove that an environment works: imports, kernels on each device, torch.compile. Exit status: 0 works, 1 fails, 2 could not look."""
+    from . import verify as trial
+
+    if ci is not None:
+        raise typer.Exit(trial.workflow(ci, python, output, systems, pythons, torch, overwrite))
+    raise typer.Exit(trial.run(python, as_json, timeout, strict))
+
+
 def _print_rows(*rows: tuple[str, str]) -> None:
     from rich.console import Console
     from rich.table import Table

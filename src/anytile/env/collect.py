@@ -16,7 +16,7 @@ from .dists import leftovers, read_distributions
 from .facts import Distribution, Facts, Gpu, Interpreter, Library, MissingName, Platform, Project, Torch, Triton
 from .sources import Package, missing_names, missing_submodules
 
-__all__ = ["collect"]
+__all__ = ["collect", "find_python"]
 
 _VARIABLES = (
     *("CC", "CUDA_HOME", "CUDA_PATH", "CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH", "LIBRARY_PATH", "PYTHONHOME", "PYTHONPATH"),
@@ -47,6 +47,19 @@ def _root(python: str) -> tuple[Path, str]:
             return path, ""
         raise FileNotFoundError(f"{path} is no Python environment: it has neither bin/python nor python.exe nor site-packages")
     return (path.parent.parent if path.parent.name.lower() in ("bin", "scripts") else path.parent), str(path)
+
+
+def find_python(python: str | None) -> str:
+    """The executable of ``python``, a path to one or to the folder of an environment; None: the Python that runs this.
+
+    Raises FileNotFoundError where there is none.
+    """
+    if python is None:
+        return sys.executable
+    root, executable = _root(python)
+    if not executable:
+        raise FileNotFoundError(f"{root} has site-packages, but neither bin/python nor python.exe: there is no interpreter to run")
+    return executable
 
 
 def _interpreter(python: str | None) -> tuple[Interpreter, str]:

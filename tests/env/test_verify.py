@@ -1,0 +1,180 @@
+"""`anytile verify`: what works, what fails, what crashes and what hangs become rows; nothing of it reaches the process that asks."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from environments import borrow, make_venv, module
+
+from anytile.env.facts import Facts, Interpreter, Torch
+from anytile.env.verify import workflow
+from anytile.env.verify.checks import OPERATIONS, verify
+from anytile.env.verify.rows import Row, exit_status
+from anytile.env.verify.runner import run_group
+
+
+@pytest.fixture
+def env(tmp_path: Path) -> Path:
+    make_venv(tmp_path / "env")
+    return tmp_path / "env"
+
+
+def rows(env: Path, timeout: float = 20) -> dict[str, Row]:
+    return {r.title: r for r in verify(str(env), timeout).rows}
+
+
+def test_an_empty_environment_starts_and_has_no_torch(env: Path) -> None:
+    report = verify(str(env))
+    assert [(r.title, r.verdict) for r in report.rows] == [("python starts", "passed"), ("import torch", "skipped")]
+    assert Path(report.facts["python"]["prefix"]).samefile(env)
+
+
+def test_what_cannot_be_imported_fails_and_stops_what_needs_it(env: Path) -> None:
+    module(env, "torch", "raise ImportError('DLL load failed while importing _C')")
+    found = rows(env)
+    assert found["import torch"].verdict == "failed" and "DLL load failed" in found["import torch"].detail
+    assert "Traceback" in found["import torch"].trace
+    assert {found[f"torch {name}"].verdict for name in OPERATIONS} == {"skipped"}
+    assert exit_status(found.values()) == 1
+
+
+def test_a_crash_is_a_row_and_the_next_row_is_tried_in_a_new_process(env: Path) -> None:
+    module(env, "numpy", "import os; print('last words'); os.abort()")
+    module(env, "torch", "import os; os._exit(3)")
+    module(env, "xformers", "__version__ = '0.0.29'")
+    found = rows(env)
+    assert found["import numpy"].verdict == "crashed" and found["import torch"].detail.startswith("exit code 3")
+    if os.name == "posix":
+        assert "SIGABRT" in found["import numpy"].detail
+    assert "last words" in found["import numpy"].trace
+    assert found["import xformers"].verdict == "passed" and found["import xformers"].detail == "0.0.29"
+
+
+def test_a_hang_ends_with_all_that_it_started(env: Path, tmp_path: Path) -> None:
+    note = tmp_path / "child"
+    module(
+        env,
+        "numpy",
+        "import subprocess, sys, time\n"
+        f"p = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']); open({str(note)!r}, 'w').write(str(p.pid))\n"
+        "time.sleep(60)",
+    )
+    module(env, "torchaudio", "__version__ = '1'")
+    found = rows(env, timeout=2)
+    assert found["import numpy"].verdict == "timed_out" and found["import numpy"].detail == "no answer in 2 s"
+    assert found["import torchaudio"].verdict == "passed"
+    if Path("/proc").is_dir():
+        state = Path(f"/proc/{note.read_text()}/stat")
+        assert not state.exists() or state.read_text().split(")")[1].split()[0] == "Z"
+
+
+def test_noise_and_exit_at_import(env: Path) -> None:
+    module(env, "numpy", "import sys; print('no newline', end=''); sys.stderr.write('{\"end\": 1}\\n')")
+    module(env, "torchvision", "import sys; sys.exit('wants a GPU')")
+    found = rows(env)
+    assert found["import numpy"].verdict == "passed"
+    assert found["import torchvision"].verdict == "failed" and found["import torchvision"].detail == "SystemExit: wants a GPU"
+
+
+def test_the_folder_of_the_worker_hides_nothing(env: Path) -> None:
+    """A package of the environment may be called as a file of anytile's is."""
+    module(env, "numpy", "import kernels; __version__ = kernels.WHOSE")
+    module(env, "kernels", "WHOSE = 'mine'")
+    assert rows(env)["import numpy"].detail == "mine"
+
+
+def test_wrong_results_fail(env: Path) -> None:
+    if importlib.util.find_spec("torch") is None:
+        pytest.skip("needs torch")
+    borrow(env)
+    module(
+        env,
+        "sitecustomize",
+        "import torch\n"
+        "torch.softmax = lambda x, dim, original=torch.softmax: original(x, dim=dim) * (1.01 if x.dtype == torch.float32 else 1)\n",
+    )
+    python = env / ("Scripts" if os.name == "nt" else "bin") / "python"
+    found = {r.name: r for r in run_group(str(python), "torch", "cpu", OPERATIONS, 120, {})}
+    assert found["softmax"].verdict == "failed" and "wrong result: off by up to" in found["softmax"].detail
+    assert found["vector_add"].verdict == "passed" and found["vector_add"].run is not None
+
+
+@pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="needs torch")
+def test_kernels_run_by_the_triton_of_the_environment(env: Path) -> None:
+    borrow(env)
+    python = env / ("Scripts" if os.name == "nt" else "bin") / "python"
+    subprocess.run([python, "-m", "anytile", "enable"], check=True, capture_output=True)
+    facts: dict[str, dict[str, str]] = {}
+    [triton] = run_group(str(python), "import", None, ["triton"], 120, facts)
+    assert triton.verdict == "passed" and facts["triton"]["provider"] == "anytile", triton
+    ran = list(run_group(str(python), "triton", "cpu", OPERATIONS, 120, facts))
+    assert [r.verdict for r in ran] == ["passed"] * 3, ran
+
+
+def test_exit_status() -> None:
+    start, skipped = Row("facts", "python", None, "passed"), Row("compile", "model", "cpu", "skipped")
+    assert exit_status([start]) == 0 and exit_status([start, skipped]) == 0 and exit_status([start, skipped], strict=True) == 1
+    assert exit_status([start, Row("import", "torch", None, "timed_out")]) == 1
+    assert exit_status([Row("facts", "python", None, "crashed")]) == 2 and exit_status([]) == 2
+
+
+def test_command(env: Path, tmp_path: Path) -> None:
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "anytile", "verify", *arguments], capture_output=True, text=True, timeout=60, cwd=tmp_path
+        )
+
+    answer = run("--python", str(env), "--json")
+    document = json.loads(answer.stdout)
+    assert answer.returncode == 0 and document["schema"] == 1 and document["ok"] is True
+    assert set(document) == {"schema", "python", "facts", "ok", "rows"}
+    assert set(document["rows"][0]) == {"group", "name", "device", "verdict", "seconds", "run", "detail", "trace", "title"}
+    assert run("--python", str(env), "--strict").returncode == 1
+    missing = run("--python", str(tmp_path / "nowhere"))
+    assert missing.returncode == 2 and "could not look: there is no" in missing.stderr
+    (env / "bin/python").unlink() if os.name == "posix" else (env / "Scripts/python.exe").unlink()
+    assert run("--python", str(env)).returncode == 2
+
+
+def test_workflow(tmp_path: Path) -> None:
+    yaml = pytest.importorskip("yaml")
+    (tmp_path / "requirements.txt").write_text("numpy\ntorch==2.6.0\n")
+    text = workflow.github_workflow(tmp_path, workflow.SYSTEMS, ("3.11", "3.12"), ("2.6.0", "2.13.0"))
+    job = yaml.safe_load(text)["jobs"]["verify"]
+    assert job["strategy"]["matrix"] == {"os": list(workflow.SYSTEMS), "python": ["3.11", "3.12"], "torch": ["2.6.0", "2.13.0"]}
+    commands = "\n".join(s.get("run", "") for s in job["steps"])
+    assert "anytile verify --json" in commands and "pip install -r others.txt" in commands
+    assert all("if" in s for s in job["steps"][3:])
+    path = tmp_path / ".github" / "workflows" / "environment.yml"
+    workflow.write_workflow(path, text, overwrite=False)
+    workflow.write_workflow(path, text, overwrite=False)
+    with pytest.raises(workflow.WorkflowError, match="is there and differs"):
+        workflow.write_workflow(path, text + "#", overwrite=False)
+
+
+@pytest.mark.parametrize(
+    ("systems", "pythons", "torches", "message"),
+    [
+        (("a b",), ("3.11",), ("2.6.0",), "'a b' is no name of a runner"),
+        (("ubuntu-latest",), ("three",), ("2.6.0",), "'three' is no release of Python"),
+        (("ubuntu-latest",), ("3.11",), ('2"',), "is no release of torch"),
+    ],
+)
+def test_workflow_refuses_what_is_no_release(
+    tmp_path: Path, systems: tuple[str, ...], pythons: tuple[str, ...], torches: tuple[str, ...], message: str
+) -> None:
+    with pytest.raises(workflow.WorkflowError, match=message):
+        workflow.github_workflow(tmp_path, systems, pythons, torches)
+
+
+def test_workflow_of_this_environment() -> None:
+    facts = Facts(interpreter=Interpreter(version="3.12.4"), torch=Torch("2.6.0+cu124", "12.4", None, True, ""))
+    assert workflow.pythons_of(facts) == ("3.12", "3.13") and workflow.torch_of(facts) == ("2.6.0",)
+    with pytest.raises(workflow.WorkflowError, match="--torch"):
+        workflow.torch_of(Facts())
