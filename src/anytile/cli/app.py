@@ -176,6 +176,32 @@ def verify(
     raise typer.Exit(trial.run(python, as_json, timeout, strict))
 
 
+@app.command()
+def lock(
+    packages: Annotated[
+        list[str] | None, typer.Argument(help="What is wanted, as pip writes it: torch==2.5.1 'unsloth[huggingface]'.")
+    ] = None,
+    python: Annotated[str | None, typer.Option(metavar="VERSIONS", help="3.11, or a range such as '>=3.11,<3.13'.")] = None,
+    platform: Annotated[list[str], typer.Option(help="linux-x86_64, linux-aarch64, windows or macos. Repeatable.")] = [],  # noqa: B006
+    cuda: Annotated[str | None, typer.Option(metavar="VERSION", help="12.4 and the like, or cpu: torch's build.")] = None,
+    tool: Annotated[str | None, typer.Option(help="poetry, uv or pip; what the project uses where absent.")] = None,
+    triton: Annotated[str, typer.Option(help="Who answers `import triton`: anytile, or upstream's binaries.")] = "anytile",
+    source: Annotated[str | None, typer.Option(metavar="NAME", help="What the index of torch's builds is called (pytorch-gpu).")] = None,
+    file: Annotated[Path | None, typer.Option(metavar="FILE", help="pyproject.toml or a requirements file.")] = None,
+    urls: Annotated[bool, typer.Option("--urls", help="Name torch and what is built for it by the URLs of their wheels.")] = False,
+    mirror: Annotated[list[str], typer.Option(metavar="FROM=TO", help="Ask TO where files name FROM. Repeatable.")] = [],  # noqa: B006
+    index: Annotated[str | None, typer.Option(metavar="URL", help="The default index, if it is not PyPI.")] = None,
+    look_inside: Annotated[bool, typer.Option(help="Read parts of wheels: names that torch imports, headers of DLLs.")] = True,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would change and write nothing.")] = False,
+) -> None:
+    """Find packages that work together and write them into the project's file. Exit status: 0, or 1 with nothing written."""
+    from . import lock as locking
+
+    raise typer.Exit(
+        locking.run(packages or [], python, platform, cuda, tool, triton, source, file, urls, mirror, index, look_inside, dry_run)
+    )
+
+
 def _print_rows(*rows: tuple[str, str]) -> None:
     from rich.console import Console
     from rich.table import Table
