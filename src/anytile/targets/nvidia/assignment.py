@@ -65,24 +65,42 @@ class Assignment:
         c = self.info[pointer].contiguity
         return tuple(sorted(reversed(range(len(pointer.type.shape))), key=lambda d: -min(c[d], pointer.type.shape[d])))
 
-    def _access_widths(self, func: Func) -> dict[tuple[tuple[int, ...], tuple[int, ...]], int]:
-        """(shape, order) → elements a thread takes: the widest that any access of that form can use."""
-        out: dict[tuple[tuple[int, ...], tuple[int, ...]], int] = {}
-        for op in func.walk():
-            if op.name in ("load", "store") and not op.operands[0].type.is_scalar:
-                pointer = op.operands[0]
-                order, fact = self._order(pointer), self.info[pointer]
-                d, size = order[0], pointer.type.elem.pointee.bytes  # type: ignore[attr-defined]
-                width = min(16 // size, fact.contiguity[d], max(1, pointer.type.numel // self.threads))
-                while width > 1 and fact.at(d, width) < width * size:
-                    width //= 2
-                key = pointer.type.shape, order
-                out[key] = max(out.get(key, 1), max(1, width))
-        return out
+    def _width(self, pointer: Value) -> int:
+        """Neighbours that one access through ``pointer`` can move, up to 16 bytes a thread."""
+        order, fact = self._order(pointer), self.info[pointer]
+        d, size = order[0], pointer.type.elem.pointee.bytes  # type: ignore[attr-defined]
+        width = min(16 // size, fact.contiguity[d], max(1, pointer.type.numel // self.threads))
+        while width > 1 and fact.at(d, width) < width * size:
+            width //= 2
+        return max(1, width)
 
-    def coalesced(self, pointer: Value) -> Placement:
+    def _access_widths(self, func: Func) -> dict[tuple[tuple[int, ...], tuple[int, ...]], int]:
+        """(shape, order) → elements a thread takes, one number for all accesses of that form, so that what meets needs no conversion.
+
+        It is the widest that any of them can use, but no more than 16 bytes (or 4 elements) of the largest element: a thread with
+        32 bytes in a row would make two accesses of which each leaves gaps, and the cache serves such a warp at half its speed.
+        """
+        widest: dict[tuple[tuple[int, ...], tuple[int, ...]], int] = {}
+        gapless: dict[tuple[tuple[int, ...], tuple[int, ...]], int] = {}
+        for op in func.walk():
+            if op.name in ("load", "store") and not op.operands[0].type.is_scalar and not self._feeds_dots(op):
+                pointer = op.operands[0]
+                key = pointer.type.shape, self._order(pointer)
+                width = self._width(pointer)
+                widest[key] = max(widest.get(key, 1), width)
+                if width > 1:
+                    size = pointer.type.elem.pointee.bytes  # type: ignore[attr-defined]
+                    gapless[key] = min(gapless.get(key, 16), max(4, 16 // size))
+        return {key: min(width, gapless.get(key, width)) for key, width in widest.items()}
+
+    @staticmethod
+    def _feeds_dots(op: Op) -> bool:
+        """Whether all that is loaded are operands of dots: those are copied 16 bytes at a time, and meet nothing else."""
+        return op.name == "load" and bool(op.result.uses) and all(user.name == "dot" for user, _ in op.result.uses)
+
+    def coalesced(self, pointer: Value, width: int | None = None) -> Placement:
         order = self._order(pointer)
-        width = self.vectors.get((pointer.type.shape, order), 1)
+        width = width or self.vectors.get((pointer.type.shape, order), 1)
         return blocked(pointer.type.shape, self.num_warps, width, order)
 
     def default(self, shape: tuple[int, ...]) -> Placement:
@@ -126,7 +144,7 @@ class Assignment:
     def _home(self, op: Op, v: Value, final: bool) -> Placement | None:
         name, shape = op.name, v.type.shape
         if name == "load":
-            return self.coalesced(op.operands[0])
+            return self.coalesced(op.operands[0], self._width(op.operands[0]) if self._feeds_dots(op) else None)
         if name in ("atomic_rmw", "atomic_cas"):
             return blocked(shape, self.num_warps, 1, self._order(op.operands[0]))
         if name == "dot":

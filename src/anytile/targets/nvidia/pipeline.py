@@ -124,8 +124,9 @@ class Pipeline:
     def body_begins(self) -> None:
         """Waits for this iteration's data and starts the copies of a later one."""
         g = self.g
+        # No fence.proxy.async here: it would wait for the copies of later iterations too, and cp.async does not need it (the wait and
+        # the barrier order what it wrote before the reads of wgmma).  What is stored from registers has one (`wgmma.stage`).
         g.assembly(f"cp.async.wait_group {self.stages - 2};", "", "void", [])
-        g.assembly("fence.proxy.async.shared::cta;", "", "void", [])
         g.barrier()
         if self.dot is None:
             self._refill()
