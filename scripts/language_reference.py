@@ -15,7 +15,7 @@ from typing import Any
 
 import anytile.frontend  # noqa: F401 - fills the tracer's tables
 import anytile.language as tl
-from anytile.compat.level import OLDEST
+from anytile.compat.level import NEWEST, OLDEST
 from anytile.compat.table import MODULES
 from anytile.frontend import builtin_functions, visitor
 from anytile.language import libdevice, ptx_table
@@ -184,7 +184,7 @@ def _line(value: Any) -> str:
 
 
 def _releases(name: str) -> str:
-    entry = MODULES["triton.language"].entries.get(name)
+    entry = MODULES["triton.language"].entry(name, NEWEST)
     if entry is None:
         return ""
     notes = []

@@ -15,7 +15,7 @@ SOURCES = Path(__file__).parent.parent / "src" / "anytile"
 ALLOWED = {
     "cli": {"compat", "runtime", "targets", "llvm", "env"},  # targets, llvm: `inspect` prints assembly, which no cache keeps
     "env": set(),  # reads files and text; knows nothing of kernels
-    "compat": {"runtime", "language"},  # language: `triton.language` is that package
+    "compat": {"runtime", "language", "ir"},  # language: `triton.language` is that package; ir: `ttir.py` tells it in TTIR's words
     "tools": {"runtime", "targets", "llvm", "language"},  # host-side helpers that programs import by name
     "tune": {"runtime"},
     "testing": set(),  # timing, comparing: plain Python

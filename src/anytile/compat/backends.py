@@ -18,7 +18,10 @@ __all__ = ["Backend", "BaseBackend", "CpuBackend", "CudaBackend", "DriverBase", 
 
 
 class BaseBackend:
-    """What a program may ask a back end for ``target``.  Subclasses serve the targets whose ``backend`` is their ``name``."""
+    """What a program may ask a back end for ``target``.  Subclasses serve the targets whose ``backend`` is their ``name``.
+
+    Some methods depend on the release that is imitated: `members.py` sets them.
+    """
 
     name = ""
     binary_ext = ""
@@ -40,16 +43,23 @@ class BaseBackend:
         """The compile options among ``options``; keys that are none are left out."""
         raise NotImplementedError(f"{type(self).__name__} does not parse options")
 
-    def get_module_map(self) -> dict[str, Any]:
-        """Modules of the language to be replaced by this target's; none, as `libdevice` is one for all targets."""
-        return {}
-
-    def get_codegen_implementation(self, options: Any = None) -> dict[str, Callable[..., Any]]:
-        """Functions of the language to be replaced by this target's; none."""
-        return {}
-
     def load_dialects(self, context: Any) -> None:
         """Nothing to load: the tile IR has one table of operations."""
+
+
+def no_modules(self: BaseBackend) -> dict[str, Any]:
+    """``get_module_map``: modules of the language to be replaced by this target's; none, as `libdevice` is one for all targets."""
+    return {}
+
+
+def no_replacements_0(self: BaseBackend) -> dict[str, Callable[..., Any]]:
+    """``get_codegen_implementation`` up to 3.2: functions of the language to be replaced by this target's; none."""
+    return {}
+
+
+def no_replacements_3(self: BaseBackend, options: Any) -> dict[str, Callable[..., Any]]:
+    """``get_codegen_implementation`` from 3.3 on, where it is told the options."""
+    return {}
 
 
 class _OwnBackend(BaseBackend):

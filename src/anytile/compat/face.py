@@ -13,6 +13,7 @@ from types import CodeType, ModuleType
 from typing import Any
 
 from .level import current
+from .members import dress
 from .table import MODULES, Entry, Module
 
 __all__ = ["find_spec"]
@@ -93,7 +94,7 @@ class _Loader:
 
     def get_code(self, fullname: str) -> "CodeType | None":
         """What ``python -m`` runs: the ``main`` of a face module that has one."""
-        entry = MODULES[fullname].entries.get("main")
+        entry = MODULES[fullname].entry("main", current().number)
         return compile(f"from {entry.home} import main; main()", fullname, "exec") if entry else None
 
     def get_source(self, fullname: str) -> None:
@@ -109,13 +110,13 @@ _LOADER = _Loader()
 def _names(name: str, description: Module) -> list[str]:
     """Public and listed names of a face module at this level, submodules included."""
     level = current().number
-    names = [attribute for attribute, entry in description.entries.items() if entry.since <= level <= entry.until]
+    names = [name_ for name_, forms in description.entries.items() if any(e.since <= level <= e.until for e in forms)]
     prefix = f"{name}."
     for other, module in MODULES.items():
         if other.startswith(prefix) and "." not in other[len(prefix) :] and module.since <= level <= module.until:
             names.append(other[len(prefix) :])
     if description.mirror:
-        names += import_module(description.mirror).__all__
+        names += [n for n in import_module(description.mirror).__all__ if n not in description.entries]
     return names
 
 
@@ -124,13 +125,15 @@ def _resolve(name: str, description: Module, attribute: str) -> Any:
     if attribute == "__all__":  # `from triton.language import *`
         return [n for n in sorted(_names(name, description)) if not n.startswith("_") and hasattr(sys.modules[name], n)]
     full = f"{name}.{attribute}"
-    entry = description.entries.get(attribute)
+    entry = description.entry(attribute, current().number)
     if entry is not None:
         missing = _outside_level(full, entry)
         if missing:
             raise AttributeError(missing, name=attribute, obj=sys.modules.get(name))
         try:
-            return getattr(import_module(entry.home), entry.attribute) if entry.attribute else import_module(entry.home)
+            home = import_module(entry.home)
+            dress(entry.home)
+            return getattr(home, entry.attribute) if entry.attribute else home
         except ModuleNotFoundError as e:
             if e.name is None or not (entry.home == e.name or entry.home.startswith(f"{e.name}.")):
                 raise  # a home is there and lacks something else, numpy perhaps

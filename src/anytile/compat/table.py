@@ -2,11 +2,12 @@
 
 `_serve("triton.x", doc, rows…)` declares a module.  A row is made by `_at(home, names, since, until)`: "these names are the
 attributes of the same name in that anytile module, in releases ``since`` to ``until`` (inclusive)".  `face=home` in ``names``
-renames.  ``mirror`` adds whatever the `__all__` of an anytile module holds; ``alias`` puts the anytile module itself there.
+renames; a name whose form changed has one row for each form.  ``mirror`` adds whatever the `__all__` of an anytile module holds,
+less the names that have rows; ``alias`` puts the anytile module itself there.  What changed inside a class is in `members.py`.
 
 Levels are stated where a program can tell: names that came or went between Triton 3.0 and 3.9.  One departure from upstream is
 meant: block pointers (`make_block_ptr`, `advance`), which 3.9 removed, stay, because published kernels use them beside the
-additions of 3.9.
+additions of 3.9.  What upstream has at a level and this face has not is in `declined.py`, with what a program does then.
 """
 
 from .level import NEWEST, OLDEST
@@ -24,7 +25,9 @@ class Entry:
 
 
 class Module:
-    """One module: ``entries`` by name; ``mirror``, an anytile module whose `__all__` is served too, or "".
+    """One module: ``entries`` by name, the forms of a name in separate ranges of levels.
+
+    ``mirror``: an anytile module whose `__all__` is served too, or "".
 
     ``alias``: the anytile module that *is* this module, because programs assign to its globals; "" for all others.
     """
@@ -33,8 +36,13 @@ class Module:
 
     def __init__(self, doc: str, since: tuple[int, int], until: tuple[int, int], mirror: str, alias: str) -> None:
         self.doc, self.since, self.until, self.mirror, self.alias = doc, since, until, mirror, alias
-        self.entries: dict[str, Entry] = {}
+        self.entries: dict[str, list[Entry]] = {}
         self.package = False
+
+    def entry(self, name: str, level: tuple[int, int]) -> Entry | None:
+        """The row of ``name`` at ``level``; of its other levels the nearest where that has none; None where no level has the name."""
+        forms = self.entries.get(name, ())
+        return min(forms, key=lambda e: 0 if e.since <= level <= e.until else 1 + abs(e.since[1] - level[1]), default=None)
 
 
 MODULES: dict[str, Module] = {}
@@ -59,7 +67,8 @@ def _serve(
 ) -> None:
     module = MODULES[name] = Module(doc, since, until, mirror, alias)
     for row in rows:
-        module.entries.update(row)
+        for face, entry in row:
+            module.entries.setdefault(face, []).append(entry)
     parent = name.rpartition(".")[0]
     if parent:
         MODULES[parent].package = True
@@ -85,7 +94,7 @@ _serve(
     _at("compat.host", "cdiv next_power_of_2"),
 )
 _serve("triton.errors", "The root of the errors.", _at("errors", "TritonError=AnytileError"))
-_serve("triton._utils", "Paths into nested arguments.", _at("compat.host", "find_paths_if get_iterable_path", since=(3, 3)))
+_serve("triton._utils", "Paths into nested arguments.", _at("compat.host", "find_paths_if get_iterable_path"), since=(3, 3))
 _serve("triton.testing", "Measuring kernels, and comparing tensors.", mirror="anytile.testing")
 _serve("triton.knobs", "Settings.", since=(3, 4), alias="anytile.runtime.knobs")
 
@@ -100,10 +109,10 @@ _CORE = """
     tensor constexpr const PropagateNan TRITON_MAX_TENSOR_NUMEL
     program_id num_programs arange full cast cat
     broadcast broadcast_to expand_dims reshape view trans permute join split
-    dot dot_scaled load store make_block_ptr advance
+    dot load store make_block_ptr advance
     atomic_add atomic_max atomic_min atomic_and atomic_or atomic_xor atomic_xchg atomic_cas
     where maximum minimum clamp reduce associative_scan histogram inline_asm_elementwise
-    range static_range multiple_of max_contiguous max_constancy assume debug_barrier
+    range static_range multiple_of max_contiguous max_constancy debug_barrier
     static_print static_assert device_print device_assert
 """
 
@@ -111,6 +120,7 @@ _CORE = """
 def _core_rows(home: str) -> list[tuple[str, Entry]]:
     return [
         *_at(home, _CORE),
+        *_at(home, "assume dot_scaled", since=(3, 2)),
         *_at(home, "tuple tuple_type slice gather", since=(3, 3)),
         *_at(home, "make_tensor_descriptor load_tensor_descriptor store_tensor_descriptor tensor_descriptor", since=(3, 4)),
         *_at(home, "constexpr_type map_elementwise condition", since=(3, 5)),
@@ -144,34 +154,48 @@ _serve(
     "Types, values and operations.",
     _core_rows("language"),
     _at("language.builtin", "builtin extern is_builtin"),
-    _at("language", _MATH),
-    _at("language.core", "str_to_ty get_int_dtype interleave ravel zeros zeros_like CONSTEXPR_0 _unwrap_if_constexpr"),
-    _at("language.core", "extern_elementwise tensor_descriptor_base _aggregate"),
+    _at("language.core", "get_int_dtype CONSTEXPR_0"),
+    _at("language.core", "tensor_descriptor_base _aggregate", since=(3, 4)),
+    _at("language.core", "_constexpr_to_value=_unwrap_if_constexpr", until=(3, 3)),
+    _at("language.core", "_unwrap_if_constexpr", since=(3, 2)),
+    _at("language.core", "extern_elementwise"),
 )
 _serve("triton.language.math", "Elementwise mathematics.", _at("language", _MATH))
 _serve(
     "triton.language.standard",
     "Functions written in the language itself.",
     _standard_rows("language"),
-    _at("language.standard", "_sum_combine _prod_combine _xor_combine _or_combine _elementwise_max _elementwise_min _log2"),
+    _at("language.standard", "_sum_combine _prod_combine _xor_combine _elementwise_max _elementwise_min _log2"),
+    _at("language.standard", "_or_combine", since=(3, 4)),
     _at("language.standard", "_argmax_combine_tie_break_left _argmax_combine_tie_break_fast"),
     _at("language.standard", "_argmin_combine_tie_break_left _argmin_combine_tie_break_fast"),
 )
 _serve("triton.language.random", "Counter-based random numbers.", _at("language.random", f"{_RANDOM} N_ROUNDS_DEFAULT"))
 _serve("triton.language.target_info", "What is compiled for.", since=(3, 5), mirror="anytile.language.target_info")
 _serve("triton.language.extra", "Functions beyond the portable language.")
-_serve("triton.language.extra.libdevice", "The mathematical library, by its CUDA names.", mirror="anytile.language.libdevice")
+_serve(
+    "triton.language.extra.libdevice",
+    "The mathematical library, by its CUDA names.",
+    _at("language.libdevice", "fast_tanhf", since=(3, 5)),
+    mirror="anytile.language.libdevice",
+)
 _serve(
     "triton.language.extra.cuda",
     "What is particular to NVIDIA GPUs, with a meaning on every target.",
     _at("language.extra.cuda", "globaltimer num_threads num_warps smid"),
     _at("language.extra.cuda", "gdc_launch_dependents gdc_wait", since=(3, 4)),
 )
-_serve("triton.language.extra.cuda.libdevice", "The mathematical library, by its CUDA names.", mirror="anytile.language.libdevice")
+_serve(
+    "triton.language.extra.cuda.libdevice",
+    "The mathematical library, by its CUDA names.",
+    _at("language.libdevice", "fast_tanhf", since=(3, 5)),
+    mirror="anytile.language.libdevice",
+)
 _serve(
     "triton.language.extra.hip",
     "What is particular to AMD GPUs, with a meaning on every target.",
-    _at("language.extra.hip", "memrealtime num_threads num_warps smid"),
+    _at("language.extra.hip", "memrealtime", since=(3, 5)),
+    _at("language.extra.hip", "num_threads num_warps smid", since=(3, 8)),
 )
 _serve("triton.language.extra.hip.libdevice", "The mathematical library, by its CUDA names.", mirror="anytile.language.libdevice")
 
@@ -192,7 +216,13 @@ _serve(
     _at("runtime.jit", "jit JITFunction KernelInterface"),
     _at("runtime.wrappers", "MockTensor TensorWrapper reinterpret"),
     _at("runtime.jit", "constexpr_function ConstexprFunction", since=(3, 5)),
-    _at("runtime.jit", "JitFunctionInfo type_canonicalisation_dict"),
+    _at("runtime.jit", "type_canonicalisation_dict"),
+    _at("runtime.jit", "JitFunctionInfo", since=(3, 4)),
+    _at("compat.specialisation", "mangle_type=mangle_type_0", until=(3, 2)),
+    _at("compat.specialisation", "mangle_type=mangle_type_3", since=(3, 3)),
+    _at("compat.specialisation", "create_specialize_impl=create_specialize_impl_3", (3, 3), (3, 3)),
+    _at("compat.specialisation", "create_specialize_impl=create_specialize_impl_4", (3, 4), (3, 5)),
+    _at("compat.specialisation", "native_specialize_impl", since=(3, 6)),
     _at("language.source", "KernelParam"),
     _at("language.source", "JITCallable", since=(3, 5)),
 )
@@ -217,13 +247,18 @@ _serve(
     "What goes wrong in a launch.",
     _at("runtime.errors", "OutOfResources InterpreterError"),
     _at("runtime.errors", "PTXASError", since=(3, 3)),
-    _at("runtime.errors", "AutotunerError", since=(3, 4)),
+    _at("runtime.errors", "AutotunerError", since=(3, 5)),
 )
 _serve(
     "triton.runtime.cache",
     "The compile cache.",
     _at("runtime.remote", "RemoteCacheManager RedisRemoteCacheBackend"),
-    mirror="anytile.runtime.cache",
+    _at("runtime.cache", "CacheManager FileCacheManager RemoteCacheBackend get_cache_manager get_dump_manager get_override_manager"),
+    _at("runtime.cache", "default_cache_dir", until=(3, 3)),
+    _at("runtime.cache", "_base64=_base32", (3, 2), (3, 2)),  # renamed to what it was
+    _at("runtime.cache", "_base32", since=(3, 3)),
+    _at("runtime.cache", "knobs", since=(3, 4)),
+    _at("runtime.cache", "triton_key get_cache_key", since=(3, 5)),
 )
 
 # ---- triton.compiler and triton.backends ----
@@ -233,6 +268,7 @@ _serve(
     "triton.compiler",
     "From a kernel to code.",
     _at("runtime.compiler", _COMPILER),
+    _at("runtime.compiler", "IRSource", since=(3, 3)),
     _at("compat.backends", "make_backend"),
     _at("runtime.hooks", "LazyDict"),
     _at("frontend.errors", "CompilationError"),
@@ -240,8 +276,13 @@ _serve(
 _serve(
     "triton.compiler.compiler",
     "From a kernel to code.",
-    _at("runtime.compiler", _COMPILER),
-    _at("compat.backends", "make_backend"),
+    _at("runtime.compiler", f"{_COMPILER} IRSource"),
+    _at("runtime.compiler", "max_shared_mem", since=(3, 4)),
+    _at("compat.backends", "make_backend GPUTarget"),
+    _at("compat.attrs", "AttrsDescriptor=AttrsDescriptor0", until=(3, 1)),
+    _at("compat.attrs", "AttrsDescriptor=AttrsDescriptor2", (3, 2), (3, 2)),
+    _at("runtime.cache", "triton_key", until=(3, 4)),
+    _at("runtime.cache", "get_cache_key", since=(3, 5)),
     _at("runtime.hooks", "LazyDict"),
 )
 _serve(
@@ -250,8 +291,28 @@ _serve(
     _at("frontend.errors", "CompilationError CompileTimeAssertionFailure UnsupportedLanguageConstruct"),
 )
 _serve("triton.backends", "The targets.", _at("compat.backends", "Backend backends BaseBackend DriverBase"))
-_serve("triton.backends.compiler", "What a back end offers the compiler.", _at("compat.backends", "BaseBackend GPUTarget"))
+_serve(
+    "triton.backends.compiler",
+    "What a back end offers the compiler.",
+    _at("compat.backends", "BaseBackend GPUTarget"),
+    _at("compat.attrs", "AttrsDescriptor=AttrsDescriptor2", (3, 2), (3, 2)),
+)
 _serve("triton.backends.driver", "What a back end offers a launch.", _at("compat.backends", "DriverBase"))
+
+# ---- triton._C ----
+
+_serve("triton._C", "Where Triton keeps its compiled modules; here they are Python.")
+_serve(
+    "triton._C.libtriton",
+    "The compiler, as far as programs ask it directly.",
+    _at("compat.specialisation", "native_specialize_impl", since=(3, 6)),
+)
+_serve("triton._C.libtriton.ir", "Kernels in the words of TTIR, for programs that analyse them.", mirror="anytile.compat.ttir")
+
+# ---- triton.ops, up to 3.1 ----
+
+_serve("triton.ops", "Ready operators; of them what libraries take for kernels of their own.", until=(3, 1))
+_serve("triton.ops.matmul_perf_model", "Which configurations to measure.", until=(3, 1), mirror="anytile.compat.matmul_model")
 
 # ---- triton.tools ----
 
@@ -259,7 +320,7 @@ _serve("triton.tools", "Host-side helpers.")
 _serve(
     "triton.tools.compile",
     "Ahead-of-time compilation to object files.",
-    _at("tools.compile", "main"),
+    _at("tools.compile", "main"),  # what `python -m` runs; upstream has it as a name since 3.5
     _at("tools.compile", "CompileArgs compile_kernel", since=(3, 5)),
 )
 _serve(

@@ -24,7 +24,7 @@ from .arguments import HOST, unwrap
 from .cache import get_cache_key
 from .driver import GPUTarget, driver, target_object
 from .errors import ArgumentError, DeviceError
-from .hooks import LazyDict
+from .hooks import LazyDict, SettingsClass
 from .launcher import make_packer, normalize_grid
 from .options import Options
 
@@ -114,8 +114,9 @@ class ASTSource:
         self.attrs: dict[tuple[int, ...], Any] = {}
         if isinstance(attrs, Mapping):
             self.attrs = {(k if isinstance(k, tuple) else (k,)): v for k, v in attrs.items()}
-        elif attrs is not None:  # the AttrsDescriptor of Triton ≤ 3.2
-            self.attrs = {(i,): [["tt.divisibility", 16]] for i in getattr(attrs, "divisible_by_16", ())}
+        elif attrs is not None:  # the AttrsDescriptor of Triton ≤ 3.1, or of 3.2
+            divisible = getattr(attrs, "divisible_by_16", None) or getattr(attrs, "divisibility_16", None) or ()
+            self.attrs = {(i,): [["tt.divisibility", 16]] for i in divisible}
 
     @property
     def constants(self) -> dict[tuple[int, ...], Any]:
@@ -302,15 +303,11 @@ def _metadata_class(names: tuple[str, ...]) -> Any:
     return namedtuple("KernelMetadata", names)  # type: ignore[misc]  # the names are known at run time
 
 
-class CompiledKernel:
+class CompiledKernel(metaclass=SettingsClass):
     """A kernel for one specialisation.  Loading into the process waits for the first launch.
 
     ``asm``: stage → text or bytes.  ``metadata``: named tuple (name, hash, target, shared, num_warps …).
     """
-
-    #: Hooks of Triton ≤ 3.3, which were attributes of this class; `knobs.runtime` has the ones in use.
-    launch_enter_hook: Callable[..., Any] | None = None
-    launch_exit_hook: Callable[..., Any] | None = None
 
     def __init__(self, src: Any, artifact: Artifact, key: str, target: GPUTarget, options: Options, clock: dict[str, float]):
         self.src, self.artifact, self.hash, self.target = src, artifact, key, target

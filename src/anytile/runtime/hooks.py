@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["HookChain", "LazyDict"]
+__all__ = ["HookChain", "LazyDict", "Setting", "SettingsClass"]
 
 
 class HookChain(list[Callable[..., Any]]):
@@ -37,6 +37,30 @@ class HookChain(list[Callable[..., Any]]):
             hook(*args, **kwargs)
 
     __hash__ = object.__hash__  # type: ignore[assignment]
+
+
+class Setting:
+    """A class attribute that stands for a setting kept elsewhere: reading it reads that, assigning it assigns that.
+
+    Hooks that Triton ≤ 3.3 kept on its classes are such attributes (`compat.members`).
+    """
+
+    def __init__(self, read: Callable[[], Any], write: Callable[[Any], None]) -> None:
+        self.read, self.write = read, write
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        return self.read()
+
+
+class SettingsClass(type):
+    """The metaclass of classes that may get a `Setting`: Python shows an assignment to a class to its metaclass only."""
+
+    def __setattr__(cls, name: str, value: Any) -> None:
+        present = next((vars(c)[name] for c in cls.__mro__ if name in vars(c)), None)
+        if isinstance(present, Setting):
+            present.write(value)
+        else:
+            super().__setattr__(name, value)
 
 
 class LazyDict:

@@ -27,6 +27,7 @@ from .arguments import HOST, common_place
 from .async_compile import active_mode
 from .driver import GPUTarget, driver, expect_launches, host_target, interpreting, target_object
 from .errors import MissingGridError, ReadOnlyError
+from .hooks import SettingsClass
 from .launcher import Elsewhere, make_binder, make_launcher
 from .options import Options
 from .wrappers import MockTensor
@@ -127,7 +128,7 @@ def _device_at(place: int | None) -> Any:
     return "cpu" if place == HOST else place
 
 
-class JITFunction(JITCallable, KernelInterface):
+class JITFunction(JITCallable, KernelInterface, metaclass=SettingsClass):
     """A kernel.  ``kernel[grid](*args, **kwargs)`` launches it and returns the `CompiledKernel`.
 
     ``kwargs`` may be parameters of the kernel or compile options (`Options`).
