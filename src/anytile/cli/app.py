@@ -202,6 +202,49 @@ def lock(
     )
 
 
+@app.command()
+@_sentences
+def rebuild(
+    extra: Annotated[list[str] | None, typer.Argument(metavar="[-- ARGS]", help="For the install command of the tool.")] = None,
+    environment: Annotated[str | None, typer.Option("--env", metavar="DIR", help="Default: .venv here, or the active one.")] = None,
+    tool: Annotated[str | None, typer.Option(metavar="poetry|uv|pip", help="Default: whose lock file is here.")] = None,
+    requirements: Annotated[list[str], typer.Option("-r", "--requirements", metavar="FILE", help="For uv and pip. Repeatable.")] = [],  # noqa: B006
+    python: Annotated[str | None, typer.Option(metavar="PATH", help="The Python to make it of. Default: that of the old one.")] = None,
+    keep_caches: Annotated[bool, typer.Option("--keep-caches", help="Empty no cache.")] = False,
+    keep_downloads: Annotated[bool, typer.Option("--keep-downloads", help="Empty only caches of compiled kernels.")] = False,
+    keep_old: Annotated[bool, typer.Option("--keep-old", help="Keep the old environment; --rollback then goes back to it.")] = False,
+    verify: Annotated[bool, typer.Option("--verify/--no-verify", help="Prove the new one before it takes the old one's place.")] = True,
+    timeout: Annotated[float, typer.Option(metavar="SECONDS", help="How long one row of the verification may take.")] = 300.0,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted rebuild.")] = False,
+    rollback: Annotated[bool, typer.Option("--rollback", help="Go back to the old environment.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and stop.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Print all that the tool prints.")] = False,
+) -> None:
+    """Build an environment anew beside the old one, verify it, and put it in its place; nothing is lost wherever it stops."""
+    from . import rebuild as builder
+
+    raise typer.Exit(
+        builder.run(
+            environment,
+            tool,
+            requirements,
+            python,
+            keep_caches,
+            keep_downloads,
+            keep_old,
+            verify,
+            timeout,
+            yes,
+            resume,
+            rollback,
+            dry_run,
+            verbose,
+            extra or [],
+        )
+    )
+
+
 def _print_rows(*rows: tuple[str, str]) -> None:
     from rich.console import Console
     from rich.table import Table

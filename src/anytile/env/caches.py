@@ -13,13 +13,14 @@ from pathlib import Path
 from .facts import Cache
 from .pe import read_pe
 
-__all__ = ["find_caches"]
+__all__ = ["cache_places", "find_caches"]
 
 _ENTRIES = 20_000  # files looked at in one cache; sizes beyond are not told
 _NETWORK = {"nfs", "nfs4", "cifs", "smb3", "lustre", "gpfs", "beegfs", "fuse.sshfs"}
 
 
-def _places() -> list[tuple[str, Path]]:
+def cache_places() -> list[tuple[str, Path]]:
+    """(kind, folder) of every cache that this user would use, whether it is there or not."""
     home = Path.home()
     try:
         user = re.sub(r'[\\/:*?"<>|]', "_", getpass.getuser())
@@ -86,4 +87,4 @@ def _look(kind: str, path: Path, minor: str | None) -> Cache:
 
 def find_caches(minor: str | None) -> tuple[Cache, ...]:
     """Those that exist. ``minor`` is the running Python's: what was compiled for another is stale."""
-    return tuple(_look(kind, path, minor) for kind, path in _places() if path.is_dir())
+    return tuple(_look(kind, path, minor) for kind, path in cache_places() if path.is_dir())
