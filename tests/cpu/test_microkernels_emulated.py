@@ -114,14 +114,12 @@ def run(kernel, text, symbols, m, n, k):
     loaded = engine.load_object(engine.compile_object(text.replace("define internal void @kernel", "define void @kernel")), addresses)
     x, y, c = operands(m, n, k, kernel.accumulator)
     pa, pb = (pack_any(layout, v, d) for layout, v, d in ((kernel.packed_a, x, "mk"), (kernel.packed_b, y, "kn")))
-    pitch = n + 5
-    out = np.full((m, pitch), 7, DTYPES[kernel.accumulator])
-    out[:, :n] = c
-    sm, sk, sb = kernel.packed_strides
-    function = ctypes.CFUNCTYPE(None, P, W, W, P, W, P, W)(loaded.address("kernel"))
-    function(pa.ctypes.data, sm, sk, pb.ctypes.data, sb, out.ctypes.data, pitch)
-    np.testing.assert_array_equal(out[:, :n], c + x @ y)
-    assert (out[:, n:] == 7).all()
+    out = np.full((m + 1, n), 7, DTYPES[kernel.accumulator])
+    out[:m] = c
+    function = ctypes.CFUNCTYPE(None, P, W, W, P, P)(loaded.address("kernel"))
+    function(pa.ctypes.data, kernel.packed_stride, 0, pb.ctypes.data, out.ctypes.data)
+    np.testing.assert_array_equal(out[:m], c + x @ y)
+    assert (out[m] == 7).all()
 
 
 def pack_any(layout, values, dims):

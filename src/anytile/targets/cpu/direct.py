@@ -20,8 +20,8 @@ from ...ir import Effect, Op, Value
 from ...ir.types import BOOL, I64
 from .lanes import Lane, uniform
 from .memory import Buffer
-from .microkernels import PACKED
 from .nest import Nest, WriteRoot
+from .prefetch import advance
 from .shape import steps
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def direct_load(p: Program, v: Value) -> Op | None:
         return None
     for user, i in v.uses:
         choice = p.dots.choices.get(user)
-        if choice is None or i != 0 or choice.kernel.direct_a == PACKED or user.block is not op.block:
+        if choice is None or i != 0 or not choice.kernel.direct_a or user.block is not op.block:
             return None
     rows, columns = steps(op.operands[0], p.step_memo)
     if rows is None or columns != 1 and v.type.shape[1] > 1 or _written_between(op, v.users()):
@@ -48,6 +48,7 @@ def direct_load(p: Program, v: Value) -> Op | None:
 
 def _written_between(load: Op, users: list[Op]) -> bool:
     """Whether memory may change after the load and before its last use (all in one block)."""
+    assert load.block is not None
     ops = load.block.ops
     span = ops[ops.index(load) + 1 : max(ops.index(u) for u in users)]
     return any(o.defn.effects & (Effect.WRITE | Effect.SYNC) for op in span for o in op.walk())
@@ -82,8 +83,10 @@ def emit_direct(p: Program, v: Value, load: Op, packed: Buffer) -> Buffer:
     nest = Nest(p, v.type.shape, 0, 1, 1)
     base = nest.element(load.operands[0], 0)
     stride = _row_stride(p, nest, load.operands[0], base) if rows > 1 else m.const(k, I64)
+    next_tile = advance(p, p.loops[-1], load.operands[0]) if p.loops else None
+    ahead = "0" if next_tile is None else next_tile.val
     if load.operands[1] is None:
-        return Buffer(base.val, v.type.elem, v.type.shape, (0, 1), v.type.elem.bytes, row_stride=stride.val)
+        return Buffer(base.val, v.type.elem, v.type.shape, (0, 1), v.type.elem.bytes, row_stride=stride.val, ahead=ahead)
     corner = nest.element(load.operands[1], rows * k - 1)
     pack, after = w.new_label("pack"), w.new_label("packed")
     before = w.label
@@ -95,12 +98,12 @@ def emit_direct(p: Program, v: Value, load: Op, packed: Buffer) -> Buffer:
     w.open_block(after)
     ptr = w.ins(f"phi ptr [ {base.val}, %{before} ], [ {packed.ptr}, %{from_pack} ]")
     step = w.ins(f"phi i64 [ {stride.val}, %{before} ], [ {k}, %{from_pack} ]")
-    return Buffer(ptr, v.type.elem, v.type.shape, (0, 1), v.type.elem.bytes, row_stride=step)
+    return Buffer(ptr, v.type.elem, v.type.shape, (0, 1), v.type.elem.bytes, row_stride=step, ahead=ahead)
 
 
 def _row_stride(p: Program, nest: Nest, pointer: Value, base: Lane) -> Lane:
     """Elements from one row to the next."""
-    m, size = p.memory, pointer.type.elem.pointee.bytes
+    m, size = p.memory, pointer.type.elem.pointee.bytes  # type: ignore[attr-defined]
     second = nest.element(pointer, pointer.type.shape[1])
     a, b = (m.emit(f"ptrtoint ptr {x.val} to i64", 0) for x in (base, second))
     return uniform(m.emit(f"sdiv exact i64 {m.emit(f'sub i64 {b}, {a}', 0)}, {size}", 0), I64)

@@ -17,7 +17,7 @@ from ..text import llvm_type as operand_type
 from .lanes import Lane, uniform, vector
 from .machine import Machine
 from .memory import Buffer
-from .microkernels import Microkernel, select
+from .microkernels import Microkernel, PackedLayout, select
 from .nest import INNERMOST, Nest, WriteRoot
 from .text import llvm_type
 
@@ -104,15 +104,18 @@ class DotEmitter:
 
     def packed_buffer(self, v: Value) -> Buffer | None:
         """A buffer in the one packed layout that all users of ``v`` want; None for plain rows."""
+        layout = self.packed_layout(v)
+        if layout is None:
+            return None
+        return Buffer(self.p.reserve(layout.size * v.type.elem.bytes), v.type.elem, v.type.shape, (), layout=layout)
+
+    def packed_layout(self, v: Value) -> PackedLayout | None:
+        """The one packed layout, other than plain rows, that all users of ``v`` want."""
         wanted = {(self.choices[u].kernel.packed_b) for u, i in v.uses if u in self.choices and i == 1}
         if len(wanted) != 1 or any(u not in self.choices or i != 1 for u, i in v.uses) or v.type.rank != 2:
             return None
         (layout,) = wanted
-        group = _group(layout)
-        if group == 1:
-            return None
-        ptr = self.p.reserve(layout.size * v.type.elem.bytes)
-        return Buffer(ptr, v.type.elem, v.type.shape, (), layout=layout)
+        return layout if _group(layout) > 1 else None
 
     def functions(self) -> list[str]:
         """The micro-kernels' text; their declarations go to the module."""
@@ -155,10 +158,8 @@ class DotEmitter:
     def _call(self, choice: _Choice, a: Buffer, b: Buffer, c: Buffer, batch: str) -> None:
         w, k = self.p.w, choice.kernel
         ptrs = [x.ptr if batch == "0" else self._slice(x, batch) for x in (a, b, c)]
-        sm, sk, sb = k.packed_strides
-        if a.row_stride is not None:
-            sm, sk = a.row_stride, 1
-        w.put(f"call void @{choice.name}(ptr {ptrs[0]}, i64 {sm}, i64 {sk}, ptr {ptrs[1]}, i64 {sb}, ptr {ptrs[2]}, i64 {k.n})")
+        stride = k.packed_stride if a.row_stride is None else a.row_stride
+        w.put(f"call void @{choice.name}(ptr {ptrs[0]}, i64 {stride}, i64 {a.ahead}, ptr {ptrs[1]}, ptr {ptrs[2]})")
 
     def _slice(self, x: Buffer, batch: str) -> str:
         per = x.shape[1] * x.shape[2]

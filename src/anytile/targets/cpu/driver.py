@@ -65,11 +65,11 @@ def lower(module: Module, options: Any, machine: Machine) -> tuple[str, str, dic
             "@anytile_dummy = private unnamed_addr constant [64 x i8] zeroinitializer, align 64",
             *sorted(program.w.declared.values()),
             body,
-            _entry(module.kernel),
+            _entry(module.kernel, bool(program.panels.panels)),
             "attributes #0 = { nounwind }",
         ]
     )
-    return tile_text, text + "\n", {"scratch": program.scratch, **program.hostcalls.metadata()}
+    return tile_text, text + "\n", {"scratch": program.scratch, "panels": bool(program.panels.panels), **program.hostcalls.metadata()}
 
 
 def compile_module(module: Module, options: Any, machine: Machine) -> Artifact:
@@ -88,8 +88,21 @@ def compile_module(module: Module, options: Any, machine: Machine) -> Artifact:
     return Artifact({"tile": tile_text, "llir": llir, "obj": data}, metadata)
 
 
-def _entry(kernel: Func) -> str:
-    """``@kernel`` of the ABI in docs/architecture.md: unpacks the slots, then runs its range of programs."""
+_SIGNATURE = "ptr noalias %args, ptr noalias %scratch, i64 %begin, i64 %end, i32 %gx, i32 %gy, i32 %gz"
+_FORGETFUL = f"""
+define void @kernel({_SIGNATURE}) #0 {{
+  store i64 0, ptr %scratch, align 8
+  call void @kernel_in_launch({_SIGNATURE.replace("noalias ", "")})
+  ret void
+}}"""
+
+
+def _entry(kernel: Func, panels: bool) -> str:
+    """``@kernel`` of the ABI in docs/architecture.md: unpacks the slots, then runs its range of programs.
+
+    Where the kernel has panels (`panels`), that is ``@kernel_in_launch``, which goes on with what earlier ranges of the same launch
+    have left in ``scratch``; ``@kernel`` takes each range for a launch of its own.
+    """
     loads, args = [], ["ptr %scratch"]
     for i, a in enumerate(kernel.args):
         e = a.type.elem
@@ -109,8 +122,9 @@ def _entry(kernel: Func) -> str:
     args += ["i32 %x", "i32 %gx", "i32 %y", "i32 %gy", "i32 %z", "i32 %gz"]
     return "\n".join(
         [
-            "define void @kernel(ptr noalias %args, ptr noalias %scratch, i64 %begin, i64 %end, i32 %gx, i32 %gy, i32 %gz) #0 {",
+            f"define void @{'kernel_in_launch' if panels else 'kernel'}({_SIGNATURE}) #0 {{",
             "entry:",
+            *(["  call void @forget(ptr %scratch)"] if panels else []),
             *loads,
             "  %wx = zext i32 %gx to i64",
             "  %wy = zext i32 %gy to i64",
@@ -143,7 +157,7 @@ def _entry(kernel: Func) -> str:
             "  br i1 %more, label %loop, label %out",
             "out:",
             "  ret void",
-            "}",
+            "}" + (_FORGETFUL if panels else ""),
         ]
     )
 

@@ -35,6 +35,7 @@ class Buffer:
     align: int = 64
     layout: PackedLayout | None = None
     row_stride: str | None = None  # of an operand read in place: elements between rows, known at run time
+    ahead: str = "0"  # of an operand read in place: elements to where the next iteration reads
 
     @staticmethod
     def row_major(ptr: str, elem: Element, shape: tuple[int, ...]) -> Buffer:

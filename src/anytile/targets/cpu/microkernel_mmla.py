@@ -23,7 +23,7 @@ def tile(m: int, n: int) -> tuple[int, int]:
 
 
 def emit(name: str, m: int, n: int, k: int, depth: int, element: str, accumulator: str, intrinsic: str) -> str:
-    """LLVM text; arguments of the function as in `microkernels`, of which the strides of A and B are not read."""
+    """LLVM text; arguments of the function as in `microkernels`, of which A's stride and distance are not read."""
     mr, nr = tile(m, n)
     pairs_m, pairs_n = mr // 2, nr // 2
     acc, operand = f"<4 x {accumulator}>", f"<{2 * depth} x {element}>"
@@ -41,7 +41,7 @@ def emit(name: str, m: int, n: int, k: int, depth: int, element: str, accumulato
     for i in range(mr):
         o += [
             f"  %row.{i} = add i64 %m.i, {i}",
-            f"  %c.row.{i} = mul i64 %row.{i}, %c.m",
+            f"  %c.row.{i} = mul i64 %row.{i}, {n}",
             f"  %c.at.{i} = add i64 %c.row.{i}, %n.i",
             f"  %c.{i} = getelementptr {accumulator}, ptr %C, i64 %c.at.{i}",
         ]

@@ -5,6 +5,7 @@ one group of A, copied to all lanes::
 
     for n in N by nr:                          # nr = nv · lanes
         for m in M by mr:                      # emitted once for full tiles, once for what remains of M
+            request the rows of A that are read in the next call
             c[mr][nv] = C
             for k in K by group · unroll:
                 b[nv] = B[k, n …]              # a lane holds the group B[k … k+group−1, n]
@@ -12,19 +13,25 @@ one group of A, copied to all lanes::
             C = c
 
 A group is one element for FMA, two or four where the instruction sums products of neighbours in k
-(`vdpbf16ps`, `vpdpwssd`, `vpmaddwd`, `sdot`): then A must be contiguous along k and B packed [k/group][n][group].
+(`vdpbf16ps`, `vpdpwssd`, `vpmaddwd`, `sdot`): then B lies packed [k/group][n][group].
+
+Addresses.  B and C have strides known here, so all of their addresses are one register and a constant.  The rows of A lie at
+a distance known at run time; LLVM's loop strength reduction would derive them from each other with an addition per row
+and step, so their pointers go through an empty `asm`, behind which it cannot see.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["SIGNATURE", "Step", "Tile", "choose_tile", "emit"]
+__all__ = ["PREFETCH", "SIGNATURE", "Step", "Tile", "choose_tile", "emit", "prefetch_row"]
 
-SIGNATURE = "ptr noalias readonly %A, i64 %a.m, i64 %a.k, ptr noalias readonly %B, i64 %b.k, ptr noalias %C, i64 %c.m"
+SIGNATURE = "ptr noalias readonly %A, i64 %a.m, i64 %a.ahead, ptr noalias readonly %B, ptr noalias %C"
 """Parameters of every micro-kernel; `microkernels` says what they mean."""
 
 _BYTES = {"float": 4, "double": 8, "i8": 1, "i16": 2, "i32": 4, "i64": 8, "bfloat": 2, "half": 2}
+PREFETCH = "declare void @llvm.prefetch.p0(ptr, i32, i32, i32)"
+_LINE = 64
 
 
 @dataclass(frozen=True)
@@ -60,7 +67,8 @@ def choose_tile(m: int, n: int, groups: int, lanes: int, registers: int) -> Tile
     """The register tile with the least estimated time for an m×n block, ``groups`` steps along k.
 
     A step takes the longest of: multiplies (two a cycle), loads (two a cycle: nv of B, mr of A), and the
-    latency of the accumulation (four cycles).  A tile costs a pass over C beside.
+    latency of the accumulation (four cycles); and a little for each load, which takes its turn in the front end.
+    A tile costs a pass over C beside.
     """
     best: Tile | None = None
     unroll = min(4, groups)
@@ -81,72 +89,93 @@ def choose_tile(m: int, n: int, groups: int, lanes: int, registers: int) -> Tile
 
 
 def _tile_cycles(mr: int, nv: int, groups: int) -> float:
-    step = max(mr * nv / 2, (mr + nv) / 2 * 1.1, 4.0)
+    step = max(mr * nv / 2, (mr + nv) / 2 * 1.1, 4.0) + (mr + nv) * 0.1
     return step * groups + mr * nv * 2 + 10
 
 
-def emit(name: str, m: int, n: int, k: int, step: Step, tile: Tile, unit_k: bool) -> str:
-    """LLVM text of ``void @name(A, a_stride_m, a_stride_k, B, b_stride_k, C, c_stride_m)``, strides in elements.
+def prefetch_row(row: str, nbytes: int) -> list[str]:
+    """Requests the lines of ``nbytes`` at pointer ``row`` for the second-level cache.
 
-    ``unit_k``: A is contiguous along k, whatever ``a_stride_k`` says.  ``b_stride_k``: from one group of k to the next.
+    Not the first: rows a power of two apart share its sets, and would drive each other out before they are read.
     """
-    out = [*step.declarations]
+    o: list[str] = []
+    for at in range(0, nbytes, _LINE):
+        o.append(f"  {row}.line{at} = getelementptr i8, ptr {row}, i64 {at}")
+        o.append(f"  call void @llvm.prefetch.p0(ptr {row}.line{at}, i32 0, i32 2, i32 1)")
+    return o
+
+
+def emit(name: str, m: int, n: int, k: int, step: Step, tile: Tile) -> str:
+    """LLVM text of ``void @name(A, a_stride_m, a_ahead, B, C)``."""
+    out = [*step.declarations, PREFETCH]
     out.append(f"define internal void @{name}({SIGNATURE}) nounwind noinline {{")
-    out.append("entry:")
-    unit = unit_k or step.group > 1
+    size = _BYTES[step.element]
+    out += ["entry:", f"  %pitch = mul i64 %a.m, {size}", f"  %ahead = mul i64 %a.ahead, {size}", "  %requests = icmp ne i64 %a.ahead, 0"]
     full, rest = divmod(m, tile.mr)
     bands = [(0, full * tile.mr, tile.mr)] + ([(full * tile.mr, m, rest)] if rest else [])
     out.append("  br label %band0")
     for number, (first, last, mr) in enumerate(bands):
         after = f"band{number + 1}" if number + 1 < len(bands) else "done"
-        out.extend(_band(f"{number}", first, last, mr, n, k, step, tile, unit, after))
+        out.extend(_band(f"{number}", first, last, mr, n, k, step, tile, after))
     out += ["done:", "  ret void", "}", ""]
     return "\n".join(out)
 
 
-def _band(p: str, first: int, last: int, mr: int, n: int, k: int, step: Step, tile: Tile, unit: bool, after: str) -> list[str]:
+def _band(p: str, first: int, last: int, mr: int, n: int, k: int, step: Step, tile: Tile, after: str) -> list[str]:
     """The loops over tiles of ``mr`` rows, rows ``first`` … ``last`` − 1.  ``p`` makes names unique."""
     nr, nv, acc, lanes = tile.nv * step.lanes, tile.nv, step.acc_vector, step.lanes
-    acc_bytes, group = _BYTES[step.accumulator], step.group
-    unroll = tile.unroll
+    acc_bytes, size, group, unroll = _BYTES[step.accumulator], _BYTES[step.element], step.group, tile.unroll
+    b_row = n * group * size  # bytes from one group of k to the next
     o: list[str] = []
     o += [f"band{p}:", f"  br label %n{p}"]
-    o += [f"n{p}:", f"  %n{p}.i = phi i64 [ 0, %band{p} ], [ %n{p}.next, %n{p}.end ]", f"  br label %m{p}"]
-    o += [f"m{p}:", f"  %m{p}.i = phi i64 [ {first}, %n{p} ], [ %m{p}.next, %m{p}.end ]"]
-    # row pointers of A and C, and the tile of C
+    o += [f"n{p}:", f"  %n{p}.i = phi i64 [ 0, %band{p} ], [ %n{p}.next, %n{p}.end ]"]
+    o += [
+        f"  %bn{p} = mul i64 %n{p}.i, {group * size}",
+        f"  %bp{p} = getelementptr i8, ptr %B, i64 %bn{p}",
+        f"  %a.first{p} = mul i64 %pitch, {first}",
+        f"  %a.begin{p} = getelementptr i8, ptr %A, i64 %a.first{p}",
+        f"  br label %m{p}",
+    ]
+    o += [
+        f"m{p}:",
+        f"  %m{p}.i = phi i64 [ {first}, %n{p} ], [ %m{p}.next, %m{p}.end ]",
+        f"  %a{p}.0 = phi ptr [ %a.begin{p}, %n{p} ], [ %a{p}.{mr}, %m{p}.end ]",
+    ]
+    o += [f"  %a{p}.{i + 1} = getelementptr i8, ptr %a{p}.{i}, i64 %pitch" for i in range(mr)]
+    o += [f'  %ap{p}.{i} = call ptr asm "", "=r,0"(ptr %a{p}.{i})' for i in range(mr)]
+    o += [f"  br i1 %requests, label %request{p}, label %tile{p}", f"request{p}:"]
     for i in range(mr):
-        o += [
-            f"  %row{p}.{i} = add i64 %m{p}.i, {i}",
-            f"  %ao{p}.{i} = mul i64 %row{p}.{i}, %a.m",
-            f"  %ap{p}.{i} = getelementptr {step.element}, ptr %A, i64 %ao{p}.{i}",
-            f"  %co{p}.{i} = mul i64 %row{p}.{i}, %c.m",
-            f"  %cn{p}.{i} = add i64 %co{p}.{i}, %n{p}.i",
-            f"  %cp{p}.{i} = getelementptr {step.accumulator}, ptr %C, i64 %cn{p}.{i}",
-        ]
+        o.append(f"  %ahead{p}.{i} = getelementptr i8, ptr %ap{p}.{i}, i64 %ahead")
+        o += prefetch_row(f"%ahead{p}.{i}", k * size)
+    o += [f"  br label %tile{p}", f"tile{p}:"]
+    o += [
+        f"  %cm{p} = mul i64 %m{p}.i, {n}",
+        f"  %cn{p} = add i64 %cm{p}, %n{p}.i",
+        f"  %cp{p} = getelementptr {step.accumulator}, ptr %C, i64 %cn{p}",
+    ]
+    for i in range(mr):
         for j in range(nv):
-            o.append(f"  %cq{p}.{i}.{j} = getelementptr {acc}, ptr %cp{p}.{i}, i64 {j}")
+            o.append(f"  %cq{p}.{i}.{j} = getelementptr i8, ptr %cp{p}, i64 {(i * n + j * lanes) * acc_bytes}")
             o.append(f"  %c{p}.{i}.{j} = load {acc}, ptr %cq{p}.{i}.{j}, align {acc_bytes}")
-    o += [f"  %bn{p} = mul i64 %n{p}.i, {group}", f"  %bp{p} = getelementptr {step.element}, ptr %B, i64 %bn{p}", f"  br label %k{p}"]
-    o.append(f"k{p}:")
-    o.append(f"  %k{p}.i = phi i64 [ 0, %m{p} ], [ %k{p}.next, %k{p} ]")
-    o.append(f"  %b{p}.row = phi ptr [ %bp{p}, %m{p} ], [ %b{p}.{unroll}.row, %k{p} ]")
+    o += [
+        f"  br label %k{p}",
+        f"k{p}:",
+        f"  %k{p}.i = phi i64 [ 0, %tile{p} ], [ %k{p}.next, %k{p} ]",
+        f"  %b{p}.row = phi ptr [ %bp{p}, %tile{p} ], [ %b{p}.next, %k{p} ]",
+    ]
     for i in range(mr):
-        o += [f"  %v{p}.0.{i}.{j} = phi {acc} [ %c{p}.{i}.{j}, %m{p} ], [ %v{p}.{unroll}.{i}.{j}, %k{p} ]" for j in range(nv)]
+        o += [f"  %v{p}.0.{i}.{j} = phi {acc} [ %c{p}.{i}.{j}, %tile{p} ], [ %v{p}.{unroll}.{i}.{j}, %k{p} ]" for j in range(nv)]
+    o += [f"  %ak{p}.{i} = getelementptr i8, ptr %ap{p}.{i}, i64 %k{p}.i" for i in range(mr)]
     word_vector = f"<{lanes} x {step.word}>"
     for u in range(unroll):
-        row = f"%b{p}.row" if u == 0 else f"%b{p}.{u}.row"
         for j in range(nv):
-            o.append(f"  %bq{p}.{u}.{j} = getelementptr {step.vector}, ptr {row}, i64 {j}")
-            o.append(f"  %b{p}.{u}.{j} = load {step.vector}, ptr %bq{p}.{u}.{j}, align {_BYTES[step.element]}")
-        o.append(f"  %k{p}.{u} = add i64 %k{p}.i, {u * group}")
-        if not unit:
-            o.append(f"  %ko{p}.{u} = mul i64 %k{p}.{u}, %a.k")
-        offset = f"%k{p}.{u}" if unit else f"%ko{p}.{u}"
+            o.append(f"  %bq{p}.{u}.{j} = getelementptr i8, ptr %b{p}.row, i64 {u * b_row + j * lanes * group * size}")
+            o.append(f"  %b{p}.{u}.{j} = load {step.vector}, ptr %bq{p}.{u}.{j}, align {size}")
         for i in range(mr):
             t = f"{p}.{u}.{i}"
             o += [
-                f"  %aq{t} = getelementptr {step.element}, ptr %ap{p}.{i}, i64 {offset}",
-                f"  %as{t} = load {step.word}, ptr %aq{t}, align {_BYTES[step.element]}",
+                f"  %aq{t} = getelementptr i8, ptr %ak{p}.{i}, i64 {u * group * size}",
+                f"  %as{t} = load {step.word}, ptr %aq{t}, align {size}",
                 f"  %ai{t} = insertelement {word_vector} poison, {step.word} %as{t}, i32 0",
                 f"  %aw{t} = shufflevector {word_vector} %ai{t}, {word_vector} poison, <{lanes} x i32> zeroinitializer",
             ]
@@ -157,10 +186,10 @@ def _band(p: str, first: int, last: int, mr: int, n: int, k: int, step: Step, ti
             for j in range(nv):
                 names = {"r": f"%v{p}.{u + 1}.{i}.{j}", "c": f"%v{p}.{u}.{i}.{j}", "a": a, "b": f"%b{p}.{u}.{j}", "t": f"%t{t}.{j}"}
                 o += [f"  {line.format(**names)}" for line in step.lines]
-        o.append(f"  %b{p}.{u + 1}.row = getelementptr {step.element}, ptr {row}, i64 %b.k")
     o += [
-        f"  %k{p}.next = add i64 %k{p}.i, {unroll * group}",
-        f"  %k{p}.more = icmp ult i64 %k{p}.next, {k}",
+        f"  %b{p}.next = getelementptr i8, ptr %b{p}.row, i64 {unroll * b_row}",
+        f"  %k{p}.next = add i64 %k{p}.i, {unroll * group * size}",
+        f"  %k{p}.more = icmp ult i64 %k{p}.next, {k * size}",
         f"  br i1 %k{p}.more, label %k{p}, label %m{p}.end",
         f"m{p}.end:",
     ]

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .microkernel_rows import SIGNATURE
+from .microkernel_rows import PREFETCH, SIGNATURE, prefetch_row
 
 __all__ = ["Shape", "emit", "shape"]
 
@@ -57,7 +57,7 @@ def _configuration(s: Shape) -> str:
 
 
 def emit(name: str, m: int, n: int, k: int, group: int, s: Shape, element: str, accumulator: str, instruction: str) -> str:
-    """LLVM text; arguments of the function as in `microkernels`.  B is packed [k/group][n][group]."""
+    """LLVM text; arguments of the function as in `microkernels`.  B is packed [k/group][n][group], C row-major."""
     size = 4 // group
     step_m, step_n, step_k = s.rows * s.block_m, s.columns * s.block_n, s.depth * group
     o = [
@@ -65,33 +65,48 @@ def emit(name: str, m: int, n: int, k: int, group: int, s: Shape, element: str, 
         "declare void @llvm.x86.tilerelease()",
         "declare void @llvm.x86.tileloadd64(i8, ptr, i64)",
         "declare void @llvm.x86.tilestored64(i8, ptr, i64)",
+        PREFETCH,
         f"declare void @llvm.x86.{instruction}(i8, i8, i8)",
         f'@{name}.tiles = internal constant [64 x i8] c"{_configuration(s)}", align 64',
         f"define internal void @{name}({SIGNATURE}) nounwind noinline {{",
         "entry:",
         f"  call void @llvm.x86.ldtilecfg(ptr @{name}.tiles)",
         f"  %a.bytes = mul i64 %a.m, {size}",
-        "  %c.bytes = mul i64 %c.m, 4",
+        f"  %ahead = mul i64 %a.ahead, {size}",
+        "  %requests = icmp ne i64 %a.ahead, 0",
         "  br label %m",
         "m:",
         "  %m.i = phi i64 [ 0, %entry ], [ %m.next, %m.end ]",
+        "  %a.next.row = mul i64 %m.i, %a.bytes",
+        "  %a.next.at = add i64 %a.next.row, %ahead",
+        "  %a.next = getelementptr i8, ptr %A, i64 %a.next.at",
+        "  br i1 %requests, label %request, label %rows",
+        "request:  ; the rows of A that come next",
+        "  %request.i = phi i64 [ 0, %m ], [ %request.next, %request ]",
+        "  %request.row = phi ptr [ %a.next, %m ], [ %request.row.next, %request ]",
+        *prefetch_row("%request.row", k * size),
+        "  %request.row.next = getelementptr i8, ptr %request.row, i64 %a.bytes",
+        "  %request.next = add i64 %request.i, 1",
+        f"  %request.more = icmp ult i64 %request.next, {step_m}",
+        "  br i1 %request.more, label %request, label %rows",
+        "rows:",
         "  br label %n",
         "n:",
-        "  %n.i = phi i64 [ 0, %m ], [ %n.next, %n.end ]",
+        "  %n.i = phi i64 [ 0, %rows ], [ %n.next, %n.end ]",
     ]
     for i in range(s.block_m):
         o += [
             f"  %row.{i} = add i64 %m.i, {i * s.rows}",
             f"  %a.row.{i} = mul i64 %row.{i}, %a.bytes",
             f"  %a.{i} = getelementptr i8, ptr %A, i64 %a.row.{i}",
-            f"  %c.row.{i} = mul i64 %row.{i}, %c.bytes",
+            f"  %c.row.{i} = mul i64 %row.{i}, {n * 4}",
             f"  %c.{i} = getelementptr i8, ptr %C, i64 %c.row.{i}",
         ]
         for j in range(s.block_n):
             o += [
                 f"  %column.{i}.{j} = add i64 %n.i, {j * s.columns}",
                 f"  %c.{i}.{j} = getelementptr {accumulator}, ptr %c.{i}, i64 %column.{i}.{j}",
-                f"  call void @llvm.x86.tileloadd64(i8 {2 * i + j}, ptr %c.{i}.{j}, i64 %c.bytes)",
+                f"  call void @llvm.x86.tileloadd64(i8 {2 * i + j}, ptr %c.{i}.{j}, i64 {n * 4})",
             ]
     o += ["  %b.n = getelementptr i32, ptr %B, i64 %n.i", "  br label %k", "k:", "  %k.i = phi i64 [ 0, %n ], [ %k.next, %k ]"]
     for i in range(s.block_m):
@@ -112,7 +127,7 @@ def emit(name: str, m: int, n: int, k: int, group: int, s: Shape, element: str, 
     ]
     for i in range(s.block_m):
         for j in range(s.block_n):
-            o.append(f"  call void @llvm.x86.tilestored64(i8 {2 * i + j}, ptr %c.{i}.{j}, i64 %c.bytes)")
+            o.append(f"  call void @llvm.x86.tilestored64(i8 {2 * i + j}, ptr %c.{i}.{j}, i64 {n * 4})")
     o += [
         f"  %n.next = add i64 %n.i, {step_n}",
         f"  %n.more = icmp ult i64 %n.next, {n}",

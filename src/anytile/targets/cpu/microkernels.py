@@ -3,19 +3,11 @@
 `select` takes the first kind in the machine's order of preference that accepts the element types and sizes.
 Every kernel has one signature::
 
-    void @name(ptr A, i64 a_stride_m, i64 a_stride_k, ptr B, i64 b_stride_k, ptr C, i64 c_stride_m)
+    void @name(ptr A, i64 a_stride, i64 a_ahead, ptr B, ptr C)
 
-strides in elements of what is stored; C is row-major in the accumulator type.  An operand either lies *packed*,
-in scratch, as `packed_a`/`packed_b` say (`packed_strides` are then the strides to pass), or it lies where the
-user has it, if `direct_a`/`direct_b` allow:
-
-==========  ==========================================================================================
-STRIDED     any strides along both indices (A), or rows contiguous along n and any stride along k (B)
-ROWS        A contiguous along k, any stride along m
-PACKED      only as packed
-==========  ==========================================================================================
-
-A direct operand has exactly the stored element type and no mask.
+B lies packed as `packed_b` says, C row-major in the accumulator type.  A lies as `packed_a` says, or, where ``direct_a``
+holds, where the user has it: in exactly the stored element type, each row contiguous along k, ``a_stride`` elements from row
+to row.  ``a_ahead``: elements from this A to the one of the next call, whose lines are requested meanwhile (0: none).
 
 | kind     | machines          | A, B stored       | accumulates | A            | B                     |
 |----------|-------------------|-------------------|-------------|--------------|-----------------------|
@@ -25,8 +17,8 @@ A direct operand has exactly the stored element type and no mask.
 | bfmmla   | Armv8.6           | bf16              | f32         | [m/2][k/4][2][4] | [n/2][k/4][2][4]  |
 | smmla    | Armv8.6           | i8                | i32         | [m/2][k/8][2][8] | [n/2][k/8][2][8]  |
 | sdot     | Armv8.2           | i8                | i32         | rows         | [k/4][n][4]           |
-| fma      | all with FMA      | f32, f64          | the same    | any strides  | rows along n          |
-| generic  | all               | f32, f64, i32, i64 | the same   | any strides  | rows along n          |
+| fma      | all with FMA      | f32, f64          | the same    | rows         | rows                  |
+| generic  | all               | f32, f64, i32, i64 | the same   | rows         | rows                  |
 
 `fma` and `generic` take every narrower element type: it is widened to the accumulator's when packed.
 """
@@ -41,17 +33,15 @@ from . import microkernel_mmla, microkernel_rows, microkernel_tiles
 from .machine import Machine
 from .microkernel_layout import PackedLayout, Term, blocked
 
-__all__ = ["PACKED", "ROWS", "STRIDED", "Microkernel", "PackedLayout", "Term", "select"]
-
-STRIDED, ROWS, PACKED = "strided", "rows", "packed"
+__all__ = ["Microkernel", "PackedLayout", "Term", "select"]
 
 
 @dataclass(frozen=True)
 class Microkernel:
     """A kernel for one size on one machine.  Made by `select`.
 
-    ``accumulator``: LLVM type of C.  ``direct_a``, ``direct_b``: where an operand may lie unpacked.  ``tile``: the
-    register tile, rows×columns, for reports.  Narrow integers are widened with sign when packed.
+    ``accumulator``: LLVM type of C.  ``direct_a``: whether A may lie where the user has it.  ``tile``: the register tile,
+    rows×columns, for reports.  Narrow integers are widened with sign when packed.
     """
 
     kind: str
@@ -61,26 +51,21 @@ class Microkernel:
     accumulator: str
     packed_a: PackedLayout
     packed_b: PackedLayout
-    direct_a: str
-    direct_b: str
+    direct_a: bool
     tile: str
-    _text: Callable[[str, bool], str]
+    _text: Callable[[str], str]
 
     @property
-    def packed_strides(self) -> tuple[int, int, int]:
-        """(a_stride_m, a_stride_k, b_stride_k) to pass where both operands are packed; 0 where the kernel knows."""
-        group_of_b = next((t.stride for t in self.packed_b.terms if t.dim == "k"), 0) if self.direct_a != PACKED else 0
-        return (self.packed_a.stride("m") or 0, self.packed_a.stride("k") or 0, group_of_b)
+    def packed_stride(self) -> int:
+        """``a_stride`` to pass where A is packed; 0 where the kernel knows."""
+        return self.k if self.direct_a else 0
 
-    def emit(self, name: str, unit_k: bool = True) -> str:
+    def emit(self, name: str) -> str:
         """LLVM text: declarations and ``define internal void @name(…)``.
 
-        ``unit_k`` False lets A have any stride along k (only where ``direct_a`` is STRIDED); the loop is a little
-        slower.  Declarations repeat where several kernels share a module: keep one of each line.
+        Declarations repeat where several kernels share a module: keep one of each line.
         """
-        if not unit_k and self.direct_a != STRIDED:
-            raise UnsupportedError("a stride along k", f"micro-kernel {self.kind}", "pack A")
-        return self._text(name, unit_k)
+        return self._text(name)
 
 
 def select(machine: Machine, a_elem: str, b_elem: str, acc_elem: str, m: int, n: int, k: int) -> Microkernel:
@@ -138,10 +123,9 @@ def _broadcast(machine: Machine, kind: str, a: str, b: str, acc: str, m: int, n:
         acc,
         _rows_layout(acc, m, k),
         blocked(acc, ("k", 1, k), ("n", 1, n)),
-        STRIDED,
-        STRIDED,
+        True,
         f"{tile.mr}x{tile.nv * lanes}",
-        lambda name, unit_k: microkernel_rows.emit(name, m, n, k, step, tile, unit_k),
+        lambda name: microkernel_rows.emit(name, m, n, k, step, tile),
     )
 
 
@@ -220,10 +204,9 @@ def _grouped(machine: Machine, kind: str, a: str, b: str, acc: str, m: int, n: i
         acc,
         _rows_layout(row.stored, m, k),
         _grouped_layout(row.stored, k, n, row.group),
-        ROWS,
-        PACKED,
+        True,
         f"{tile.mr}x{tile.nv * lanes}",
-        lambda name, unit_k: microkernel_rows.emit(name, m, n, k, step, tile, unit_k),
+        lambda name: microkernel_rows.emit(name, m, n, k, step, tile),
     )
 
 
@@ -250,10 +233,9 @@ def _amx(machine: Machine, kind: str, a: str, b: str, acc: str, m: int, n: int, 
         acc,
         _rows_layout(element, m, k),
         _grouped_layout(element, k, n, group),
-        ROWS,
-        PACKED,
+        True,
         f"{shape.block_m * shape.rows}x{shape.block_n * shape.columns}",
-        lambda name, unit_k: microkernel_tiles.emit(name, m, n, k, group, shape, element, accumulator, instruction),
+        lambda name: microkernel_tiles.emit(name, m, n, k, group, shape, element, accumulator, instruction),
     )
 
 
@@ -276,10 +258,9 @@ def _mmla(machine: Machine, kind: str, a: str, b: str, acc: str, m: int, n: int,
         acc,
         blocked(element, ("m", 2, m // 2), ("k", depth, k // depth), ("m", 1, 2), ("k", 1, depth)),
         blocked(element, ("n", 2, n // 2), ("k", depth, k // depth), ("n", 1, 2), ("k", 1, depth)),
-        PACKED,
-        PACKED,
+        False,
         "x".join(map(str, microkernel_mmla.tile(m, n))),
-        lambda name, unit_k: microkernel_mmla.emit(name, m, n, k, depth, element, accumulator, intrinsic),
+        lambda name: microkernel_mmla.emit(name, m, n, k, depth, element, accumulator, intrinsic),
     )
 
 

@@ -258,10 +258,23 @@ align:
   ret ptr %result
 }}
 
+; Says in the first word of a thread's scratch that a launch begins there (`panels`).
+define internal void @begin(ptr %scratch) nounwind alwaysinline {{
+entry:
+  %any = icmp ne ptr %scratch, null
+  br i1 %any, label %say, label %done
+say:
+  store i64 0, ptr %scratch, align 8
+  br label %done
+done:
+  ret void
+}}
+
 ; Takes chunks of the open launch until none is left, the status word is set, or the clock passes %deadline.
 ; Returns the number of programs run.
 define internal i64 @work(ptr %scratch, i64 %deadline) nounwind {{
 entry:
+  call void @begin(ptr %scratch)
   %kernel = load ptr, ptr {at["kernel"]}
   %args = load ptr, ptr {at["args"]}
   %total = load i64, ptr {at["total"]}
@@ -467,6 +480,7 @@ define i64 @launch_beside(ptr %record) nounwind {{
 define i64 @launch(ptr %record, ptr %args) nounwind {{
 entry:
 {_load_record()}
+  call void @begin(ptr %scratch)
   %x = zext i32 %gx to i64
   %y = zext i32 %gy to i64
   %z = zext i32 %gz to i64

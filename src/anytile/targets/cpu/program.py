@@ -17,6 +17,7 @@ from .lanes import Lane, uniform
 from .machine import Machine
 from .memory import Buffer, Memory
 from .nest import AtomicRoot, Nest, ReduceRoot, Root, StoreRoot, WriteRoot
+from .panels import Panels
 from .plan import Group, Planner, Step
 from .scan import emit_histogram, emit_scan
 from .shape import choose_unroll, choose_vector_dim
@@ -39,6 +40,7 @@ class Program:
         self.planner = Planner()
         self.step_memo: dict[Value, tuple] = {}
         self.dots = DotEmitter(self)
+        self.panels = Panels(self)
         self.offset = 0
         self.scratch = 0
         self.hostcalls = HostCalls(self)
@@ -61,10 +63,11 @@ class Program:
         self.dots.prepare()
         self.hostcalls.prepare()
         self.planner.plan(self.func.body)
+        self.panels.prepare()
         self.block(self.func.body)
         body = self.w.text()
         head = f"define internal void @program({', '.join(params)}) #0 {{\nentry:\n"
-        return "\n".join([*self.constants, head + body + "\n}", *self.dots.functions()])
+        return "\n".join([*self.constants, head + body + "\n}", *self.dots.functions(), *self.panels.functions()])
 
     # --- blocks and steps ---
 
@@ -86,6 +89,9 @@ class Program:
             load = direct_load(self, v) if v not in self.planner.home else None
             if load is not None:
                 filled.append((v, emit_direct(self, v, load, b)))
+                continue
+            if v in self.panels.panels:
+                filled.append((v, self.panels.emit(v, b)))
                 continue
             filled.append((v, b))
             roots.append(WriteRoot(v, b))

@@ -37,7 +37,7 @@ class CpuKernel:
         else:
             symbols, explain = {}, _nobodys
         self._object = load_object(artifact.stages["obj"], symbols)  # type: ignore[arg-type]
-        self.address = self._object.address("kernel")
+        self.address = self._object.address("kernel_in_launch" if metadata.get("panels") else "kernel")
         self.scratch = int(metadata["scratch"])
         entry = pool.Entry(self.address, self.scratch, explain, self._object)
         self.run, self.direct = entry.run, entry.direct

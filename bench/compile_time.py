@@ -1,0 +1,91 @@
+"""How long kernels take to compile, over every kernel that a program launches.
+
+    anytile run bench/compile_time.py [--out FILE] [--slowest 5] SCRIPT [ARGUMENTS …]
+
+Runs SCRIPT with an empty cache and times each compilation in it, from source text to object code: wall clock, and CPU time of the
+thread that compiles (on a loaded machine only that says something).  Ends with one JSON line: kernels, median and 95th percentile of
+both in milliseconds, the share of LLVM, and the slowest kernels with their constants.  ``--out`` gets the line and one for each kernel.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import runpy
+import sys
+import tempfile
+import time
+
+os.environ["TRITON_CACHE_DIR"] = tempfile.mkdtemp(prefix="anytile-compile-time-")
+
+
+def watch(found: list[dict]) -> None:
+    """From now on every compilation appends its facts to ``found``."""
+    from anytile.llvm import engine
+    from anytile.runtime import compiler
+
+    compile_anew, compile_object = compiler._compile_anew, engine.compile_object
+    inside = [0.0]
+
+    def timed_object(*args, **kwargs):
+        start = time.thread_time()
+        try:
+            return compile_object(*args, **kwargs)
+        finally:
+            inside[0] += time.thread_time() - start
+
+    def timed(src, *args):
+        compiler._import_compiler(args[0])  # the first compilation's imports are no kernel's
+        inside[0], wall, cpu = 0.0, time.perf_counter(), time.thread_time()
+        result = compile_anew(src, *args)
+        cpu, wall = time.thread_time() - cpu, time.perf_counter() - wall
+        constants = {".".join(map(str, path)): repr(value) for path, value in getattr(src, "constexprs", {}).items()}
+        found.append({"kernel": src.name, "wall_ms": wall * 1e3, "cpu_ms": cpu * 1e3, "llvm_ms": inside[0] * 1e3, "constants": constants})
+        return result
+
+    compiler._compile_anew, engine.compile_object = timed, timed_object
+
+
+def percentile(values: list[float], share: float) -> float:
+    return sorted(values)[min(len(values) - 1, int(share * len(values)))]
+
+
+def summary(script: str, found: list[dict], slowest: int) -> dict:
+    facts: dict = {"what": os.path.basename(script), "kernels": len(found), "python": platform.python_version()}
+    for clock in ("wall_ms", "cpu_ms"):
+        times = [f[clock] for f in found]
+        facts[clock] = {"median": percentile(times, 0.5), "p95": percentile(times, 0.95), "largest": max(times)}
+    facts["llvm_share"] = sum(f["llvm_ms"] for f in found) / sum(f["cpu_ms"] for f in found)
+    order = sorted(found, key=lambda f: -f["cpu_ms"])[:slowest]
+    facts["slowest"] = [{k: f[k] for k in ("kernel", "cpu_ms", "llvm_ms", "constants")} for f in order]
+    return facts
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out")
+    parser.add_argument("--slowest", type=int, default=5)
+    parser.add_argument("script")
+    parser.add_argument("arguments", nargs=argparse.REMAINDER)
+    args = parser.parse_args()
+    found: list[dict] = []
+    watch(found)
+    sys.argv = [args.script, *args.arguments]
+    sys.path.insert(0, os.path.dirname(os.path.abspath(args.script)))
+    try:
+        runpy.run_path(args.script, run_name="__main__")
+    except SystemExit as end:
+        print(f"{args.script} ended with {end.code}", file=sys.stderr)
+    if not found:
+        sys.exit(f"{args.script} compiled no kernel")
+    lines = [json.dumps(summary(args.script, found, args.slowest)), *(json.dumps(f) for f in found)]
+    print(lines[0])
+    if args.out:
+        with open(args.out, "w", encoding="utf-8") as f:
+            f.write("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()
