@@ -14,6 +14,7 @@ from test_properties import lesser_rows
 from anytile.errors import UnsupportedError
 from anytile.llvm import engine
 from anytile.targets.cpu import machine, microkernels
+from anytile.targets.cpu.driver import native_casts
 from anytile.targets.cpu.machine import MACHINES, current
 
 WORKER = Path(__file__).with_name("canary_cases.py")
@@ -72,3 +73,8 @@ def test_microkernels_compile(row: machine.Machine) -> None:
             text = kernel.emit("kernel").replace("define internal", "define")
             assert engine.compile_object(text, row.tune, row.features, triple=FOREIGN[row.architecture])
     assert kinds
+
+
+def test_no_x86_machine_narrows_to_bf16_in_hardware() -> None:
+    """vcvtneps2bf16 makes zeros of subnormals; torch and GPUs keep them."""
+    assert [m.name for m in MACHINES if m.architecture == "x86_64" and "fpcast.f32.bf16" in native_casts(m)] == []

@@ -11,8 +11,9 @@ from harness import text, traced
 
 import anytile.language as tl
 from anytile.frontend import errors
+from anytile.language.records import aggregate
 from anytile.language.source import JITCallable, device_function
-from anytile.runtime.jit import jit, must_use_result
+from anytile.runtime.jit import constexpr_function, jit, must_use_result
 
 PLAIN_GLOBAL = 42
 PLAIN_LIST = [1, 2]
@@ -278,10 +279,10 @@ def calls_two_types(n):
 def test_returns_must_agree():
     e = failure(calls_two_types, errors.TypeMismatchError, n="i32")
     assert e.message.startswith("at 2:4:\n")
-    assert e.__cause__.message.startswith("at 5:8:\n")
+    assert e.__cause__.message.startswith("at 1:0:\n")
     line = two_types.fn.__code__.co_firstlineno + 3
     assert e.__cause__.error_message == (
-        f"Inconsistent return types: two_types returns int32[8] here but int32[4] at the `return` at line {line}; "
+        f"Inconsistent return types: two_types returns int32[4] at the `return` at line {line} but int32[8] at the `return` at line {line + 2}; "
         "all paths that are chosen at run time must return the same type"
     )
 
@@ -516,6 +517,45 @@ def test_results_that_must_be_used():
     precious._must_use_result_is_error = False
     with pytest.warns(UserWarning, match="precious is not being used"):
         text(drops_result, o="*i32")
+
+
+@aggregate
+class Length:
+    metres: tl.tensor
+
+    @must_use_result
+    @jit
+    def doubled(self):
+        return self.metres + self.metres
+
+    @must_use_result
+    @constexpr_function
+    def unit(self):
+        return 1
+
+
+def drops_method_result(o):
+    Length(tl.load(o)).doubled()
+
+
+def drops_constexpr_result(o):
+    Length(tl.load(o)).unit()
+
+
+def test_results_of_methods_must_be_used():
+    said = sentence(drops_method_result, errors.UnusedResultError, o="*i32")
+    assert said == "The result of Length(tl.load(o)).doubled is not being used."
+    said = sentence(drops_constexpr_result, errors.UnusedResultError, o="*i32")
+    assert said == "The result of Length(tl.load(o)).unit is not being used."
+
+
+def negated_tuple(o):
+    tl.store(o, -(1, 2))
+
+
+def test_signs_before_tuples():
+    said = sentence(negated_tuple, errors.UnsupportedLanguageConstruct, o="*i32")
+    assert said == "`-` of a tuple is not part of the kernel language; apply it to the elements"
 
 
 def mixed_ternary(o, p, n):

@@ -37,6 +37,22 @@ def test_unpacking():
     assert o.tolist() == [2016, 1234, 18, 12, 12]
 
 
+def declared(o, SHAPE: tl.constexpr):
+    rows: tl.constexpr
+    cols: tl.constexpr
+    rows, (cols, rest) = SHAPE
+    n: tl.constexpr
+    n = rows * 2
+    tl.store(o + tl.arange(0, n), tl.full((rows, cols), rest, tl.int32).reshape((n,)))
+
+
+def test_names_declared_constexpr_before_their_assignment():
+    """`name: tl.constexpr` keeps what is assigned to the name later at compile time; `rest` is an ordinary variable."""
+    o = np.zeros(8, np.int32)
+    run(declared, o, constexprs={"SHAPE": (4, (2, 7))})
+    assert o.tolist() == [7] * 8
+
+
 def comparisons(o, n):
     tl.store(o, (0 < n < 5).to(tl.int32))
     tl.store(o + 1, (1 < 2 < n) | (n == 0))

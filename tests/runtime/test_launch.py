@@ -10,6 +10,7 @@ import pytest
 import anytile.language as tl
 from anytile.runtime import errors, knobs
 from anytile.runtime.arguments import unwrap
+from anytile.runtime.hooks import HookChain
 from anytile.runtime.jit import constexpr_function, jit
 from anytile.runtime.wrappers import MockTensor
 
@@ -184,6 +185,41 @@ def test_hooks():
 def test_cache_hook_can_refuse():
     knobs.runtime.jit_cache_hook = lambda **facts: True
     assert count[(1,)](torch.zeros(1, dtype=torch.int32), 5) is None
+
+
+def test_preload_of_kernels_that_take_local_functions():
+    @jit
+    def three():
+        return 3
+
+    @jit
+    def call(out, F: tl.constexpr):
+        tl.store(out, F())
+
+    told = []
+    knobs.runtime.jit_cache_hook = lambda **facts: told.append(facts["compile"]["specialization_data"])
+    out = torch.zeros(1, dtype=torch.int32)
+    first = call[(1,)](out, three)
+    kernels(call).clear()
+    assert call.preload(told[0]).hash == first.hash
+    before = len(told)
+    call[(1,)](out, three)
+    assert out.item() == 3 and len(told) == before
+    with pytest.raises(RuntimeError, match=r"Specialization data is for {'backend': 'toaster'"):
+        call.preload(told[0].replace('"backend": "cpu"', '"backend": "toaster"'))
+
+
+def test_unloading(monkeypatch):
+    told = []
+    monkeypatch.setattr(knobs.runtime, "kernel_unload_hook", HookChain())
+    knobs.runtime.kernel_unload_hook.add(lambda module, function, name, group, hash: told.append(name))
+    out = torch.zeros(1, dtype=torch.int32)
+    kernel = count[(1,)](out, 5)
+    kernel.unload()
+    kernel.unload()
+    assert told == ["count"] and kernel.module is None
+    kernel[(1,)](out, 6)
+    assert out.item() == 6 and kernel.module is not None
 
 
 def test_emptied_kernel_cache_compiles_again():

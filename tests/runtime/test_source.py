@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from anytile.language.source import SourceUnavailableError, device_function, normalize_type
@@ -45,6 +48,36 @@ def test_parameters():
 )
 def test_type_names(given, name):
     assert normalize_type(given) == name
+
+
+@device_function
+def even(n):
+    return odd(n)
+
+
+@device_function
+def odd(n):
+    return even(n)
+
+
+def test_hash_is_the_same_whichever_thread_comes_first():
+    """Functions that call each other, hashed by many threads at once: no thread sees another's unfinished hash."""
+
+    def ready(barrier, fn):
+        barrier.wait()
+        return fn.cache_key
+
+    seen = set()
+    for _ in range(20):
+        functions = [make(7), even, odd, inner] * 2
+        for fn in functions:
+            fn.hash = None
+        barrier = threading.Barrier(len(functions))
+        with ThreadPoolExecutor(len(functions)) as pool:
+            keys = list(pool.map(lambda fn, b=barrier: ready(b, fn), functions))
+        assert not any(key.startswith("recursive") for key in keys)
+        seen.add(keys[0])
+    assert len(seen) == 1
 
 
 def test_hash_follows_callees_and_closures():

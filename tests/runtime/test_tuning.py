@@ -64,6 +64,42 @@ def test_failing_configurations_lose():
     assert fn.best_config is CONFIGS[1]
 
 
+def test_one_configuration_left_is_not_timed(monkeypatch):
+    def bench(call, quantiles):
+        raise AssertionError("a single configuration needs no timing")
+
+    told = []
+    monkeypatch.setattr(knobs.autotuning, "listener", lambda **facts: told.append(facts))
+    fn = autotune(CONFIGS, key=["n"], prune_configs_by={"perf_model": lambda **a: a["BLOCK"], "top_k": 1}, do_bench=bench)(jit(increment))
+    fn[grid](np.zeros(8, dtype=np.float32), 8)
+    assert fn.best_config is CONFIGS[0] and told == []
+
+
+def test_listener(monkeypatch):
+    told = []
+    monkeypatch.setattr(knobs.autotuning, "listener", lambda **facts: told.append(facts))
+    fn = autotune(CONFIGS, key=["n"], do_bench=quick)(jit(increment))
+    fn[grid](np.zeros(8, dtype=np.float32), 8)
+    (facts,) = told
+    assert sorted(facts) == ["best_config", "cache_hit", "configs_timings", "duration", "fn", "key"]
+    assert facts["duration"] > 0 and facts["cache_hit"] is False
+
+
+@pytest.mark.parametrize("how", ["restore_value", "reset_to_zero"])
+def test_optional_tensors_that_a_launch_goes_without(how):
+    @autotune(CONFIGS, key=["n"], do_bench=quick, **{how: ["more"]})
+    @jit
+    def kernel(x, more, n, BLOCK: tl.constexpr):
+        i = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+        tl.store(x + i, 3, mask=i < n)
+        if more is not None:
+            tl.store(more + i, 4, mask=i < n)
+
+    x = np.zeros(40, dtype=np.int32)
+    kernel[grid](x, None, n=40)
+    assert (x == 3).all()
+
+
 def test_pruned_to_nothing_and_conflicts():
     prune = {"early_config_prune": lambda configs, named, **kwargs: []}
     fn = autotune(CONFIGS, key=["n"], prune_configs_by=prune)(jit(increment))

@@ -47,6 +47,8 @@ _COMPARE = {
 }
 _CONVERSIONS: dict[str, Callable[[Any], str]] = {"s": str, "r": repr, "a": ascii}
 _UNARY: dict[type, Callable[[Any], Any]] = {ast.USub: operator.neg, ast.UAdd: operator.pos, ast.Invert: operator.invert}
+_EACH = "apply it to the elements"
+_UNARY_SIGNS = {ast.Not: ("not", "compare its len() with 0"), ast.USub: ("-", _EACH), ast.UAdd: ("+", _EACH), ast.Invert: ("~", _EACH)}
 
 
 @expression(ast.Constant)
@@ -81,11 +83,10 @@ def bin_op(t: Tracer, node: ast.BinOp) -> Any:
 def unary_op(t: Tracer, node: ast.UnaryOp) -> Any:
     x = t.eval(node.operand)
     t.at(node)
+    if isinstance(x, tl_tuple):
+        sign, advice = _UNARY_SIGNS[type(node.op)]
+        raise t.error(UnsupportedLanguageConstruct, node, f"`{sign}` of a tuple is not part of the kernel language; {advice}")
     if isinstance(node.op, ast.Not):
-        if isinstance(x, tl_tuple):
-            raise t.error(
-                UnsupportedLanguageConstruct, node, "`not` of a tuple is not part of the kernel language; compare its len() with 0"
-            )
         return wrap(logical_not(x)) if is_tensor(x) else constexpr(not unwrap(x))
     return wrap(_UNARY[type(node.op)](unwrap(x)))
 

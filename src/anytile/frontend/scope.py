@@ -44,7 +44,7 @@ class Unavailable:
 class Frame:
     """One activation of ``fn``.  ``caller`` is the location of the call that is being inlined, None in the kernel."""
 
-    __slots__ = ("fn", "locals", "caller", "parent", "depth", "loops", "assigned", "indent", "first_line", "file", "name")
+    __slots__ = ("fn", "locals", "caller", "parent", "depth", "loops", "assigned", "declared", "indent", "first_line", "file", "name")
 
     def __init__(self, fn: JITCallable, caller: Loc | None, parent: Frame | None):
         self.fn, self.caller, self.parent = fn, caller, parent
@@ -52,6 +52,7 @@ class Frame:
         self.locals: dict[str, Any] = {}
         self.loops = 0  # how many run-time loops enclose the statement being traced, in this frame
         self.assigned: dict[str, ast.AST] = {}  # where each variable was last assigned, for messages
+        self.declared: set[str] = set()  # names of which `name: tl.constexpr` was said without a value
         self.indent, self.first_line = fn.indent, fn.starting_line_number
         self.file, self.name = fn.file, fn.__name__
 

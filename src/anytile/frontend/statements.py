@@ -47,21 +47,34 @@ def pass_(t: Tracer, node: ast.Pass, rest: Any, top: bool) -> None:
 
 @statement(ast.Assign)
 def assign_stmt(t: Tracer, node: ast.Assign, rest: Any, top: bool) -> None:
-    value = settle(t, t.eval(node.value), node)
+    value = t.eval(node.value)
+    settled = settle(t, value, node)
     for target in node.targets:
-        assign(t, target, value)
+        assign(t, target, _as_declared(t, target, value, settled) if t.frame.declared else settled)
+
+
+def _as_declared(t: Tracer, target: ast.expr, value: Any, settled: Any) -> Any:
+    """``settled``, but with the compile-time parts of ``value`` for the names of which ``name: tl.constexpr`` was said."""
+    if isinstance(target, ast.Name):
+        return value if target.id in t.frame.declared and compile_time(value) else settled
+    if isinstance(target, (ast.Tuple, ast.List)) and isinstance(value, tl_tuple) and len(value) == len(target.elts):
+        return tl_tuple([_as_declared(t, *part) for part in zip(target.elts, value.values, settled.values)])
+    return settled
 
 
 @statement(ast.AnnAssign)
 def ann_assign(t: Tracer, node: ast.AnnAssign, rest: Any, top: bool) -> None:
     """``x: tl.constexpr = v`` keeps what is known at compile time a constexpr; other annotations of locals are comments.
 
-    A run-time value may carry the annotation too, as in published kernels; whatever then needs a compile-time value says so itself.
+    ``x: tl.constexpr`` alone says so of the assignments that follow.  A run-time value may carry the annotation too, as in published kernels; whatever then needs a compile-time value says so itself.
     """
+    pinned = is_constexpr_annotation(t, node.annotation)
     if node.value is None:
+        if pinned and isinstance(node.target, ast.Name):
+            t.frame.declared.add(node.target.id)
         return
     value = t.eval(node.value)
-    if is_constexpr_annotation(t, node.annotation) and compile_time(value):
+    if pinned and compile_time(value):
         value = value if value is None or isinstance(value, tl_tuple) else constexpr(unwrap(value))
     else:
         value = settle(t, value, node)

@@ -10,7 +10,7 @@ import functools
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-__all__ = ["builtin", "extern", "is_builtin", "member"]
+__all__ = ["builtin", "extern", "is_builtin", "marked", "member"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 _IGNORED = ("_builder", "_semantic", "_generator")
@@ -36,6 +36,14 @@ extern = builtin  # the name which libraries use for functions that stand for a 
 def is_builtin(fn: Any) -> bool:
     """Whether ``fn`` is a function of the language rather than one written in it."""
     return bool(getattr(fn, "__triton_builtin__", False))
+
+
+def marked(bound: F, method: Any) -> F:
+    """``bound`` with what `must_use_result` said of the method that it calls."""
+    for mark in ("_must_use_result", "_must_use_result_is_error"):
+        if hasattr(method, mark):
+            setattr(bound, mark, getattr(method, mark))
+    return bound
 
 
 def member(fn: F) -> F:

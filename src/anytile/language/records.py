@@ -23,7 +23,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from .aggregate import Aggregate, Recorded, flatten, structure, unflatten
-from .builtin import builtin
+from .builtin import builtin, marked
 from .constexpr import constexpr
 from .context import current
 
@@ -109,7 +109,11 @@ class _Method:
     def __get__(self, instance: Any, owner: type) -> Any:
         if instance is None:
             return self.fn
-        return builtin(lambda *args, **kwargs: _run(self.fn, (instance, *args), kwargs))
+
+        def bound(*args: Any, **kwargs: Any) -> Any:
+            return _run(self.fn, (instance, *args), kwargs)
+
+        return marked(builtin(bound), self.fn)
 
 
 def _written_in_language(fn: Any) -> bool:

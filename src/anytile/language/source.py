@@ -34,7 +34,7 @@ from typing import Any
 
 from ..errors import AnytileError
 
-__all__ = ["DeviceFunction", "JITCallable", "KernelParam", "SourceUnavailableError", "device_function", "normalize_type"]
+__all__ = ["DeviceFunction", "JITCallable", "KernelParam", "SourceUnavailableError", "device_function", "find_function", "normalize_type"]
 
 #: Spellings of element types (annotations, ``dtype`` names, signatures) → the name used in signatures.
 TYPE_NAMES: dict[str, str] = {
@@ -170,9 +170,19 @@ def _differs(now: Any, then: Any) -> bool:
 
 _UNFINISHED = "recursive "
 _everyone: weakref.WeakSet[JITCallable] = weakref.WeakSet()
+#: One for all functions: with one each, two threads that hash two functions which call each other would wait for each other.
+_hashing = threading.RLock()
+
+
+def find_function(module: str, qualname: str, cache_key: str) -> JITCallable | None:
+    """The living function of that name and key, which may be local to another function; None where there is none."""
+    named = [fn for fn in list(_everyone) if fn.module == module and fn.__qualname__ == qualname]
+    return next((fn for fn in named if fn.cache_key == cache_key), None)
 
 
 def _renew_locks_after_fork() -> None:
+    global _hashing
+    _hashing = threading.RLock()
     for fn in list(_everyone):
         fn.renew_locks()
 
@@ -217,7 +227,7 @@ class JITCallable:
 
     def renew_locks(self) -> None:
         """New locks: a forked child has none of the threads that held the old ones."""
-        self._hash_lock = threading.RLock()
+        self._hash_lock = _hashing
         if self.hash is not None and self.hash.startswith(_UNFINISHED):
             self.hash = None
 
@@ -289,7 +299,7 @@ class JITCallable:
     @property
     def cache_key(self) -> str:
         """Hash of everything in Python that the compiled form depends on (see the module's text)."""
-        if self.hash is None:
+        if self.hash is None or self.hash.startswith(_UNFINISHED):  # by another thread, or by this one: a cycle of calls
             with self._hash_lock:
                 if self.hash is None:
                     self._compute_hash()

@@ -164,9 +164,10 @@ class Autotuner(KernelInterface):
 
     def _save_and_reset(self, args: dict[str, Any], reset_only: bool = False) -> None:
         for name in self.reset_to_zero:
-            _zero(args[name])
+            if args[name] is not None:  # an optional tensor that this launch goes without
+                _zero(args[name])
         if not reset_only:
-            self._saved = {name: _copy_of(args[name]) for name in self.restore_value}
+            self._saved = {name: _copy_of(args[name]) for name in self.restore_value if args[name] is not None}
 
     def _restore(self, args: dict[str, Any], exception: BaseException | None) -> None:
         for name, saved in self._saved.items():
@@ -374,6 +375,9 @@ class Autotuner(KernelInterface):
         if kwargs.get("warmup"):
             return self.configs[0]
         configs = self.prune_configs(kwargs)
+        if len(configs) == 1:
+            self.cache[key] = configs[0]
+            return configs[0]
 
         def bench() -> None:
             self._tune(key, configs, args, kwargs)
@@ -394,7 +398,7 @@ class Autotuner(KernelInterface):
                 key=key,
                 best_config=best,
                 configs_timings=self.configs_timings,
-                bench_time=None if hit else self.bench_time,
+                duration=None if hit else self.bench_time,
                 cache_hit=hit,
             )
         return best

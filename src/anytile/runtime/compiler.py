@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 import threading
 import time
 from collections import namedtuple
@@ -309,6 +310,8 @@ class CompiledKernel(metaclass=SettingsClass):
     ``asm``: stage → text or bytes.  ``metadata``: named tuple (name, hash, target, shared, num_warps …).
     """
 
+    module: Any = None  # what the target loaded; also where __init__ failed, for __del__
+
     def __init__(self, src: Any, artifact: Artifact, key: str, target: GPUTarget, options: Options, clock: dict[str, float]):
         self.src, self.artifact, self.hash, self.target = src, artifact, key, target
         self.name: str = src.display_name() if isinstance(src, ASTSource) else artifact.metadata["name"]
@@ -332,7 +335,6 @@ class CompiledKernel(metaclass=SettingsClass):
         self.metadata: Any = _metadata_class(tuple(sorted(facts)))(**facts)
         self.packed_metadata = (options.num_warps, options.num_ctas, facts["shared"])
         self.metadata_group: dict[str, str] = {}
-        self.module: Any = None
         self.function: Any = None
         self.n_regs, self.n_spills, self.n_max_threads = 0, 0, 1024
         self.fn: Any = getattr(src, "fn", None)
@@ -371,6 +373,19 @@ class CompiledKernel(metaclass=SettingsClass):
         self.timings["load"] = time.perf_counter() - start
         if runtime.kernel_load_end_hook:
             runtime.kernel_load_end_hook(self.module, self.function, self.name, self.metadata_group, self.hash)
+
+    def unload(self) -> None:
+        """Let go of the loaded code; the next launch loads it again.  Does nothing where it is not loaded."""
+        if self.module is None:
+            return
+        if knobs.runtime.kernel_unload_hook:
+            knobs.runtime.kernel_unload_hook(self.module, self.function, self.name, self.metadata_group, self.hash)
+        self.module = self.function = self._go_on = None
+        self.go = self._first
+
+    def __del__(self) -> None:
+        if not sys.is_finalizing():
+            self.unload()
 
     def _first(self, *args: Any) -> None:
         self._init_handles()

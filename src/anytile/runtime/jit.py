@@ -21,7 +21,8 @@ from types import FunctionType
 from typing import Any, NamedTuple, overload
 
 from ..errors import AnytileError
-from ..language.source import TYPE_NAMES, JITCallable, KernelParam
+from ..language.builtin import marked
+from ..language.source import TYPE_NAMES, JITCallable, KernelParam, find_function
 from . import knobs
 from .arguments import HOST, common_place
 from .async_compile import active_mode
@@ -385,12 +386,14 @@ class JITFunction(JITCallable, KernelInterface, metaclass=SettingsClass):
     def preload(self, specialization_data: str) -> Any:
         """Compile (or take from the disk cache) the kernel that a cache hook's ``specialization_data`` tells of.
 
-        RuntimeError where the data are of another kernel.
+        RuntimeError where the data are of another kernel, or for another target.
         """
         data = json.loads(specialization_data)
         if data["name"] != self._fn_name:
             raise RuntimeError(f"Specialization data is for {data['name']} but trying to preload for {self._fn_name}")
         kernels, _, target, _, _ = self.device_caches[driver.active.get_current_device()]
+        if data["target"] != vars(target):
+            raise RuntimeError(f"Specialization data is for {data['target']} but trying to preload for {vars(target)}")
         spec, key, options = Specialization.deserialize(data)
         if key in kernels:
             return kernels[key]
@@ -440,6 +443,7 @@ class Specialization(NamedTuple):
         return json.dumps(
             {
                 "name": fn._fn_name,
+                "target": vars(options.as_dict()["target"]),
                 "signature": _encode(self.signature),
                 "constexprs": _encode(list(self.constexprs.items())),
                 "attrs": _encode(list(self.attrs.items())),
@@ -450,7 +454,7 @@ class Specialization(NamedTuple):
 
     @staticmethod
     def deserialize(data: dict[str, Any]) -> tuple[Specialization, Any, dict[str, Any]]:
-        d = {k: _decode(v) for k, v in data.items() if k != "name"}
+        d = {k: _decode(v) for k, v in data.items() if k not in ("name", "target")}
         return Specialization(d["signature"], dict(d["constexprs"]), dict(d["attrs"]), set()), d["key"], d["options"]
 
 
@@ -465,7 +469,7 @@ def _encode(value: Any) -> Any:
     if isinstance(value, dict):
         return {"dict": [[_encode(k), _encode(v)] for k, v in value.items()]}
     if isinstance(value, JITCallable):
-        return {"function": [value.module, value.__qualname__]}
+        return {"function": [value.module, value.__qualname__, value.cache_key]}
     if isinstance(value, type):
         return {"class": [value.__module__, value.__qualname__]}
     if type(value).__name__ == "dtype" and hasattr(value, "primitive_bitwidth"):
@@ -486,8 +490,13 @@ def _decode(value: Any) -> Any:
     if kind in ("function", "class"):
         import importlib
 
+        living = find_function(*content) if kind == "function" else None
+        if living is not None:
+            return living
         found: Any = importlib.import_module(content[0])
         for part in content[1].split("."):
+            if part == "<locals>":
+                raise AnytileError(f"specialization data name {content[1]} of {content[0]}, which does not exist in this process")
             found = getattr(found, part)
         return found
     if kind == "dtype":
@@ -544,7 +553,7 @@ class ConstexprFunction(JITCallable):
         self.__signature__ = self.signature
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
-        return self if instance is None else lambda *args, **kwargs: self(instance, *args, **kwargs)
+        return self if instance is None else marked(lambda *args, **kwargs: self(instance, *args, **kwargs), self)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """The function's value; inside a kernel constexprs are unwrapped and the result is one again."""

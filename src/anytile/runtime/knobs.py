@@ -264,7 +264,7 @@ class autotuning_knobs(base_knobs):
     print = env_bool("TRITON_PRINT_AUTOTUNING")
     #: Processes that compile configurations; 0: as many as cores are free, 1: none besides this one.
     workers = env_int("ANYTILE_TUNE_WORKERS", 0)
-    #: Called as listener(fn=…, key=…, best_config=…, configs_timings=…, bench_time=…, cache_hit=…).
+    #: Called as listener(fn=…, key=…, best_config=…, configs_timings=…, duration=…, cache_hit=…).
     listener: Callable[..., None] | None = None
 
 

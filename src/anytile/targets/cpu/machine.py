@@ -28,7 +28,8 @@ class Machine:
 
     ``vector_bits``, ``vector_registers``: of the widest vector file worth using (not AMX tiles).
     ``masked_memory``: masked vector loads and stores are single instructions.
-    ``gather``: likewise gathers.  ``f16c``: half ↔ float conversion in hardware.  ``bf16_convert``: float → bfloat.
+    ``gather``: likewise gathers.  ``f16c``: half ↔ float conversion in hardware.  ``bf16_convert``: float → bfloat,
+    subnormals included (vcvtneps2bf16 of x86 makes zeros of them, so no row of x86 has it).
     ``kernels``: kinds of `dot` micro-kernel in order of preference; a kind says itself which types it takes.
     ``tune``: LLVM CPU name of the scheduling model.  ``features``: what generated code may use, with
     everything that ``requires`` names.
@@ -110,11 +111,10 @@ MACHINES: tuple[Machine, ...] = (
         32,
         "amx_bf16 amx_fp16 amx_int8 fma",
         "graniterapids",
-        bf16_convert=True,
         **_wide,
     ),
-    _x86("amx", _AMX | {"avx512fp16"}, 512, 32, "amx_bf16 amx_int8 fma", "sapphirerapids", bf16_convert=True, **_wide),
-    _x86("avx512bf16", _AVX512BF16, 512, 32, "vdpbf16 vnni fma", "cooperlake", bf16_convert=True, **_wide),
+    _x86("amx", _AMX | {"avx512fp16"}, 512, 32, "amx_bf16 amx_int8 fma", "sapphirerapids", **_wide),
+    _x86("avx512bf16", _AVX512BF16, 512, 32, "vdpbf16 vnni fma", "cooperlake", **_wide),
     _x86("avx512vnni", _AVX512 | {"avx512vnni"}, 512, 32, "vnni fma", "cascadelake", **_wide),
     _x86("avx512", _AVX512, 512, 32, "fma", "skylake-avx512", **_wide),
     _x86("avx2", _AVX2, 256, 16, "fma", "haswell", **_wide),
