@@ -93,8 +93,8 @@ def test_a_transpose_goes_through_shared_memory_in_vectors():
 
 def test_atomics_are_made_by_one_thread_for_each_element():
     ptx, _ = compiled("atomics")
-    assert count(ptx, r"@%p\d+ atom\.global\.acq_rel\.gpu\.add\.f32") == 1
-    assert count(ptx, r"atom\.global\.acq_rel\.gpu\.max\.s32") == count(ptx, r"atom\.global\.acq_rel\.gpu\.min\.u32") == 2
+    assert count(ptx, r"@%p\d+ atom\.global\.gpu\.acq_rel\.add\.f32") == 1
+    assert count(ptx, r"atom\.global\.gpu\.acq_rel\.max\.s32") == count(ptx, r"atom\.global\.gpu\.acq_rel\.min\.u32") == 2
 
 
 def test_a_pipelined_matmul():

@@ -1,7 +1,7 @@
 """What a kernel says about itself while it runs: print, assert, inline assembly.
 
 Prints go through the driver's ``vprintf``: a format string and a buffer of arguments, floats as doubles and small integers as
-32-bit ones, as C's printf takes them.  One thread prints each element.
+32-bit ones, as C's printf takes them.  One thread prints each element of a tile; a scalar is printed by every thread, as with Triton.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def print_(g: Generator, op: Op) -> None:
     pid = [("i32", g.special(f"ctaid.{d}")) for d in "xyz"]
     label = op.attrs["prefix"].strip().rstrip(":").rstrip().replace("%", "%%")
     if not op.operands:
-        _print(g, f"pid (%u, %u, %u) {label}\n", pid, g.owner(g.all_threads()))
+        _print(g, f"pid (%u, %u, %u) {label}\n", pid, None)
         return
     for n, v in enumerate(op.operands):
         signed = bool(op.attrs["signed"][n]) if n < len(op.attrs["signed"]) else True
@@ -86,7 +86,8 @@ def print_(g: Generator, op: Op) -> None:
             where = ", ".join(f"%{w}u" for w in widths)
             title = f" {label}: " if label else ": "
             args = [*pid, *(("i32", c[r]) for c in coordinates), (t, x)]
-            _print(g, f"pid (%u, %u, %u) idx ({where}){title}{operand}{form}\n", args, g.owner(place.owners))
+            who = g.owner(place.owners) if shape else None
+            _print(g, f"pid (%u, %u, %u) idx ({where}){title}{operand}{form}\n", args, who)
 
 
 @eager("assert")

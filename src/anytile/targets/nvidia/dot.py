@@ -27,7 +27,7 @@ __all__ = ["Instruction", "accumulator", "instruction", "operand_chain", "wanted
 
 @dataclass(frozen=True)
 class Instruction:
-    """``mma.sync`` on operands of ``types``; ``pack`` elements fill a 32-bit register."""
+    """``mma.sync`` on operands of ``types``; ``pack`` elements fill a 32-bit register.  Integers are added with saturation."""
 
     types: str
     pack: int
@@ -39,25 +39,25 @@ class Instruction:
         return 8 * self.pack
 
 
-INSTRUCTIONS: dict[Element, Instruction] = {
-    F16: Instruction("f16.f16", 2, 80),
-    BF16: Instruction("bf16.bf16", 2, 80),
-    F32: Instruction("tf32.tf32", 1, 80),
-    I8: Instruction("s8.s8", 4, 80, "s32"),
-    F8E4M3: Instruction("e4m3.e4m3", 4, 89),
-    F8E5M2: Instruction("e5m2.e5m2", 4, 89),
+INSTRUCTIONS: dict[tuple[Element, Element], Instruction] = {
+    (F16, F32): Instruction("f16.f16", 2, 80),
+    (F16, F16): Instruction("f16.f16", 2, 80, "f16"),
+    (BF16, F32): Instruction("bf16.bf16", 2, 80),
+    (F32, F32): Instruction("tf32.tf32", 1, 80),
+    (I8, I32): Instruction("s8.s8", 4, 80, "s32"),
+    (F8E4M3, F32): Instruction("e4m3.e4m3", 4, 89),
+    (F8E5M2, F32): Instruction("e5m2.e5m2", 4, 89),
 }
+"""(operands, accumulator) → the instruction."""
 
 
 def instruction(op: Op, sm: int) -> Instruction | None:
     """The tensor-core instruction for ``op`` on compute capability ``sm``; None: multiply-adds."""
     a, b, acc = (v.type for v in op.operands)
-    row = INSTRUCTIONS.get(a.elem)
+    row = INSTRUCTIONS.get((a.elem, acc.elem))
     if row is None or a.elem is not b.elem or sm < row.since:
         return None
     if a.elem is F32 and op.attrs["precision"] not in ("tf32", "tf32x3"):
-        return None
-    if acc.elem is not (I32 if row.result == "s32" else F32):
         return None
     m, n, k = acc.shape[-2], acc.shape[-1], a.shape[-1]
     return row if m >= 16 and n >= 8 and k >= row.k else None
@@ -210,10 +210,11 @@ def _by_tensor_core(g: Generator, op: Op, acc: Placement, row: Instruction) -> l
 def _by_warpgroup(g: Generator, op: Op, acc: Placement) -> list[str]:
     """By wgmma; A from registers where it is computed from an earlier dot, or stays the same through a loop."""
     a = op.operands[0]
-    place_a, _ = fragments(op, acc, 2)
+    pack = 4 // memory_bytes(a.type.elem)
+    place_a, _ = fragments(op, acc, pack)
     words = None
     if a not in g.ring and _from_registers(g, op):
-        words = _words(g, g.get(a, place_a), a.type.elem, 2)
+        words = _words(g, g.get(a, place_a), a.type.elem, pack)
     after = g.in_flight.get(op)
     out = wgmma.accumulate(g, op, acc, place_a, words, wait=after is None)
     if after is not None:
@@ -224,8 +225,8 @@ def _by_warpgroup(g: Generator, op: Op, acc: Placement) -> list[str]:
 def stage_invariant(g: Generator, op: Op, inside: set[Value]) -> None:
     """Puts operands of a wgmma in a loop that come from outside into shared memory, once."""
     if wgmma.usable(op, g.num_warps, g.sm):
-        shared = op.operands[1:2] if _from_registers(g, op) else op.operands[:2]
-        wgmma.stage(g, [v for v in shared if v not in inside])
+        shared = (1,) if _from_registers(g, op) else (0, 1)
+        wgmma.stage(g, [(op.operands[i], i) for i in shared if op.operands[i] not in inside])
 
 
 def _from_registers(g: Generator, op: Op) -> bool:
@@ -234,16 +235,23 @@ def _from_registers(g: Generator, op: Op) -> bool:
 
 def _mma(g: Generator, row: Instruction, c: list[str], a: list[str], b: list[str]) -> list[str]:
     """One instruction: c + a·b."""
-    t, k = ("i32", "r") if row.result == "s32" else ("float", "f")
-    code = (
-        f"mma.sync.aligned.m16n8k{row.k}.row.col.{row.result}.{row.types}.{row.result} "
-        "{$0, $1, $2, $3}, {$4, $5, $6, $7}, {$8, $9}, {$10, $11, $12, $13};"
-    )
-    constraints = ",".join([f"={k}"] * 4 + ["r"] * 6 + ["0", "1", "2", "3"])
+    t, k = {"s32": ("i32", "r"), "f32": ("float", "f"), "f16": ("i32", "r")}[row.result]
+    if row.result == "f16":  # two elements a register
+        c = _words(g, c, F16, 2)
+    n = len(c)
+    target, fragment_a = "{" + ", ".join(f"${i}" for i in range(n)) + "}", "{" + ", ".join(f"${n + i}" for i in range(4)) + "}"
+    start = "{" + ", ".join(f"${n + 6 + i}" for i in range(n)) + "}"
+    shape = f"m16n8k{row.k}.row.col" + (".satfinite" if row.result == "s32" else "")
+    code = f"mma.sync.aligned.{shape}.{row.result}.{row.types}.{row.result} {target}, {fragment_a}, {{${n + 4}, ${n + 5}}}, {start};"
+    constraints = ",".join([f"={k}"] * n + ["r"] * 6 + [str(i) for i in range(n)])
     args = [("i32", x) for x in (*a, *b)] + [(t, x) for x in c]
-    result = "{ " + ", ".join([t] * 4) + " }"
+    result = "{ " + ", ".join([t] * n) + " }"
     got = g.assembly(code, constraints, result, args, pure=True)
-    return [g.emit(f"extractvalue {result} {got}, {i}") for i in range(4)]
+    out = [g.emit(f"extractvalue {result} {got}, {i}") for i in range(n)]
+    if row.result == "f16":
+        pairs = [g.emit(f"bitcast i32 {x} to <2 x half>") for x in out]
+        out = [g.emit(f"extractelement <2 x half> {pair}, i32 {i}") for pair in pairs for i in range(2)]
+    return out
 
 
 def _words(g: Generator, registers: list[str], e: Element, pack: int) -> list[str]:

@@ -61,9 +61,10 @@ def _last_bits(place: Placement) -> list[int]:
 # --- one access ------------------------------------------------------------------------------------------------
 
 
-def _words(bits: int) -> tuple[int, int]:
-    """(number, width) of the machine registers that carry ``bits`` bits."""
-    return (bits // 32, 32) if bits in (64, 128) else (1, max(bits, 8))
+def _words(n: int, e: Element) -> tuple[int, int]:
+    """(number, width) of the machine registers that carry ``n`` neighbours."""
+    each = memory_bytes(e) * 8
+    return (n, 64) if each == 64 else (n * each // 32, 32) if n * each >= 64 else (1, max(n * each, 8))
 
 
 _CONSTRAINT = {8: "h", 16: "h", 32: "r", 64: "l"}
@@ -75,7 +76,7 @@ def _shape_suffix(n: int, width: int) -> str:
 
 def _load_vector(g: Generator, address: str, n: int, e: Element, mask: str | None, other: list[str] | None, how: str) -> list[str]:
     """``n`` neighbours at ``address``; where ``mask`` is off ``other``, or zeros."""
-    count, width = _words(n * memory_bytes(e) * 8)
+    count, width = _words(n, e)
     asm_type = {8: "i16", 16: "i16", 32: "i32", 64: "i64"}[width]
     outs = ", ".join(f"${i}" for i in range(count))
     target = f"{{{outs}}}" if count > 1 else outs
@@ -98,7 +99,7 @@ def _load_vector(g: Generator, address: str, n: int, e: Element, mask: str | Non
 
 def _store_vector(g: Generator, address: str, values: list[str], e: Element, mask: str | None, how: str) -> None:
     n = len(values)
-    count, width = _words(n * memory_bytes(e) * 8)
+    count, width = _words(n, e)
     asm_type = {8: "i16", 16: "i16", 32: "i32", 64: "i64"}[width]
     words = _pack(g, values, n, e, count, width)
     ins = ", ".join(f"${i + 1}" for i in range(count))
@@ -120,13 +121,7 @@ def _pack(g: Generator, values: list[str], n: int, e: Element, count: int, width
         values, t = [g.emit(f"ptrtoint {t} {x} to i64") for x in values], "i64"
     if e.bits == 1:
         values, t = [g.emit(f"zext i1 {x} to i8") for x in values], "i8"
-    per = n // count if n >= count else 0
-    if per == 0:  # a 64-bit element in two words
-        out = []
-        for x in values:
-            wide = x if t == "i64" else g.emit(f"bitcast {t} {x} to i64")
-            out += [g.emit(f"trunc i64 {wide} to i32"), g.emit(f"trunc i64 {g.emit(f'lshr i64 {wide}, 32')} to i32")]
-        return out
+    per = n // count
     out = []
     for i in range(count):
         group = values[i * per : (i + 1) * per]
@@ -147,20 +142,14 @@ def _unpack(g: Generator, words: list[str], n: int, e: Element, width: int) -> l
         t = "i64" if e.is_ptr else "i8"
     per = n // len(words)
     out: list[str] = []
-    if per == 0:
-        for i in range(n):
-            low, high = (g.emit(f"zext i32 {w} to i64") for w in words[2 * i : 2 * i + 2])
-            wide = g.emit(f"or disjoint i64 {low}, {g.emit(f'shl i64 {high}, 32')}")
-            out.append(wide if t == "i64" else g.emit(f"bitcast i64 {wide} to {t}"))
-    else:
-        for word in words:
-            if width == 8:
-                word = g.emit(f"trunc i16 {word} to i8")
-            if per == 1:
-                out.append(word if t == f"i{bits}" else g.emit(f"bitcast i{bits} {word} to {t}"))
-            else:
-                vector = g.emit(f"bitcast i{width} {word} to <{per} x {t}>")
-                out += [g.emit(f"extractelement <{per} x {t}> {vector}, i32 {k}") for k in range(per)]
+    for word in words:
+        if width == 8:
+            word = g.emit(f"trunc i16 {word} to i8")
+        if per == 1:
+            out.append(word if t == f"i{bits}" else g.emit(f"bitcast i{bits} {word} to {t}"))
+        else:
+            vector = g.emit(f"bitcast i{width} {word} to <{per} x {t}>")
+            out += [g.emit(f"extractelement <{per} x {t}> {vector}, i32 {k}") for k in range(per)]
     if e.is_ptr:
         return [g.emit(f"inttoptr i64 {x} to {GLOBAL}") for x in out]
     if e.bits == 1:
@@ -253,7 +242,9 @@ def _atomic(g: Generator, op: Op, address: str, operands: list[str], e: Element,
         raise unsupported(f"an atomic operation of order {sem!r} and scope {scope!r}", op)
     bits = [_as_bits(g, x, e) for x in operands]
     ins = ", ".join(f"${i + 2}" for i in range(len(bits)))
-    code = f"atom.global.{_SEM[sem]}.{_SCOPE[scope]}.{what} $0, [$1], {ins};"
+    # Both orders mean the same; Triton writes them so, and programs look for that.
+    order = f"{_SEM[sem]}.{_SCOPE[scope]}" if what.startswith("cas") else f"{_SCOPE[scope]}.{_SEM[sem]}"
+    code = f"atom.global.{order}.{what} $0, [$1], {ins};"
     constraints = [f"={k}", "l", *([k] * len(bits))]
     args = [(GLOBAL, address), *((t, b) for b in bits)]
     if predicate is not None:

@@ -58,6 +58,8 @@ def _movable(g: Generator, op: Op, body: Block) -> _Slice | None:
     for user, i in v.uses:
         if user.name != "dot" or i > 1 or user.block is not body or not wgmma.usable(user, g.num_warps, g.sm):
             return None
+        if wgmma.panels(g, v, i).inner != wgmma.inner_dimension(g, v):
+            return None
     if vector_width(g, pointer, g.homes[v], mask) * v.type.elem.bytes != COPY_BYTES:
         return None
     out = _Slice()
@@ -85,7 +87,7 @@ class Pipeline:
     def __init__(self, g: Generator, loop: Op, loads: list[Op], used: _Slice, stages: int):
         self.g, self.loop, self.loads, self.used, self.stages = g, loop, loads, used, stages
         self.body = loop.blocks[0]
-        self.forms: dict[Value, Panels] = {op.result: wgmma.panels(g, op.result) for op in loads}
+        self.forms: dict[Value, Panels] = {op.result: wgmma.panels(g, op.result, min(i for _, i in op.result.uses)) for op in loads}
         self.rings = {v: g.buffer(v, form.bytes * stages) for v, form in self.forms.items()}
         self.args = [self.body.args[1 + i] for i in sorted(used.carried)]
         self.ends = [self.body.terminator.operands[i] for i in sorted(used.carried)]
@@ -95,9 +97,11 @@ class Pipeline:
     def _accumulating(self) -> Op | None:
         """The one dot of the loop, if its result is only the accumulator of its next iteration."""
         dots = [op for op in self.body.walk() if op.name == "dot"]
-        if len(dots) != 1 or dots[0].block is not self.body:
+        if len(dots) != 1 or dots[0].block is not self.body or dots[0].attrs["imprecise"]:
             return None
         dot, (a, b, acc) = dots[0], dots[0].operands
+        if acc.type.elem.bits != 32:  # packing its elements would touch registers that are in flight
+            return None
         if acc.owner is not self.body or len(acc.uses) != 1 or len(dot.result.uses) != 1 or a not in self.forms or b not in self.forms:
             return None
         return dot if self.body.terminator.operands[acc.index - 1] is dot.result else None
@@ -170,7 +174,7 @@ class Pipeline:
             del g.in_flight[self.dot]
             result = self.loop.results[self.dot.operands[2].index - 1]
             home = g.homes[result]
-            g.define(result, wgmma.waited(g, g.get(result, home)), home)
+            g.define(result, wgmma.waited(g, g.get(result, home), result.type.elem), home)
 
     def _slot_pointer(self, v: Value, form: Panels, slot: str) -> str:
         g = self.g

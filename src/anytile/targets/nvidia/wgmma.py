@@ -7,8 +7,9 @@ into pieces of at most 128 bytes, and each panel holds such a piece of every out
     inner dimension is k    next 8 rows 8·bytes further, next 16 of k 32 bytes further
     it is m or n            next panel rows·bytes further, next 8 of k 8·bytes, next 16 of k 16·bytes further
 
-where *bytes* is the length of a panel's row, 128, 64 or 32, which is also the swizzle.  A may instead come from registers,
-in the fragments of `dot.fragments`; then what an earlier dot computed needs no shared memory at all.
+where *bytes* is the length of a panel's row, 128, 64 or 32, which is also the swizzle.  (k counts elements of 16 bits here; others
+are only taken with k as the inner dimension, and 16 of k is then 32 bytes of k.)  A may instead come from registers, in the fragments
+of `dot.fragments`; then what an earlier dot computed needs no shared memory at all.
 """
 
 from __future__ import annotations
@@ -17,15 +18,38 @@ from dataclasses import dataclass
 
 from ...ir import Op, Value
 from ...ir.rewrite import const_value
-from ...ir.types import BF16, F16, F32
+from ...ir.types import BF16, F8E4M3, F8E5M2, F16, F32, I8, I32, Element
 from .convert import memory_bytes, shared_store
 from .placement import Placement, log2, span
 from .values import SHARED, Generator
 
-__all__ = ["Panels", "accumulate", "accumulator_place", "panels", "usable", "waited"]
+__all__ = ["FORMATS", "Panels", "accumulate", "accumulator_place", "inner_dimension", "panels", "stage", "usable", "waited"]
 
 ROWS = 64  # of one instruction
 LARGEST_N = 256
+
+
+@dataclass(frozen=True)
+class Format:
+    """What wgmma multiplies: the type's ``name``, ``k`` products an instruction, ``results`` that it adds to, what its text ends in.
+
+    ``tail``: the negations of A and B, always off; ``turns``: whether an operand may be contiguous along m or n.
+    """
+
+    name: str
+    k: int
+    results: tuple[Element, ...]
+    tail: str = ", 1, 1"
+    turns: bool = False
+
+
+FORMATS: dict[Element, Format] = {
+    F16: Format("f16", 16, (F32, F16), turns=True),
+    BF16: Format("bf16", 16, (F32,), turns=True),
+    I8: Format("s8", 32, (I32,), tail=""),
+    F8E4M3: Format("e4m3", 32, (F32,)),
+    F8E5M2: Format("e5m2", 32, (F32,)),
+}
 
 
 @dataclass(frozen=True)
@@ -69,7 +93,7 @@ class Panels:
         return mode << 62 | (8 * self.row >> 4) << 32 | leading << 16
 
     def step_k(self, k: int, inner_is_k: bool) -> int:
-        """Bytes from k = 0 to ``k`` (a multiple of 16)."""
+        """Bytes from k = 0 to ``k``, where an instruction begins."""
         if inner_is_k:
             return k // self.width * self.panel + k % self.width * self.size
         return k * self.row
@@ -81,12 +105,18 @@ class Panels:
         return i // self.width * self.panel + i % self.width * self.size
 
 
-def panels(g: Generator, v: Value) -> Panels:
-    """The arrangement for a dot's operand: contiguous where its home's registers are."""
+def inner_dimension(g: Generator, v: Value) -> int:
+    """The dimension along which the registers of ``v`` lie: that of its neighbours in memory, where it was loaded."""
     place = g.place_for(v)
     first = place.register[0] if place.register else 1
-    inner = 1 if first < v.type.shape[1] else 0
-    return Panels(v.type.shape, memory_bytes(v.type.elem), inner)  # type: ignore[arg-type]
+    return 1 if first < v.type.shape[1] else 0
+
+
+def panels(g: Generator, v: Value, index: int) -> Panels:
+    """The arrangement of a dot's operand 0 or 1: contiguous where its registers are, but along k where elements are not of 16 bits."""
+    size = memory_bytes(v.type.elem)
+    inner = inner_dimension(g, v) if size == 2 else 1 - index
+    return Panels(v.type.shape, size, inner)  # type: ignore[arg-type]
 
 
 def _groups(m: int, num_warps: int) -> tuple[int, int]:
@@ -97,10 +127,11 @@ def _groups(m: int, num_warps: int) -> tuple[int, int]:
 
 def usable(op: Op, num_warps: int, sm: int) -> bool:
     a, b, acc = (v.type for v in op.operands)
-    if sm != 90 or a.elem not in (F16, BF16) or b.elem is not a.elem or acc.elem is not F32 or acc.rank != 2:
+    row = FORMATS.get(a.elem)
+    if sm != 90 or row is None or b.elem is not a.elem or acc.elem not in row.results or acc.rank != 2:
         return False
     m, n = acc.shape
-    if num_warps % 4 or m < ROWS or a.shape[1] < 16 or n < 16:
+    if num_warps % 4 or m < ROWS or a.shape[1] < row.k or n < 16:
         return False
     n //= _groups(m, num_warps)[1]
     return 16 <= n <= LARGEST_N and (n >= 64 or n == acc.shape[1])
@@ -121,80 +152,130 @@ def accumulate(g: Generator, op: Op, acc: Placement, place_a: Placement, words_a
     """acc + a·b; ``words_a``: A's fragments, or None where A comes from shared memory.
 
     Without ``wait`` the instructions are left in flight: only a dot that adds to them, or `waited`, may take the result.
+    Products of 8-bit floats lose low bits in the accumulator; where the dot's ``imprecise`` says after how many they must move on,
+    they are summed from zero and added in f32.
     """
-    a, b, c = op.operands
-    m, n = acc.shape
-    k = a.type.shape[1]
-    gm, gn = _groups(m, g.num_warps)
-    rows, columns = m // gm, n // gn
-    from_zero = const_value(c) == 0  # the first instruction then overwrites, and nothing is set to zero before
-    values = [] if from_zero else list(g.get(c, acc))
-    made: list[str] = []
-    address_a = None
-    form_a = form_b = panels(g, b)
-    address_b, *rest = stage(g, [b] if words_a is not None else [b, a])
-    if rest:
-        form_a, address_a = panels(g, a), rest[0]
-    k_inner_a, k_inner_b = form_a.inner == 1, form_b.inner == 0
-    group = g.warpgroup()
-    desc_a = desc_b = ""
-    if address_a is not None:
-        part = g.emit(f"and i32 {group}, {gm - 1}")
-        step = g.emit(f"mul i32 {part}, {form_a.step_other(rows, k_inner_a)}")
-        desc_a = _descriptor(g, g.emit(f"add i32 {address_a}, {step}"), form_a.descriptor(k_inner_a))
-    part = g.emit(f"lshr i32 {group}, {log2(gm)}")
-    step = g.emit(f"mul i32 {part}, {form_b.step_other(columns, k_inner_b)}")
-    desc_b = _descriptor(g, g.emit(f"add i32 {address_b}, {step}"), form_b.descriptor(k_inner_b))
+    k, c = op.operands[0].type.shape[1], op.operands[2]
+    job = _Job(g, op, acc, place_a, words_a)
+    limit = op.attrs["imprecise"] if op.operands[0].type.elem in (F8E4M3, F8E5M2) else 0
+    if 0 < limit <= k:
+        values = list(g.get(c, acc))
+        add = "fadd contract" if g.contract else "fadd"
+        for begin in range(0, k, limit := max(limit, job.row.k)):
+            part = waited(g, job.issue([], begin, min(begin + limit, k)), job.elem)
+            values = [g.emit(f"{add} float {x}, {y}") for x, y in zip(values, part, strict=True)]
+        return values
+    # From zero, the first instruction overwrites, and nothing is set to zero before.
+    made = job.issue([] if const_value(c) == 0 else list(g.get(c, acc)), 0, k)
+    return waited(g, made, job.elem) if wait else made
 
-    count = columns // 2  # accumulator registers of one instruction
-    t = "f16" if a.type.elem is F16 else "bf16"
-    name = f"wgmma.mma_async.sync.aligned.m64n{columns}k16.f32.{t}.{t}"
-    target = "{" + ",".join(f"${i}" for i in range(count)) + "}"
-    result = "{ " + ", ".join(["float"] * count) + " }"
 
-    def adds(k0: int) -> str:  # the predicate: whether the instruction adds to its registers
-        return "z" if from_zero and k0 == 0 else "p"
+class _Job:
+    """One dot's operands as the instructions see them."""
 
-    g.call("llvm.nvvm.wgmma.fence.sync.aligned", "void")
-    for block in range(rows // ROWS):
-        args = [("float", x) for x in values[block * count : (block + 1) * count]]
-        constraints = ["=f"] * count + [str(i) for i in range(len(args))]
-        lines = []
-        at = count + len(args)
-        if address_a is not None:
-            args += [("i64", desc_a), ("i64", desc_b)]
-            constraints += ["l", "l"]
-            for k0 in range(0, k, 16):
-                da = (form_a.step_k(k0, k_inner_a) + form_a.step_other(block * ROWS, k_inner_a)) >> 4
-                db = form_b.step_k(k0, k_inner_b) >> 4
-                lines.append(f"add.s64 da, ${at}, {da}; add.s64 db, ${at + 1}, {db};")
-                lines.append(f"{name} {target}, da, db, {adds(k0)}, 1, 1, {int(not k_inner_a)}, {int(not k_inner_b)};")
-        else:
-            args.append(("i64", desc_b))
+    def __init__(self, g: Generator, op: Op, acc: Placement, place_a: Placement, words_a: list[str] | None):
+        a, b, c = op.operands
+        self.g, self.elem, self.place_a, self.words_a = g, c.type.elem, place_a, words_a
+        self.row = FORMATS[a.type.elem]
+        m, n = acc.shape
+        gm, gn = _groups(m, g.num_warps)
+        self.rows, self.columns, self.k = m // gm, n // gn, a.type.shape[1]
+        self.form_b = panels(g, b, 1)
+        address_b, *rest = stage(g, [(b, 1)] if words_a is not None else [(b, 1), (a, 0)])
+        self.form_a = panels(g, a, 0) if rest else self.form_b
+        self.k_inner_a, self.k_inner_b = self.form_a.inner == 1, self.form_b.inner == 0
+        group = g.warpgroup()
+        self.desc_a = ""
+        if rest:
+            part = g.emit(f"and i32 {group}, {gm - 1}")
+            step = g.emit(f"mul i32 {part}, {self.form_a.step_other(self.rows, self.k_inner_a)}")
+            self.desc_a = _descriptor(g, g.emit(f"add i32 {rest[0]}, {step}"), self.form_a.descriptor(self.k_inner_a))
+        part = g.emit(f"lshr i32 {group}, {log2(gm)}")
+        step = g.emit(f"mul i32 {part}, {self.form_b.step_other(self.columns, self.k_inner_b)}")
+        self.desc_b = _descriptor(g, g.emit(f"add i32 {address_b}, {step}"), self.form_b.descriptor(self.k_inner_b))
+
+    def issue(self, values: list[str], begin: int, end: int) -> list[str]:
+        """The instructions for products ``begin`` … ``end`` − 1, one group; they add to ``values``, or to nothing where it is empty."""
+        g, columns = self.g, self.columns
+        count = columns // 2 if self.elem.bits == 32 else columns // 4  # accumulator registers of one instruction
+        t, constraint = _REGISTER[self.elem]
+        result = "{ " + ", ".join([t] * count) + " }"
+        held = _packed(g, values, self.elem)
+        made: list[str] = []
+        g.call("llvm.nvvm.wgmma.fence.sync.aligned", "void")
+        for block in range(self.rows // ROWS):
+            before = held[block * count : (block + 1) * count]
+            args = [(t, x) for x in before]
+            constraints = [f"={constraint}"] * count + [str(i) for i in range(len(before))]
+            lines: list[str] = []
+            at = count + len(before)
+            args.append(("i64", self.desc_b))
             constraints.append("l")
-            for k0 in range(0, k, 16):
-                first = place_a.register_of[(block * ROWS << log2(k)) | k0] >> 1
-                assert words_a is not None
-                args += [("i32", w) for w in words_a[first : first + 4]]
-                constraints += ["r"] * 4
-                here = at + 1 + k0 // 4
-                fragment = "{" + ",".join(f"${here + i}" for i in range(4)) + "}"
-                lines.append(f"add.s64 db, ${at}, {form_b.step_k(k0, k_inner_b) >> 4};")
-                lines.append(f"{name} {target}, {fragment}, db, {adds(k0)}, 1, 1, {int(not k_inner_b)};")
-        text = "{ .reg .pred p, z; .reg .b64 da, db; setp.eq.b32 p, 0, 0; setp.ne.b32 z, 0, 0; " + " ".join(lines) + " }"
-        got = g.assembly(text, ",".join(constraints), result, args)
-        made += [g.emit(f"extractvalue {result} {got}, {i}") for i in range(count)]
-    g.call("llvm.nvvm.wgmma.commit_group.sync.aligned", "void")
-    return waited(g, made) if wait else made
+            if self.words_a is None:
+                args.append(("i64", self.desc_a))
+                constraints.append("l")
+            for k0 in range(begin, end, self.row.k):
+                lines.append(f"add.s64 db, ${at}, {self.form_b.step_k(k0, self.k_inner_b) >> 4};")
+                if self.words_a is None:
+                    start = self.form_a.step_k(k0, self.k_inner_a) + self.form_a.step_other(block * ROWS, self.k_inner_a)
+                    lines.append(f"add.s64 da, ${at + 1}, {start >> 4};")
+                    source, turned = "da", f", {int(not self.k_inner_a)}"
+                else:
+                    first = self.place_a.register_of[(block * ROWS << log2(self.k)) | k0] * self.form_b.size // 4
+                    here = len(constraints)
+                    args += [("i32", w) for w in self.words_a[first : first + 4]]
+                    constraints += ["r"] * 4
+                    source, turned = "{" + ",".join(f"${here + i}" for i in range(4)) + "}", ""
+                turned = f"{turned}, {int(not self.k_inner_b)}" if self.row.turns else ""
+                adds = "p" if values or k0 > begin else "z"  # the predicate: whether the instruction adds to its registers
+                lines.append(f"{self._name()} {self._target(count)}, {source}, db, {adds}{self.row.tail}{turned};")
+            text = "{ .reg .pred p, z; .reg .b64 da, db; setp.eq.b32 p, 0, 0; setp.ne.b32 z, 0, 0; " + " ".join(lines) + " }"
+            got = g.assembly(text, ",".join(constraints), result, args)
+            made += [g.emit(f"extractvalue {result} {got}, {i}") for i in range(count)]
+        g.call("llvm.nvvm.wgmma.commit_group.sync.aligned", "void")
+        return made
+
+    def _name(self) -> str:
+        to = {F32: "f32", F16: "f16", I32: "s32"}[self.elem]  # type: ignore[index]
+        name = f"wgmma.mma_async.sync.aligned.m64n{self.columns}k{self.row.k}.{to}.{self.row.name}.{self.row.name}"
+        return f"{name}.satfinite" if self.elem is I32 else name
+
+    @staticmethod
+    def _target(count: int) -> str:
+        return "{" + ",".join(f"${i}" for i in range(count)) + "}"
 
 
-def waited(g: Generator, values: list[str]) -> list[str]:
-    """The accumulators once the instructions are done; they pass through the wait, so that no use moves above it."""
-    n = len(values)
-    result = "{ " + ", ".join(["float"] * n) + " }"
-    constraints = ",".join(["=f"] * n + [str(i) for i in range(n)])
-    got = g.assembly("wgmma.wait_group.sync.aligned 0;", constraints, result, [("float", v) for v in values])
-    return [g.emit(f"extractvalue {result} {got}, {i}") for i in range(n)]
+_REGISTER: dict[Element, tuple[str, str]] = {F32: ("float", "f"), F16: ("i32", "r"), I32: ("i32", "r")}
+"""Accumulator's element → LLVM type and constraint of its registers; two f16 are one."""
+
+
+def _packed(g: Generator, values: list[str], e: Element) -> list[str]:
+    """Elements of an accumulator as the instruction's registers."""
+    if e is not F16:
+        return values
+    out = []
+    for x, y in zip(values[::2], values[1::2], strict=True):
+        pair = g.emit(f"insertelement <2 x half> poison, half {x}, i32 0")
+        out.append(g.emit(f"bitcast <2 x half> {g.emit(f'insertelement <2 x half> {pair}, half {y}, i32 1')} to i32"))
+    return out
+
+
+def _unpacked(g: Generator, registers: list[str], e: Element) -> list[str]:
+    """Inverse of `_packed`."""
+    if e is not F16:
+        return registers
+    pairs = [g.emit(f"bitcast i32 {x} to <2 x half>") for x in registers]
+    return [g.emit(f"extractelement <2 x half> {pair}, i32 {i}") for pair in pairs for i in range(2)]
+
+
+def waited(g: Generator, registers: list[str], e: Element) -> list[str]:
+    """The accumulator's elements once the instructions are done; registers pass through the wait, so that no use moves above it."""
+    n = len(registers)
+    t, constraint = _REGISTER[e]
+    result = "{ " + ", ".join([t] * n) + " }"
+    constraints = ",".join([f"={constraint}"] * n + [str(i) for i in range(n)])
+    got = g.assembly("wgmma.wait_group.sync.aligned 0;", constraints, result, [(t, v) for v in registers])
+    return _unpacked(g, [g.emit(f"extractvalue {result} {got}, {i}") for i in range(n)], e)
 
 
 def _descriptor(g: Generator, address: str, constant: int) -> str:
@@ -202,21 +283,24 @@ def _descriptor(g: Generator, address: str, constant: int) -> str:
     return g.emit(f"or disjoint i64 {chunk}, {constant - (1 << 64) if constant >> 63 else constant}")
 
 
-def stage(g: Generator, operands: list[Value]) -> list[str]:
-    """Addresses (i32) of ``operands`` in shared memory: slots of a ring, or stored there now, or earlier."""
-    missing = [v for v in dict.fromkeys(operands) if v not in g.ring and g.find(v, panels(g, v)) is None]
+def stage(g: Generator, operands: list[tuple[Value, int]]) -> list[str]:
+    """Addresses (i32) in shared memory of values, each with its place among its dot's operands.
+
+    They are slots of a ring, or stored there now, or earlier.
+    """
+    forms = {(v, i): panels(g, v, i) for v, i in operands}
+    missing = {(v, form): None for (v, _), form in forms.items() if v not in g.ring and g.find(v, form) is None}
     if missing:
-        held = [(v, g.place_for(v)) for v in missing]
-        registers = [g.get(v, place) for v, place in held]
+        held = [(v, form, g.place_for(v)) for v, form in missing]
+        registers = [g.get(v, place) for v, _, place in held]
         g.barrier()  # nobody still reads what the last dot had there
-        for (v, place), regs in zip(held, registers, strict=True):
-            form = panels(g, v)
-            pointer = g.buffer(v, form.bytes)
+        for (v, form, place), regs in zip(held, registers, strict=True):
+            pointer = g.buffer((v, form), form.bytes)
             store_panels(g, regs, place, form, pointer, v)
             g.define(v, [g.emit(f"ptrtoint {SHARED} {pointer} to i32")], form)
         g.assembly("fence.proxy.async.shared::cta;", "", "void", [])
         g.barrier()
-    return [g.ring[v] if v in g.ring else g.find(v, panels(g, v))[0] for v in operands]  # type: ignore[index]
+    return [g.ring[v] if v in g.ring else g.find(v, form)[0] for (v, _), form in forms.items()]  # type: ignore[index]
 
 
 def store_panels(g: Generator, registers: list[str], place: Placement, form: Panels, pointer: str, v: Value) -> None:
