@@ -17,6 +17,8 @@ ALLOWED = {
     "env": set(),  # reads files and text; knows nothing of kernels
     "compat": {"runtime", "language", "ir"},  # language: `triton.language` is that package; ir: `ttir.py` tells it in TTIR's words
     "tools": {"runtime", "targets", "llvm", "language"},  # host-side helpers that programs import by name
+    "torch": {"inductor"},
+    "inductor": {"compat", "runtime"},
     "tune": {"runtime"},
     "testing": set(),  # timing, comparing: plain Python
     "runtime": {"targets", "frontend", "language", "ir", "testing"},  # testing: the driver's benchmarker; ir: IRSource
@@ -32,7 +34,7 @@ ALLOWED = {
 }
 EVERYONE = {"errors", "__version__"}
 LAZY = {"numpy", "torch", "llvmlite", "rich", "typer"}  # what `import triton` must not load
-LAZY_ROOMS = {"language", "frontend", "runtime", "compat", "ir", "passes", "errors", "testing", "tools", "env"}
+LAZY_ROOMS = {"language", "frontend", "runtime", "compat", "ir", "passes", "errors", "testing", "tools", "env", "torch", "inductor"}
 
 
 class Import(NamedTuple):

@@ -131,6 +131,9 @@ class KernelParam:
         name = normalize_type(given)
         return name if name in _CANONICAL and name != "void" else ""
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_param": self._param.replace(annotation=inspect.Parameter.empty)}  # which may be any object
+
     def __repr__(self) -> str:
         return f"<parameter {self.num} {self._param}>"
 
@@ -231,6 +234,37 @@ class JITCallable:
         if self.hash is not None and self.hash.startswith(_UNFINISHED):
             self.hash = None
 
+    # -- pickling ----------------------------------------------------------------------------------------
+
+    #: What stays of a callable that is pickled without its function (see `__reduce_ex__`).
+    _DESCRIPTION: tuple[str, ...] = (
+        *("noinline", "module", "__module__", "__name__", "__qualname__", "__doc__", "_fn_name", "file", "hash", "_source"),
+        *("params", "arg_names"),
+    )
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """By name, as Python pickles functions; PicklingError where the name does not lead here.
+
+        A program that sends a *compiled* kernel to another process (torch's compile workers) takes the function off first, by
+        ``.fn = None``: then the description goes, which can be asked for everything but a compilation.
+        """
+        if self.fn is not None:
+            return self.__qualname__
+        return object.__reduce_ex__(self, protocol)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self._DESCRIPTION}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.fn = self.__wrapped__ = None  # type: ignore[assignment]
+        self.__globals__ = {}
+        self.cells = _Cells((), ())
+        self._ast = None
+        self.used_global_vals = {}
+        self.renew_locks()
+        _everyone.add(self)
+
     # -- source ------------------------------------------------------------------------------------------
 
     def _load_source(self) -> tuple[list[str], int, int, str]:
@@ -280,7 +314,7 @@ class JITCallable:
 
     @cached_property
     def signature(self) -> inspect.Signature:
-        return inspect.signature(self.fn)
+        return inspect.signature(self.__wrapped__)
 
     @cached_property
     def params(self) -> list[KernelParam]:

@@ -28,6 +28,7 @@ from .errors import ArgumentError, DeviceError
 from .hooks import LazyDict, SettingsClass
 from .launcher import make_packer, normalize_grid
 from .options import Options
+from .runner import make_runner
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -102,6 +103,8 @@ class ASTSource:
             raise ArgumentError(
                 f"the signature of {self.name} names {', '.join(map(repr, unknown))}, which it has no parameter for ({', '.join(names)})"
             )
+        #: Parameters that a launch by `CompiledKernel.run` passes: Triton ≤ 3.2 leaves out of the signature what is constexpr.
+        self.listed = frozenset(given)
         self.signature: dict[str, Any] = {}
         for i, n in enumerate(names):
             if (i,) in self.constexprs:
@@ -155,6 +158,7 @@ class IRSource:
         self.fn = None
         self.name = self.module.kernel.name
         self.signature = {v.name or f"arg{i}": _type_text(v.type) for i, v in enumerate(self.module.kernel.args)}
+        self.listed = frozenset(self.signature)
         self.constexprs: dict[tuple[int, ...], Any] = {}
         self.attrs: dict[tuple[int, ...], Any] = {}
 
@@ -281,15 +285,19 @@ _STAGE_NAMES = {"ttir": ("tile",), "ttgir": ("tile_opt", "tile"), "source": ("ti
 class _Stages(dict[str, Any]):
     """Stage name → text or bytes; Triton's names work where there is a counterpart.
 
-    ``derive(name)`` makes what is wanted rarely (disassembled machine code); None for a name that it does not know.
+    What is wanted rarely (disassembled machine code) the target derives from the artifact.
     """
 
-    def __init__(self, stages: Mapping[str, Any], derive: Callable[[str], Any]):
-        super().__init__(stages)
-        self._derive = derive
+    def __init__(self, artifact: Artifact, target: GPUTarget):
+        super().__init__(artifact.stages)
+        self._artifact, self._target = artifact, target
+
+    def __reduce__(self) -> Any:
+        return _Stages, (self._artifact, self._target)
 
     def __missing__(self, name: str) -> Any:
-        made = self._derive(name)
+        machine = target_object(self._target)
+        made = machine.derived(self._artifact, name) if hasattr(machine, "derived") else None
         if made is not None:
             self[name] = made
             return made
@@ -308,14 +316,29 @@ class CompiledKernel(metaclass=SettingsClass):
     """A kernel for one specialisation.  Loading into the process waits for the first launch.
 
     ``asm``: stage → text or bytes.  ``metadata``: named tuple (name, hash, target, shared, num_warps …).
+
+    torch sends kernels between processes by their ``__dict__``, with ``module``, ``function`` and ``run`` set to None, and makes new
+    ones by ``__new__`` alone: so what belongs to this process lies in slots.
     """
 
     module: Any = None  # what the target loaded; also where __init__ failed, for __del__
 
+    __slots__ = ("__dict__", "__weakref__", "_go_on", "_runner", "go")
+
+    #: go(gx, gy, gz, *values): packs and runs; the first call loads the kernel and puts the real one here.
+    go: Callable[..., None]
+    _go_on: Callable[..., None] | None  # the same on a stream, which comes first
+    _runner: Callable[..., None] | None
+
+    def __new__(cls, *_: Any) -> CompiledKernel:
+        self = super().__new__(cls)
+        self.go, self._go_on, self._runner = self._first, None, None
+        return self
+
     def __init__(self, src: Any, artifact: Artifact, key: str, target: GPUTarget, options: Options, clock: dict[str, float]):
         self.src, self.artifact, self.hash, self.target = src, artifact, key, target
         self.name: str = src.display_name() if isinstance(src, ASTSource) else artifact.metadata["name"]
-        self.asm = _Stages(artifact.stages, self._derived)
+        self.asm = _Stages(artifact, target)
         self.timings = clock
         facts = {
             **options.as_dict(),
@@ -338,9 +361,6 @@ class CompiledKernel(metaclass=SettingsClass):
         self.function: Any = None
         self.n_regs, self.n_spills, self.n_max_threads = 0, 0, 1024
         self.fn: Any = getattr(src, "fn", None)
-        #: go(gx, gy, gz, *values): packs and runs; the first call loads the kernel and puts the real one here.
-        self.go: Callable[..., None] = self._first
-        self._go_on: Callable[..., None] | None = None  # the same on a stream, which comes first
 
     @property
     def kernel(self) -> Any:
@@ -350,10 +370,6 @@ class CompiledKernel(metaclass=SettingsClass):
     def stored_parameters(self) -> list[int]:
         """Slots of the argument block through which the kernel may store."""
         return list(self.artifact.metadata.get("stores", ()))
-
-    def _derived(self, stage: str) -> Any:
-        machine = target_object(self.target)
-        return machine.derived(self.artifact, stage) if hasattr(machine, "derived") else None
 
     # -- loading and running -----------------------------------------------------------------------------
 
@@ -380,7 +396,7 @@ class CompiledKernel(metaclass=SettingsClass):
             return
         if knobs.runtime.kernel_unload_hook:
             knobs.runtime.kernel_unload_hook(self.module, self.function, self.name, self.metadata_group, self.hash)
-        self.module = self.function = self._go_on = None
+        self.module = self.function = self._go_on = self._runner = None
         self.go = self._first
 
     def __del__(self) -> None:
@@ -389,10 +405,13 @@ class CompiledKernel(metaclass=SettingsClass):
 
     def _first(self, *args: Any) -> None:
         self._init_handles()
+        self._pack()
+        self.go(*args)
+
+    def _pack(self) -> None:
         signature = self.src.signature
         direct = getattr(self.module, "direct", None)
         self.go = make_packer(self.name, self.module.run, argument_slots(signature), len(signature), direct=direct)
-        self.go(*args)
 
     def _go_on_stream(self, stream: int | None, *args: Any) -> None:
         """``go`` on a stream of the GPU, None for the current one; on the CPU there are none, and work is done when a launch returns."""
@@ -449,8 +468,20 @@ class CompiledKernel(metaclass=SettingsClass):
                     f"argument {name} of kernel {self.name} is not memory of the {where} it was compiled for; call {remedy} on it"
                 )
 
-    def run(self, *args: Any) -> None:
+    @property
+    def run(self) -> Callable[..., None]:
         """``run(gx, gy, gz, stream, function, packed_metadata, launch_metadata, enter, exit, *args)``, as Triton's launchers take them."""
+        if self._runner is None:
+            self._init_handles()
+            if self.target.backend == "cuda":
+                self._runner = self._run
+            else:
+                if self.go == self._first:
+                    self._pack()
+                self._runner = make_runner(self, self._run, self.go)
+        return self._runner
+
+    def _run(self, *args: Any) -> None:
         gx, gy, gz, stream, _, _, launch_metadata, enter, exit, *rest = args
         if enter is not None:
             enter(launch_metadata)

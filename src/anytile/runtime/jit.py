@@ -158,6 +158,9 @@ class JITFunction(JITCallable, KernelInterface, metaclass=SettingsClass):
         self.debug = debug
         self._repr = repr
         self.launch_metadata = launch_metadata
+        self._begin_without_launches()
+
+    def _begin_without_launches(self) -> None:
         self.pre_run_hooks: list[Callable[..., Any]] = []
         self.kernel: Any = None
         self.device_caches = _DeviceCaches(self)
@@ -168,6 +171,13 @@ class JITFunction(JITCallable, KernelInterface, metaclass=SettingsClass):
     def renew_locks(self) -> None:
         super().renew_locks()
         self._compile_lock = threading.RLock()
+
+    _DESCRIPTION = (*JITCallable._DESCRIPTION, "version", "do_not_specialize", "do_not_specialize_on_alignment", "debug")
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._repr = self.launch_metadata = None
+        self._begin_without_launches()
 
     # -- description -------------------------------------------------------------------------------------
 

@@ -1,0 +1,209 @@
+"""The model zoo under torch.compile on the CPU, with Triton as Inductor's backend: equal to eager, and how fast beside C++.
+
+    anytile run bench/zoo.py [--size small|bench] [--only mlp,qwen2] [--beside-cpp] [--out FILE]
+
+Each member of `zoo_models` runs eagerly and compiled, forward and backward; results and gradients are compared.  One JSON line per
+member: ``state`` ("equal", "wrong", "failed" with the error, "unavailable" with the reason), the largest relative errors, how many
+Triton kernels and C++ kernels Inductor wrote (C++ ones only where ``--beside-cpp`` asked for them), and seconds until the first
+result.  With ``--beside-cpp`` the same member is also compiled by Inductor's C++ backend, and the three are timed in turns in one
+process: milliseconds (median over rounds of the best of a round) of forward and backward together, and ``ratio`` = C++ / Triton
+(above 1: anytile is ahead).  The first line names versions and machine; the last one counts states and gives the geometric mean.
+
+Exit status: 1 where a member is wrong or failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import math
+import os
+import platform
+import statistics
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+if "TORCHINDUCTOR_CACHE_DIR" not in os.environ:  # nothing that an earlier run left: kernels are counted as they are written
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = tempfile.mkdtemp(prefix="anytile-zoo-")
+sys.path.insert(0, str(Path(__file__).parent))
+
+import torch  # noqa: E402
+from zoo_models import ZOO, Case, Unavailable  # noqa: E402
+
+import anytile.torch  # noqa: E402
+
+Results = tuple[list[torch.Tensor], list[torch.Tensor]]
+
+
+def results(function: Callable[..., Any], case: Case, inputs: tuple[Any, ...]) -> Results:
+    """(outputs and changed buffers, gradients) of one call; the cotangents are fixed, uneven numbers."""
+    kept = list(case.function.buffers()) if isinstance(case.function, torch.nn.Module) else []
+    before = [b.clone() for b in kept]
+    made = function(*inputs)
+    outputs = [made] if isinstance(made, torch.Tensor) else list(made)
+    differentiable = [o for o in outputs if o.requires_grad]
+    leaves = [t for t in (*case.parameters, *inputs) if isinstance(t, torch.Tensor) and t.requires_grad]
+    gradients: list[torch.Tensor] = []
+    if differentiable and leaves:
+        cotangents = [_uneven(o) for o in differentiable]
+        gradients = [g for g in torch.autograd.grad(differentiable, leaves, cotangents, allow_unused=True) if g is not None]
+    changed = [b.clone() for b in kept]
+    for b, old in zip(kept, before):
+        b.copy_(old)
+    return [o.detach() for o in outputs] + changed, gradients
+
+
+def _uneven(like: torch.Tensor) -> torch.Tensor:
+    return torch.cos(torch.arange(like.numel(), dtype=torch.float32) * 0.37).reshape(like.shape).to(like.dtype)
+
+
+def largest_error(got: list[torch.Tensor], want: list[torch.Tensor]) -> float:
+    """Largest |difference| over the largest |element|, tensor by tensor; infinite where shapes, types or NaNs differ."""
+    if len(got) != len(want):
+        return math.inf
+    worst = 0.0
+    for g, w in zip(got, want):
+        if g.shape != w.shape or g.dtype != w.dtype:
+            return math.inf
+        if not g.numel():
+            continue
+        if not w.is_floating_point():
+            worst = max(worst, 0.0 if torch.equal(g, w) else math.inf)
+            continue
+        g, w = g.double(), w.double()
+        if not torch.equal(g.isnan(), w.isnan()):
+            return math.inf
+        scale = max(float(w.nan_to_num().abs().max()), 1e-3)
+        worst = max(worst, float((g - w).nan_to_num().abs().max()) / scale)
+    return worst
+
+
+def compiled(case: Case, backend: str) -> Callable[..., Any]:
+    """``case.function`` through torch.compile with Inductor's CPU backend ``backend``; compiled at its first call."""
+    function, options = case.function, {**case.options, "cpu_backend": backend}
+
+    def enter(*inputs: Any) -> Any:  # one code object per call of `compiled`: Dynamo keeps compilations by it
+        return function(*inputs)
+
+    enter.__code__ = enter.__code__.replace(co_name=f"enter_{backend}")
+    return torch.compile(enter, dynamic=case.dynamic, options=options)
+
+
+def check(name: str, size: str, backend: str = "triton") -> tuple[dict[str, Any], Case | None, Callable[..., Any] | None]:
+    """One member compiled and compared: its row, and what timing needs (None where the member is not equal)."""
+    from torch._inductor.utils import run_and_get_code
+
+    row: dict[str, Any] = {"member": name}
+    try:
+        case = ZOO[name](size)
+        torch._dynamo.reset()
+        function = compiled(case, backend)
+        start = time.perf_counter()
+        first, codes = run_and_get_code(results, function, case, case.inputs)
+        row["first_s"] = round(time.perf_counter() - start, 2)
+        pairs = [(first, results(case.function, case, case.inputs))]
+        pairs += [(results(function, case, inputs), results(case.function, case, inputs)) for inputs in case.more]
+    except Unavailable as e:
+        return {**row, "state": "unavailable", "reason": str(e)}, None, None
+    except Exception as e:
+        return {**row, "state": "failed", "error": f"{type(e).__name__}: {str(e).strip()[:600]}", "where": _innermost(e)}, None, None
+    code = "\n".join(codes)
+    row["triton_kernels"], row["cpp_kernels"] = code.count("@triton.jit"), code.count("async_compile.cpp_pybinding(")
+    row["error"] = max(largest_error(g[0], w[0]) for g, w in pairs)
+    row["gradient_error"] = max(largest_error(g[1], w[1]) for g, w in pairs)
+    equal = max(row["error"], row["gradient_error"]) <= case.tolerance
+    if equal and backend == "triton" and (not row["triton_kernels"] or row["cpp_kernels"]):
+        return {**row, "state": "failed", "error": "Inductor wrote no Triton kernel, or a C++ one"}, None, None
+    return {**row, "state": "equal" if equal else "wrong", "tolerance": case.tolerance}, case, function
+
+
+def _innermost(e: BaseException) -> str:
+    frames = traceback.extract_tb(e.__traceback__)
+    return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""
+
+
+def time_in_turns(functions: dict[str, Callable[..., Any]], case: Case, rounds: int, seconds: float) -> dict[str, float]:
+    """Milliseconds of forward and backward for each: the median over ``rounds`` of the best call within ``seconds``."""
+    best: dict[str, list[float]] = {name: [] for name in functions}
+    for _ in range(rounds):
+        for name, function in functions.items():
+            results(function, case, case.inputs)
+            least, end = math.inf, time.perf_counter() + seconds
+            while time.perf_counter() < end:
+                start = time.perf_counter()
+                results(function, case, case.inputs)
+                least = min(least, time.perf_counter() - start)
+            best[name].append(least * 1e3)
+    return {name: statistics.median(times) for name, times in best.items()}
+
+
+def beside_cpp(row: dict[str, Any], name: str, case: Case, function: Callable[..., Any], size: str, rounds: int) -> None:
+    """Adds to ``row`` the times of eager, C++ and Triton, or why C++ has none."""
+    ours = {"eager": case.function, "triton": function}
+    other, _, cpp = check(name, size, "cpp")
+    if cpp is not None:
+        ours["cpp"] = cpp
+    else:
+        row["cpp"] = other.get("error") or other.get("reason") or other["state"]
+    times = time_in_turns(ours, case, rounds, 0.2)
+    row.update({f"{who}_ms": round(ms, 4) for who, ms in times.items()})
+    row["eager_ratio"] = round(times["eager"] / times["triton"], 3)
+    if "cpp" in times:
+        row["ratio"] = round(times["cpp"] / times["triton"], 3)
+
+
+def geometric_mean(values: list[float]) -> float | None:
+    return round(math.exp(sum(map(math.log, values)) / len(values)), 3) if values else None
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", choices=("small", "bench"), default="small")
+    parser.add_argument("--only", default="", help="members, separated by commas")
+    parser.add_argument("--beside-cpp", action="store_true")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--out", help="file that receives the JSON lines too")
+    arguments = parser.parse_args()
+    account = anytile.torch.enable(say=False)
+    import triton
+
+    head = {
+        "torch": torch.__version__,
+        "triton": triton.__version__,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "threads": torch.get_num_threads(),
+        "size": arguments.size,
+        "date": datetime.date.today().isoformat(),
+        "enabled": [str(line) for line in account.lines],
+    }
+    out = open(arguments.out, "w", encoding="utf-8") if arguments.out else None
+
+    def say(row: dict[str, Any]) -> None:
+        text = json.dumps(row, ensure_ascii=False)
+        print(text, flush=True)
+        if out:
+            out.write(text + "\n")
+            out.flush()
+
+    say(head)
+    rows = []
+    for name in arguments.only.split(",") if arguments.only else ZOO:
+        row, case, function = check(name, arguments.size)
+        if arguments.beside_cpp and case is not None and function is not None and row["state"] == "equal":
+            beside_cpp(row, name, case, function, arguments.size, arguments.rounds)
+        rows.append(row)
+        say(row)
+    states = {state: sum(row["state"] == state for row in rows) for state in ("equal", "wrong", "failed", "unavailable")}
+    say({**states, "geometric_mean_over_cpp": geometric_mean([row["ratio"] for row in rows if "ratio" in row])})
+    return 1 if states["wrong"] or states["failed"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,68 @@
+"""torch.compile through anytile, in one call.
+
+    import anytile.torch
+    anytile.torch.enable()
+
+Before anything has imported another triton.  From then on `import triton` is anytile here and in the processes that torch
+starts, and torch.compile writes Triton kernels for CPU tensors too, where the release of torch can.  docs/torch.md has the details.
+"""
+
+from __future__ import annotations
+
+from .inductor.account import Account
+from .inductor.reach import install_here, reach_children
+from .inductor.settings import SETTINGS, Setting, option, release_of
+
+__all__ = ["Account", "enable"]
+
+
+def enable(cpu: bool = True, say: bool = True) -> Account:
+    """Sets what the installed torch needs so that torch.compile uses anytile; returns what was done, and prints it if ``say``.
+
+    ``cpu=False`` leaves CPU tensors to Inductor's C++ backend.  Calling it again does no harm.  RuntimeError where another triton
+    has been imported already, ModuleNotFoundError where there is no torch.
+    """
+    installed, reached = install_here(), reach_children()
+
+    import torch
+    import torch._inductor.config as config
+    import triton
+
+    account = Account(torch.__version__, triton.__version__)
+    account.note("import triton", "answered by anytile" if installed else "was answered by anytile before")
+    account.note("child processes", "get the face by PYTHONPATH" if reached else "had the face before")
+    if forgotten := _ask_again():
+        account.note("torch.utils._triton", f"{', '.join(forgotten)} had looked for Triton before it was here, and will look again")
+    release = release_of(torch.__version__)
+    for setting in SETTINGS if cpu else ():
+        _apply(setting, config, release, account)
+    if not cpu:
+        account.note("cpu_backend", f"left at {getattr(config, 'cpu_backend', 'cpp')!r}, as cpu=False asks", done=False)
+    if say:
+        print(account)
+    return account
+
+
+def _apply(setting: Setting, config: object, release: tuple[int, int], account: Account) -> None:
+    if not setting.since <= release <= setting.until:
+        versions = f"torch {setting.since[0]}.{setting.since[1]}" + (" and later" if setting.until[0] == 99 else "")
+        account.note(f"{setting.path} = {setting.value!r}", f"is an option of {versions}", done=False)
+        return
+    holder, name = option(config, setting.path)
+    if getattr(holder, name) == setting.value:
+        account.note(f"{setting.path} = {setting.value!r}", "was so before")
+        return
+    setattr(holder, name, setting.value)
+    account.note(f"{setting.path} = {setting.value!r}", setting.why)
+
+
+def _ask_again() -> list[str]:
+    """Empties torch's memory of whether there is a Triton: it asks once per process.  The names of what had answered."""
+    import torch.utils._triton as probes
+
+    asked = []
+    for name, probe in list(vars(probes).items()):
+        if name.startswith("has_") and hasattr(probe, "cache_info") and probe.cache_info().currsize:
+            probe.cache_clear()
+            asked.append(name)
+    return asked
