@@ -78,10 +78,10 @@ def _unpack(wheel: RemoteWheel, names: Iterable[str], root: Path) -> None:
         path.write_bytes(wheel.read(name) if name.endswith(".py") else b"")
 
 
-def cuda_of(torch: Message) -> str | None:
-    """The CUDA that a wheel was built with, by the runtime it requires: "12.4"; None for a build without."""
+def cuda_of(torch: Message, target: Target) -> str | None:
+    """The CUDA that a wheel was built with, by the runtime it requires there: "12.4"; None for a build without."""
     for r in requirements(torch):
-        if re.fullmatch(r"nvidia-cuda-runtime(?:-cu\d+)?|cuda-toolkit", canonicalize_name(r.name)) and r.specifier:
+        if re.fullmatch(r"nvidia-cuda-runtime(?:-cu\d+)?|cuda-toolkit", canonicalize_name(r.name)) and r.specifier and target.holds(r):
             return ".".join(next(iter(r.specifier)).version.split(".")[:2])
     return None
 

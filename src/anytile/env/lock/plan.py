@@ -5,6 +5,7 @@ What is said more exactly, and why, is kept: it becomes the explanation of the v
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -60,6 +61,7 @@ class Plan:
     roots: tuple[Requirement, ...]
     notes: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()  # of the machine: driver, C library, Visual C++ runtime
+    overrides: tuple[str, ...] = ()  # for uv: requirements whose markers it cannot tell apart by platform
 
 
 @dataclass
@@ -153,6 +155,8 @@ def make_plan(
     if torch_index is not None:
         search.roots.setdefault("torch", next((r for r in project.dependencies if r.name == "torch"), Requirement("torch")))
         search.sourced["torch"] = (request.source, tuple(p for p in request.platforms if request.sourced(p)))
+        told("looking for what is built for torch")
+        _take(search, _foreseen(search))
     for number in range(1, _ROUNDS + 1):
         told(f"resolving, round {number}")
         try:
@@ -190,31 +194,59 @@ def _provide_triton(search: _Search) -> None:
         search.notes.append(f"anytile is not on {search.default.url}: install {__version__} beside this set from where you have it")
 
 
+def _foreseen(search: _Search) -> dict[str, list[Platform]]:
+    """Packages that may hang on torch, and where: those asked for, and those that they require under the extras asked for.
+
+    uv must know their index from the start. Where a wheel is on torch's index only, as xformers' for Windows, it would else take
+    some old release of what requires it.
+    """
+    found: dict[str, list[Platform]] = {}
+    targets = search.request.targets
+    for root in search.question().roots:
+        name = canonicalize_name(root.name)
+        if name == "torch" or root.url:
+            continue
+        found.setdefault(name, []).extend(t.platform for t in targets if t.holds(root))
+        newest = max((f.version for f in search.default.files(name) if f.fits(targets[0]) and f.version in root.specifier), default=None)
+        lines = list(requirements(search.metadata(name, newest, targets[0])))
+        extras, grown = set(root.extras), True
+        while grown:  # an extra may ask for the package itself with further extras
+            more = {e for r in lines if canonicalize_name(r.name) == name and any(t.holds(r, extras) for t in targets) for e in r.extras}
+            grown, extras = not more <= extras, extras | more
+        for r in lines:
+            found.setdefault(canonicalize_name(r.name), []).extend(t.platform for t in targets if t.holds(root) and t.holds(r, extras))
+    return {name: where for name, where in found.items() if where and name != "torch"}
+
+
 def _companions(search: _Search, solutions: dict[Target, Solution]) -> bool:
     """Packages compiled for torch come from torch's own index where it has them: one build for all of them."""
-    index = search.torch_index
+    askers = {name for s in solutions.values() for name in (s["torch"].via if "torch" in s else ())} - {"you", "torch"}
+    return _take(search, {name: [t.platform for t, s in solutions.items() if name in s] for name in askers})
+
+
+def _take(search: _Search, wanted: dict[str, list[Platform]]) -> bool:
+    """Has those of ``wanted`` come from torch's index that are built for torch and listed there; whether any is new."""
+    index, request = search.torch_index, search.request
     if index is None:
         return False
+    new = sorted(set(wanted) - set(search.sourced))
+    with ThreadPoolExecutor(_READERS) as pool:
+        list(pool.map(index.files, new))
     found = False
-    askers = {name for s in solutions.values() for name in (s["torch"].via if "torch" in s else ())} - {"you", "torch"}
-    for name in sorted(askers - set(search.sourced)):
-        platforms = tuple(
-            p
-            for p in search.sourced["torch"][1]
-            if any(
-                f.fits(t) and not any(tag.endswith("-any") for tag in f.tags)
-                for f in index.files(name)
-                for t in search.request.targets
-                if t.platform == p
-            )
-        )
-        if platforms:
-            search.sourced[name] = (search.request.source, platforms)
-            if name not in search.roots:  # only where something asks for it: a source must not bring in what nobody wants
-                there = [t.platform for t, s in solutions.items() if name in s]
-                marker = marker_for(there, search.request.platforms)
-                search.roots[name] = Requirement(f"{name} ; {marker}" if marker else name)
-            found = True
+    for name in new:
+        fitting = {
+            t.platform: f
+            for t in request.targets
+            for f in index.files(name)
+            if t.platform in search.sourced["torch"][1] and f.fits(t) and not any(tag.endswith("-any") for tag in f.tags)
+        }
+        if not fitting or not any(canonicalize_name(r.name) == "torch" for r in requirements(index.metadata(next(iter(fitting.values()))))):
+            continue
+        search.sourced[name] = (request.source, tuple(p for p in request.platforms if p in fitting))
+        if name not in search.roots:  # uv heeds an index of its own for what the project itself names, and nothing else
+            marker = marker_for(wanted[name], request.platforms)
+            search.roots[name] = next((r for r in search.others if r.name == name), Requirement(f"{name} ; {marker}" if marker else name))
+        found = True
     return found
 
 
@@ -291,7 +323,7 @@ def _check_build(search: _Search, solutions: dict[Target, Solution]) -> None:
         torch = solution.get("torch")
         if torch is None or torch.version is None or not request.sourced(target.platform) or torch.version.local == request.build:
             continue
-        if cuda_of(search.metadata("torch", torch.version, target)) == request.cuda:
+        if cuda_of(search.metadata("torch", torch.version, target), target) == request.cuda:
             continue
         others = sorted({f.version for f in index.files("torch") if f.fits(target) and f.version.local == request.build})
         have = (
@@ -310,7 +342,7 @@ def _finish(search: _Search, solutions: dict[Target, Solution]) -> Plan:
         names = [
             n for n in names if n == "torch" or n in search.sourced or any(n in s["torch"].via for s in solutions.values() if "torch" in s)
         ]
-    asked = {canonicalize_name(r.name): r for r in (*search.others, *request.packages)}
+    asked: dict[str, Requirement] = {canonicalize_name(r.name): r for r in (*search.others, *request.packages)}
     search.told("reading why")
     why = _reasons(search, solutions, names)
     needs = tuple(_needs(search, solutions))
@@ -318,12 +350,33 @@ def _finish(search: _Search, solutions: dict[Target, Solution]) -> Plan:
         Pin(name, tuple(sorted(asked[name].extras)) if name in asked else (), _entries(search, solutions, name), tuple(why[name]))
         for name in names
     )
+    overrides = tuple(_overrides(search, solutions)) if request.tool == "uv" else ()
     if request.tool == "pip":
         search.told("reading the hashes of the wheels that fit")
         solutions = _fitting_hashes(search, solutions)
     sources = (Source(request.source, search.torch_index.url),) if search.torch_index is not None else ()
     roots = search.question().roots
-    return Plan(request, pins, sources, search.left_out, solutions, roots, tuple(dict.fromkeys(search.notes)), needs)
+    return Plan(request, pins, sources, search.left_out, solutions, roots, tuple(dict.fromkeys(search.notes)), needs, overrides)
+
+
+def _overrides(search: _Search, solutions: dict[Target, Solution]) -> Iterable[str]:
+    """What uv has to be told once more, to lock for all platforms at once.
+
+    `triton>=3 ; 'linux' in sys_platform` is a marker that it evaluates for one platform, and cannot exclude for another: it would
+    look for a Triton on Windows, and find that there is none. Where a package is, and in which version, is known here.
+    """
+    partial = {name for s in solutions.values() for name in s if any(name not in other for other in solutions.values())}
+    for name in sorted(partial):
+        vague = False
+        for target, solution in solutions.items():
+            for asker in solution[name].via if name in solution else ():
+                if asker != "you":
+                    lines = requirements(search.metadata(asker, solution[asker].version, target))
+                    vague |= any(canonicalize_name(r.name) == name and re.search(r"['\"] in \w|\w in ['\"]", str(r.marker)) for r in lines)
+        if vague:
+            for entry in _entries(search, solutions, name):
+                marker = marker_for(entry.platforms, search.request.platforms)
+                yield f"{name}=={entry.version}{f' ; {marker}' if marker else ''}"
 
 
 def _fitting_hashes(search: _Search, solutions: dict[Target, Solution]) -> dict[Target, Solution]:
@@ -408,7 +461,7 @@ def _needs(search: _Search, solutions: dict[Target, Solution]) -> Iterable[str]:
         if torch is None or torch.version is None:
             continue
         if cuda is None and request.cuda is None and target.platform.name.startswith("linux"):
-            cuda = cuda_of(search.metadata("torch", torch.version, target))
+            cuda = cuda_of(search.metadata("torch", torch.version, target), target)
         file = search.wheel("torch", torch.version, target)
         if file is not None and target.platform.name.startswith("linux"):
             linux.append(file)

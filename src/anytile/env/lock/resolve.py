@@ -134,6 +134,7 @@ def _run(uv: list[str], home: Path, target: Target, question: Question) -> Solut
     command += ["--quiet", "--color", "never", *([] if question.build else ["--only-binary", ":all:"])]
     environment = {k: v for k, v in os.environ.items() if k not in ("VIRTUAL_ENV", "UV_PROJECT", "UV_CONSTRAINT", "UV_OVERRIDE")}
     environment["UV_PYTHON_DOWNLOADS"] = "never"
+    environment.setdefault("MACOSX_DEPLOYMENT_TARGET", "14.0")  # uv would take 13, for which wheels are no longer built
     try:
         done = subprocess.run(
             command, cwd=home, env=environment, capture_output=True, text=True, encoding="utf-8", timeout=_SECONDS, stdin=subprocess.DEVNULL
@@ -166,7 +167,7 @@ def parse(text: str) -> Solution:
         if stripped.startswith("--hash="):
             hashes.append(stripped[7:])
         elif stripped.startswith("# via"):
-            asked = tuple(_who(w) for w in stripped[5:].split(",") if w.strip())
+            asked = tuple(_who(w) for w in stripped[5:].split(",") if w.strip() and not w.strip().startswith("-"))
             solution[name] = Package(name, version, tuple(hashes), asked, url)
         elif stripped and not stripped.startswith("#"):
             requirement = Requirement(stripped.split(" --hash")[0].strip())

@@ -173,6 +173,8 @@ def _uv(document: Any, plan: Plan, project: Project) -> None:
         _extend(
             settings, "override-dependencies", [f"{n}; sys_platform == 'never'" for n in plan.left_out], "anytile answers `import triton`"
         )
+    if plan.overrides:
+        _extend(settings, "override-dependencies", list(plan.overrides), "whose markers uv cannot tell apart by platform")
     if request.urls:
         return
     for source in plan.sources:
@@ -203,10 +205,13 @@ def _extend(table: Any, key: str, values: list[str], why: str) -> None:
     if key not in table:
         table[key] = tomlkit.array()
         table[key].comment(why)
-    known = [str(v) for v in table[key]]
+    array = table[key]
     for value in values:
-        if value not in known:
-            table[key].append(value)
+        name = Requirement(value).name
+        for i in reversed([i for i, v in enumerate(array) if Requirement(str(v)).name == name and str(v) != value]):
+            del array[i]
+        if value not in [str(v) for v in array]:
+            array.append(value)
 
 
 def _poetry(document: Any, plan: Plan, project: Project) -> None:
