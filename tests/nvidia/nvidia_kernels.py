@@ -22,3 +22,34 @@ def scale(x_ptr, factor, n: tl.constexpr):
 @jit
 def nothing(n):
     pass
+
+
+@jit
+def product(
+    x_ptr, y_ptr, out_ptr, steps, M: tl.constexpr, N: tl.constexpr, K: tl.constexpr, PRECISION: tl.constexpr, OUT: tl.constexpr,
+    TURN_X: tl.constexpr, TURN_Y: tl.constexpr, IMPRECISE: tl.constexpr,
+):  # fmt: skip
+    """One tile of x·y over ``steps`` runs of K; TURN_X, TURN_Y: x is contiguous along M, y along K."""
+    m, n, k = tl.arange(0, M), tl.arange(0, N), tl.arange(0, K)
+    acc = tl.zeros((M, N), OUT)
+    for i in range(0, steps):
+        kk = i * K + k
+        x = tl.load(x_ptr + (m[:, None] + kk[None, :] * M if TURN_X else m[:, None] * (K * 16) + kk[None, :]))
+        y = tl.load(y_ptr + (kk[:, None] + n[None, :] * (K * 16) if TURN_Y else kk[:, None] * N + n[None, :]))
+        acc = tl.dot(x, y, acc, input_precision=PRECISION, max_num_imprecise_acc=IMPRECISE)
+    tl.store(out_ptr + m[:, None] * N + n[None, :], acc)
+
+
+@jit
+def scaled_product(x_ptr, sx_ptr, y_ptr, out_ptr, M: tl.constexpr, N: tl.constexpr, K: tl.constexpr, FORMAT: tl.constexpr):
+    m, n, k = tl.arange(0, M), tl.arange(0, N), tl.arange(0, K)
+    x = tl.load(x_ptr + m[:, None] * K + k[None, :])
+    s = tl.load(sx_ptr + m[:, None] * (K // 32) + tl.arange(0, K // 32)[None, :])
+    y = tl.load(y_ptr + k[:, None] * N + n[None, :])
+    tl.store(out_ptr + m[:, None] * N + n[None, :], tl.dot_scaled(x, s, "e4m3", y, None, FORMAT))
+
+
+@jit
+def say(x_ptr):
+    tl.device_print("here")
+    tl.device_print("x", tl.load(x_ptr))

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from anytile.ir import Builder, Func
-from anytile.ir.types import BF16, F16, F32, I8, I32, tile
+from anytile.ir.types import BF16, F8E4M3, F16, F32, F64, I8, I32, tile
 from anytile.targets.nvidia import wgmma
 from anytile.targets.nvidia.dot import accumulator, fragments, instruction
 from anytile.targets.nvidia.placement import Placement, blocked
 from anytile.targets.nvidia.reduce import natural, reducible
 from anytile.targets.nvidia.scan import scan_place
-from anytile.targets.nvidia.wgmma import Panels
+from anytile.targets.nvidia.wgmma import Panels, Rows
 
 
 def held(p: Placement) -> np.ndarray:
@@ -107,7 +107,7 @@ def test_mma_fragments(elem, acc, m, n, warps):
     op = dot_op(m, n, k, elem, acc)
     row = instruction(op, 80)
     assert row is not None
-    c = accumulator(op, warps, 80, False)
+    c = accumulator(op, warps, 80, False, None)
     a, b = fragments(op, c, row.pack)
     assert set(held(c).ravel()) == set(range(m * n))
     p = row.pack
@@ -146,6 +146,23 @@ def test_wgmma_accumulators(m, n, warps):
                 assert (
                     a.element(first + i, lane, 1) == (16 + 8 * (word % 2) + lane // 4) * 64 + k0 + 8 * (word // 2) + 2 * (lane % 4) + inside
                 )
+
+
+@pytest.mark.parametrize("m,n,warps", [(64, 64, 4), (128, 256, 8), (256, 64, 8), (16, 128, 4)])
+def test_turned_accumulators_are_those_of_the_transposed_product(m, n, warps):
+    op = dot_op(m, n, 32, F32)
+    assert wgmma.usable(op, warps, 90, turned=True)
+    c, t = wgmma.accumulator_place(op, warps, turned=True), wgmma.accumulator_place(dot_op(n, m, 32, F32), warps)
+    for r, lane, warp in itertools.product(range(c.registers), range(0, 32, 3), range(warps)):
+        row, column = divmod(t.element(r, lane, warp), m)
+        assert c.element(r, lane, warp) == column * n + row
+
+
+@pytest.mark.parametrize("elem,acc,usable", [(I8, I32, True), (F8E4M3, F32, True), (F16, F16, True), (BF16, F16, False), (F64, F64, False)])
+def test_what_wgmma_multiplies(elem, acc, usable):
+    assert wgmma.usable(dot_op(64, 64, 64, elem, acc), 4, 90) == usable
+    assert not wgmma.usable(dot_op(64, 64, 64, elem, acc), 4, 80)
+    assert not wgmma.usable(dot_op(64, 64, 64, F32, F32, "tf32x3"), 4, 90)
 
 
 # --- shared memory as wgmma reads it ----------------------------------------------------------------------------------
@@ -200,3 +217,20 @@ def _unswizzled(form: Panels, at: int) -> int:
 
 
 _swizzled = _unswizzled
+
+
+@pytest.mark.parametrize("shape", [(32, 64), (64, 128), (32, 256)])
+def test_rows_hold_each_element_once_and_fragments_meet_all_banks(shape):
+    form = Rows(shape)
+    k, n = shape
+    offsets = [form.offset(i) for i in range(k * n)]
+    assert sorted(offsets) == list(range(0, 4 * k * n, 4))
+    for i in range(0, k * n, 7):
+        for j in range(0, k * n, 11):
+            assert form.offset(i ^ j) == offsets[i] ^ offsets[j]
+    for first_row in range(0, k, 4):
+        for first_column in range(0, n, 8):
+            words = {offsets[(first_row + t) * n + first_column + g] // 4 % 32 for t in range(4) for g in range(8)}
+            assert len(words) == 32
+    for chunk in range(0, k * n, 4):  # 16 bytes stay together
+        assert [o - offsets[chunk] for o in offsets[chunk : chunk + 4]] == [0, 4, 8, 12]

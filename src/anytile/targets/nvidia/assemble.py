@@ -37,7 +37,19 @@ from . import driver_api
 from .chips import CUDA_OF_PTX, Chip
 from .cubin import read_resources
 
-__all__ = ["Assembled", "Assembler", "DriverJit", "NvJitLink", "Ptxas", "assemble", "assemblers", "disassemble", "find_tool", "identity", "tool_version"]
+__all__ = [
+    "Assembled",
+    "Assembler",
+    "DriverJit",
+    "NvJitLink",
+    "Ptxas",
+    "assemble",
+    "assemblers",
+    "disassemble",
+    "find_tool",
+    "identity",
+    "tool_version",
+]
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from ...ir import Block, Func, Op, Value
 from ...passes.axis_info import AxisInfo
+from . import wgmma
 from .dot import accumulator, operand_chain
 from .placement import LANES, Placement, blocked
 from .reduce import natural, reducible
@@ -24,7 +25,10 @@ _SOURCES = frozenset({"constant", "arange"})
 
 
 class Assignment:
-    """``homes``: eager tile value → placement.  ``where(v)``: the placement in which ``v`` costs least, None for any."""
+    """``homes``: eager tile value → placement.  ``where(v)``: the placement in which ``v`` costs least, None for any.
+
+    ``by_warpgroup``: the dots that wgmma computes, and whether turned (`wgmma.plan`).
+    """
 
     def __init__(self, func: Func, num_warps: int, sm: int, info: AxisInfo):
         self.num_warps, self.sm, self.info = num_warps, sm, info
@@ -33,6 +37,7 @@ class Assignment:
         self._cheap: dict[Value, bool] = {}
         self.vectors = self._access_widths(func)
         self.chained = operand_chain(func)
+        self.by_warpgroup = wgmma.plan(func, num_warps, sm, info)
         self._block(func.body, final=True)
 
     # --- kinds of values ---
@@ -148,7 +153,7 @@ class Assignment:
         if name in ("atomic_rmw", "atomic_cas"):
             return blocked(shape, self.num_warps, 1, self._order(op.operands[0]))
         if name == "dot":
-            return accumulator(op, self.num_warps, self.sm, op in self.chained)
+            return accumulator(op, self.num_warps, self.sm, op in self.chained, self.by_warpgroup.get(op))
         if name == "reduce":
             x, axis = op.operands[0], op.attrs["axis"]
             place = self.where(x)

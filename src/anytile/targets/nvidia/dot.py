@@ -105,11 +105,11 @@ def _split_warps(m: int, n: int, warps: int, chained: bool) -> tuple[int, int, i
     return wm, wn, log2(warps) - wm - wn
 
 
-def accumulator(op: Op, num_warps: int, sm: int, chained: bool) -> Placement:
-    """Where the accumulator of ``op`` lies."""
+def accumulator(op: Op, num_warps: int, sm: int, chained: bool, turned: bool | None) -> Placement:
+    """Where the accumulator of ``op`` lies.  ``turned``: as in `wgmma.plan`, None for a dot that wgmma does not compute."""
     shape = op.result.type.shape
-    if wgmma.usable(op, num_warps, sm):
-        return wgmma.accumulator_place(op, num_warps)
+    if turned is not None:
+        return wgmma.accumulator_place(op, num_warps, turned)
     if instruction(op, sm) is None:
         return blocked(shape, num_warps, min(4, shape[-1]))
     m, n = shape[-2:]
@@ -125,7 +125,10 @@ def accumulator(op: Op, num_warps: int, sm: int, chained: bool) -> Placement:
 
 def fragments(op: Op, acc: Placement, pack: int) -> tuple[Placement, Placement]:
     """The placements of A and B that belong to the accumulator's."""
-    a, b = (v.type.shape for v in op.operands[:2])
+    return _fragments(*(v.type.shape for v in op.operands[:2]), acc, pack)
+
+
+def _fragments(a: tuple[int, ...], b: tuple[int, ...], acc: Placement, pack: int) -> tuple[Placement, Placement]:
     m, n, k = acc.shape[-2], acc.shape[-1], a[-1]
     bm, bn, bk = log2(m), log2(n), log2(k)
     p = log2(pack)
@@ -160,7 +163,7 @@ def wanted_operands(g: Generator, op: Op) -> list[tuple[Value, Placement]]:
     if op.name != "dot":
         return []
     row = instruction(op, g.sm)
-    if row is None or wgmma.usable(op, g.num_warps, g.sm):
+    if row is None or op in g.assignment.by_warpgroup:
         return []
     a, b = fragments(op, g.homes[op.result], row.pack)
     return [(op.operands[0], a), (op.operands[1], b)]
@@ -173,7 +176,7 @@ def wanted_operands(g: Generator, op: Op) -> list[tuple[Value, Placement]]:
 def dot(g: Generator, op: Op) -> None:
     row = instruction(op, g.sm)
     acc = g.homes[op.result]
-    if wgmma.usable(op, g.num_warps, g.sm):
+    if op in g.assignment.by_warpgroup:
         g.define(op.result, _by_warpgroup(g, op, acc), acc)
         return
     out = _by_multiply_add(g, op, acc) if row is None else _by_tensor_core(g, op, acc, row)
@@ -208,24 +211,37 @@ def _by_tensor_core(g: Generator, op: Op, acc: Placement, row: Instruction) -> l
 
 
 def _by_warpgroup(g: Generator, op: Op, acc: Placement) -> list[str]:
-    """By wgmma; A from registers where it is computed from an earlier dot, or stays the same through a loop."""
-    a = op.operands[0]
+    """By wgmma; A from registers where it is computed from an earlier dot, or stays the same through a loop; B where it is turned."""
+    a, b = op.operands[:2]
     pack = 4 // memory_bytes(a.type.elem)
-    place_a, _ = fragments(op, acc, pack)
-    words = None
-    if a not in g.ring and _from_registers(g, op):
-        words = _words(g, g.get(a, place_a), a.type.elem, pack)
+    words, turned = None, g.assignment.by_warpgroup[op]
+    if turned:
+        (m, n), k = acc.shape, a.type.shape[1]
+        fragment, _ = _fragments((n, k), (k, m), acc.before_permute((n, m), (1, 0)), 1)
+        here = fragment.before_permute((k, n), (1, 0))
+        form = wgmma.ring_form(g, op, 1)
+        if b in g.ring:
+            assert isinstance(form, wgmma.Rows)
+            words = wgmma.read_fragments(g, g.ring[b], form, here)
+        else:
+            words = _words(g, g.get(b, here), b.type.elem, 1)
+    else:
+        fragment, _ = fragments(op, acc, pack)
+        if a not in g.ring and _from_registers(g, op):
+            words = _words(g, g.get(a, fragment), a.type.elem, pack)
     after = g.in_flight.get(op)
-    out = wgmma.accumulate(g, op, acc, place_a, words, wait=after is None)
+    out = wgmma.accumulate(g, op, acc, fragment, words, wait=after is None)
     if after is not None:
         after()
+        out = wgmma.waited(g, out, op.result.type.elem) if turned else out
     return out
 
 
 def stage_invariant(g: Generator, op: Op, inside: set[Value]) -> None:
     """Puts operands of a wgmma in a loop that come from outside into shared memory, once."""
-    if wgmma.usable(op, g.num_warps, g.sm):
-        shared = (1,) if _from_registers(g, op) else (0, 1)
+    turned = g.assignment.by_warpgroup.get(op)
+    if turned is not None:
+        shared = (0,) if turned else (1,) if _from_registers(g, op) else (0, 1)
         wgmma.stage(g, [(op.operands[i], i) for i in shared if op.operands[i] not in inside])
 
 

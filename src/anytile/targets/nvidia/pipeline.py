@@ -19,7 +19,7 @@ from ...ir.rewrite import const_value, is_pure
 from . import wgmma
 from .memory import vector_width
 from .values import GLOBAL, SHARED, Generator, llvm_type
-from .wgmma import Panels
+from .wgmma import Panels, Rows
 
 __all__ = ["Pipeline", "plan"]
 
@@ -56,10 +56,12 @@ def _movable(g: Generator, op: Op, body: Block) -> _Slice | None:
     if v.type.rank != 2 or op.attrs["volatile"] or (other is not None and const_value(other) != 0):
         return None
     for user, i in v.uses:
-        if user.name != "dot" or i > 1 or user.block is not body or not wgmma.usable(user, g.num_warps, g.sm):
+        if user.block is not body or i > 1 or user not in g.assignment.by_warpgroup:
             return None
-        if wgmma.panels(g, v, i).inner != wgmma.inner_dimension(g, v):
+        if wgmma.ring_form(g, user, i).inner != wgmma.inner_dimension(g, v):
             return None
+    if len({wgmma.ring_form(g, user, i) for user, i in v.uses}) != 1:
+        return None
     if vector_width(g, pointer, g.homes[v], mask) * v.type.elem.bytes != COPY_BYTES:
         return None
     out = _Slice()
@@ -87,11 +89,12 @@ class Pipeline:
     def __init__(self, g: Generator, loop: Op, loads: list[Op], used: _Slice, stages: int):
         self.g, self.loop, self.loads, self.used, self.stages = g, loop, loads, used, stages
         self.body = loop.blocks[0]
-        self.forms: dict[Value, Panels] = {op.result: wgmma.panels(g, op.result, min(i for _, i in op.result.uses)) for op in loads}
+        self.forms: dict[Value, Panels | Rows] = {op.result: wgmma.ring_form(g, *next(iter(op.result.uses))) for op in loads}
         self.rings = {v: g.buffer(v, form.bytes * stages) for v, form in self.forms.items()}
         self.args = [self.body.args[1 + i] for i in sorted(used.carried)]
         self.ends = [self.body.terminator.operands[i] for i in sorted(used.carried)]
         self.dot = self._accumulating()
+        self.turned = self.dot is not None and g.assignment.by_warpgroup[self.dot]
         self.scalars = [op for op in self.body.ops if op in used.ops and op.results[0].type.is_scalar]
 
     def _accumulating(self) -> Op | None:
@@ -137,8 +140,7 @@ class Pipeline:
         else:
             g.in_flight[self.dot] = self._behind_dot
         for v, form in self.forms.items():
-            pointer = self._slot_pointer(v, form, self.slot)
-            g.ring[v] = g.emit(f"ptrtoint {SHARED} {pointer} to i32")
+            g.ring[v] = self._slot_pointer(v, form, self.slot)
 
     def _refill(self) -> None:
         """Starts the copies into the slot that the iteration before has left."""
@@ -148,8 +150,13 @@ class Pipeline:
         self.last = self._copies(self.names, free)
 
     def _behind_dot(self) -> None:
-        self.g.assembly("wgmma.wait_group.sync.aligned 1;", "", "void", [])
-        self.g.barrier()
+        """Behind this iteration's instructions: starts copies into the slot of the last iteration's, once all warps are done with those.
+
+        Those of a turned dot are done: it is waited for in its own iteration, because the next one reads fragments into registers.
+        """
+        if not self.turned:
+            self.g.assembly("wgmma.wait_group.sync.aligned 1;", "", "void", [])
+            self.g.barrier()
         self._refill()
 
     def close(self, entry: str, latch: str) -> None:
@@ -172,11 +179,12 @@ class Pipeline:
         g.assembly("cp.async.wait_group 0;", "", "void", [])
         if self.dot is not None:
             del g.in_flight[self.dot]
+        if self.dot is not None and not self.turned:
             result = self.loop.results[self.dot.operands[2].index - 1]
             home = g.homes[result]
             g.define(result, wgmma.waited(g, g.get(result, home), result.type.elem), home)
 
-    def _slot_pointer(self, v: Value, form: Panels, slot: str) -> str:
+    def _slot_pointer(self, v: Value, form: Panels | Rows, slot: str) -> str:
         g = self.g
         offset = str(int(slot) * form.bytes) if slot.isdigit() else g.emit(f"mul i32 {slot}, {form.bytes}")
         return g.emit(f"getelementptr i8, {SHARED} {self.rings[v]}, i32 {offset}")

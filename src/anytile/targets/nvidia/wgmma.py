@@ -10,20 +10,26 @@ into pieces of at most 128 bytes, and each panel holds such a piece of every out
 where *bytes* is the length of a panel's row, 128, 64 or 32, which is also the swizzle.  (k counts elements of 16 bits here; others
 are only taken with k as the inner dimension, and 16 of k is then 32 bytes of k.)  A may instead come from registers, in the fragments
 of `dot.fragments`; then what an earlier dot computed needs no shared memory at all.
+
+f32 (as tf32) is mostly multiplied with a B that is contiguous along n, which no descriptor describes.  Such a dot is *turned*: the
+instruction computes Bᵀ·Aᵀ, its A is Bᵀ from registers, its B is Aᵀ, whose k is contiguous.  The result is the same tile in a placement
+whose rows and columns have changed roles; nothing is moved for it.  `plan` says which dots of a kernel are computed in which way.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ...ir import Op, Value
+from ...ir import Func, Op, Value
 from ...ir.rewrite import const_value
 from ...ir.types import BF16, F8E4M3, F8E5M2, F16, F32, I8, I32, Element
-from .convert import memory_bytes, shared_store
+from ...passes.axis_info import AxisInfo
+from .convert import memory_bytes, shared_load, shared_store
 from .placement import Placement, log2, span
 from .values import SHARED, Generator
 
-__all__ = ["FORMATS", "Panels", "accumulate", "accumulator_place", "inner_dimension", "panels", "stage", "usable", "waited"]
+__all__ = ["FORMATS", "Panels", "Rows", "accumulate", "accumulator_place", "inner_dimension", "panels", "plan", "ring_form", "usable"]
+__all__ += ["panel_addresses", "read_fragments", "stage", "waited"]
 
 ROWS = 64  # of one instruction
 LARGEST_N = 256
@@ -43,9 +49,30 @@ class Format:
     turns: bool = False
 
 
+@dataclass(frozen=True)
+class Rows:
+    """A tile of f32 in shared memory that threads read as fragments: row-major, its 16-byte chunks xored by 2·(row mod 4).
+
+    The 32 lanes of a fragment lie in 4 rows and 8 columns: so they meet 32 different banks.
+    """
+
+    shape: tuple[int, int]
+    size: int = 4
+    inner: int = 1
+
+    @property
+    def bytes(self) -> int:
+        return self.shape[0] * self.shape[1] * self.size
+
+    def offset(self, flat: int) -> int:
+        """As `Panels.offset`."""
+        return (flat * self.size) ^ ((flat // self.shape[1] & 3) << 5)
+
+
 FORMATS: dict[Element, Format] = {
     F16: Format("f16", 16, (F32, F16), turns=True),
     BF16: Format("bf16", 16, (F32,), turns=True),
+    F32: Format("tf32", 8, (F32,)),
     I8: Format("s8", 32, (I32,), tail=""),
     F8E4M3: Format("e4m3", 32, (F32,)),
     F8E5M2: Format("e5m2", 32, (F32,)),
@@ -119,26 +146,67 @@ def panels(g: Generator, v: Value, index: int) -> Panels:
     return Panels(v.type.shape, size, inner)  # type: ignore[arg-type]
 
 
+def ring_form(g: Generator, op: Op, index: int) -> Panels | Rows:
+    """How operand ``index`` of ``op`` lies in a ring in shared memory."""
+    v = op.operands[index]
+    if index == 1 and g.assignment.by_warpgroup[op]:
+        return Rows(v.type.shape)  # type: ignore[arg-type]
+    return panels(g, v, index)
+
+
 def _groups(m: int, num_warps: int) -> tuple[int, int]:
     """Warpgroups along M and N."""
     along_m = min(num_warps // 4, m // ROWS)
     return along_m, num_warps // 4 // along_m
 
 
-def usable(op: Op, num_warps: int, sm: int) -> bool:
+def usable(op: Op, num_warps: int, sm: int, turned: bool = False) -> bool:
+    """Whether the instruction takes the dot's types and shapes."""
     a, b, acc = (v.type for v in op.operands)
     row = FORMATS.get(a.elem)
     if sm != 90 or row is None or b.elem is not a.elem or acc.elem not in row.results or acc.rank != 2:
         return False
-    m, n = acc.shape
+    if a.elem is F32 and op.attrs["precision"] != "tf32":
+        return False
+    m, n = reversed(acc.shape) if turned else acc.shape
     if num_warps % 4 or m < ROWS or a.shape[1] < row.k or n < 16:
         return False
-    n //= _groups(m, num_warps)[1]
-    return 16 <= n <= LARGEST_N and (n >= 64 or n == acc.shape[1])
+    along_n = _groups(m, num_warps)[1]
+    return 16 <= n // along_n <= LARGEST_N and (n // along_n >= 64 or along_n == 1)
 
 
-def accumulator_place(op: Op, num_warps: int) -> Placement:
+def plan(func: Func, num_warps: int, sm: int, info: AxisInfo) -> dict[Op, bool]:
+    """The dots that wgmma computes → whether turned."""
+    out = {}
+    for op in func.walk():
+        if op.name == "dot":
+            turned = op.operands[0].type.elem is F32 and _contiguous(op.operands[1], info) == 1
+            if turned and _contiguous(op.operands[0], info) == 0:
+                continue  # neither operand is contiguous along k
+            if usable(op, num_warps, sm, turned):
+                out[op] = turned
+    return out
+
+
+def _contiguous(v: Value, info: AxisInfo) -> int | None:
+    """The dimension along which ``v`` is contiguous in memory; None where it is not loaded, or in no regular way."""
+    if v.op is not None and v.op.name == "permute" and v.type.rank == 2:
+        d = _contiguous(v.op.operands[0], info)
+        return None if d is None else v.op.attrs["order"].index(d)
+    if v.op is None or v.op.name != "load" or v.type.rank != 2:
+        return None
+    c = info[v.op.operands[0]].contiguity
+    return None if c[0] == c[1] else int(c[1] > c[0])
+
+
+def accumulator_place(op: Op, num_warps: int, turned: bool = False) -> Placement:
     m, n = op.result.type.shape
+    if not turned:
+        return _accumulator(m, n, num_warps)
+    return _accumulator(n, m, num_warps).before_permute((m, n), (1, 0))
+
+
+def _accumulator(m: int, n: int, num_warps: int) -> Placement:
     gm, gn = _groups(m, num_warps)
     bm, bn = log2(m), log2(n)
     row = [1 << (bn + k) for k in range(bm)]
@@ -148,15 +216,15 @@ def accumulator_place(op: Op, num_warps: int) -> Placement:
     return Placement((m, n), register, (col[1], col[2], *row[:3]), (row[4], row[5], *row[inner_m:], *col[inner_n:]))
 
 
-def accumulate(g: Generator, op: Op, acc: Placement, place_a: Placement, words_a: list[str] | None, wait: bool = True) -> list[str]:
-    """acc + a·b; ``words_a``: A's fragments, or None where A comes from shared memory.
+def accumulate(g: Generator, op: Op, acc: Placement, fragment: Placement, words: list[str] | None, wait: bool = True) -> list[str]:
+    """acc + a·b; ``words``: the 32-bit registers of ``fragment``, the instruction's A; None where that comes from shared memory.
 
     Without ``wait`` the instructions are left in flight: only a dot that adds to them, or `waited`, may take the result.
     Products of 8-bit floats lose low bits in the accumulator; where the dot's ``imprecise`` says after how many they must move on,
     they are summed from zero and added in f32.
     """
     k, c = op.operands[0].type.shape[1], op.operands[2]
-    job = _Job(g, op, acc, place_a, words_a)
+    job = _Job(g, op, fragment, words)
     limit = op.attrs["imprecise"] if op.operands[0].type.elem in (F8E4M3, F8E5M2) else 0
     if 0 < limit <= k:
         values = list(g.get(c, acc))
@@ -171,19 +239,21 @@ def accumulate(g: Generator, op: Op, acc: Placement, place_a: Placement, words_a
 
 
 class _Job:
-    """One dot's operands as the instructions see them."""
+    """One dot's operands as the instructions see them; A and B are the instructions' here, the other way round in a turned dot."""
 
-    def __init__(self, g: Generator, op: Op, acc: Placement, place_a: Placement, words_a: list[str] | None):
-        a, b, c = op.operands
-        self.g, self.elem, self.place_a, self.words_a = g, c.type.elem, place_a, words_a
+    def __init__(self, g: Generator, op: Op, fragment: Placement, words: list[str] | None):
+        turned = g.assignment.by_warpgroup[op]
+        (a, b, c), (index_a, index_b) = op.operands, (1, 0) if turned else (0, 1)
+        b, a = op.operands[index_b], op.operands[index_a]
+        self.g, self.elem, self.fragment, self.words = g, c.type.elem, fragment, words
         self.row = FORMATS[a.type.elem]
-        m, n = acc.shape
+        m, n = reversed(c.type.shape) if turned else c.type.shape
         gm, gn = _groups(m, g.num_warps)
-        self.rows, self.columns, self.k = m // gm, n // gn, a.type.shape[1]
-        self.form_b = panels(g, b, 1)
-        address_b, *rest = stage(g, [(b, 1)] if words_a is not None else [(b, 1), (a, 0)])
-        self.form_a = panels(g, a, 0) if rest else self.form_b
-        self.k_inner_a, self.k_inner_b = self.form_a.inner == 1, self.form_b.inner == 0
+        self.rows, self.columns, self.k = m // gm, n // gn, op.operands[0].type.shape[1]
+        self.form_b = panels(g, b, index_b)
+        address_b, *rest = stage(g, [(b, index_b)] if words is not None else [(b, index_b), (a, index_a)])
+        self.form_a = panels(g, a, index_a) if rest else self.form_b
+        self.k_inner_a, self.k_inner_b = self.form_a.inner == 1 - index_a, self.form_b.inner == 1 - index_b
         group = g.warpgroup()
         self.desc_a = ""
         if rest:
@@ -211,19 +281,19 @@ class _Job:
             at = count + len(before)
             args.append(("i64", self.desc_b))
             constraints.append("l")
-            if self.words_a is None:
+            if self.words is None:
                 args.append(("i64", self.desc_a))
                 constraints.append("l")
             for k0 in range(begin, end, self.row.k):
                 lines.append(f"add.s64 db, ${at}, {self.form_b.step_k(k0, self.k_inner_b) >> 4};")
-                if self.words_a is None:
+                if self.words is None:
                     start = self.form_a.step_k(k0, self.k_inner_a) + self.form_a.step_other(block * ROWS, self.k_inner_a)
                     lines.append(f"add.s64 da, ${at + 1}, {start >> 4};")
                     source, turned = "da", f", {int(not self.k_inner_a)}"
                 else:
-                    first = self.place_a.register_of[(block * ROWS << log2(self.k)) | k0] * self.form_b.size // 4
+                    first = self.fragment.register_of[(block * ROWS << log2(self.k)) | k0] * self.form_b.size // 4
                     here = len(constraints)
-                    args += [("i32", w) for w in self.words_a[first : first + 4]]
+                    args += [("i32", w) for w in self.words[first : first + 4]]
                     constraints += ["r"] * 4
                     source, turned = "{" + ",".join(f"${here + i}" for i in range(4)) + "}", ""
                 turned = f"{turned}, {int(not self.k_inner_b)}" if self.row.turns else ""
@@ -300,7 +370,16 @@ def stage(g: Generator, operands: list[tuple[Value, int]]) -> list[str]:
             g.define(v, [g.emit(f"ptrtoint {SHARED} {pointer} to i32")], form)
         g.assembly("fence.proxy.async.shared::cta;", "", "void", [])
         g.barrier()
-    return [g.ring[v] if v in g.ring else g.find(v, form)[0] for (v, _), form in forms.items()]  # type: ignore[index]
+    out = []
+    for (v, _), form in forms.items():
+        found = g.find(v, form)
+        out.append(g.emit(f"ptrtoint {SHARED} {g.ring[v]} to i32") if v in g.ring else found[0])  # type: ignore[index]
+    return out
+
+
+def read_fragments(g: Generator, pointer: str, form: Rows, place: Placement) -> list[str]:
+    """The f32 registers of ``place``, a placement of the tile that lies at ``pointer``, as i32."""
+    return [shared_load(g, at, 1, I32)[0] for at in panel_addresses(g, place, form, pointer, 1)]
 
 
 def store_panels(g: Generator, registers: list[str], place: Placement, form: Panels, pointer: str, v: Value) -> None:
@@ -315,7 +394,7 @@ def store_panels(g: Generator, registers: list[str], place: Placement, form: Pan
             shared_store(g, at, registers[r : r + (1 << n)], e)
 
 
-def panel_addresses(g: Generator, place: Placement, form: Panels, pointer: str, step: int) -> list[str]:
+def panel_addresses(g: Generator, place: Placement, form: Panels | Rows, pointer: str, step: int) -> list[str]:
     """Address of every ``step``-th register's element in the panels at ``pointer``."""
     base, may = g.thread_part(tuple(form.offset(b) for b in place.thread))
     made: dict[int, str] = {}
