@@ -10,6 +10,8 @@ from __future__ import annotations
 import ast
 import operator
 from collections.abc import Callable
+from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 from ..language.arithmetic import logical_not
@@ -162,7 +164,27 @@ def get_attribute(base: Any, name: str) -> Any:
         base = inner
     if name == "value" and isinstance(base, dtype):  # Triton's device functions receive types as constexprs
         return base
-    return wrap(getattr(base, name))
+    try:
+        return wrap(getattr(base, name))
+    except AttributeError:
+        found = _of_any_release(base, name)
+        if found is None:
+            raise
+        return wrap(found)
+
+
+def _of_any_release(base: Any, name: str) -> Any:
+    """What a module of `triton.language` lacks at the API level that is in force, and the language has; None where it has not.
+
+    The level decides what programs find on the host (``hasattr(tl, "squeeze")``), not what kernels may say.
+    """
+    if not isinstance(base, ModuleType) or f"{base.__name__}.".partition("triton.language.")[0]:
+        return None
+    try:
+        home = import_module(f"anytile{base.__name__.removeprefix('triton')}")
+    except ModuleNotFoundError:
+        return None
+    return getattr(home, name, None) if name in home.__all__ else None
 
 
 @expression(ast.Subscript)
