@@ -1,6 +1,6 @@
 """CPU kernels beside torch: eager and Inductor's C++, in the same run.
 
-    anytile run bench/cpu.py [--only softmax,matmul_f32] [--no-inductor] [--out FILE]
+    anytile run bench/cpu.py [--only softmax,matmul_f32] [--no-inductor] [--budget 1.0] [--out FILE]
 
 One JSON line per kernel: milliseconds (median) of anytile, torch eager and Inductor, the ratios eager/anytile and
 inductor/anytile (above 1: anytile is ahead), the largest error against float64, and cold_ms: first launch minus
@@ -132,6 +132,12 @@ def cumsum_kernel(x, out, N: tl.constexpr):
 
 
 @triton.jit
+def histogram_kernel(x, out, n, BLOCK: tl.constexpr):
+    i = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    tl.atomic_add(out + tl.load(x + i, mask=i < n, other=0), 1, mask=i < n)
+
+
+@triton.jit
 def empty_kernel(a, b, c, d, n, m, k, BLOCK: tl.constexpr):
     pass
 
@@ -217,9 +223,18 @@ def cases():
     t, to = torch.randn(4096, 1024), torch.empty(4096, 1024)
     yield "sort", lambda: sort_kernel[(4096,)](t, to, N=1024), lambda: torch.sort(t, -1).values, to, lambda: t.double().sort(-1).values
     yield "cumsum", lambda: cumsum_kernel[(4096,)](t, to, N=1024), lambda: t.cumsum(-1), to, lambda: t.double().cumsum(-1)
+    bins, indices = 4096, torch.randint(0, 4096, (n,))
+    counts = torch.zeros(bins, dtype=torch.int32)
+    yield (
+        "atomic_histogram",
+        lambda: (counts.zero_(), histogram_kernel[grid](indices, counts, n, BLOCK=4096)),
+        lambda: torch.bincount(indices, minlength=bins),
+        counts,
+        lambda: torch.bincount(indices, minlength=bins).double(),
+    )
 
 
-def median_ms(fn, budget: float = 1.0) -> float:
+def median_ms(fn, budget: float) -> float:
     fn()
     start = time.perf_counter()
     fn()
@@ -236,6 +251,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", default="")
     parser.add_argument("--no-inductor", action="store_true")
+    parser.add_argument("--budget", type=float, default=1.0, help="seconds for each figure")
     parser.add_argument("--out")
     args = parser.parse_args()
     only = set(filter(None, args.only.split(",")))
@@ -270,13 +286,18 @@ def main() -> None:
         start = time.perf_counter()
         ours()
         later = time.perf_counter() - start
-        facts = {"what": name, "ms": median_ms(ours), "eager_ms": median_ms(eager), "cold_ms": (first - later) * 1e3}
+        facts = {
+            "what": name,
+            "ms": median_ms(ours, args.budget),
+            "eager_ms": median_ms(eager, args.budget),
+            "cold_ms": (first - later) * 1e3,
+        }
         facts["vs_eager"] = facts["eager_ms"] / facts["ms"]
         if not args.no_inductor:
             compiled = torch.compile(eager)
-            facts["inductor_ms"] = median_ms(compiled)
+            facts["inductor_ms"] = median_ms(compiled, args.budget)
             facts["vs_inductor"] = facts["inductor_ms"] / facts["ms"]
-        out.fill_(float("nan"))
+        out.fill_(float("nan") if out.is_floating_point() else -1)
         ours()
         want = exact()
         facts["error"] = ((out.double() - want).abs().max() / want.abs().max()).item()

@@ -48,7 +48,7 @@ def test_columns_are_shared(size):
 def test_the_same_addresses_with_other_contents():
     """A panel lives as long as a launch: memory may have changed before the next."""
     artifact = compiled(matmul_kernel, BM=16, BN=16, BK=16)
-    assert artifact.metadata["panels"]
+    assert artifact.metadata["in_launch"]
     kernel = CPU.load(artifact)
     a, b, c = (np.empty((64, 64), "float32") for _ in range(3))
     packed = struct.pack("<QQQqqqqqq", a.ctypes.data, b.ctypes.data, c.ctypes.data, *[64] * 6)
@@ -171,12 +171,12 @@ def plain_kernel(a, b, c, N: tl.constexpr):
 
 
 def test_writes_behind_the_loop_are_no_obstacle():
-    assert compiled(plain_kernel, N=16).metadata["panels"]
+    assert compiled(plain_kernel, N=16).metadata["in_launch"]
 
 
 @pytest.mark.parametrize("kernel", [storing_kernel, first_writing_kernel, waiting_kernel, volatile_kernel])
 def test_no_panels_where_memory_may_have_changed(kernel):
-    assert not compiled(kernel, N=16).metadata["panels"]
+    assert not compiled(kernel, N=16).metadata["in_launch"]
 
 
 def test_a_loop_that_writes_what_it_reads():

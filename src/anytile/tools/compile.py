@@ -216,6 +216,7 @@ def _object(kernel: Any, parameters: list[_Parameter], args: CompileArgs, machin
                 f"tl.{what} in {kernel.__name__}", "ahead-of-time compilation, which has no Python to report to", "remove it"
             )
     text = str(artifact.stages["llir"]).replace("@kernel(", f"@{symbol}(")
+    text = text.replace("define void @kernel_in_launch(", "define internal void @kernel_in_launch(")  # only the pool calls that
 
     def compile(text: str) -> bytes:
         return engine.compile_object(text, machine.tune, machine.features, level="lite")

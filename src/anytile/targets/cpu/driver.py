@@ -65,11 +65,11 @@ def lower(module: Module, options: Any, machine: Machine) -> tuple[str, str, dic
             "@anytile_dummy = private unnamed_addr constant [64 x i8] zeroinitializer, align 64",
             *sorted(program.w.declared.values()),
             body,
-            _entry(module.kernel, bool(program.panels.panels)),
+            _entry(module.kernel, bool(program.launch.bytes), bool(program.combining.ops)),
             "attributes #0 = { nounwind }",
         ]
     )
-    return tile_text, text + "\n", {"scratch": program.scratch, "panels": bool(program.panels.panels), **program.hostcalls.metadata()}
+    return tile_text, text + "\n", {"scratch": program.scratch, "in_launch": bool(program.launch.bytes), **program.hostcalls.metadata()}
 
 
 def compile_module(module: Module, options: Any, machine: Machine) -> Artifact:
@@ -97,11 +97,11 @@ define void @kernel({_SIGNATURE}) #0 {{
 }}"""
 
 
-def _entry(kernel: Func, panels: bool) -> str:
+def _entry(kernel: Func, keeps: bool, combines: bool) -> str:
     """``@kernel`` of the ABI in docs/architecture.md: unpacks the slots, then runs its range of programs.
 
-    Where the kernel has panels (`panels`), that is ``@kernel_in_launch``, which goes on with what earlier ranges of the same launch
-    have left in ``scratch``; ``@kernel`` takes each range for a launch of its own.
+    Where programs keep something for each other (`launch_memory`), that is ``@kernel_in_launch``, which goes on with what earlier
+    ranges of the same launch have left in ``scratch``; ``@kernel`` takes each range for a launch of its own.
     """
     loads, args = [], ["ptr %scratch"]
     for i, a in enumerate(kernel.args):
@@ -122,9 +122,9 @@ def _entry(kernel: Func, panels: bool) -> str:
     args += ["i32 %x", "i32 %gx", "i32 %y", "i32 %gy", "i32 %z", "i32 %gz"]
     return "\n".join(
         [
-            f"define void @{'kernel_in_launch' if panels else 'kernel'}({_SIGNATURE}) #0 {{",
+            f"define void @{'kernel_in_launch' if keeps else 'kernel'}({_SIGNATURE}) #0 {{",
             "entry:",
-            *(["  call void @forget(ptr %scratch)"] if panels else []),
+            *(["  call void @forget(ptr %scratch)"] if keeps else []),
             *loads,
             "  %wx = zext i32 %gx to i64",
             "  %wy = zext i32 %gy to i64",
@@ -156,8 +156,9 @@ def _entry(kernel: Func, panels: bool) -> str:
             "  %more = icmp ult i64 %i1, %end",
             "  br i1 %more, label %loop, label %out",
             "out:",
+            *(["  call void @hand_over_all(ptr %scratch)"] if combines else []),
             "  ret void",
-            "}" + (_FORGETFUL if panels else ""),
+            "}" + (_FORGETFUL if keeps else ""),
         ]
     )
 

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 
 from ...ir import Op, Value
 from ...ir.types import BOOL, I32, I64, ptr_element
-from .lanes import RAMP, UNIFORM, VECTOR, Lane, ramp, uniform
+from .lanes import RAMP, UNIFORM, VECTOR, Lane, power_of_two_in, ramp, uniform
 from .memory import Buffer, Memory
 from .prefetch import STREAM_AHEAD, advance
 from .reduction import Accumulator
@@ -51,10 +51,11 @@ class StoreRoot:
 
 @dataclass(eq=False)
 class AtomicRoot:
-    """``into``: buffer for the old values, or None when unused."""
+    """``into``: buffer for the old values, or None when unused.  ``add``: what adds an element in place of an atomic instruction."""
 
     op: Op
     into: Buffer | None
+    add: Callable[[Lane, Lane, Lane | None], None] | None = None
 
 
 @dataclass(eq=False)
@@ -93,6 +94,9 @@ class Nest:
         self.assumed: set[Conjunct] = set()
         self.assumed_level = INNERMOST
         self.vec_key: tuple | None = None  # key of the index lane along the vector dimension
+        self.vec_lane: Lane | None = None  # that lane itself, of vector `at_vector` of a step
+        self.at_vector = 0
+        self.first: dict[tuple, Lane] = {}  # addresses of the step's first vector
 
     # --- running ---
 
@@ -192,11 +196,12 @@ class Nest:
 
         def body(us: int):
             def go(j: str) -> None:
+                self.first = {}
                 for u in range(us):
                     at = list(idx)
                     if self.shape:
-                        at[d] = self._at(j, u, W)
-                        self.vec_key = at[d].key
+                        at[d] = self.vec_lane = self._at(j, u, W)
+                        self.vec_key, self.at_vector = at[d].key, u
                     if horizontal:
                         self._leaf(tuple(at), u, accs)
                     else:
@@ -239,7 +244,12 @@ class Nest:
 
     def _leaf(self, idx: Index, u: int, accs: list[Accumulator]) -> None:
         """All roots at one index, in order.  Everything is read before anything is written."""
-        read = {v: self.ev(v, idx) for r in self.roots if not isinstance(r, AtomicRoot) for v in r.reads()}
+        read = {
+            v: self._address(v, idx) if isinstance(r, StoreRoot) and v is r.op.operands[0] else self.ev(v, idx)
+            for r in self.roots
+            if not isinstance(r, AtomicRoot)
+            for v in r.reads()
+        }
         for r in self.roots:
             if isinstance(r, ReduceRoot):
                 next(a for a in accs if a.op is r.op).take(u, [read[x] for x in r.op.operands])
@@ -391,7 +401,7 @@ class Nest:
         slopes = [self._slope(x, i) for x in op.operands if x is not None]
         if not any(s != 0 for s in slopes):
             return 0
-        if None in slopes or op.name not in ("add", "sub", "mul", "sext", "zext", "trunci", "hint"):
+        if None in slopes or op.name not in ("add", "sub", "mul", "addptr", "sext", "zext", "trunci", "hint"):
             return None
         return None if op.name == "mul" and slopes[0] and slopes[1] else 1
 
@@ -450,7 +460,32 @@ class Nest:
     def _read(self, b: Buffer, idx: Index) -> Lane:
         return self.m.load(self._buffer_lane(b, idx))
 
+    def _address(self, v: Value, idx: Index) -> Lane:
+        """The addresses that tile ``v`` of pointers holds at ``idx``."""
+        return self._beside_the_first(v, idx, lambda: self.ev(v, idx), lambda probed: self._slope(v, probed) == 1)
+
     def _buffer_lane(self, b: Buffer, idx: Index) -> Lane:
+        return self._beside_the_first(b, idx, lambda: self._place(b, idx), lambda probed: True)
+
+    def _beside_the_first(self, what: object, idx: Index, make: Callable[[], Lane], affine: Callable[[Index], bool]) -> Lane:
+        """The addresses ``make()``.  Where they run on from those of the step's first vector, they are written as these and a
+        constant, which fits into every instruction; computed by themselves, each is a register and a loop's induction variable
+        for LLVM to think about, which took a third of its time."""
+        key = (what, tuple("vector" if x is self.vec_lane else x.key for x in idx), bool(self.assumed))
+        first, W = self.first.get(key), self.m.width
+        if self.at_vector and first is not None:
+            ahead = self.at_vector * W * first.elem.pointee.bytes  # type: ignore[attr-defined]
+            val = self.m.emit(f"getelementptr i8, ptr {first.val}, i64 {ahead}", first.level)
+            return ramp(val, first.elem, 1, first.level, min(first.align, power_of_two_in(ahead)))
+        lane = make()
+        if self.at_vector == 0 and self.unroll > 1 and lane.kind is RAMP and lane.stride == 1 and lane.level == self.level:
+            if all(x is self.vec_lane or x.const is not None or x.level < self.level for x in idx):  # else computed from the index
+                self.probe = ramp("0", I32, 1, self.level)
+                if affine(tuple(self.probe if x is self.vec_lane else x for x in idx)):
+                    self.first[key] = lane
+        return lane
+
+    def _place(self, b: Buffer, idx: Index) -> Lane:
         m = self.m
         p = uniform(b.ptr, ptr_element(b.elem), 0, b.align)
         off = m.const(0, I32)
@@ -557,7 +592,7 @@ class Nest:
     # --- memory roots and leaves ---
 
     def _load(self, op: Op, idx: Index) -> Lane:
-        p = self.ev(op.operands[0], idx)
+        p = self._address(op.operands[0], idx)
         self._prefetch(op, p)
         mask, other = op.operands[1], op.operands[2]
         hoisted = bool(self.assumed) and p.level < self.assumed_level
@@ -580,6 +615,8 @@ class Nest:
                 return
             addr = self.m.emit(f"getelementptr {llvm_type(e)}, ptr {p.val}, i64 {d.val}", max(p.level, d.level))
         elif self._streams():
+            if self.at_vector * self.m.width * e.bytes % 64:
+                return  # in the line that the vector before has requested
             addr = self.m.emit(f"getelementptr i8, ptr {p.val}, i64 {STREAM_AHEAD}", p.level)
         else:
             return
@@ -596,6 +633,9 @@ class Nest:
     def _atomic(self, r: AtomicRoot, idx: Index) -> None:
         op, m = r.op, self.m
         xs = [None if v is None else self.ev(v, idx) for v in op.operands]
+        if r.add is not None:
+            r.add(*xs)
+            return
         old = m.atomic_rmw(op, *xs) if op.name == "atomic_rmw" else m.atomic_cas(op, *xs)
         if r.into is not None:
             m.store(self._buffer_lane(r.into, idx), old)

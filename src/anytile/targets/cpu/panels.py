@@ -13,12 +13,8 @@ before it reads: the loop stands at the top of the kernel, and everything in the
 When it pays.  Filling places costs second-level cache that a single buffer would not need.  Places beyond the first are only
 filled while keys repeat: when the first place held what this program needs, or did so for the last key that it held.
 
-Memory of a worker (all of it zero when a launch begins, by `forget`)::
-
-    0      launched: 0 where a new launch begins (the pool stores it), so that what follows is of an older one
-    64 …   of each panel: the loop's iteration; whether this program fills; whether the last key of the first place was never
-           found again; then for each place: whether it is filled, and its key
-    then   the places
+Of each panel the worker's `launch_memory` holds: the loop's iteration; whether this program fills; whether the last key of the
+first place was never found again; then for each place whether it is filled, and its key.
 """
 
 from __future__ import annotations
@@ -44,13 +40,13 @@ _STATE = 24
 
 @dataclass(eq=False)
 class _Panel:
-    """``state``, ``tags``: offsets in scratch; ``data``: operand, the first place; ``places`` of ``nbytes`` each."""
+    """``state``: offset in scratch; ``places`` of ``nbytes`` each.  Operands: ``pointer`` to the state, ``data`` the first place."""
 
     keys: list[Value]
     state: int
-    tags: int
     places: int
     nbytes: int
+    pointer: str = ""
     data: str = ""
 
     @property
@@ -62,32 +58,23 @@ class Panels:
     def __init__(self, program: Program):
         self.p = program
         self.panels: dict[Value, _Panel] = {}
-        self.state_bytes = 0
 
     def prepare(self) -> None:
-        """Finds the operands and lays out their memory, before anything else is in scratch."""
+        """Finds the operands."""
         found = [(v, keys) for v in self._operands() if (keys := self._keys(v)) is not None]
-        if not found:
-            return
-        at = 64
-        share = CAPACITY // len(found)
         for v, keys in found:
             nbytes = (v.type.numel * v.type.elem.bytes + 63) & ~63
-            places = min(_PLACES, share // nbytes)
-            if places < 2:
-                continue
-            panel = _Panel(keys, at, at + _STATE, places, nbytes)
-            at = (panel.tags + places * panel.tag_bytes + 63) & ~63
-            self.panels[v] = panel
-        if not self.panels:
-            return
-        self.state_bytes = at
-        self.p.reserve(at)
+            places = min(_PLACES, CAPACITY // len(found) // nbytes)
+            if places > 1:
+                at = self.p.launch.take(_STATE + places * 8 * (1 + len(keys)))
+                self.panels[v] = _Panel(keys, at, places, nbytes)
+
+    def place(self) -> None:
+        """Reserves the places.  A program begins at the first."""
         for panel in self.panels.values():
             panel.data = self.p.reserve(panel.places * panel.nbytes)
-            step = self.p.w.fresh("step")
-            self.p.entry.append(f"  {step} = getelementptr i8, ptr %scratch, i64 {panel.state}")
-            self.p.entry.append(f"  store i64 0, ptr {step}, align 8")
+            panel.pointer = self.p.launch.pointer(panel.state)
+            self.p.entry.append(f"  store i64 0, ptr {panel.pointer}, align 8")
 
     # --- which operands ---
 
@@ -162,11 +149,11 @@ class Panels:
         def flag(i1: str) -> str:
             return w.ins(f"zext i1 {i1} to i64")
 
-        state = at("%scratch", panel.state)
+        state = panel.pointer
         step = load(state, 0)
         has_place = w.ins(f"icmp ult i64 {step}, {panel.places}")
         place = w.ins(f"select i1 {has_place}, i64 {step}, i64 0")
-        tag = at("%scratch", w.ins(f"add i64 {w.ins(f'mul i64 {place}, {panel.tag_bytes}')}, {panel.tags}"))
+        tag = at(state, w.ins(f"add i64 {w.ins(f'mul i64 {place}, {panel.tag_bytes}')}, {_STATE}"))
         keys = [self._number(k) for k in panel.keys]
         same = w.ins(f"and i1 {has_place}, {w.ins(f'icmp ne i64 {load(tag, 0)}, 0')}")
         for i, k in enumerate(keys):
@@ -204,22 +191,3 @@ class Panels:
         if lane.elem.is_ptr:
             return self.p.w.ins(f"ptrtoint ptr {lane.val} to i64")
         return self.p.memory.resize(lane, I64).val
-
-    def functions(self) -> list[str]:
-        """``@forget``: panels of an older launch hold nothing of this one."""
-        if not self.panels:
-            return []
-        return [
-            "define internal void @forget(ptr %scratch) nounwind {",
-            "entry:",
-            "  %launched = load i64, ptr %scratch, align 8",
-            "  %old = icmp eq i64 %launched, 0",
-            "  br i1 %old, label %clear, label %done",
-            "clear:",
-            f"  call void @llvm.memset.p0.i64(ptr align 64 %scratch, i8 0, i64 {self.state_bytes}, i1 false)",
-            "  store i64 1, ptr %scratch, align 8",
-            "  br label %done",
-            "done:",
-            "  ret void",
-            "}",
-        ]

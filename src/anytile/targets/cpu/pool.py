@@ -144,13 +144,20 @@ class Entry:
 
     ``address``: a kernel of the ABI in architecture.md.  ``scratch``: bytes of scratch that each worker needs.
     Where a program set the status word, a launch raises ``explain(KernelStatus(…))``.  ``owner`` is kept for as long as the entry.
+    ``together``: programs that one worker runs one after the other save each other work, so it is given many at a time.
     """
 
     def __init__(
-        self, address: int, scratch: int, explain: Callable[[KernelStatus], Exception] = lambda status: status, owner: object = None
+        self,
+        address: int,
+        scratch: int,
+        explain: Callable[[KernelStatus], Exception] = lambda status: status,
+        owner: object = None,
+        together: bool = False,
     ):
         self.address, self.scratch, self.explain, self.owner = address, scratch, explain, owner
-        self._cell = ctypes.c_int64(0)  # the native side notes the kernel's cost here
+        # the native side notes the kernel's cost in the first; the second lengthens what a worker takes at a time
+        self._cell = (ctypes.c_int64 * 2)(0, pool_ir.TOGETHER if together else 1)
         self._cell_address = ctypes.addressof(self._cell)
 
     def run(self, packed: bytes, gx: int, gy: int, gz: int) -> None:

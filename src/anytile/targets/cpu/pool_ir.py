@@ -19,12 +19,14 @@ Publishing a launch costs microseconds (more if workers sleep), which is more th
 kernel has a `cell`: clock ticks per program, seen in its last launch.  Where it promises a grid shorter than
 `inline.limit`, the launcher starts alone and publishes the rest only if the promise fails.  The cell also
 sizes the first chunk; from then on each thread doubles or halves its own, so that one takes about
-`chunk.ticks`: long enough that the shared counter is cold, short enough that the tail stays balanced.
+`chunk.ticks`: long enough that the shared counter is cold, short enough that the tail stays balanced.  Where programs save work by
+running one after the other on one thread (`launch_memory`), the cell's second word makes that `TOGETHER` times as long.  Nobody takes
+more than half of a thread's share of what is left.
 """
 
 from __future__ import annotations
 
-__all__ = ["ARENAS", "BESIDE", "MORE_INLINE", "MORE_SHARED", "OUT_OF_MEMORY", "RECORD", "STATUS", "supported", "text"]
+__all__ = ["ARENAS", "BESIDE", "MORE_INLINE", "MORE_SHARED", "OUT_OF_MEMORY", "RECORD", "STATUS", "TOGETHER", "supported", "text"]
 
 # Low two bits of what @launch and @resume return; 0 is "done".
 MORE_SHARED = 1  # the time slice is over: call @resume
@@ -33,6 +35,7 @@ STATUS = 3  # the status word is not zero
 OUT_OF_MEMORY = -1  # status: no memory for a worker's scratch
 
 ARENAS = 1024
+TOGETHER = 128
 
 # Each group has cache lines of its own: what one core writes often never shares a line with what others read.
 _GROUPS = (
@@ -49,6 +52,7 @@ _GROUPS = (
         "total": "i64",
         "chunk": "i64",
         "chunk.most": "i64",
+        "chunk.goal": "i64",
         "gx": "i32",
         "gy": "i32",
         "gz": "i32",
@@ -258,7 +262,7 @@ align:
   ret ptr %result
 }}
 
-; Says in the first word of a thread's scratch that a launch begins there (`panels`).
+; Says in the first word of a thread's scratch that a launch begins there (`launch_memory`).
 define internal void @begin(ptr %scratch) nounwind alwaysinline {{
 entry:
   %any = icmp ne ptr %scratch, null
@@ -280,7 +284,9 @@ entry:
   %total = load i64, ptr {at["total"]}
   %chunk.first = load i64, ptr {at["chunk"]}
   %chunk.most = load i64, ptr {at["chunk.most"]}
-  %chunk.ticks = load i64, ptr {at["chunk.ticks"]}
+  %chunk.ticks = load i64, ptr {at["chunk.goal"]}
+  %threads = load i64, ptr {at["threads"]}
+  %twice.threads = shl i64 %threads, 1
   %chunk.half.ticks = lshr i64 %chunk.ticks, 1
   %start = call i64 @{clock}()
   %gx = load i32, ptr {at["gx"]}
@@ -291,11 +297,19 @@ take:
   %done = phi i64 [ 0, %entry ], [ %done.next, %again ]
   %chunk = phi i64 [ %chunk.first, %entry ], [ %chunk.next, %again ]
   %since = phi i64 [ %start, %entry ], [ %now, %again ]
-  %begin = atomicrmw add ptr {at["next"]}, i64 %chunk seq_cst
+  %seen = load atomic i64, ptr {at["next"]} monotonic, align 8
+  %open.still = icmp ult i64 %seen, %total
+  br i1 %open.still, label %portion, label %leave
+portion:
+  %rest = sub i64 %total, %seen
+  %half.share = udiv i64 %rest, %twice.threads
+  %fair = call i64 @llvm.umax.i64(i64 %half.share, i64 1)
+  %part = call i64 @llvm.umin.i64(i64 %chunk, i64 %fair)
+  %begin = atomicrmw add ptr {at["next"]}, i64 %part seq_cst
   %left = icmp ult i64 %begin, %total
   br i1 %left, label %run, label %leave
 run:
-  %limit = add i64 %begin, %chunk
+  %limit = add i64 %begin, %part
   %end = call i64 @llvm.umin.i64(i64 %limit, i64 %total)
   call void %kernel(ptr %args, ptr %scratch, i64 %begin, i64 %end, i32 %gx, i32 %gy, i32 %gz)
   %count = sub i64 %end, %begin
@@ -571,13 +585,20 @@ write:
   store i32 %gx, ptr {at["gx"]}
   store i32 %gy, ptr {at["gy"]}
   store i32 %gz, ptr {at["gz"]}
-  ; at most an eighth of a thread's share; the first `chunk.ticks` long if the cost is known, else one program
+  ; at most an eighth of a thread's share, or half where programs go together; the first `chunk.goal` long if the cost is known,
+  ; else one program
   %remaining = sub i64 %total, %publish.from
-  %eighths = shl i64 %threads, 3
-  %share = udiv i64 %remaining, %eighths
+  %stretch.at = getelementptr i8, ptr %cell, i64 8
+  %stretch = load i64, ptr %stretch.at
+  %alone = icmp eq i64 %stretch, 1
+  %parts.each = select i1 %alone, i64 8, i64 2
+  %parts = mul i64 %threads, %parts.each
+  %share = udiv i64 %remaining, %parts
   %share.most = call i64 @llvm.umax.i64(i64 %share, i64 1)
   store i64 %share.most, ptr {at["chunk.most"]}
-  %chunk.ticks = load i64, ptr {at["chunk.ticks"]}
+  %base.ticks = load i64, ptr {at["chunk.ticks"]}
+  %chunk.ticks = mul i64 %base.ticks, %stretch
+  store i64 %chunk.ticks, ptr {at["chunk.goal"]}
   %divisor = or i64 %each, 1
   %wanted = udiv i64 %chunk.ticks, %divisor
   %guess = select i1 %known, i64 %wanted, i64 1

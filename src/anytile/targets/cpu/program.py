@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from ...ir import Block, Func, Op, Value
 from ...ir.types import I32, I64, Type
+from .combining import Combining
 from .direct import direct_load, emit_direct
 from .dot import DotEmitter, PackNest
 from .hostcalls import HostCalls
 from .lanes import Lane, uniform
+from .launch_memory import LaunchMemory
 from .machine import Machine
 from .memory import Buffer, Memory
 from .nest import AtomicRoot, Nest, ReduceRoot, Root, StoreRoot, WriteRoot
@@ -40,7 +42,9 @@ class Program:
         self.planner = Planner()
         self.step_memo: dict[Value, tuple] = {}
         self.dots = DotEmitter(self)
+        self.launch = LaunchMemory(self)
         self.panels = Panels(self)
+        self.combining = Combining(self)
         self.offset = 0
         self.scratch = 0
         self.hostcalls = HostCalls(self)
@@ -63,11 +67,18 @@ class Program:
         self.dots.prepare()
         self.hostcalls.prepare()
         self.planner.plan(self.func.body)
-        self.panels.prepare()
+        kept = (self.panels, self.combining)
+        for k in kept:
+            k.prepare()
+        self.launch.place()
+        for k in kept:
+            k.place()
         self.block(self.func.body)
         body = self.w.text()
         head = f"define internal void @program({', '.join(params)}) #0 {{\nentry:\n"
-        return "\n".join([*self.constants, head + body + "\n}", *self.dots.functions(), *self.panels.functions()])
+        return "\n".join(
+            [*self.constants, head + body + "\n}", *self.dots.functions(), *self.launch.functions(), *self.combining.functions()]
+        )
 
     # --- blocks and steps ---
 
@@ -114,7 +125,13 @@ class Program:
         for r in packed:  # an interleaving nest takes no other roots
             self.nest(g.shape, [r])
         rest = [r for r in roots if r not in packed]
-        if rest:
+        if g.roots and g.roots[0] in self.combining.ops:
+            (op,) = g.roots
+            self.combining.emit(
+                lambda: self.nest(g.shape, [AtomicRoot(op, None, self.combining.add)], scalar=True),
+                lambda: self.nest(g.shape, rest, scalar=True),
+            )
+        elif rest:
             self.nest(g.shape, rest, scalar=g.scalar)
         self.buffers.update(filled)
 

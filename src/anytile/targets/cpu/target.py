@@ -37,9 +37,10 @@ class CpuKernel:
         else:
             symbols, explain = {}, _nobodys
         self._object = load_object(artifact.stages["obj"], symbols)  # type: ignore[arg-type]
-        self.address = self._object.address("kernel_in_launch" if metadata.get("panels") else "kernel")
+        together = bool(metadata.get("in_launch"))
+        self.address = self._object.address("kernel_in_launch" if together else "kernel")
         self.scratch = int(metadata["scratch"])
-        entry = pool.Entry(self.address, self.scratch, explain, self._object)
+        entry = pool.Entry(self.address, self.scratch, explain, self._object, together)
         self.run, self.direct = entry.run, entry.direct
 
 
