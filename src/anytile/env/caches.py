@@ -79,6 +79,8 @@ def _look(kind: str, path: Path, minor: str | None) -> Cache:
                 linked = next((m[1] for i in pe.imports if (m := re.fullmatch(r"python(3\d+)\.dll", i.lower()))), tag)
                 if linked != tag:
                     stale.append(file)
+            elif tag and (m := re.search(r"\.cpython-(3\d+)[\w-]*\.so$", name)) and m[1] != tag:
+                stale.append(file)
         if count > _ENTRIES:
             break
     writable = os.access(path, os.W_OK)

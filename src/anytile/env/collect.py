@@ -30,6 +30,7 @@ _VARIABLES = (
         "CONDA_PREFIX",
     ),
 )
+_SWITCH = "anytile-triton.pth"  # what `anytile enable` writes
 _SHADOWABLE = ("triton", "torch", "xformers", "bitsandbytes", "numpy", "unsloth")
 _USES_TRITON = ("bitsandbytes", "xformers", "unsloth", "unsloth-zoo", "flash-attn", "liger-kernel")
 
@@ -159,7 +160,13 @@ def _torch(site_packages: list[Path], distributions: tuple[Distribution, ...]) -
 
 
 def _triton(site_packages: list[Path], distributions: tuple[Distribution, ...], torch: Torch | None) -> Triton | None:
-    """The Triton of the files, with what torch asks of it in vain (not looked for where torch's own requirement is met)."""
+    """The Triton of the files, with what torch asks of it in vain (not looked for where torch's own requirement is met).
+
+    Where `anytile enable` has been run anytile is the Triton, whatever else lies there.
+    """
+    switch = next((s / _SWITCH for s in site_packages if (s / _SWITCH).is_file()), None)
+    if switch is not None:
+        return Triton(None, ("anytile",), str(switch))
     folder = next((s / "triton" for s in site_packages if (s / "triton" / "__init__.py").is_file()), None)
     if folder is None:
         return None

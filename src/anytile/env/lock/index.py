@@ -165,6 +165,10 @@ class RemoteWheel:
         """One file of it."""
         return self._zip.read(name)
 
+    def size(self, name: str) -> int:
+        """Bytes of one file of it."""
+        return self._zip.getinfo(name).file_size
+
     def beginning(self, name: str, count: int) -> bytes:
         """The first ``count`` bytes of a file, without fetching the rest."""
         with self._zip.open(name) as f:

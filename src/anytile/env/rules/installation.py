@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import ntpath
+import shlex
 from collections.abc import Iterator
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from ..facts import Facts
 from .clues import all_of, any_of, on, seen, text, unless
-from .model import CERTAIN, Clue, Evidence, Fix, Rule
+from .model import CERTAIN, Clue, Evidence, Fix, Rule, install
 from .windows import NO_PROGRAM
 
 __all__ = ["RULES"]
@@ -65,6 +67,25 @@ def _leftovers(facts: Facts) -> Iterator[Evidence]:
         yield Evidence("left over from an interrupted installation", path)
 
 
+def _wheel_fixes(facts: Facts) -> list[Fix]:
+    tool = facts.project.tool
+    if tool == "poetry":
+        return [Fix("Build the environment anew", ("poetry env remove --all", "poetry sync"))]
+    if tool == "uv":
+        return [Fix("Build the environment anew", ("uv sync --reinstall",))]
+    wrong = [d for d in facts.distributions if d.name in {e.text.split()[0] for e in (*_wheel_tags(facts), *_wheel_platform(facts))}]
+    if not wrong:  # a DLL of another Python tells nothing of the package that brought it
+        return [Fix("Build the environment anew", ("python -m venv --clear .venv", "python -m pip install -r requirements.txt"))]
+    names = " ".join(f"{d.name}=={d.version}" for d in wrong)
+    python = facts.interpreter.executable or "python"
+    return [Fix("Install those packages again, for this Python", (f"{python} -m pip install --force-reinstall --no-deps {names}",))]
+
+
+def _leaking(facts: Facts) -> list[str]:
+    user = facts.interpreter.user_site
+    return [d.name for d in facts.distributions if user and d.location == user and d.name in _STACK]
+
+
 def _corrupt(facts: Facts) -> Iterator[Evidence]:
     for cache in facts.caches:
         for path in cache.corrupt[:3]:
@@ -83,7 +104,16 @@ def _denied(facts: Facts) -> Iterator[Evidence]:
             yield Evidence("the cache cannot be written", cache.path)
 
 
+def _move(path: str, windows: bool) -> str:
+    """The command that moves something aside, beside itself."""
+    return f'ren "{path}" {ntpath.basename(path)}.old' if windows else f"mv {shlex.quote(path)} {shlex.quote(path + '.old')}"
+
+
 def _clear(facts: Facts) -> list[Fix]:
+    windows = facts.platform.system == "windows"
+    bad = [c for c in facts.caches if c.corrupt or c.stale]
+    if bad:  # the folders are known: those, and no others
+        return [Fix("Move the cache aside; it fills again", tuple(_move(c.path, windows) for c in bad), safe=True)]
     if facts.platform.system == "windows":
         remove: tuple[str, ...] = (r"ren %USERPROFILE%\.triton\cache cache.old", r"ren %TEMP%\torchinductor_%USERNAME% torchinductor.old")
     else:
@@ -126,14 +156,7 @@ RULES = (
         "win_wrong_wheel_or_stale_venv",
         "installed files were built for another Python or another system than this one",
         (Clue(CERTAIN, _wheel_tags), Clue(CERTAIN, _wheel_platform)),
-        lambda f: [
-            Fix(
-                "Build the environment anew",
-                {"poetry": ("poetry env remove --all", "poetry sync"), "uv": ("uv sync --reinstall",)}.get(
-                    f.project.tool, ("python -m venv --clear .venv", "python -m pip install -r requirements.txt")
-                ),
-            )
-        ],
+        _wheel_fixes,
     ),
     Rule(
         "poetry_source",
@@ -220,11 +243,12 @@ RULES = (
         ),
         lambda f: [
             Fix(
-                "Do not read that folder",
-                ("set PYTHONNOUSERSITE=1",) if f.platform.system == "windows" else ("export PYTHONNOUSERSITE=1",),
-                safe=True,
+                "Do not read that folder, and install what came from there into the environment itself",
+                (
+                    "set PYTHONNOUSERSITE=1" if f.platform.system == "windows" else "export PYTHONNOUSERSITE=1",
+                    *(install(f, *_leaking(f)) if _leaking(f) else ()),
+                ),
             ),
-            Fix("Then install the package into the environment itself"),
         ],
         decide=("python -m site",),
     ),

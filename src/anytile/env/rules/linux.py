@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import posixpath
+import shlex
 from collections.abc import Iterator
 
 from ..facts import Facts
@@ -44,6 +46,12 @@ def _matching_builds(facts: Facts) -> Iterator[Fix]:
     torch = f"torch {facts.torch.version}" if facts.torch else "the installed torch"
     broken = next((x.distribution for x in facts.libraries if x.problem == "undefined" and x.distribution), None)
     name = broken or next((d.name for d in facts.distributions if d.name == "flash-attn"), "PACKAGE")
+    if broken and facts.project.tool in ("pip", "conda"):
+        python = facts.interpreter.executable or "python"
+        yield Fix(
+            f"Take the newest release of {broken}: it was built for newer torches",
+            (f"{python} -m pip install --upgrade --no-deps {broken}",),
+        )
     yield Fix(
         f"Install the build of the extension made for {torch} with the same C++ ABI (file names say torchX.Y and cxx11abiTRUE/FALSE)",
         ('python -c "import torch; print(torch.__version__, torch.version.cuda, torch._C._GLIBCXX_USE_CXX11_ABI)"',),
@@ -53,6 +61,46 @@ def _matching_builds(facts: Facts) -> Iterator[Fix]:
         "Or build it against this torch",
         (f"python -m pip install --no-build-isolation --no-binary {name} --force-reinstall --no-deps {name}",),
     )
+
+
+def _libcuda_fixes(facts: Facts) -> Iterator[Fix]:
+    """With the driver's library found, the link beside it; a folder of the system wants the administrator."""
+    known = next((p for p in facts.libcuda or () if ".so." in p), None)
+    if known:
+        folder = posixpath.dirname(known)
+        rights = "sudo " if folder.startswith(("/usr/", "/lib")) else ""
+        link = f"{rights}ln -s {posixpath.basename(known)} {shlex.quote(folder + '/libcuda.so')}"
+        yield Fix("Give the driver's library the name that linkers look for", (link, *(("sudo ldconfig",) if rights else ())))
+    yield from _LIBCUDA_FIXES
+
+
+def _newer_libstdcxx(facts: Facts) -> Iterator[Fix]:
+    """Where LD_LIBRARY_PATH brings the old copy: the path without that folder."""
+    old = [x.detail.removeprefix("is not in ") for x in facts.libraries if x.problem == "version"]
+    path = [p for p in (facts.variable("LD_LIBRARY_PATH") or "").split(":") if p]
+    kept = [p for p in path if not any(o.startswith(p.rstrip("/") + "/") for o in old)]
+    if len(kept) < len(path):
+        command = f"export LD_LIBRARY_PATH={shlex.quote(':'.join(kept))}" if kept else "unset LD_LIBRARY_PATH"
+        yield Fix("Take the folder with the old copy off LD_LIBRARY_PATH", (command,), safe=True)
+    yield Fix("In conda: take a newer libstdc++ into the environment", ("conda install -c conda-forge libstdcxx-ng",))
+    yield Fix(
+        "Let the loader take the newer copy first",
+        ("strings -a $(ldconfig -p | awk '/libstdc..so.6/{print $NF; exit}') | grep GLIBCXX_ | sort -V | tail -1",),
+        safe=True,
+    )
+    yield Fix("For GLIBC_ (the C library itself): a build for an older manylinux, or a newer distribution")
+
+
+def _unshadowed(facts: Facts) -> Iterator[Fix]:
+    """The path without the folders that shadow; for a log, how to start without any."""
+    shadows = [x.value for x in facts.libraries if x.problem == "shadowed"]
+    path = [p for p in (facts.variable("LD_LIBRARY_PATH") or "").split(":") if p]
+    kept = [p for p in path if not any(s.startswith(p.rstrip("/") + "/") for s in shadows)]
+    if shadows and len(kept) < len(path):
+        command = f"export LD_LIBRARY_PATH={shlex.quote(':'.join(kept))}" if kept else "unset LD_LIBRARY_PATH"
+        yield Fix("Take that folder off LD_LIBRARY_PATH", (command,), safe=True)
+    yield Fix("Start without that path", ("env -u LD_LIBRARY_PATH python ...",), safe=True)
+    yield Fix("Find who sets it", ("LD_DEBUG=libs python -c 'import torch' 2>&1 | grep -E 'nvJitLink|cusparse' | head",), safe=True)
 
 
 _LIBCUDA_FIXES = (
@@ -106,10 +154,7 @@ RULES = (
             Clue(0.4, text(r"libnvJitLink\.so|LD_LIBRARY_PATH[^\n]*cuda")),
             Clue(0.35, all_of(seen("missing_library", r"lib(?:cudnn|cublas|cusparse|nccl|nvrtc)\S*"))),
         ),
-        lambda f: [
-            Fix("Start without that path", ("env -u LD_LIBRARY_PATH python ...",), safe=True),
-            Fix("Find who sets it", ("LD_DEBUG=libs python -c 'import torch' 2>&1 | grep -E 'nvJitLink|cusparse' | head",), safe=True),
-        ],
+        _unshadowed,
         decide=(
             "echo $LD_LIBRARY_PATH",
             "ldd $(python -c \"import importlib.util as u; print(u.find_spec('torch').submodule_search_locations[0])\")/lib/libtorch_cuda.so | grep -v nvidia/",
@@ -129,15 +174,7 @@ RULES = (
             Clue(CERTAIN, library("version")),
             Clue(0.9, seen("version_node")),
         ),
-        lambda f: [
-            Fix("In conda: take a newer libstdc++ into the environment", ("conda install -c conda-forge libstdcxx-ng",)),
-            Fix(
-                "Let the loader take the newer copy first",
-                ("strings -a $(ldconfig -p | awk '/libstdc..so.6/{print $NF; exit}') | grep GLIBCXX_ | sort -V | tail -1",),
-                safe=True,
-            ),
-            Fix("For GLIBC_ (the C library itself): a build for an older manylinux, or a newer distribution"),
-        ],
+        _newer_libstdcxx,
         rules_out=("cuda_lib_shadowed",),
         decide=("ldd --version", "echo $LD_LIBRARY_PATH"),
     ),
@@ -162,7 +199,7 @@ RULES = (
             ),
             Clue(0.3, text(r"ldconfig[^\n]*libcuda|libcuda_dirs|/cuda[\w.-]*/(?:compat|lib64/stubs)")),
         ),
-        lambda f: _LIBCUDA_FIXES,
+        _libcuda_fixes,
         against=(Clue(0.95, on("windows", "darwin")), Clue(0.2, lambda f: [Evidence("WSL")] if f.platform.wsl else [])),
         decide=("ldconfig -p | grep libcuda",),
     ),
@@ -231,6 +268,7 @@ RULES = (
         lambda f: [
             Fix("Install them", (f"sudo apt-get install python{f.interpreter.minor or '3'}-dev",)),
             Fix("Or use a Python that brings them (uv's do)", ("uv python install", "uv venv --python-preference only-managed")),
+            Fix("Or use anytile as Triton: it compiles in process and needs none", ("anytile enable",), safe=True),
         ],
         against=(Clue(0.9, on("windows", "darwin")),),
         decide=("ls $(python -c \"import sysconfig; print(sysconfig.get_paths()['include'])\")/Python.h",),

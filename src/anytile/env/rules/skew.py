@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 
 from packaging.requirements import InvalidRequirement, Requirement
@@ -104,6 +105,34 @@ def _wrong_owner(facts: Facts) -> Iterator[Evidence]:
             yield Evidence(f"{owner} installed the folder triton/", facts.triton.location if facts.triton else "")
 
 
+def _one_triton(facts: Facts) -> list[Fix]:
+    owners = facts.triton.owners if facts.triton and len(facts.triton.owners) > 1 else ("triton", "triton-windows", "pytorch-triton")
+    name = "triton-windows" if facts.platform.system == "windows" else "triton"
+    pin = triton_pin(facts)
+    asked = next((s.version for s in pin.specifier), None) if pin else None
+    wanted = f"{name}=={'.'.join(asked.split('.')[:2])}.*" if asked else name
+    python = facts.interpreter.executable or "python"
+    return [
+        Fix(
+            "Remove every Triton, then install the one for this system",
+            (f"{python} -m pip uninstall -y {' '.join(owners)}", *install(facts, wanted)),
+        )
+    ]
+
+
+def _renamed(facts: Facts) -> list[Fix]:
+    """Moves out of the way what hides a package; where only a log is there, how to find it."""
+    windows = facts.platform.system == "windows"
+    commands = []
+    for path in facts.shadows:
+        folder, _, name = path.replace("\\", "/").rpartition("/")
+        new = f"my_{name}"
+        commands.append(f'ren "{path}" {new}' if windows else f"mv {shlex.quote(path)} {shlex.quote(f'{folder}/{new}')}")
+    if not commands:
+        commands = ['python -c "import triton; print(triton.__path__)"']
+    return [Fix("Rename that file or folder, or start the program in another folder", tuple(commands), safe=True)]
+
+
 def _two_owners(facts: Facts) -> Iterator[Evidence]:
     if facts.triton and len(facts.triton.owners) > 1:
         yield Evidence(f"{' and '.join(facts.triton.owners)} both wrote the folder triton/", facts.triton.location)
@@ -193,15 +222,7 @@ RULES = (
             Clue(0.28, seen("failed_extension", r"libtriton")),
             Clue(0.35, seen("missing_name", detail=r"^triton$")),
         ),
-        lambda f: [
-            Fix(
-                "Remove every Triton, then install the one for this system",
-                (
-                    "python -m pip uninstall -y triton triton-windows pytorch-triton",
-                    *install(f, "triton-windows" if f.platform.system == "windows" else "triton"),
-                ),
-            )
-        ],
+        _one_triton,
         against=(Clue(0.6, on("linux", "darwin")),),
         rules_out=("win_vcredist_old",),
         decide=("pip list | findstr /i triton",),
@@ -255,13 +276,7 @@ RULES = (
             ),
             Clue(0.4, text(r"\(unknown location\)")),
         ),
-        lambda f: [
-            Fix(
-                "Rename that file or folder, or start the program in another folder",
-                ('python -c "import triton; print(triton.__path__)"',),
-                safe=True,
-            )
-        ],
+        _renamed,
         decide=('python -c "import triton; print(triton.__path__, triton.__spec__)"',),
     ),
 )
