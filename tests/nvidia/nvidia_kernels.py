@@ -53,3 +53,27 @@ def scaled_product(x_ptr, sx_ptr, y_ptr, out_ptr, M: tl.constexpr, N: tl.constex
 def say(x_ptr):
     tl.device_print("here")
     tl.device_print("x", tl.load(x_ptr))
+
+
+@jit
+def greatest(out_ptr, x_ptr, M: tl.constexpr, N: tl.constexpr):
+    out = tl.make_tensor_descriptor(out_ptr, shape=[M, N], strides=[N, 1], block_shape=[M, N])
+    out.atomic_max([0, 0], tl.load(x_ptr + tl.arange(0, M)[:, None] * N + tl.arange(0, N)[None, :]))
+
+
+@jit
+def checked_add(a, b):
+    tl.device_assert(a + b < 1000, "too much")
+    return a + b
+
+
+@jit
+def checked_sum(x_ptr, out_ptr, N: tl.constexpr):
+    tl.store(out_ptr, tl.reduce(tl.load(x_ptr + tl.arange(0, N)), 0, checked_add))
+
+
+@jit
+def where(out_ptr):
+    tl.extra.cuda.gdc_wait()
+    tl.store(out_ptr, tl.extra.cuda.smid())
+    tl.extra.cuda.gdc_launch_dependents()

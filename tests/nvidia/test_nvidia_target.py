@@ -92,3 +92,43 @@ def test_text_for_another_chip_is_refused_before_llvm_sees_it() -> None:
     assert "wgmma.fence" in make_ptx(text, chip(90))
     with pytest.raises(UnsupportedError, match="wgmma"):
         make_ptx(text, chip(80))
+
+
+def ptx_of(kernel, signature, constants=None, **options) -> str:
+    constants = constants or {}
+    source = ASTSource(kernel, {**signature, **dict.fromkeys(constants, "constexpr")}, constants, {})
+    return compile(source, target=H100, options=options).asm["ptx"]
+
+
+@pytest.mark.parametrize("t", ["fp16", "bf16"])
+def test_descriptors_take_extrema_of_16_bit_floats_by_compare_and_swap(t) -> None:
+    ptx = ptx_of(kernels.greatest, {"out_ptr": f"*{t}", "x_ptr": f"*{t}"}, {"M": 16, "N": 16})
+    assert f"max.{'f16' if t == 'fp16' else t}" in ptx and "cas.b16" in ptx
+
+
+def test_combine_functions_may_assert() -> None:
+    signature = {"x_ptr": "*i32", "out_ptr": "*i32"}
+    assert "trap;" in ptx_of(kernels.checked_sum, signature, {"N": 256}, debug=True)
+    assert "trap;" not in ptx_of(kernels.checked_sum, signature, {"N": 256})
+
+
+def test_what_only_a_gpu_tells() -> None:
+    ptx = ptx_of(kernels.where, {"out_ptr": "*i32"})
+    assert ptx.count("%smid") == ptx.count("griddepcontrol.wait") == ptx.count("griddepcontrol.launch_dependents") == 1
+
+
+def test_clusters_need_hopper() -> None:
+    from anytile.runtime.options import Options
+
+    with pytest.raises(ValueError, match=r"num_ctas > 1 requires NVIDIA SM90\+ \(Hopper\), and kernel f is compiled for SM80"):
+        Options.of({"num_ctas": 2, "arch": "sm80"}, H100, "f")
+
+
+def test_the_knob_of_fused_multiply_adds_is_a_default() -> None:
+    from anytile.runtime import knobs
+    from anytile.runtime.options import Options
+
+    with knobs.language.scope():
+        knobs.language.default_fp_fusion = False
+        assert not Options.of({}, H100).enable_fp_fusion
+        assert Options.of({"enable_fp_fusion": True}, H100).enable_fp_fusion

@@ -24,6 +24,7 @@ from .arithmetic import add, mul
 from .builtin import builtin
 from .casting import cast_to
 from .constexpr import constexpr, unwrap, unwrap_deep
+from .context import current
 from .promotion import broadcast_to_shape, to_tensor
 from .shaping import arange, dims_of, expand_dims
 from .tensor import tensor
@@ -367,12 +368,18 @@ class tensor_descriptor_base(_Window):
         memory.store_pointers(pointers, value, mask)
 
     def _atomic(self, kind: str, offsets: Any, value: Any) -> None:
-        """Only what the language promises for every target: TypeError for other elements."""
+        """Only what the language promises for the target: TypeError for other elements."""
         allowed = _REDUCED_ADD if kind == "add" else _REDUCED
+        target = getattr(current().options, "target", None)
+        if kind in ("min", "max") and getattr(target, "backend", "") == "cuda" and int(target.arch) >= 90:
+            allowed = (*_REDUCED, "fp16", "bf16")
         if self.element.name not in allowed:
             raise TypeError(f"Unsupported dtype {self.element} of atomic_{kind} of a descriptor; it takes {', '.join(allowed)}")
         pointers, mask = self._pointers(offsets)
-        getattr(memory, f"atomic_{kind}")(pointers, self._block(value), mask, sem="relaxed")
+        if allowed[-1] == "bf16" and self.element.primitive_bitwidth == 16 and kind != "add":
+            memory.narrow_extremum(kind, pointers, self._block(value), mask)
+        else:
+            getattr(memory, f"atomic_{kind}")(pointers, self._block(value), mask, sem="relaxed")
 
     @builtin
     def atomic_add(self, offsets: Any, value: tensor) -> None:

@@ -276,6 +276,11 @@ def _atomic_extremum(name: str, pointer: Any, val: Any, mask: Any, sem: Any, sco
     return bitcast_to(where(positive, old_pos, bitcast_to(old_neg, signed)), t)
 
 
+def narrow_extremum(name: str, pointer: tensor, val: tensor, mask: tensor | None) -> None:
+    """Atomic "min" or "max" of 16-bit floats, for targets that have it; NaN loses against a number."""
+    _rmw("f" + name, pointer, val, mask, "relaxed", None)
+
+
 def _retyped(pointer: tensor, element: dtype) -> tensor:
     return cast_to(pointer, pointer_type(element))
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Any
 
+from . import knobs
 from .errors import OptionError, OptionValueError
 
 __all__ = ["Options", "option_names"]
@@ -91,6 +92,11 @@ class Options:
                 value = tuple(value)
             if value is not None or name in ("maxnreg", "ir_override", "arch"):
                 values[name] = value
+        if values.get("num_ctas", 1) != 1 and getattr(target, "backend", "") == "cuda":
+            arch = int(str(values.get("arch") or target.arch).lower().removeprefix("sm").lstrip("_").rstrip("af"))
+            if arch < 90:
+                raise OptionValueError(f"num_ctas > 1 requires NVIDIA SM90+ (Hopper), and kernel {kernel} is compiled for SM{arch}")
+        values.setdefault("enable_fp_fusion", knobs.language.default_fp_fusion)
         return Options(**{**_target_defaults(target), **values, "target": target})
 
     def hash(self) -> str:

@@ -26,7 +26,17 @@ def globaltimer() -> tensor:
 @builtin
 def smid() -> tensor:
     """The number of the processor that runs this program, int32: 0 where the target does not tell."""
-    return constant(0, int32)
+    return _assembly("mov.u32 $0, %smid;") if _on_cuda() else constant(0, int32)
+
+
+def _on_cuda() -> bool:
+    return getattr(getattr(current().options, "target", None), "backend", "") == "cuda"
+
+
+def _assembly(text: str) -> tensor:
+    """The int32 that PTX ``text`` leaves in ``$0``; it keeps its place among memory accesses."""
+    attrs = {"asm": text, "constraints": "=r", "pack": 1, "pure": False}
+    return tensor(current().builder.make("inline_asm", [], attrs, types=(int32.to_ir(),)).results[0], int32)
 
 
 @builtin
@@ -43,9 +53,13 @@ def num_threads() -> constexpr:
 
 @builtin
 def gdc_wait() -> None:
-    """Waits for the kernels before this one: they are done already."""
+    """Waits for the kernels before this one, where a launch may overtake them; elsewhere they are done already."""
+    if _on_cuda():
+        _assembly("griddepcontrol.wait; mov.u32 $0, 0;")
 
 
 @builtin
 def gdc_launch_dependents() -> None:
     """Lets dependent kernels start early: a hint."""
+    if _on_cuda():
+        _assembly("griddepcontrol.launch_dependents; mov.u32 $0, 0;")

@@ -106,6 +106,11 @@ def assert_(g: Generator, op: Op) -> None:
             wrong = g.emit(f"and i1 {wrong}, {on[r]}")
         bad = wrong if bad is None else g.emit(f"or i1 {bad}, {wrong}")
     assert bad is not None
+    stop_where(g, op, bad)
+
+
+def stop_where(g: Generator, op: Op, bad: str) -> None:
+    """Threads in which ``bad`` holds tell the message of the assertion ``op`` and stop the launch."""
     a = op.attrs
     source = f"{a['file']}:{a['line']}" + (f" in {a['function']}" if a["function"] else "") if a["file"] else str(op.loc)
     message = f"{source}: device-side assert {a['message']!r} failed in program (%u, %u, %u), thread %u\n"

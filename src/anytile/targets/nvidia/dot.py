@@ -125,7 +125,7 @@ def accumulator(op: Op, num_warps: int, sm: int, chained: bool, turned: bool | N
 
 def fragments(op: Op, acc: Placement, pack: int) -> tuple[Placement, Placement]:
     """The placements of A and B that belong to the accumulator's."""
-    return _fragments(*(v.type.shape for v in op.operands[:2]), acc, pack)
+    return _fragments(op.operands[0].type.shape, op.operands[1].type.shape, acc, pack)
 
 
 def _fragments(a: tuple[int, ...], b: tuple[int, ...], acc: Placement, pack: int) -> tuple[Placement, Placement]:

@@ -249,6 +249,12 @@ def run_block(g: Generator, block: Block, args: list[str]) -> list[str]:
                 for r, a, b in zip(op.results, yes, no, strict=True):
                     t = llvm_type(r.type.elem)
                     known[r] = g.emit(f"select i1 {c}, {t} {a}, {t} {b}")
+            elif op.name == "assert":
+                from .debugging import stop_where  # it needs what is defined here
+
+                bad = g.emit(f"xor i1 {value(op.operands[0])}, true")
+                mask = op.operand("mask")
+                stop_where(g, op, bad if mask is None else g.emit(f"and i1 {bad}, {value(mask)}"))
             elif op.defn.elementwise or op.name == "hint":
                 known[op.result] = compute(g, op, [value(v) for v in op.operands])
             else:

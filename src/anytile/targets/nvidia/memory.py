@@ -287,7 +287,22 @@ def _modify(g: Generator, op: Op, address: str, x: str, e: Element, predicate: s
         b = _atomic(g, op, address, [x], e, g.conjunction(predicate, negative), f"{down}{e.bits}")
         t = llvm_type(e)
         return g.emit(f"select i1 {positive}, {t} {a}, {t} {b}")
+    if kind in ("fmax", "fmin") and e in (F16, BF16) and g.sm >= 80:
+        return _exchange_loop(g, op, address, x, e, predicate, f"{kind[1:]}.{'f16' if e is F16 else 'bf16'}")
     raise unsupported(f"atomic {kind} on {e}", op)
+
+
+def _exchange_loop(g: Generator, op: Op, address: str, x: str, e: Element, predicate: str | None, combine: str) -> str:
+    """The old value, replaced by ``combine`` of it and ``x`` once nobody changed it meanwhile: for what no atom instruction does."""
+    scope = _SCOPE[op.attrs["scope"]]
+    code = (
+        "{ .reg .pred q; .reg .b16 o, n, c; mov.b16 $0, 0; @!$3 bra DONE; "
+        f"ld.relaxed.{scope}.global.b16 o, [$1]; AGAIN: {combine} n, o, $2; "
+        f"atom.global.{scope}.{_SEM[op.attrs['sem']]}.cas.b16 c, [$1], o, n; "
+        "setp.ne.u16 q, c, o; mov.b16 o, c; @q bra AGAIN; mov.b16 $0, c; DONE: }"
+    )
+    args = [(GLOBAL, address), ("i16", _as_bits(g, x, e)), ("i1", predicate or "true")]
+    return _from_bits(g, g.assembly(code, "=&h,l,h,b", "i16", args), e)
 
 
 @eager("atomic_rmw", "atomic_cas")
