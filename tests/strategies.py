@@ -25,13 +25,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from choices import Choices, Drawn
 from hypothesis import strategies as st
 
 from anytile.ir import Block, Builder, Func, Module, Op, Value, ptr, scalar, tile
 from anytile.ir.types import BF16, BOOL, F16, F32, I8, I16, I32, I64, Element, Type
 from anytile.targets.base import struct_format
 
-__all__ = ["OUTPUTS", "Program", "assert_same", "examples", "programs"]
+__all__ = ["OUTPUTS", "Program", "assert_same", "examples", "program", "programs"]
 
 SHAPES: tuple[tuple[int, ...], ...] = ((), (4,), (8,), (4, 1), (1, 8), (4, 8), (8, 4))
 INTS: tuple[Element, ...] = (BOOL, I8, I16, I32, I64)
@@ -76,8 +77,8 @@ def assert_same(got: dict[str, np.ndarray], want: dict[str, np.ndarray], rtol: f
 class _Maker:
     """Grows a program.  ``pool`` holds the values in scope by type."""
 
-    def __init__(self, draw: Any, floats: tuple[Element, ...] = FLOATS):
-        self.draw = draw
+    def __init__(self, choices: Choices, floats: tuple[Element, ...] = FLOATS):
+        self.choices, self.pick, self.chance = choices, choices.pick, choices.chance
         self.floats = floats
         args = [ptr(I32), ptr(F32), *(ptr(e) for e in OUTPUTS), scalar(I32), scalar(I32)]
         names = ["in_i32", "in_f32", *(f"out_{e}" for e in OUTPUTS), "n", "m"]
@@ -94,12 +95,6 @@ class _Maker:
 
     # --- choosing ---------------------------------------------------------------------------------------
 
-    def pick(self, options: Any) -> Any:
-        return self.draw(st.sampled_from(list(options)))
-
-    def chance(self) -> bool:
-        return self.draw(st.booleans())
-
     def add(self, v: Value) -> Value:
         if v.type.shape in SHAPES:
             self.pool.setdefault(v.type, []).append(v)
@@ -110,9 +105,9 @@ class _Maker:
     def value(self, t: Type) -> Value:
         """Some value of type ``t``: one in scope, a fresh one from memory, or a constant."""
         have = self.pool.get(t)
-        if have and self.draw(st.integers(0, 4)):
+        if have and self.choices.integer(0, 4):
             return self.pick(have[-6:])
-        if self.draw(st.integers(0, 2)):
+        if self.choices.integer(0, 2):
             return self.add(self.from_memory(t))
         if t.elem.is_float:
             return self.b.const(self.pick((0.0, 1.0, -0.5, 3.0, 0.1)), t)
@@ -292,12 +287,12 @@ class _Maker:
 
     def do_reduce(self) -> None:
         t = tile(self.pick(((4,), (8,), (4, 8), (8, 4), (4, 1), (1, 8))), self.pick((I32, I64, *self.floats)))
-        axis = self.draw(st.integers(0, t.rank - 1))
+        axis = self.choices.integer(0, t.rank - 1)
         self.add(self.b.make("reduce", [self.value(t)], {"axis": axis}, (self.combiner(t.elem),)).result)
 
     def do_scan(self) -> None:
         t = tile(self.pick(((4,), (4, 8), (1, 8))), self.pick((I32, *self.floats)))
-        axis = self.draw(st.integers(0, t.rank - 1))
+        axis = self.choices.integer(0, t.rank - 1)
         attrs = {"axis": axis, "reverse": self.chance()}
         self.add(self.b.make("scan", [self.value(t)], attrs, (self.combiner(t.elem),)).result)
 
@@ -311,14 +306,14 @@ class _Maker:
         self.depth += 1
         for v in extra:
             self.add(v)
-        for _ in range(self.draw(st.integers(0, 4))):
+        for _ in range(self.choices.integer(0, 4)):
             self.step()
         fill()
         self.depth -= 1
         self.b, self.pool = b, pool
 
     def some_types(self) -> list[Type]:
-        return [tile(self.pick(SHAPES), self.pick((I32, I64, F32, BOOL))) for _ in range(self.draw(st.integers(0, 3)))]
+        return [tile(self.pick(SHAPES), self.pick((I32, I64, F32, BOOL))) for _ in range(self.choices.integer(0, 3))]
 
     def do_if(self) -> None:
         types = self.some_types()
@@ -398,21 +393,26 @@ class _Maker:
 
     def finish(self) -> Program:
         for v in self.made[:-13:-1]:  # the last ones depend on most
-            if v.type.elem in self.used and self.used[v.type.elem] < SLOTS and self.draw(st.integers(0, 3)):
+            if v.type.elem in self.used and self.used[v.type.elem] < SLOTS and self.choices.integer(0, 3):
                 self.store(v)
         self.b.make("return")
         return Program(Module([self.func], {"num_warps": 4}))
 
 
-@st.composite
-def programs(draw: Any, max_steps: int = 14, floats: tuple[Element, ...] = FLOATS) -> Program:
-    """A random verified program; ``floats`` limits the float elements it uses."""
-    g = _Maker(draw, floats)
+def program(choices: Choices, max_steps: int = 14, floats: tuple[Element, ...] = FLOATS) -> Program:
+    """A verified program; ``floats`` limits the float elements it uses."""
+    g = _Maker(choices, floats)
     g.add(g.n)
     g.add(g.m)
     g.add(g.b.program_id(axis=0))
     for n in (4, 8):
         g.add(g.b.arange(start=0, end=n))
-    for _ in range(draw(st.integers(1, max_steps))):
+    for _ in range(choices.integer(1, max_steps)):
         g.step()
     return g.finish()
+
+
+@st.composite
+def programs(draw: Any, max_steps: int = 14, floats: tuple[Element, ...] = FLOATS) -> Program:
+    """A random `program`."""
+    return program(Drawn(draw), max_steps, floats)

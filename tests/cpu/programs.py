@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from choices import Choices, Drawn
 from hypothesis import strategies as st
 
 from anytile.ir import Block, Builder, Func, Module, Value, ptr, scalar, tile
@@ -25,7 +26,7 @@ from anytile.ir.types import BF16, BOOL, F8E4M3, F8E5M2, F16, F32, F64, I8, I16,
 from anytile.targets import formats
 from anytile.targets.base import struct_format
 
-__all__ = ["TileProgram", "tile_programs"]
+__all__ = ["TileProgram", "assert_agree", "tile_program", "tile_programs"]
 
 SHAPES = ((1,), (2,), (8,), (16,), (64,), (256,), (4, 8), (16, 16), (32, 1), (1, 32), (2, 4, 8), (64, 2), (8, 64), (2, 32), (16, 2, 4))
 INTS: tuple[Element, ...] = (BOOL, I8, I16, I32, I64)
@@ -63,8 +64,8 @@ def assert_agree(got: dict[str, np.ndarray], want: dict[str, np.ndarray]) -> Non
 
 
 class _Maker:
-    def __init__(self, draw: Any):
-        self.draw = draw
+    def __init__(self, choices: Choices):
+        self.choices, self.pick, self.chance = choices, choices.pick, choices.chance
         args = [ptr(I32), ptr(F32), ptr(I32), *(ptr(e) for e in ELEMENTS), scalar(I32), scalar(I32)]
         self.func = Func("k", tuple(args), ("ints", "floats", "mem", *(f"out_{e}" for e in ELEMENTS), "n", "m"))
         self.b = Builder(self.func.body)
@@ -77,23 +78,17 @@ class _Maker:
 
     # --- choosing ---
 
-    def pick(self, options: Any) -> Any:
-        return self.draw(st.sampled_from(list(options)))
-
-    def chance(self) -> bool:
-        return self.draw(st.booleans())
-
     def add(self, v: Value) -> None:
         if v.type.rank and v.type.numel <= SLOT:
             self.pool.append(v)
 
     def any_type(self, elements: Any = ELEMENTS) -> Type:
         have = [v.type for v in self.pool if v.type.elem in elements]
-        return self.pick(have) if have and self.draw(st.integers(0, 3)) else tile(self.pick(SHAPES), self.pick(elements))
+        return self.pick(have) if have and self.choices.integer(0, 3) else tile(self.pick(SHAPES), self.pick(elements))
 
     def value(self, t: Type) -> Value:
         have = [v for v in self.pool if v.type is t]
-        if have and self.draw(st.integers(0, 5)):
+        if have and self.choices.integer(0, 5):
             return self.pick(have[-5:])
         same = [v for v in self.pool if v.type.elem is t.elem and v.type.numel == t.numel]
         if same and self.chance():
@@ -137,12 +132,12 @@ class _Maker:
     def offsets(self, shape: tuple[int, ...]) -> Value:
         """An affine function of the position with a different value in every lane, below 1024."""
         b = self.b
-        order = self.draw(st.permutations(range(len(shape))))
+        order = self.choices.order(range(len(shape)))
         stride = self.pick((1, 1, 1, 2))
         total = None
         for d in order:
             x = self.along(shape, d)
-            if self.draw(st.integers(0, 3)) == 0:
+            if self.choices.integer(0, 3) == 0:
                 x = b.sub(b.const(shape[d] - 1, x.type), x)
             x = x if stride == 1 else b.mul(x, b.const(stride, x.type))
             total = x if total is None else b.add(total, x)
@@ -155,13 +150,13 @@ class _Maker:
         for d in range(len(shape)):
             if self.chance():
                 x = self.along(shape, d)
-                if self.draw(st.integers(0, 4)) == 0:
+                if self.choices.integer(0, 4) == 0:
                     x = b.op(self.pick(("and", "lshr")), x, b.const(self.pick((1, 3)), x.type))
                 limit = self.pick((b.splat(self.n, shape=shape), b.splat(self.m, shape=shape), b.const(7, x.type)))
                 c = b.icmp(x, limit, pred=self.pick(("slt", "slt", "sle", "ult", "sge", "eq")))
                 out = c if out is None else b.and_(out, c)
         have = [v for v in self.pool if v.type is tile(shape, BOOL)]
-        if have and self.draw(st.integers(0, 3)) == 0:
+        if have and self.choices.integer(0, 3) == 0:
             c = self.pick(have)
             out = c if out is None else b.and_(out, c)
         return out
@@ -227,9 +222,9 @@ class _Maker:
         x = self.value(t)
         kind = self.pick(("expand", "permute", "reshape", "join", "split", "broadcast"))
         if kind == "expand" and t.rank < 3:
-            self.add(b.expand_dims(x, axis=self.draw(st.integers(0, t.rank))))
+            self.add(b.expand_dims(x, axis=self.choices.integer(0, t.rank)))
         elif kind == "permute":
-            self.add(b.permute(x, order=tuple(self.draw(st.permutations(range(t.rank))))))
+            self.add(b.permute(x, order=tuple(self.choices.order(range(t.rank)))))
         elif kind == "reshape":
             self.add(b.reshape(x, shape=self.pick([s for s in SHAPES if np.prod(s) == t.numel] + [(t.numel,)])))
         elif kind == "join" and t.rank < 3 and t.numel * 2 <= SLOT:
@@ -238,7 +233,7 @@ class _Maker:
             for r in b.split(x):
                 self.add(r)
         elif kind == "broadcast":
-            d = self.draw(st.integers(0, t.rank))
+            d = self.choices.integer(0, t.rank)
             if t.rank < 3 and t.numel * 4 <= SLOT:
                 x = b.expand_dims(x, axis=d)
                 self.add(b.broadcast(x, shape=(*x.type.shape[:d], 4, *x.type.shape[d + 1 :])))
@@ -255,9 +250,9 @@ class _Maker:
     def do_reduce(self) -> None:
         t = self.any_type((I8, I16, I32, I64, F16, BF16, F32, F64))
         x = self.value(t)
-        for _ in range(self.draw(st.integers(1, 2))):
+        for _ in range(self.choices.integer(1, 2)):
             if x.type.rank:
-                axis = self.draw(st.integers(0, x.type.rank - 1))
+                axis = self.choices.integer(0, x.type.rank - 1)
                 x = self.b.make("reduce", [x], {"axis": axis}, (self.combiner(t.elem),)).result
         self.add(x if x.type.rank else self.b.splat(x, shape=self.pick(SHAPES)))
 
@@ -266,7 +261,7 @@ class _Maker:
         e = self.pick((I32, F32, I16))
         t = self.any_type((e,))
         x = self.value(t)
-        b, axis = self.b, self.draw(st.integers(0, t.rank - 1))
+        b, axis = self.b, self.choices.integer(0, t.rank - 1)
         if e.is_float:
             x = b.select(b.fcmp(x, x, pred="oeq"), x, b.const(0.0, t))
         block = Block((scalar(e), scalar(I32), scalar(e), scalar(I32)))
@@ -280,7 +275,7 @@ class _Maker:
 
     def do_scan(self) -> None:
         t = self.any_type((I8, I32, I64, F16, F32))
-        attrs = {"axis": self.draw(st.integers(0, t.rank - 1)), "reverse": self.chance()}
+        attrs = {"axis": self.choices.integer(0, t.rank - 1), "reverse": self.chance()}
         self.add(self.b.make("scan", [self.value(t)], attrs, (self.combiner(t.elem),)).result)
 
     def do_affine(self) -> None:
@@ -290,13 +285,13 @@ class _Maker:
         c = Builder(block)
         a0, c0, a1, c1 = block.args
         c.make("yield", [c.mul(a0, a1), c.add(c.mul(a1, c0), c1)])
-        attrs = {"axis": self.draw(st.integers(0, t.rank - 1)), "reverse": self.chance()}
+        attrs = {"axis": self.choices.integer(0, t.rank - 1), "reverse": self.chance()}
         for r in self.b.make("scan", [self.value(t), self.value(t)], attrs, (block,)).results:
             self.add(r)
 
     def do_gather(self) -> None:
         t = self.any_type()
-        axis, b = self.draw(st.integers(0, t.rank - 1)), self.b
+        axis, b = self.choices.integer(0, t.rank - 1), self.b
         index = self.value(t.with_elem(self.pick((I32, I64))))
         index = b.and_(index, b.const(t.shape[axis] - 1, index.type))
         self.add(b.make("gather", [self.value(t), index], {"axis": axis}).result)
@@ -368,7 +363,7 @@ class _Maker:
         self.depth += 1
         for v in extra:
             self.add(v)
-        for _ in range(self.draw(st.integers(0, 3))):
+        for _ in range(self.choices.integer(0, 3)):
             self.step()
         fill()
         self.depth -= 1
@@ -376,8 +371,8 @@ class _Maker:
 
     def some_types(self) -> list[Type]:
         """Some with twins, which may trade places."""
-        types = [self.any_type((I32, I64, F32, BOOL, I8, BF16)) for _ in range(self.draw(st.integers(1, 2)))]
-        return types + types[: self.draw(st.integers(0, 2))]
+        types = [self.any_type((I32, I64, F32, BOOL, I8, BF16)) for _ in range(self.choices.integer(1, 2))]
+        return types + types[: self.choices.integer(0, 2)]
 
     def do_if(self) -> None:
         types = self.some_types()
@@ -450,11 +445,16 @@ class _Maker:
         return TileProgram(Module([self.func], {"num_warps": 4}))
 
 
-@st.composite
-def tile_programs(draw: Any, max_steps: int = 10) -> TileProgram:
-    g = _Maker(draw)
+def tile_program(choices: Choices, max_steps: int = 10) -> TileProgram:
+    """A program of a few steps more than two loads."""
+    g = _Maker(choices)
     for _ in range(2):
         g.do_load()
-    for _ in range(draw(st.integers(1, max_steps))):
+    for _ in range(choices.integer(1, max_steps)):
         g.step()
     return g.finish()
+
+
+@st.composite
+def tile_programs(draw: Any, max_steps: int = 10) -> TileProgram:
+    return tile_program(Drawn(draw), max_steps)

@@ -7,6 +7,7 @@ Triton pass ``_builder=``, ``_semantic=`` or ``_generator=`` on to builtins; tho
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -24,10 +25,32 @@ def builtin(fn: F) -> F:
         if kwargs:
             for name in _IGNORED:
                 kwargs.pop(name, None)
-        return fn(*args, **kwargs)
+        try:
+            return fn(*args, **kwargs)
+        except AttributeError as e:
+            mistake = _wrong_kind(fn, args, kwargs, e)
+            if mistake is None:
+                raise
+            raise TypeError(mistake) from None
 
     call.__triton_builtin__ = True  # type: ignore[attr-defined]
     return call  # type: ignore[return-value]
+
+
+_KINDS = {"tensor": "a tensor", "dtype": "a dtype such as tl.float32"}
+
+
+def _wrong_kind(fn: Callable[..., Any], args: Any, kwargs: dict[str, Any], e: AttributeError) -> str | None:
+    """A sentence where what lacks the attribute is an argument declared as a tensor or dtype; else None."""
+    try:
+        given = inspect.signature(fn).bind(*args, **kwargs).arguments
+    except TypeError:
+        return None
+    for name, value in given.items():
+        wanted = _KINDS.get(str(fn.__annotations__.get(name)).removesuffix(" | None"))
+        if wanted and (value is e.obj or getattr(value, "value", e) is e.obj):
+            return f"{name} of tl.{fn.__name__} must be {wanted}, but {getattr(value, '__name__', value)!r} is a {type(value).__name__}"
+    return None
 
 
 extern = builtin  # the name which libraries use for functions that stand for a symbol of a device library

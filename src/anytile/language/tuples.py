@@ -47,6 +47,8 @@ class tuple(Aggregate):
             return tuple(self.values[builtins.slice(index.start, index.stop, index.step)])
         if not isinstance(index, int):
             raise TypeError(f"a tuple's index must be known at compile time, not {index!r}")
+        if not -len(self.values) <= index < len(self.values):
+            raise IndexError(f"a tuple of {len(self.values)} has no element {index}")
         return self.values[index]
 
     def __setitem__(self, index: Any, value: Any) -> None:

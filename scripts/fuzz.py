@@ -1,0 +1,270 @@
+"""Fuzzing outside of the tests: ``python scripts/fuzz.py programs --count 100000`` or ``python scripts/fuzz.py mistakes --count 20000``.
+
+programs: random tile programs (tests/strategies.py, tests/cpu/programs.py) must leave the same memory on the CPU target as on the
+    reference executor.  Every worker compiles for another row of the machine table that this CPU can run.
+mistakes: kernels with random mistakes (tests/fuzz/mutate.py) must compile or raise an `AnytileError`: no other exception, no
+    abort of LLVM, nothing that takes longer than ``--patience`` seconds.
+
+Prints one JSON line per finding, with the seed that makes it again (``--seed S --count 1``), and a last line of totals.  Exit code
+1 where something was found.  Workers are processes; one that dies is a finding too, and is replaced.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "cpu"), str(ROOT / "tests" / "fuzz")]
+
+
+class TooSlow(BaseException):
+    """A case took longer than the patience; not an Exception, so that nothing in between answers for it."""
+
+
+def try_program(seed: int) -> dict[str, Any] | None:
+    """A finding, or None where both targets agree."""
+    import types
+
+    import numpy as np
+    from choices import Dice
+    from programs import TileProgram, assert_agree, tile_program
+    from strategies import Program, assert_same, program
+
+    from anytile.ir.parser import parse_module
+    from anytile.targets.cpu import CpuTarget
+    from anytile.targets.reference import ReferenceTarget
+
+    options = types.SimpleNamespace(enable_fp_fusion=False)
+    with np.errstate(all="ignore"):
+        try:
+            if seed % 2:
+                large = tile_program(Dice(seed))
+                want = large.run(ReferenceTarget(), options, 20, 3)
+                assert_agree(TileProgram(parse_module(str(large.module))).run(CpuTarget(), options, 20, 3), want)
+            else:
+                small = program(Dice(seed))
+                want = small.run(ReferenceTarget(), n=3, m=4)
+                assert_same(Program(parse_module(str(small.module))).run(CpuTarget(), n=3, m=4), want, rtol=1e-6)
+        except Exception as e:  # differences and errors alike are what is looked for
+            return {"error": type(e).__name__, "text": str(e)[:600]}
+    return None
+
+
+def try_mistake(seed: int) -> dict[str, Any] | None:
+    """A finding, or None where the kernel compiles or is refused properly."""
+    import importlib.util
+
+    import anytile
+
+    anytile.install()
+    import triton
+    from fuzz_kernels import KERNELS
+    from mutate import mutant
+
+    from anytile.errors import AnytileError
+
+    name, source = mutant(seed)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, f"mutant_{seed}.py")
+        path.write_text(source, encoding="utf-8")
+        spec = importlib.util.spec_from_file_location(path.stem, path)
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        try:
+            spec.loader.exec_module(module)
+        except SyntaxError:
+            return None  # Python's own refusal
+        fn = getattr(module, name)
+        types_, constants = KERNELS[name]
+        signature = dict(zip([p for p in fn.arg_names if p not in constants], types_)) | dict.fromkeys(constants, "constexpr")
+        try:
+            triton.compile(triton.compiler.ASTSource(fn, signature, constants))
+        except AnytileError as e:
+            return _hidden(e, name, path)
+        except Exception as e:
+            return {"kernel": name, "error": type(e).__name__, "text": str(e)[:300], "at": _innermost(e), "line": _line(e, path)}
+    return None
+
+
+def _hidden(e: BaseException, name: str, path: Path) -> dict[str, Any] | None:
+    """An accident inside the compiler that a compile error was wrapped around."""
+    cause = e.__cause__
+    while cause is not None and cause.__cause__ is not None:
+        cause = cause.__cause__
+    accidents = (AssertionError, KeyError, IndexError, AttributeError, UnboundLocalError, RecursionError)
+    from anytile.errors import AnytileError
+
+    if isinstance(cause, accidents) and not isinstance(cause, AnytileError):
+        at = _innermost(cause)
+        if "anytile" in at and "language/tuples" not in at and "static_assert" not in str(cause):  # tuples answer as Python's do
+            return {
+                "kernel": name,
+                "error": f"{type(e).__name__} from {type(cause).__name__}",
+                "text": str(cause)[:200],
+                "at": at,
+                "line": _line(e, path),
+            }
+    return None
+
+
+def _innermost(e: BaseException) -> str:
+    frames = traceback.extract_tb(e.__traceback__)
+    if not frames:
+        return ""
+    return f"{frames[-1].filename.split('/src/')[-1]}:{frames[-1].lineno} {frames[-1].name}"
+
+
+def _line(e: BaseException, path: Path) -> str:
+    """The line of the kernel that the message shows, if it does."""
+    lines = [text for text in str(e).splitlines() if text.strip()]
+    marked = [lines[i - 1].strip() for i, text in enumerate(lines) if text.strip() == "^" and i]
+    return marked[0][:160] if marked else ""
+
+
+WORK = {"programs": try_program, "mistakes": try_mistake}
+
+
+def worker(kind: str, first: int, last: int, step: int, patience: float) -> None:
+    """Tries seeds; says before each which one, so that a death can be laid at its door."""
+    work, out = WORK[kind], sys.stdout
+
+    def alarm(*_: Any) -> None:
+        raise TooSlow
+
+    if hasattr(signal, "SIGALRM"):
+        signal.signal(signal.SIGALRM, alarm)
+    for seed in range(first, last, step):
+        out.write(f"{seed}\n")
+        out.flush()
+        if hasattr(signal, "SIGALRM"):
+            signal.setitimer(signal.ITIMER_REAL, patience)
+        try:
+            found = work(seed)
+        except TooSlow:
+            found = {"error": "TooSlow", "text": f"longer than {patience} s"}
+        finally:
+            if hasattr(signal, "SIGALRM"):
+                signal.setitimer(signal.ITIMER_REAL, 0)
+        if found:
+            out.write(json.dumps({"seed": seed, "machine": os.environ.get("ANYTILE_CPU", ""), **found}) + "\n")
+    out.write("end\n")
+
+
+def machine_rows() -> list[str]:
+    """Rows of the machine table that this CPU can run; "" is its own."""
+    from anytile.errors import AnytileError
+    from anytile.targets.cpu.machine import MACHINES, _current
+
+    rows = [""]
+    for row in MACHINES:
+        try:
+            _current.__wrapped__(row.name)
+        except AnytileError:
+            continue
+        rows.append(row.name)
+    return rows
+
+
+class _Process:
+    """One worker and what it has said."""
+
+    def __init__(self, kind: str, first: int, last: int, step: int, patience: float, machine: str):
+        self.arguments = (kind, first, last, step, patience, machine)
+        environment = {**os.environ, "ANYTILE_NUM_THREADS": "1", "ANYTILE_CPU": machine, "OMP_NUM_THREADS": "1"}
+        if not machine:
+            del environment["ANYTILE_CPU"]
+        command = [sys.executable, __file__, kind, "--worker", f"{first},{last},{step},{patience}"]
+        self.file = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed with the process
+        self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115
+        self.process = subprocess.Popen(command, stdout=self.file, stderr=self.errors, env=environment)
+
+    def result(self) -> tuple[int, list[dict[str, Any]], int | None]:
+        """(cases finished, findings, seed at which it died or None)."""
+        self.file.seek(0)
+        seeds: list[int] = []
+        findings, ended = [], False
+        for line in self.file:
+            if line.startswith("{"):
+                findings.append(json.loads(line))
+            elif line.startswith("end"):
+                ended = True
+            elif line.endswith("\n"):
+                seeds.append(int(line))
+        if ended or not seeds:
+            return len(seeds), findings, None
+        return len(seeds) - 1, findings, seeds[-1]
+
+    def said(self) -> str:
+        self.errors.seek(0)
+        return self.errors.read()[-400:]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("kind", choices=sorted(WORK))
+    parser.add_argument("--count", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=0, help="the first seed")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--minutes", type=float, default=0.0, help="stop after this time, whatever the count")
+    parser.add_argument("--patience", type=float, default=60.0, help="seconds for one case")
+    parser.add_argument("--worker", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.worker:
+        first, last, step, patience = arguments.worker.split(",")
+        worker(arguments.kind, int(first), int(last), int(step), float(patience))
+        return 0
+
+    begin, jobs, last = time.monotonic(), max(1, min(arguments.jobs, arguments.count)), arguments.seed + arguments.count
+    rows = machine_rows() if arguments.kind == "programs" else [""]
+    with tempfile.TemporaryDirectory() as cache:
+        os.environ.setdefault("ANYTILE_CACHE_DIR", cache)
+        running = [_Process(arguments.kind, arguments.seed + j, last, jobs, arguments.patience, rows[j % len(rows)]) for j in range(jobs)]
+        done = found = 0
+        while running:
+            time.sleep(0.2)
+            if arguments.minutes and time.monotonic() - begin > 60 * arguments.minutes:
+                for p in running:
+                    p.process.kill()
+            for p in list(running):
+                if p.process.poll() is None:
+                    continue
+                running.remove(p)
+                cases, findings, died = p.result()
+                done += cases
+                stopped = arguments.minutes and time.monotonic() - begin > 60 * arguments.minutes
+                if died is not None and not stopped:
+                    findings.append({"seed": died, "machine": p.arguments[5], "error": f"exit {p.process.returncode}", "text": p.said()})
+                    kind, _, end, step, patience, machine = p.arguments
+                    running.append(_Process(kind, died + step, end, step, patience, machine))
+                for finding in findings:
+                    found += 1
+                    print(json.dumps(finding), flush=True)
+    seconds = round(time.monotonic() - begin, 1)
+    print(
+        json.dumps(
+            {
+                "kind": arguments.kind,
+                "cases": done,
+                "findings": found,
+                "first": arguments.seed,
+                "jobs": jobs,
+                "machines": rows,
+                "seconds": seconds,
+            }
+        )
+    )
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

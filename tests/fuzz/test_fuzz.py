@@ -1,0 +1,53 @@
+"""A little of what scripts/fuzz.py does at length."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mutate import mutant
+
+import anytile
+
+anytile.install()
+
+import fuzz_kernels  # noqa: E402
+import triton  # noqa: E402
+
+FUZZ = Path(__file__).parents[2] / "scripts" / "fuzz.py"
+
+
+def fuzz(*arguments: str) -> tuple[int, list[dict[str, Any]]]:
+    done = subprocess.run([sys.executable, str(FUZZ), *arguments], capture_output=True, text=True, timeout=300)
+    assert done.stdout, done.stderr
+    return done.returncode, [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_the_kernels_are_right() -> None:
+    for name, (types, constants) in fuzz_kernels.KERNELS.items():
+        fn = getattr(fuzz_kernels, name)
+        signature = dict(zip([p for p in fn.arg_names if p not in constants], types)) | dict.fromkeys(constants, "constexpr")
+        assert triton.compile(triton.compiler.ASTSource(fn, signature, constants)).asm["tile"]
+
+
+def test_a_seed_determines_its_mutant() -> None:
+    assert mutant(7) == mutant(7)
+    assert len({mutant(seed) for seed in range(20)}) > 15
+
+
+@pytest.mark.parametrize("kind, count", [("programs", "24"), ("mistakes", "60")])
+def test_nothing_is_found(kind: str, count: str) -> None:
+    code, lines = fuzz(kind, "--seed", "500000", "--count", count, "--jobs", "2")
+    assert (code, lines[:-1]) == (0, [])
+    assert lines[-1]["cases"] == int(count)
+
+
+def test_a_finding_is_reported_and_survived(tmp_path: Path) -> None:
+    """No time at all for a case is too little for any."""
+    code, lines = fuzz("mistakes", "--seed", "3", "--count", "2", "--jobs", "1", "--patience", "0.001")
+    assert code == 1
+    assert [line["error"] for line in lines[:-1]] == ["TooSlow", "TooSlow"]
