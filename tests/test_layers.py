@@ -13,7 +13,8 @@ SOURCES = Path(__file__).parent.parent / "src" / "anytile"
 
 # Room → the rooms that it may import.  Reading downwards is reading from the user to the machine.
 ALLOWED = {
-    "cli": {"compat", "runtime", "targets", "llvm", "env"},  # targets, llvm: `inspect` prints assembly, which no cache keeps
+    "cli": {"compat", "compatcheck", "runtime", "targets", "llvm", "env"},  # targets, llvm: `inspect` prints assembly, which no cache keeps
+    "compatcheck": {"compat", "env"},  # compat: the face is asked; env: its reader of imports
     "env": set(),  # reads files and text; knows nothing of kernels
     "compat": {"runtime", "language", "ir"},  # language: `triton.language` is that package; ir: `ttir.py` tells it in TTIR's words
     "tools": {"runtime", "targets", "llvm", "language"},  # host-side helpers that programs import by name

@@ -22,6 +22,8 @@ app = typer.Typer(
 )
 cache_app = typer.Typer(help="The compile cache on disk.", no_args_is_help=True)
 app.add_typer(cache_app, name="cache")
+compat_app = typer.Typer(help="PyTorch and Triton: do they fit?", no_args_is_help=True)
+app.add_typer(compat_app, name="compat")
 
 
 def _sentences(command: Callable[..., None]) -> Callable[..., None]:
@@ -119,6 +121,24 @@ def cache_clear() -> None:
 
     n = cache.clear()
     typer.echo(f"removed {n} kernel{'' if n == 1 else 's'}")
+
+
+@compat_app.command("check")
+def compat_check(
+    torch: Annotated[
+        str | None, typer.Option(metavar="VERSION|WHEEL|PATH|RANGE", help='Default: the installed torch. A range: ">=2.9,<2.13".')
+    ] = None,
+    triton: Annotated[str, typer.Option(metavar="anytile|VERSION|WHEEL|PATH", help="Who is to answer it.")] = "anytile",
+    as_json: Annotated[bool, typer.Option("--json", help="Print every name with its status and places as JSON.")] = False,
+    ci: Annotated[str | None, typer.Option(metavar="github", help="Print a scheduled CI job that runs this check, and do nothing else.")] = None,
+) -> None:
+    """List what a PyTorch touches of Triton, and whether it is answered. Exit status: 0 all, 1 not all, 2 could not look.
+
+    Sources are read, nothing of torch is run. A version or a range is downloaded with pip; nothing else uses the network.
+    """
+    from ..compatcheck import check
+
+    raise typer.Exit(check.run(torch, triton, as_json, ci))
 
 
 @app.command()

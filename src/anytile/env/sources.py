@@ -1,20 +1,26 @@
 """What the sources of one package import from another that does not define it: read as syntax, nothing is run.
 
 An import counts unless the program is prepared for its failure (`try` with a handler for ImportError) or makes it only under a
-condition: what is left fails for certain when the line is reached.
+condition (other than that the package is there): what is left fails for certain when the line is reached.
 """
 
 from __future__ import annotations
 
 import ast
 import re
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
 from .facts import MissingName
 
-__all__ = ["Package", "missing_names", "missing_submodules"]
+__all__ = ["Package", "absolute", "missing_names", "missing_submodules", "outside_functions"]
 
+# A condition that asks whether the package is there at all: it is, so what stands under it runs. `has_triton()` asks for a GPU too.
+_THERE = re.compile(r"(?i)(?:\w+\.)*(?:_?is_(\w+)_available\(\)|has_(\w+)_package\(\)|_?(\w+)_available|HAS_(\w+))")
+_DEFINITION = re.compile(r"^(?:(?:async +)?def|class) +(\w+)|^(\w+)(?: *:[^=\n]+)? *=(?!=)", re.M)
+_FROM_IMPORT = re.compile(r"^from +[\w.]+ +import +(?:\(([^)]*)\)|([^(\n\\]+)$)", re.M)
+_GOES_ON = re.compile(r"[\s#)\]}]|(?:else|elif|except|finally)\b|$")  # a line that begins no statement of its own
 _PREPARED = {"ImportError", "ModuleNotFoundError", "Exception", "BaseException"}
 
 
@@ -24,6 +30,8 @@ class Package:
     def __init__(self, folder: Path) -> None:
         self.folder, self.name = folder, folder.name
         self._names: dict[str, set[str] | None] = {}
+        self._plain: dict[str, frozenset[str]] = {}
+        self._words: dict[str, frozenset[str]] = {}
 
     def _file(self, module: str) -> Path | None:
         parts = module.split(".")[1:]
@@ -55,7 +63,7 @@ class Package:
         except (SyntaxError, ValueError):
             return None
         names = {"__file__", "__name__", "__path__", "__doc__"}
-        for node in _outside_functions(tree):
+        for node in outside_functions(tree):
             if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
                 if node.name == "__getattr__":
                     return None
@@ -67,7 +75,7 @@ class Package:
                     if alias.name != "*":
                         names.add(alias.asname or alias.name)
                         continue
-                    more = self.names(_absolute(node, module, file.name == "__init__.py"))
+                    more = self.names(absolute(node, module, file.name == "__init__.py"))
                     if more is None:
                         return None
                     names |= more
@@ -75,20 +83,45 @@ class Package:
                 names.add(node.id)
         return names
 
+    def _scan(self, module: str) -> None:
+        """What the text says, in a hundredth of the time of a syntax tree: names that unindented lines define, and all its words."""
+        file = self._file(module) if module.split(".")[0] == self.name else None
+        text = file.read_text(encoding="utf-8", errors="replace") if file else ""
+        found = {m[1] or m[2] for m in _DEFINITION.finditer(text)}
+        for m in _FROM_IMPORT.finditer(text):
+            found |= {words[-1] for part in re.sub(r"#[^\n]*", "", m[1] or m[2]).split(",") if (words := part.split())}
+        self._plain[module] = frozenset(found)
+        if file:
+            self._words[module] = frozenset(re.findall(r"\w+", text)) | ({"*"} if re.search(r"import +\*", text) else set())
+
     def defines(self, module: str, name: str) -> bool:
         """Whether `from module import name` works, as far as can be told; in doubt, yes."""
+        if module not in self._plain:
+            self._scan(module)
+        if name in self._plain[module] or self.has(f"{module}.{name}"):
+            return True
+        words = self._words.get(module)
+        if words is not None and not words & {name, "*", "__getattr__"}:
+            return False
         known = self.names(module)
-        return known is None or name in known or self.has(f"{module}.{name}")
+        return known is None or name in known
 
 
-def _outside_functions(tree: ast.AST) -> Iterator[ast.AST]:
+def outside_functions(tree: ast.AST) -> Iterator[ast.AST]:
+    """What runs when a module is imported; the bodies of functions, classes and `if TYPE_CHECKING` do not count."""
     for child in ast.iter_child_nodes(tree):
+        if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+            for statement in child.orelse:
+                yield statement
+                yield from outside_functions(statement)
+            continue
         yield child
         if not isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)):
-            yield from _outside_functions(child)
+            yield from outside_functions(child)
 
 
-def _absolute(node: ast.ImportFrom, module: str, package: bool) -> str:
+def absolute(node: ast.ImportFrom, module: str, package: bool) -> str:
+    """The full name of the module that ``node``, a line of ``module``, imports from; ``package``: that file is an __init__.py."""
     if not node.level:
         return node.module or ""
     parts = module.split(".")
@@ -114,6 +147,10 @@ def _wanted(tree: ast.AST, package: Package) -> Iterator[tuple[int, str, str | N
             yield from _wanted(statement, package)
         return
     if isinstance(tree, ast.If):
+        m = _THERE.fullmatch(ast.unparse(tree.test))
+        if m and next(g for g in m.groups() if g).lower() == package.name:
+            for statement in tree.body:
+                yield from _wanted(statement, package)
         return
     if isinstance(tree, ast.ImportFrom) and not tree.level and (tree.module or "").split(".")[0] == package.name:
         module = tree.module or ""
@@ -130,20 +167,66 @@ def _wanted(tree: ast.AST, package: Package) -> Iterator[tuple[int, str, str | N
             yield from _wanted(child, package)
 
 
-def _suspect(source: bytes, package: Package) -> bool:
-    """Whether the text names something that the package lacks: cheap, and never no where the syntax tree would say yes."""
-    name = package.name.encode()
-    for m in re.finditer(rb"^[ \t]*from[ \t]+(" + name + rb"(?:\.\w+)*)[ \t]+import[ \t]+(\([^)]*\)|(?:[^\n\\]|\\\r?\n)*)", source, re.M):
-        module = m[1].decode()
-        text = re.sub(r"#[^\n]*", "", m[2].decode("utf-8", "replace"))
+def _suspects(source: str, package: Package) -> Iterator[int]:
+    """Where the text names something that the package lacks: cheap, and complete; whether it matters the syntax tree says."""
+    name = re.escape(package.name)
+    for m in re.finditer(r"^[ \t]*from[ \t]+(" + name + r"(?:\.\w+)*)[ \t]+import[ \t]+(\([^)]*\)|(?:[^\n\\]|\\\r?\n)*)", source, re.M):
+        module = m[1]
+        text = re.sub(r"#[^\n]*", "", m[2])
         names = [n.split()[0] for n in re.split(r"[,()\\]", text) if n.split()]
         if not package.has(module) or any(n != "*" and not package.defines(module, n) for n in names):
-            return True
-    for m in re.finditer(rb"^[ \t]*import[ \t]+([^\n]*)", source, re.M):
-        for module in re.findall(r"[\w.]+", m[1].decode("utf-8", "replace")):
+            yield m.start()
+    for m in re.finditer(r"^[ \t]*import[ \t]+([^\n]*)", source, re.M):
+        for module in re.findall(r"[\w.]+", m[1]):
             if module.startswith(f"{package.name}.") and not package.has(module):
-                return True
-    return False
+                yield m.start()
+
+
+def _indentation(line: str) -> int:
+    return len(line) - len(line.lstrip())
+
+
+def _block(lines: list[str], at: int) -> tuple[int, int]:
+    """(first line, line after the last) of the function around line ``at``, if nothing around that is a condition; else of the statement
+    of the module around it."""
+    around: list[int] = []  # headers, the innermost first
+    indentation = _indentation(lines[at])
+    for i in range(at - 1, -1, -1):
+        text = lines[i].lstrip()
+        if text and not text.startswith(("#", ")", "]", "}")) and _indentation(lines[i]) < indentation:
+            indentation = _indentation(lines[i])
+            around.append(i)
+    function = next((n for n, i in enumerate(around) if lines[i].lstrip().startswith(("def ", "async def "))), None)
+    if function is not None and all(lines[i].lstrip().startswith(("def ", "async def ", "class ")) for i in around[function:]):
+        start = around[function]
+    else:
+        start = around[-1] if around else at
+        while start > 0 and _GOES_ON.match(lines[start]):
+            start -= 1
+    depth = _indentation(lines[start])
+    end = max(at, start) + 1
+    while end < len(lines) and (not lines[end].strip() or _indentation(lines[end]) > depth or _GOES_ON.match(lines[end].lstrip())):
+        end += 1
+    return start, end
+
+
+def _statements(source: str, places: list[int]) -> Iterator[tuple[int, ast.AST]]:
+    """(lines before it, syntax tree) of the parts of a module that hold these places; of the whole where the parts are unclear.
+
+    Parts, because the largest modules take longer to parse than everything else that the doctor does.
+    """
+    lines = source.split("\n")
+    parts, end = [], 0
+    for line in sorted({source.count("\n", 0, place) for place in places}):
+        if line < end:
+            continue
+        start, end = _block(lines, line)
+        try:
+            parts.append((start, ast.parse(textwrap.dedent("\n".join(lines[start:end])))))
+        except (SyntaxError, ValueError):  # text without indentation inside a string
+            yield 0, ast.parse(source)
+            return
+    yield from parts
 
 
 def missing_names(importers: list[Path], package: Package) -> Iterator[MissingName]:
@@ -153,9 +236,12 @@ def missing_names(importers: list[Path], package: Package) -> Iterator[MissingNa
         for file in sorted(root.rglob("*.py")) if root.is_dir() else [root]:
             try:
                 source = file.read_bytes()
-                if package.name.encode() in source and mentions.search(source) and _suspect(source, package):
-                    for line, module, name in _wanted(ast.parse(source), package):
-                        yield MissingName(str(file), line, module, name)
+                if package.name.encode() not in source or not mentions.search(source):
+                    continue
+                text = source.decode("utf-8", "replace")
+                for before, tree in _statements(text, places) if (places := list(_suspects(text, package))) else ():
+                    for line, module, name in _wanted(tree, package):
+                        yield MissingName(str(file), before + line, module, name)
             except (OSError, SyntaxError, ValueError):
                 continue
 

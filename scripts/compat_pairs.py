@@ -1,0 +1,209 @@
+"""torch x Triton pairs: what `anytile compat check` says of them beside what happens when they are run; no GPU is needed.
+
+    python scripts/compat_pairs.py facts FOLDER                 write src/anytile/compatcheck/upstream.json from the wheels there
+    python scripts/compat_pairs.py run FOLDER [--pairs A,B]     run pairs ("2.6.0+3.2.0", "2.6.0+anytile"); append to RESULTS
+    python scripts/compat_pairs.py table                        the Markdown table of RESULTS
+
+FOLDER holds ``torch-VERSION/`` and ``triton/VERSION/``, unpacked wheels: CUDA builds of torch for Linux, which run without a GPU where
+stub libraries stand in for NVIDIA's.  Each pair runs in a process of its own (`compat_pairs_child.py`), in four steps: importing
+Inductor's modules, analysing a user-defined kernel, compiling an Inductor kernel for sm_80 and for sm_90 up to the launcher, and
+(for anytile) compiling and running on the CPU.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from anytile.compat.level import Level
+from anytile.compatcheck.check import _face_level, _minor, _questions
+from anytile.compatcheck.definitions import TritonSources
+from anytile.compatcheck.face import Face
+from anytile.compatcheck.facts import MADE_FOR
+from anytile.compatcheck.forms import torch_forms
+from anytile.compatcheck.sources import Sources
+from anytile.compatcheck.uses import uses_of
+from anytile.compatcheck.verdict import judge
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "bench" / "results" / "compat-pairs.jsonl"
+FACTS = ROOT / "src" / "anytile" / "compatcheck" / "upstream.json"
+STEPS = ("import", "analysis", "sm_80", "sm_90", "cpu")
+
+
+def _folders(folder: Path) -> tuple[dict[str, Path], dict[str, Path]]:
+    def order(version: str) -> list[int]:
+        return [int(part) for part in version.split(".")]
+
+    torches = {p.name.removeprefix("torch-"): p for p in folder.glob("torch-*") if (p / "torch").is_dir()}
+    tritons = {p.name: p for p in (folder / "triton").iterdir() if (p / "triton").is_dir()}
+    return {v: torches[v] for v in sorted(torches, key=order)}, {v: tritons[v] for v in sorted(tritons, key=order)}
+
+
+class _Torch:
+    """One torch, read once."""
+
+    def __init__(self, place: Path) -> None:
+        sources = Sources(place, "torch")
+        self.version, self.uses, self.forms, self.pin = sources.version, uses_of(sources), torch_forms(sources), sources.triton_pin
+        self.made_for = _minor(self.pin) if self.pin else MADE_FOR.get(_minor(self.version))
+
+
+def write_facts(folder: Path) -> None:
+    torches, tritons = _folders(folder)
+    asked: set[tuple[str, str]] = set()
+    for place in torches.values():
+        asked |= _questions(_Torch(place).uses)
+    present: dict[str, list[int]] = {}
+    known = {v: TritonSources(Sources(place, "triton")) for v, place in tritons.items()}
+    for name, how in sorted(asked):
+        minors = [t.level[1] for t in known.values() if t.has(name, how) is not False]
+        if len(minors) < len(known):
+            present[f"{how} {name}"] = minors
+    text = json.dumps({"torch": list(torches), "triton": list(tritons), "present": present}, indent=0)
+    FACTS.write_text(text + "\n", encoding="utf-8")
+    print(f"{len(asked)} names of torch {', '.join(torches)}; {len(present)} are not in every Triton")
+
+
+def _said(torch: _Torch, triton: str, tritons: dict[str, Path]) -> dict[str, Any]:
+    if triton == "anytile":
+        verdict = judge(
+            torch.version, torch.uses, torch.forms, Face(_face_level(torch.pin, torch.made_for), _questions(torch.uses)), torch.made_for
+        )
+    else:
+        verdict = judge(torch.version, torch.uses, torch.forms, TritonSources(Sources(tritons[triton], "triton")), torch.made_for)
+    return {"ok": verdict.ok, "breaks": verdict.breaks()}
+
+
+def _ran(torch: Path, triton: Path | None, level: Level | None) -> dict[str, str]:
+    """Step → "ok", "skipped" or the last line of what went wrong.
+
+    What a Triton's wheel compiles for is not in question here, and it has no CPU: it goes through fewer steps.
+    """
+    out: dict[str, str] = {}
+    for steps in [("import", "analysis", "sm_80")] if triton else [("import", "analysis", "sm_80"), ("sm_90",), ("cpu",)]:
+        if out.get("import", "ok") == "ok":
+            out |= _steps(steps, torch, triton, level)
+    return {step: out.get(step, "skipped") for step in STEPS if triton is None or step not in ("sm_90", "cpu")}
+
+
+def _steps(steps: tuple[str, ...], torch: Path, triton: Path | None, level: Level | None) -> dict[str, str]:
+    """These steps in one process."""
+    with tempfile.TemporaryDirectory(prefix="pair-") as scratch:
+        env = {k: v for k, v in os.environ.items() if not k.startswith(("TRITON_", "TORCH", "ANYTILE_"))}
+        env["PYTHONPATH"] = os.pathsep.join([str(torch), *([str(triton)] if triton else [])])
+        env |= {
+            "TORCHINDUCTOR_CACHE_DIR": scratch,
+            "TRITON_CACHE_DIR": f"{scratch}/t",
+            "TORCHINDUCTOR_COMPILE_THREADS": "1",
+            "HOME": scratch,
+        }
+        if level is not None:
+            env |= {"ANYTILE_TRITON_API": level.version, "ANYTILE_TARGET": "cpu"}
+        command = [
+            sys.executable,
+            str(ROOT / "scripts" / "compat_pairs_child.py"),
+            ",".join(steps),
+            "anytile" if triton is None else "triton",
+        ]
+        try:
+            done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=600, cwd=scratch)
+        except subprocess.TimeoutExpired:
+            return dict.fromkeys(steps, "no result: 600 s were over")
+    results = (line.split(" ", 2) for line in done.stdout.splitlines() if line.startswith("RESULT "))
+    out = {step: result for _, step, result in results}
+    if not out.get("import", "ok") == "ok":
+        return out
+    return {step: out.get(step, f"no result: {' '.join(done.stderr.splitlines()[-2:])[:300]}") for step in steps}
+
+
+def _agrees(said: dict[str, Any], ran: dict[str, str]) -> bool:
+    """Whether the steps that failed are those for which the check names a break."""
+    breaks = said["breaks"]
+    imports = "import" not in breaks
+    compiles = imports and "compile" not in breaks and "call" not in breaks
+    analysis = imports and "analysis" not in breaks and "call" not in breaks and not {"signatures by name"} & set(breaks.get("compile", ()))
+    expected = {"import": imports, "analysis": analysis, "sm_80": compiles, "sm_90": compiles, "cpu": compiles}
+    return all(expected[step] == (result == "ok") for step, result in ran.items() if result != "skipped")
+
+
+def run(folder: Path, wanted: list[str], reuse: bool) -> None:
+    torches, tritons = _folders(folder)
+    known = {pair: row["ran"] for pair, row in _recorded().items()}
+    read: dict[str, _Torch] = {}
+    for pair in wanted:
+        torch, _, triton = pair.partition("+")
+        if torch not in read:
+            read.clear()
+            read[torch] = _Torch(torches[torch])
+        said = _said(read[torch], triton, tritons)
+        begin = time.time()
+        level = _face_level(read[torch].pin, read[torch].made_for) if triton == "anytile" else None
+        ran = known.get((torch, triton)) if reuse else None
+        ran = _ran(torches[torch], tritons.get(triton), level) if ran is None else ran
+        row = {
+            "torch": torch,
+            "triton": triton,
+            "agree": _agrees(said, ran),
+            "said": said,
+            "ran": ran,
+            "seconds": round(time.time() - begin),
+        }
+        with RESULTS.open("a", encoding="utf-8") as out:
+            out.write(json.dumps(row) + "\n")
+        print(pair, "agree" if row["agree"] else "DISAGREE", said["breaks"], {k: v[:90] for k, v in ran.items()}, flush=True)
+
+
+def _recorded() -> dict[tuple[str, str], dict[str, Any]]:
+    """The rows of RESULTS; of a pair the last counts."""
+    lines = RESULTS.read_text(encoding="utf-8").splitlines() if RESULTS.exists() else []
+    return {(row["torch"], row["triton"]): row for row in map(json.loads, lines)}
+
+
+def table() -> None:
+    rows = _recorded()
+
+    def order(version: str) -> list[int]:
+        return [int(part) for part in version.split(".")] if version[0].isdigit() else [99]
+
+    columns = sorted({triton for _, triton in rows}, key=order)
+    print("| torch \\ Triton | " + " | ".join(columns) + " |\n|" + "---|" * (len(columns) + 1))
+    for torch in sorted({t for t, _ in rows}, key=order):
+        print(f"| {torch} | " + " | ".join(_cell(rows.get((torch, c))) for c in columns) + " |")
+    agree = sum(bool(r["agree"]) for r in rows.values())
+    print(f"\n{len(rows)} pairs, {agree} agree")
+
+
+def _cell(row: dict[str, Any] | None) -> str:
+    if row is None:
+        return ""
+    failed = [step for step, result in row["ran"].items() if result not in ("ok", "skipped")]
+    return ("ok" if not failed else ", ".join(failed) + " fail") + ("" if row["agree"] else " (check says otherwise)")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("command", choices=("facts", "run", "table"))
+    parser.add_argument("folder", nargs="?", type=Path)
+    parser.add_argument("--pairs", default="", help="comma-separated TORCH+TRITON; default: every torch with every Triton and anytile")
+    parser.add_argument("--reuse", action="store_true", help="of pairs that RESULTS has, keep what the runs gave and check anew")
+    a = parser.parse_args()
+    if a.command == "table":
+        return table()
+    if a.folder is None:
+        parser.error("FOLDER is needed")
+    if a.command == "facts":
+        return write_facts(a.folder)
+    torches, tritons = _folders(a.folder)
+    run(a.folder, a.pairs.split(",") if a.pairs else [f"{t}+{x}" for t in torches for x in [*tritons, "anytile"]], a.reuse)
+
+
+if __name__ == "__main__":
+    main()
