@@ -16,6 +16,7 @@ from .pe import read_pe
 __all__ = ["cache_places", "find_caches"]
 
 _ENTRIES = 20_000  # files looked at in one cache; sizes beyond are not told
+_DOWNLOADS = 2_000  # of a cache of downloads only the size matters, and that not much
 _NETWORK = {"nfs", "nfs4", "cifs", "smb3", "lustre", "gpfs", "beegfs", "fuse.sshfs"}
 
 
@@ -54,11 +55,12 @@ def _look(kind: str, path: Path, minor: str | None) -> Cache:
     corrupt: list[str] = []
     stale: list[str] = []
     tag = (minor or "").replace(".", "")
+    entries = _ENTRIES if kind in ("triton", "inductor") else _DOWNLOADS
     for folder, _, files in os.walk(path):
         for name in files:
             file = os.path.join(folder, name)
             count += 1
-            if count > _ENTRIES:
+            if count > entries:
                 break
             try:
                 length = os.path.getsize(file)
@@ -81,10 +83,10 @@ def _look(kind: str, path: Path, minor: str | None) -> Cache:
                     stale.append(file)
             elif tag and (m := re.search(r"\.cpython-(3\d+)[\w-]*\.so$", name)) and m[1] != tag:
                 stale.append(file)
-        if count > _ENTRIES:
+        if count > entries:
             break
     writable = os.access(path, os.W_OK)
-    return Cache(kind, str(path), size if count <= _ENTRIES else None, writable, _on_network(path), tuple(corrupt), tuple(stale), longest)
+    return Cache(kind, str(path), size if count <= entries else None, writable, _on_network(path), tuple(corrupt), tuple(stale), longest)
 
 
 def find_caches(minor: str | None) -> tuple[Cache, ...]:

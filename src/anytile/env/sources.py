@@ -210,8 +210,8 @@ def _block(lines: list[str], at: int) -> tuple[int, int]:
     return start, end
 
 
-def _statements(source: str, places: list[int]) -> Iterator[tuple[int, ast.AST]]:
-    """(lines before it, syntax tree) of the parts of a module that hold these places; of the whole where the parts are unclear.
+def _statements(source: str, places: list[int]) -> Iterator[ast.AST]:
+    """Syntax trees of the parts of a module that hold these places; of the whole where the parts are unclear.
 
     Parts, because the largest modules take longer to parse than everything else that the doctor does.
     """
@@ -222,9 +222,9 @@ def _statements(source: str, places: list[int]) -> Iterator[tuple[int, ast.AST]]
             continue
         start, end = _block(lines, line)
         try:
-            parts.append((start, ast.parse(textwrap.dedent("\n".join(lines[start:end])))))
+            parts.append(ast.parse(textwrap.dedent("\n".join(lines[start:end]))))
         except (SyntaxError, ValueError):  # text without indentation inside a string
-            yield 0, ast.parse(source)
+            yield ast.parse(source)
             return
     yield from parts
 
@@ -239,9 +239,10 @@ def missing_names(importers: list[Path], package: Package) -> Iterator[MissingNa
                 if package.name.encode() not in source or not mentions.search(source):
                     continue
                 text = source.decode("utf-8", "replace")
-                for before, tree in _statements(text, places) if (places := list(_suspects(text, package))) else ():
-                    for line, module, name in _wanted(tree, package):
-                        yield MissingName(str(file), before + line, module, name)
+                places = list(_suspects(text, package))
+                if places and any(True for tree in _statements(text, places) for _ in _wanted(tree, package)):
+                    for line, module, name in _wanted(ast.parse(text), package):  # a part may have been text inside a string
+                        yield MissingName(str(file), line, module, name)
             except (OSError, SyntaxError, ValueError):
                 continue
 

@@ -59,6 +59,17 @@ def _in_venv(facts: Facts) -> Iterator[Evidence]:
 # Python adds the file to what a file operation was refused; CreateProcess, which starts the compiler, leaves it out.
 NO_PROGRAM = all_of(seen("win_error", r"[25]", r"^[^'\"\\/]*$"), unless(seen("win_error", r"[25]", r"['\"\\/]")))
 
+
+def _newer_runtime(facts: Facts) -> list[Fix]:
+    base = f'"{facts.interpreter.base_prefix}"' if facts.interpreter.base_prefix else "BASE_PREFIX"
+    ask = () if facts.interpreter.base_prefix else ('python -c "import sys; print(sys.base_prefix)"',)
+    copies = tuple(rf"copy /y %SystemRoot%\System32\{name} {base}" for name in ("msvcp140.dll", "vcruntime140*.dll"))
+    return [
+        Fix("Install the current VC++ runtime", (f"start {_REDIST}",)),
+        Fix("Replace older copies beside the base python.exe (not the one in the virtual environment)", (*ask, *copies)),
+    ]
+
+
 _REDIST = "https://aka.ms/vs/17/release/vc_redist.x64.exe"
 
 RULES = (
@@ -84,17 +95,7 @@ RULES = (
             Clue(0.35, seen("dll_load", r"c10\.dll|torch_python\.dll|torch_cpu\.dll")),
             Clue(0.6, all_of(seen("dll", r"(?i)msvcp140\w*\.dll|vcruntime140\w*\.dll|concrt140\.dll"))),
         ),
-        lambda f: [
-            Fix("Install the current VC++ runtime", (f"start {_REDIST}",)),
-            Fix(
-                "Replace older copies beside the base python.exe (not the one in the virtual environment)",
-                (
-                    'python -c "import sys; print(sys.base_prefix)"',
-                    r"copy /y %SystemRoot%\System32\msvcp140.dll BASE_PREFIX",
-                    r"copy /y %SystemRoot%\System32\vcruntime140*.dll BASE_PREFIX",
-                ),
-            ),
-        ],
+        _newer_runtime,
         against=(Clue(0.95, on("linux", "darwin")), Clue(0.85, seen("win_error", r"193")), Clue(0.3, seen("missing_name"))),
         rules_out=("win_wrong_wheel_or_stale_venv", "win_dll_missing_dep"),
         decide=(
@@ -174,7 +175,7 @@ RULES = (
         "win_python_dev_missing",
         "this Python came without its headers and import library, and Triton compiles C against them",
         (
-            Clue(CERTAIN, _no_headers),
+            Clue(0.9, _no_headers),  # no harm until a kernel is launched, and newer releases bring what they need
             Clue(0.85, seen("statement", r"Failed to find Python (?:libs|headers?)")),
             Clue(0.85, all_of(seen("header", r"Python\.h|pyconfig\.h"), on("windows"))),
             Clue(0.4, all_of(seen("header", r"Python\.h|pyconfig\.h"), on(None))),
