@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import random
 
@@ -11,7 +12,9 @@ import pytest
 from anytile.ir import Builder, Func
 from anytile.ir.types import BF16, F8E4M3, F16, F32, F64, I8, I32, tile
 from anytile.targets.nvidia import wgmma
-from anytile.targets.nvidia.dot import accumulator, fragments, instruction
+from anytile.targets.nvidia.dot import accumulator, fragments
+from anytile.targets.nvidia.dot_table import instruction
+from anytile.targets.nvidia.matrices import row_addresses
 from anytile.targets.nvidia.placement import Placement, blocked
 from anytile.targets.nvidia.reduce import natural, reducible
 from anytile.targets.nvidia.scan import scan_place
@@ -234,3 +237,34 @@ def test_rows_hold_each_element_once_and_fragments_meet_all_banks(shape):
             assert len(words) == 32
     for chunk in range(0, k * n, 4):  # 16 bytes stay together
         assert [o - offsets[chunk] for o in offsets[chunk : chunk + 4]] == [0, 4, 8, 12]
+
+
+@pytest.mark.parametrize(
+    "elem,index,k_is_inner", [(F16, 0, True), (F16, 0, False), (F16, 1, True), (F16, 1, False), (I8, 0, True), (F32, 1, True)]
+)
+@pytest.mark.parametrize("m,n,warps", [(32, 32, 4), (128, 64, 8), (16, 128, 4), (64, 16, 2)])
+def test_ldmatrix_gives_each_thread_its_fragment(elem, index, k_is_inner, m, n, warps):
+    """The instruction as the PTX ISA describes it, on addresses."""
+    op = dot_op(m, n, 64, elem, I32 if elem is I8 else F32)
+    row = instruction(op, 80)
+    place = fragments(op, accumulator(op, warps, 80, False, None), row.pack)[index]
+    size = 4 // row.pack
+    form = Panels(place.shape, size, (1 - index) if k_is_inner else index)
+    count, bases = row_addresses(form, place, k_is_inner)
+    step = count * row.pack
+    for warp, first in itertools.product(range(warps), range(0, place.registers, step)):
+
+        def address(matrix, r):
+            thread = matrix * 8 + r | warp << 5
+            parts = [b for k, b in enumerate(bases) if thread >> k & 1]
+            return functools.reduce(lambda x, y: x ^ y, parts, form.offset(place.constants[first]))
+
+        for matrix, lane, inside in itertools.product(range(count), range(32), range(row.pack)):
+            if k_is_inner:
+                got = address(matrix, lane // 4) + lane % 4 * 4 + inside * size
+            else:
+                got = address(matrix, lane % 4 * 2 + inside) + lane // 4 * size
+            register = first + matrix * row.pack + inside
+            assert got == form.offset(place.element(register, lane, warp))
+        for matrix in range(count):  # eight rows of 16 bytes: all 32 banks
+            assert len({address(matrix, r) // 16 % 8 for r in range(8)}) == 8 or form.row < 128

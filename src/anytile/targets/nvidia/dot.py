@@ -1,6 +1,6 @@
 """Dots: tensor cores where an instruction takes the element types, fused multiply-adds elsewhere.
 
-A row of `INSTRUCTIONS` is one ``mma.sync`` m16n8k(8p), where p elements fill 32 bits.  Its fragments are placements,
+A row of `dot_table` is one ``mma.sync`` m16n8k(8p), where p elements fill 32 bits.  Its fragments are placements,
 and their pattern is one and the same for every element type (PTX ISA, "Matrix Fragments for mma"):
 
     accumulator 16×8    registers: n bit 0, m bit 3            lanes: n bits 1–2, m bits 0–2
@@ -13,54 +13,15 @@ fragments' placements and everything else is a conversion, which may be none.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from ...ir import Func, Op, Value
-from ...ir.types import BF16, F8E4M3, F8E5M2, F16, F32, F64, I8, I32, Element
-from . import wgmma
+from ...ir.types import BF16, F16, F32, F64, Element
+from . import matrices, wgmma
 from .convert import addresses, memory_bytes, shared_load, shared_store
+from .dot_table import Instruction, instruction
 from .placement import Placement, blocked, log2
 from .values import SHARED, Generator, eager, llvm_type, unsupported
 
 __all__ = ["Instruction", "accumulator", "instruction", "operand_chain", "wanted_operands"]
-
-
-@dataclass(frozen=True)
-class Instruction:
-    """``mma.sync`` on operands of ``types``; ``pack`` elements fill a 32-bit register.  Integers are added with saturation."""
-
-    types: str
-    pack: int
-    since: int
-    result: str = "f32"
-
-    @property
-    def k(self) -> int:
-        return 8 * self.pack
-
-
-INSTRUCTIONS: dict[tuple[Element, Element], Instruction] = {
-    (F16, F32): Instruction("f16.f16", 2, 80),
-    (F16, F16): Instruction("f16.f16", 2, 80, "f16"),
-    (BF16, F32): Instruction("bf16.bf16", 2, 80),
-    (F32, F32): Instruction("tf32.tf32", 1, 80),
-    (I8, I32): Instruction("s8.s8", 4, 80, "s32"),
-    (F8E4M3, F32): Instruction("e4m3.e4m3", 4, 89),
-    (F8E5M2, F32): Instruction("e5m2.e5m2", 4, 89),
-}
-"""(operands, accumulator) → the instruction."""
-
-
-def instruction(op: Op, sm: int) -> Instruction | None:
-    """The tensor-core instruction for ``op`` on compute capability ``sm``; None: multiply-adds."""
-    a, b, acc = (v.type for v in op.operands)
-    row = INSTRUCTIONS.get((a.elem, acc.elem))
-    if row is None or a.elem is not b.elem or sm < row.since:
-        return None
-    if a.elem is F32 and op.attrs["precision"] not in ("tf32", "tf32x3"):
-        return None
-    m, n, k = acc.shape[-2], acc.shape[-1], a.shape[-1]
-    return row if m >= 16 and n >= 8 and k >= row.k else None
 
 
 def operand_chain(func: Func) -> set[Op]:
@@ -185,10 +146,9 @@ def dot(g: Generator, op: Op) -> None:
 
 def _by_tensor_core(g: Generator, op: Op, acc: Placement, row: Instruction) -> list[str]:
     place_a, place_b = fragments(op, acc, row.pack)
-    a, b = g.get(op.operands[0], place_a), g.get(op.operands[1], place_b)
     values = list(g.get(op.operands[2], acc))
     e = op.operands[0].type.elem
-    words_a, words_b = [_words(g, x, e, row.pack) for x in (a, b)]
+    words_a, words_b = (_operand_words(g, op, i, place, row.pack) for i, place in enumerate((place_a, place_b)))
     parts = [(words_a, words_b)]
     if e is F32:
         parts = _tf32_parts(g, words_a, words_b, op.attrs["precision"] == "tf32x3")
@@ -210,21 +170,26 @@ def _by_tensor_core(g: Generator, op: Op, acc: Placement, row: Instruction) -> l
     return values
 
 
+def _operand_words(g: Generator, op: Op, index: int, place: Placement, pack: int) -> list[str]:
+    """Operand ``index`` in its fragments, as 32-bit words: from its ring where it has one."""
+    v = op.operands[index]
+    if v not in g.ring:
+        return _words(g, g.get(v, place), v.type.elem, pack)
+    form = matrices.ring_form(g, op, index)
+    assert form is not None
+    return matrices.fragment_words(g, v, form, place, form.inner == 1 - index)
+
+
 def _by_warpgroup(g: Generator, op: Op, acc: Placement) -> list[str]:
     """By wgmma; A from registers where it is computed from an earlier dot, or stays the same through a loop; B where it is turned."""
-    a, b = op.operands[:2]
+    a = op.operands[0]
     pack = 4 // memory_bytes(a.type.elem)
     words, turned = None, g.assignment.by_warpgroup[op]
     if turned:
         (m, n), k = acc.shape, a.type.shape[1]
         fragment, _ = _fragments((n, k), (k, m), acc.before_permute((n, m), (1, 0)), 1)
         here = fragment.before_permute((k, n), (1, 0))
-        form = wgmma.ring_form(g, op, 1)
-        if b in g.ring:
-            assert isinstance(form, wgmma.Rows)
-            words = wgmma.read_fragments(g, g.ring[b], form, here)
-        else:
-            words = _words(g, g.get(b, here), b.type.elem, 1)
+        words = _operand_words(g, op, 1, here, 1)
     else:
         fragment, _ = fragments(op, acc, pack)
         if a not in g.ring and _from_registers(g, op):

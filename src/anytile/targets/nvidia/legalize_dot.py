@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from ...ir import Builder, Module, Op, Value
 from ...ir.types import BF16, F8E4B8, F8E4M3, F8E5M2, F16, F32, Element
-from .dot import instruction
+from .dot_table import instruction
 
 __all__ = ["legalize_dot"]
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from ...ir import Block, Effect, Op, Value
 from ...ir.rewrite import const_value, is_pure
 from . import wgmma
+from .matrices import ring_form
 from .memory import vector_width
 from .values import GLOBAL, SHARED, Generator, llvm_type
 from .wgmma import Panels, Rows
@@ -38,7 +39,7 @@ def plan(g: Generator, loop: Op) -> Pipeline | None:
     """The pipeline for ``loop``, None where nothing in it can run ahead."""
     stages = loop.attrs["num_stages"] or g.num_stages
     body = loop.blocks[0]
-    if stages < 2 or any(op.defn.effects & (Effect.WRITE | Effect.SYNC) for op in body.walk()):
+    if stages < 2 or g.sm < 80 or any(op.defn.effects & (Effect.WRITE | Effect.SYNC) for op in body.walk()):
         return None
     found, used = [], _Slice()
     for op in body.ops:
@@ -56,11 +57,10 @@ def _movable(g: Generator, op: Op, body: Block) -> _Slice | None:
     if v.type.rank != 2 or op.attrs["volatile"] or (other is not None and const_value(other) != 0):
         return None
     for user, i in v.uses:
-        if user.block is not body or i > 1 or user not in g.assignment.by_warpgroup:
+        form = ring_form(g, user, i) if user.block is body and user.name == "dot" and i <= 1 else None
+        if form is None or form.inner != wgmma.inner_dimension(g, v):
             return None
-        if wgmma.ring_form(g, user, i).inner != wgmma.inner_dimension(g, v):
-            return None
-    if len({wgmma.ring_form(g, user, i) for user, i in v.uses}) != 1:
+    if len({ring_form(g, user, i) for user, i in v.uses}) != 1:
         return None
     if vector_width(g, pointer, g.homes[v], mask) * v.type.elem.bytes != COPY_BYTES:
         return None
@@ -89,7 +89,11 @@ class Pipeline:
     def __init__(self, g: Generator, loop: Op, loads: list[Op], used: _Slice, stages: int):
         self.g, self.loop, self.loads, self.used, self.stages = g, loop, loads, used, stages
         self.body = loop.blocks[0]
-        self.forms: dict[Value, Panels | Rows] = {op.result: wgmma.ring_form(g, *next(iter(op.result.uses))) for op in loads}
+        self.forms: dict[Value, Panels | Rows] = {}
+        for op in loads:
+            form = ring_form(g, *next(iter(op.result.uses)))
+            assert form is not None
+            self.forms[op.result] = form
         self.rings = {v: g.buffer(v, form.bytes * stages) for v, form in self.forms.items()}
         self.args = [self.body.args[1 + i] for i in sorted(used.carried)]
         self.ends = [self.body.terminator.operands[i] for i in sorted(used.carried)]
@@ -100,12 +104,19 @@ class Pipeline:
     def _accumulating(self) -> Op | None:
         """The one dot of the loop, if its result is only the accumulator of its next iteration."""
         dots = [op for op in self.body.walk() if op.name == "dot"]
-        if len(dots) != 1 or dots[0].block is not self.body or dots[0].attrs["imprecise"]:
+        if len(dots) != 1 or dots[0] not in self.g.assignment.by_warpgroup or dots[0].attrs["imprecise"]:
             return None
         dot, (a, b, acc) = dots[0], dots[0].operands
         if acc.type.elem.bits != 32:  # packing its elements would touch registers that are in flight
             return None
-        if acc.owner is not self.body or len(acc.uses) != 1 or len(dot.result.uses) != 1 or a not in self.forms or b not in self.forms:
+        if (
+            dot.block is not self.body
+            or acc.owner is not self.body
+            or len(acc.uses) != 1
+            or len(dot.result.uses) != 1
+            or a not in self.forms
+            or b not in self.forms
+        ):
             return None
         return dot if self.body.terminator.operands[acc.index - 1] is dot.result else None
 

@@ -28,7 +28,7 @@ from .convert import memory_bytes, shared_load, shared_store
 from .placement import Placement, log2, span
 from .values import SHARED, Generator
 
-__all__ = ["FORMATS", "Panels", "Rows", "accumulate", "accumulator_place", "inner_dimension", "panels", "plan", "ring_form", "usable"]
+__all__ = ["FORMATS", "Panels", "Rows", "accumulate", "accumulator_place", "inner_dimension", "panels", "plan", "usable"]
 __all__ += ["panel_addresses", "read_fragments", "stage", "waited"]
 
 ROWS = 64  # of one instruction
@@ -144,14 +144,6 @@ def panels(g: Generator, v: Value, index: int) -> Panels:
     size = memory_bytes(v.type.elem)
     inner = inner_dimension(g, v) if size == 2 else 1 - index
     return Panels(v.type.shape, size, inner)  # type: ignore[arg-type]
-
-
-def ring_form(g: Generator, op: Op, index: int) -> Panels | Rows:
-    """How operand ``index`` of ``op`` lies in a ring in shared memory."""
-    v = op.operands[index]
-    if index == 1 and g.assignment.by_warpgroup[op]:
-        return Rows(v.type.shape)  # type: ignore[arg-type]
-    return panels(g, v, index)
 
 
 def _groups(m: int, num_warps: int) -> tuple[int, int]:
