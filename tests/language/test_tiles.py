@@ -289,6 +289,18 @@ def test_masked_memory(recording):
     np.testing.assert_array_equal(out, [-1, 2, 4, 6, 8, 9, 9, 9])
 
 
+def test_infinities_for_memory_of_integers(recording):
+    """Published reductions give other=float("inf") whatever the element type is."""
+    x, out = np.arange(4, dtype=np.int16), np.zeros((3, 4), np.int16)
+    kernel = recording([tl.pointer_type(tl.int16)] * 2)
+    with kernel as (p, q):
+        i = tl.arange(0, 4)
+        for row, other in enumerate((float("inf"), float("-inf"), float("nan"))):
+            tl.store(q + row * 4 + i, tl.load(p + i, mask=i < 2, other=other))
+    kernel.launch(x, out)
+    np.testing.assert_array_equal(out, [[0, 1, 32767, 32767], [0, 1, -32768, -32768], [0, 1, 0, 0]])
+
+
 def test_store_converts_and_broadcasts(recording):
     out, flags = np.zeros((2, 4), np.int16), np.zeros(4, np.bool_)
     kernel = recording([tl.pointer_type(tl.int16), tl.pointer_type(tl.int1)])

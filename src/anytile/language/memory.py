@@ -6,6 +6,7 @@ A pointer is a scalar or a tile of addresses; block pointers and tensor descript
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from ..errors import UnsupportedError
@@ -187,9 +188,14 @@ def _fit(value: Any, element: dtype, pointer: tensor, what: str) -> tensor:
 
 
 def _as(value: Any, to: dtype) -> Any:
+    """A Python number for memory of type ``to``; what integers cannot hold becomes their nearest end (NaN: 0), as on GPUs."""
     if to.is_bool():
         return bool(value)
-    return float(value) if to.is_floating() else int(value)
+    if to.is_floating():
+        return float(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return 0 if math.isnan(value) else to.get_int_max_value() if value > 0 else to.get_int_min_value()
+    return int(value)
 
 
 def _mask(mask: Any, pointer: tensor) -> tensor | None:
