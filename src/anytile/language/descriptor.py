@@ -371,7 +371,7 @@ class tensor_descriptor_base(_Window):
         """Only what the language promises for the target: TypeError for other elements."""
         allowed = _REDUCED_ADD if kind == "add" else _REDUCED
         target = getattr(current().options, "target", None)
-        if kind in ("min", "max") and getattr(target, "backend", "") == "cuda" and int(target.arch) >= 90:
+        if kind in ("min", "max") and target is not None and target.backend == "cuda" and int(target.arch) >= 90:
             allowed = (*_REDUCED, "fp16", "bf16")
         if self.element.name not in allowed:
             raise TypeError(f"Unsupported dtype {self.element} of atomic_{kind} of a descriptor; it takes {', '.join(allowed)}")
