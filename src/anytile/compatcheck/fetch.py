@@ -41,22 +41,25 @@ def _run(arguments: list[str], what: str) -> str:
     return done.stdout
 
 
-def download(package: str, version: str, folder: Path, python: str = "3.11") -> Path:
-    """The Linux wheel of ``package`` ``version`` in ``folder``; LookError says why there is none."""
+def download(package: str, version: str, folder: Path) -> Path:
+    """The Linux wheel of ``package`` ``version`` in ``folder``; LookError says why there is none.
+
+    A wheel's Python files are the same for every Python: one for this Python, or for one that most releases had a wheel for.
+    """
     platforms = [part for p in _PLATFORMS for part in ("--platform", p)]
+    errors: list[LookError] = []
+    for python in dict.fromkeys((f"{sys.version_info[0]}.{sys.version_info[1]}", "3.11", "3.13")):
+        try:
+            return _wheel(package, version, folder, platforms, python)
+        except LookError as e:
+            errors.append(e)
+    raise errors[0]
+
+
+def _wheel(package: str, version: str, folder: Path, platforms: list[str], python: str) -> Path:
     _run(
-        [
-            "download",
-            "-q",
-            "--no-deps",
-            "--only-binary=:all:",
-            "--python-version",
-            python,
-            *platforms,
-            "-d",
-            str(folder),
-            f"{package}=={version}",
-        ],
+        ["download", "-q", "--no-deps", "--only-binary=:all:", "--python-version", python]
+        + [*platforms, "-d", str(folder), f"{package}=={version}"],
         f"{package} {version}",
     )
     wheels = sorted(folder.glob(f"{package}-*.whl"))

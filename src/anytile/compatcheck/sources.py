@@ -75,7 +75,7 @@ class Sources:
             if found := re.search(r"^Version: (\S+)", text, re.M):
                 return found[1]
         for name in (f"{self.package}/version.py", f"{self.package}/__init__.py"):
-            if found := re.search(r"^__version__ = ['\"]([^'\"]+)", self.text(name), re.M):
+            if found := re.search(r"^__version__ *= *['\"]([^'\"]+)", self.text(name), re.M):
                 return found[1]
         return "unknown"
 
