@@ -229,11 +229,11 @@ def _pair(torch: str, triton: str, right: str, name: str) -> None:
 
 
 _pair("2.6.0", "3.3.1", "3.2.0", "AttrsDescriptor")
-_pair("2.5.1", "3.2.0", "3.1.0", "imports")
-_pair("2.4.1", "3.2.0", "3.0.0", "imports")
-_pair("2.7.1", "3.1.0", "3.3.1", "asks for")
-_pair("2.9.1", "3.2.0", "3.5.1", "asks for")
-_pair("2.10.0", "3.3.1", "3.6.0", "asks for")
+_pair("2.6.0", "3.4.0", "3.2.0", "AttrsDescriptor")
+_pair("2.5.1", "3.5.1", "3.1.0", "triton_key")
+_pair("2.7.1", "3.5.1", "3.3.1", "triton_key")
+_pair("2.8.0", "3.5.1", "3.4.0", "triton_key")
+_pair("2.8.0", "3.6.0", "3.4.0", "triton_key")
 
 
 @scenario("CPU torch where CUDA was wanted", heavy=True, network=True)

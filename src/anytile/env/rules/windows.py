@@ -60,12 +60,35 @@ def _in_venv(facts: Facts) -> Iterator[Evidence]:
 NO_PROGRAM = all_of(seen("win_error", r"[25]", r"^[^'\"\\/]*$"), unless(seen("win_error", r"[25]", r"['\"\\/]")))
 
 
+def _runtime_from_the_index(facts: Facts) -> list[Fix]:
+    """Microsoft's DLLs as a wheel: installed with the base interpreter they lie beside its python.exe, which the loader asks first."""
+    if not facts.interpreter.base_prefix:
+        return []
+    python = facts.interpreter.base_prefix.rstrip("\\/") + "\\python.exe"
+    command = f'"{python}" -m pip install --upgrade --force-reinstall msvc-runtime'
+    return [Fix("Put the current VC++ runtime beside the base python.exe, from the package index", (command,))]
+
+
+def _missing_dll_fixes(facts: Facts) -> list[Fix]:
+    missing = {x.value.lower() for x in facts.libraries if x.problem == "missing"}
+    brought = [] if "libomp140.x86_64.dll" in missing and len(missing) == 1 else _runtime_from_the_index(facts)
+    return [
+        *brought,
+        Fix("Name the missing DLL: the doctor walks the imports of every library of torch", ("anytile doctor",), safe=True),
+        Fix("Install the current VC++ runtime, which ships most of them", (f"start {_REDIST}",)),
+        Fix(
+            "If libomp140.x86_64.dll is missing: it comes with the C++ build tools of Visual Studio, or use a neighbouring torch patch release"
+        ),
+    ]
+
+
 def _newer_runtime(facts: Facts) -> list[Fix]:
     base = f'"{facts.interpreter.base_prefix}"' if facts.interpreter.base_prefix else "BASE_PREFIX"
     ask = () if facts.interpreter.base_prefix else ('python -c "import sys; print(sys.base_prefix)"',)
     copies = tuple(rf"copy /y %SystemRoot%\System32\{name} {base}" for name in ("msvcp140.dll", "vcruntime140*.dll"))
     return [
-        Fix("Install the current VC++ runtime", (f"start {_REDIST}",)),
+        *_runtime_from_the_index(facts),
+        Fix("Install the current VC++ runtime for the whole system", (f"start {_REDIST}",)),
         Fix("Replace older copies beside the base python.exe (not the one in the virtual environment)", (*ask, *copies)),
     ]
 
@@ -119,13 +142,7 @@ RULES = (
             Clue(0.45, all_of(seen("failed_extension"), unless(seen("failed_extension", rf"libtriton|{_BUILT_HERE}")))),
             Clue(0.2, seen("win_error", r"127")),
         ),
-        lambda f: [
-            Fix("Name the missing DLL: the doctor walks the imports of every library of torch", ("anytile doctor",), safe=True),
-            Fix("Install the current VC++ runtime, which ships most of them", (f"start {_REDIST}",)),
-            Fix(
-                "If libomp140.x86_64.dll is missing: it comes with the C++ build tools of Visual Studio, or use a neighbouring torch patch release"
-            ),
-        ],
+        _missing_dll_fixes,
         against=(Clue(0.95, on("linux", "darwin")),),
         rules_out=("win_vcredist_old",),
         decide=("anytile doctor", "dumpbin /dependents FILE"),
