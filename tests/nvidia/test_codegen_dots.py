@@ -106,3 +106,27 @@ def test_scaled_dots_are_products_of_16_bit_floats(fmt, made):
 def test_scalars_are_printed_by_every_thread():
     ptx = compile(ASTSource(kernels.say, {"x_ptr": "*i32"}, {}, {}), target=_HOPPER, options={}).asm["ptx"]
     assert ptx.count("vprintf,") == 2 and "bra" not in ptx.replace("bra.uni", "")
+
+
+@pytest.mark.parametrize("turned", [(False, False), (False, True), (True, True)])
+@pytest.mark.parametrize("x, arch, m", [("bf16", 80, 128), ("fp16", 89, 64), ("bf16", 90, 32), ("fp32", 120, 64)])
+def test_rings_of_dots_by_warp_are_read_by_ldmatrix(x, arch, m, turned):
+    """Copied ahead, 16 bytes a thread; transposed where an operand is not contiguous along k."""
+    if x == "fp32" and turned != (False, True):
+        pytest.skip("ldmatrix transposes 16-bit elements only")
+    kernel = product(x, "fp32", m, 64, 32, precision="tf32", turned=turned, arch=arch)
+    ptx = kernel.asm["ptx"]
+    straight, transposed = (len(re.findall(rf"ldmatrix\.sync\.aligned\.m8n8\.x\d{t}\.shared", ptx)) for t in ("", r"\.trans"))
+    assert bool(straight) == (turned != (True, False)) and bool(transposed) == (turned != (False, True))
+    assert "cp.async.wait_group 1" in ptx and "ld.global" not in ptx
+    assert kernel.metadata.resources["stack"] == 0
+
+
+def test_turing_has_no_copies_ahead():
+    assert "cp.async" not in product("fp16", "fp32", 64, 64, 32, arch=75).asm["ptx"]
+
+
+def test_small_tiles_are_copied_in_smaller_pieces():
+    """16×16 elements of 16 bits by 128 threads: two each."""
+    ptx = product("bf16", "fp32", 16, 16, 16).asm["ptx"]
+    assert len(re.findall(r"cp\.async\.ca\.shared\.global \[%\w+\], \[%\w+\], 4", ptx)) == 2 * 2 + 2 and "cp.async.cg" not in ptx

@@ -3,7 +3,7 @@
     before the loop     copies for iterations 0 … s − 2 into slots 0 … s − 2 of a ring of s = num_stages slots
     iteration i         wait for the copy of i; start the copy of i + s − 1 into the slot that i − 1 has left; dot from slot i mod s
 
-The copies are cp.async: 16 bytes a thread from global to shared memory, zeros where the mask is off, no registers between.
+The copies are cp.async: up to 16 bytes a thread from global to shared memory, zeros where the mask is off, no registers between.
 The addresses of iteration i + s − 1 come from the loop's own arithmetic: the scalars it carries are carried a second
 time, s − 1 iterations *ahead*, and the pointers and masks of the loads are computed from those.  So a load takes part where
 its address follows from scalars alone (`_Slice`), which index arithmetic in a loop does after `passes.carried`.
@@ -24,7 +24,8 @@ from .wgmma import Panels, Rows
 
 __all__ = ["Pipeline", "plan"]
 
-COPY_BYTES = 16
+COPY_BYTES = (4, 8, 16)
+"""What one cp.async moves: 16 bytes past the first-level cache, fewer through it."""
 
 
 @dataclass
@@ -62,7 +63,7 @@ def _movable(g: Generator, op: Op, body: Block) -> _Slice | None:
             return None
     if len({ring_form(g, user, i) for user, i in v.uses}) != 1:
         return None
-    if vector_width(g, pointer, g.homes[v], mask) * v.type.elem.bytes != COPY_BYTES:
+    if vector_width(g, pointer, g.homes[v], mask) * v.type.elem.bytes not in COPY_BYTES:
         return None
     out = _Slice()
     ends = body.terminator.operands
@@ -222,7 +223,9 @@ class Pipeline:
         pointer, mask = op.operand("ptr"), op.operand("mask")
         assert pointer is not None
         place, form = g.homes[v], self.forms[v]
-        n = COPY_BYTES // form.size
+        n = vector_width(g, pointer, place, mask)
+        size_bytes = n * form.size
+        how = "cg" if size_bytes == 16 else "ca"
         sources = g.get(pointer, place)
         on = g.get(mask, place) if mask is not None and const_value(mask) != 1 else None
         targets = wgmma.panel_addresses(g, place, form, self._slot_pointer(v, form, slot), n)
@@ -230,7 +233,7 @@ class Pipeline:
             if place.register_of[place.constants[r]] != r:
                 continue
             condition = g.conjunction(on[r] if on else None, runs)
-            size = g.emit(f"select i1 {condition}, i32 {COPY_BYTES}, i32 0")
+            size = g.emit(f"select i1 {condition}, i32 {size_bytes}, i32 0")
             address = g.emit(f"ptrtoint {SHARED} {target} to i32")
             args = [("i32", address), (GLOBAL, sources[r]), ("i32", size)]
-            g.assembly(f"cp.async.cg.shared.global [$0], [$1], {COPY_BYTES}, $2;", "r,l,r", "void", args)
+            g.assembly(f"cp.async.{how}.shared.global [$0], [$1], {size_bytes}, $2;", "r,l,r", "void", args)
