@@ -48,12 +48,21 @@ def _apply(setting: Setting, config: object, release: tuple[int, int], account: 
         versions = f"torch {setting.since[0]}.{setting.since[1]}" + (" and later" if setting.until[0] == 99 else "")
         account.note(f"{setting.path} = {setting.value!r}", f"is an option of {versions}", done=False)
         return
+    if not setting.gpu_too and _has_gpu():
+        account.note(f"{setting.path} = {setting.value!r}", "is left to GPU kernels, which it concerns too", done=False)
+        return
     holder, name = option(config, setting.path)
     if getattr(holder, name) == setting.value:
         account.note(f"{setting.path} = {setting.value!r}", "was so before")
         return
     setattr(holder, name, setting.value)
     account.note(f"{setting.path} = {setting.value!r}", setting.why)
+
+
+def _has_gpu() -> bool:
+    import torch
+
+    return bool(torch.cuda.is_available())
 
 
 def _ask_again() -> list[str]:

@@ -12,16 +12,29 @@ __all__ = ["SETTINGS", "Setting", "option", "release_of"]
 
 
 class Setting(NamedTuple):
-    """``path``: dotted, below `torch._inductor.config`.  ``since``, ``until``: releases of torch, both included."""
+    """``path``: dotted, below `torch._inductor.config`.  ``since``, ``until``: releases of torch, both included.
+
+    ``gpu_too``: set also where torch has a GPU, whose kernels the option concerns as well.
+    """
 
     path: str
     value: Any
     why: str
     since: tuple[int, int]
     until: tuple[int, int] = (99, 0)
+    gpu_too: bool = True
 
 
-SETTINGS = (Setting("cpu_backend", "triton", "graphs of CPU tensors become Triton kernels instead of C++", since=(2, 6)),)
+SETTINGS = (
+    Setting("cpu_backend", "triton", "graphs of CPU tensors become Triton kernels instead of C++", since=(2, 6)),
+    Setting(
+        "benchmark_epilogue_fusion",
+        False,
+        "for CPU kernels that max_autotune measures, Inductor writes a file that Python cannot read (its imports are indented)",
+        since=(2, 6),
+        gpu_too=False,
+    ),
+)
 
 
 def release_of(version: str) -> tuple[int, int]:

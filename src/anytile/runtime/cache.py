@@ -430,6 +430,20 @@ class RemoteCacheBackend:
         raise NotImplementedError
 
 
+def lay_out(key: str, name: str, data: bytes) -> None:
+    """Put ``data`` into a file of its own, ``<directory>/<base32 of key>/<name>``, for a program that loads machine code itself.
+
+    torch's launcher for CUDA reads cubin files there.  A file that is there stays; where it cannot be written, warn once and go on.
+    """
+    path = os.path.join(_root(), _base32(key), name)
+    if os.path.isfile(path):
+        return
+    try:
+        write_atomically(path, data)
+    except OSError as e:
+        _warn("write", f"the compile cache in {directory()} cannot be written ({e}); kernels are compiled anew in each process")
+
+
 def _base32(key: str) -> str:
     import base64
 

@@ -224,6 +224,8 @@ def compile(src: Any, target: GPUTarget | None = None, options: Any = None, _env
         clock = {"load from cache": time.perf_counter() - start}
     else:
         artifact, times, clock = _compile_anew(src, machine, options, key, custom)
+    if "torch._inductor" in sys.modules and "cubin" in artifact.stages:
+        cache.lay_out(key, f"{src.name}.cubin", artifact.stages["cubin"])
     kernel = CompiledKernel(src, artifact, key, target, options, clock)
     if (folder := knobs.compilation.anytile_dump) is not None:
         from pathlib import Path
