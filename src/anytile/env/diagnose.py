@@ -6,11 +6,14 @@ from collections.abc import Iterable
 
 from .facts import Facts
 from .rules import RULES
+from .rules.confusions import CONFUSED
 from .rules.model import CERTAIN, Clue, Evidence, Finding, Rule
 
 __all__ = ["NOT_WORTH_SAYING", "diagnose"]
 
 NOT_WORTH_SAYING = 0.15  # confidence under which a candidate is dropped
+_SHOWN = 3  # findings on a log that are filled up with what is confused with the first
+_CONFUSED = 0.12  # confidence of those
 _HINT = 0.55  # a clue under this weight needs a log that tells of a failure: a path or a file name alone is no complaint
 
 
@@ -43,15 +46,31 @@ def _apply(rule: Rule, facts: Facts) -> Finding | None:
 
 
 def diagnose(facts: Facts, rules: Iterable[Rule] = RULES) -> list[Finding]:
-    """The findings, most likely first. A cause that is proved removes those which it rules out."""
+    """The findings, most likely first. A cause that is proved removes those which it rules out.
+
+    To a log with fewer than three candidates come the causes that the first is confused with, below the others.
+    """
+    rules = tuple(rules)
     findings = [f for rule in rules if (f := _apply(rule, facts)) is not None]
     findings.sort(key=lambda f: -f.confidence)
     excluded = {cause for f in findings if f.confidence >= CERTAIN for cause in f.ruled_out}
     kept = [f for f in findings if f.cause not in excluded or f.confidence >= CERTAIN]
     named = {f.cause for f in findings}
+    if facts.log is not None and kept and kept[0].confidence < CERTAIN:
+        kept += _confused(kept, facts, rules)
     return [
         f if not f.ruled_out else Finding(f.cause, f.confidence, f.summary, f.evidence, f.fixes, _said(f, named), f.decide) for f in kept
     ]
+
+
+def _confused(findings: list[Finding], facts: Facts, rules: Iterable[Rule]) -> list[Finding]:
+    """What the same words may also mean, up to `_SHOWN` findings in all; not what speaks against itself on this system."""
+    by_cause = {rule.cause: rule for rule in rules}
+    first, named = findings[0], {f.cause for f in findings}
+    also = [by_cause[c] for c in CONFUSED.get(first.cause, ()) if c in by_cause and c not in named]
+    likely = [rule for rule in also if _hold(rule.against, facts)[0] < 0.8][: max(_SHOWN - len(findings), 0)]
+    why = (Evidence(f"what speaks for {first.cause} is also said then; the commands decide"),)
+    return [Finding(r.cause, _CONFUSED, r.summary, why, tuple(r.fixes(facts)), (), r.decide) for r in likely]
 
 
 def _said(finding: Finding, named: set[str]) -> tuple[str, ...]:

@@ -40,7 +40,9 @@ PATTERNS: tuple[tuple[str, str], ...] = (
     ("symbol_version", r"\bversion (?P<v>lib[\w+.-]+?\.so(?:\.\d+)*)"),
     ("version_node", r"(?:(?P<d>[^\s:]+\.so(?:\.\d+)*): .*)?\b(?P<v>(?:GLIBCXX|CXXABI|GLIBC|GCC)_\d[\d.]*)"),
     ("linker_library", r"cannot find -l(?P<v>\w+)"),
-    ("linker_library", r"\bld(?:\.\w+)?: [^\n]*\s-l(?P<v>\w+)"),
+    ("linker_library", r"\bld(?:\.\w+)?:[^\n]*\s-l(?P<v>\w+)"),
+    ("linker_library", r"library ['\"](?P<v>python3\d+)['\"] not found"),
+    ("python_library", r"Module use of (?P<v>python3\d+\.dll)"),
     ("linker_library", r"LNK1104[^\n]*?(?P<v>[\w.]+\.lib)"),
     ("header", r"(?:fatal error|C1083|include file|error:)[^\n]*?\b(?P<v>\w+\.h)\b"),
     ("program_failed", r"(?P<v>(?:tcc|cl|gcc|cc|clang|ptxas|nvcc)(?:\.exe)?)['\"]?[^\n]*(?:non-zero|exit (?:code|status)|ExitCode)"),
@@ -52,16 +54,22 @@ PATTERNS: tuple[tuple[str, str], ...] = (
     ("no_distribution", r"No matching distribution found for (?P<v>[\w.-]+)(?P<d>[^\n]*)"),
     ("no_versions", r"requirement (?P<v>[\w.-]+)(?P<d>[^(]*)(?:\(from [^v][^)]*\) )?\(from versions: none\)"),
     ("no_wheel", r"has no wheels?[^\n]*(?P<v>(?:cp|py)3\d*|manylinux\w*|win_amd64|macosx\w*)"),
+    ("only_wheels", r"`?(?P<d>[\w.-]+)`? \(v?[\w.+]+\) only has wheels (?:with|for) the following (?P<v>Python|platform)"),
     ("wrong_wheel", r"(?P<v>[\w.+-]+\.whl)['\"]? is not a supported wheel"),
     ("no_candidate", r"Unable to find installation candidates for (?P<v>[\w.-]+)(?: \((?P<d>[^)]*)\))?"),
     ("other_python", r"requires a different Python:? (?P<v>[\d.]+)(?P<d>[^\n]*)"),
+    ("other_python", r"requires [Pp]ython (?P<v>[<>=!~][^\n]*?), (?:so it will not be|but none of the providers)"),
     (
         "conflict",
-        r"(?P<v>[\w.-]+) \S+ (?:has requirement|requires) (?P<d>[\w.-]+(?:\[[\w,]+\])?\s?[=<>!~][^\s]*(?:,[^\n]*)? but you(?:'ll)? have [^\n]*)",
+        r"(?P<v>[\w.-]+) \S+ (?:has requirement|requires) (?P<d>[\w.-]+(?:\[[\w,]+\])?\s?[=<>!~][^\n]*? but you(?:'ll)? have [^\n]*)",
     ),
     ("not_installed", r"(?P<v>[\w.-]+) (?:\S+ )?requires (?P<d>[\w.-]+)[^\n]*which is not installed"),
     ("uninstalled", r"(?:Successfully uninstalled|Uninstalling|Found existing installation:) (?P<v>torch)[- ](?P<d>\d[\w.+]*)"),
     ("installed", r"Successfully installed [^\n]*?\b(?P<v>torch)-(?P<d>\d[\w.+]*)"),
+    ("uninstalled", r"^\s*[-–] (?P<v>torch)==(?P<d>\d[\w.+]*)"),
+    ("installed", r"^\s*\+ (?P<v>torch)==(?P<d>\d[\w.+]*)"),
+    ("uninstalled", r"(?:Updating|Downgrading) (?P<v>torch) \((?P<d>\d[\w.+]*) -> "),
+    ("installed", r"(?:Updating|Downgrading) (?P<v>torch) \([\w.+]+ -> (?P<d>\d[\w.+]*)\)"),
     ("built_for", r"was built (?:for|with):?\s*(?P<v>PyTorch [\d.]+\S*)?(?P<d>[^\n]*)"),
     ("you_have", r"\(you have (?P<v>[\w.+-]+)\)"),
     ("operator", r"\b(?P<v>torch(?:vision|audio)::\w+)"),
@@ -100,6 +108,8 @@ PATTERNS: tuple[tuple[str, str], ...] = (
     ("statement", r"(?i)(?P<v>File ?name too long|path is too long|MAX_PATH|LongPathsEnabled)"),
     ("statement", r"(?i)(?P<v>not a symbolic link)"),
     ("statement", r"(?i)(?P<v>PTX codegen error|PTXASError)"),
+    ("statement", r"(?P<v>invalid device function)"),
+    ("statement", r"(?i)(?P<v>Microsoft Visual C\+\+ 14\.\d or greater is required|Unable to find vcvarsall)"),
     ("cuda_gone", r"(?:torch\.)?cuda\.is_available\(\)[^\n]{0,25}?(?P<v>False)"),
     (
         "building",
@@ -113,8 +123,9 @@ PATTERNS: tuple[tuple[str, str], ...] = (
     ),
     ("package_version", r"\b(?P<v>PyTorch)\s*(?:version)?:?\s*(?P<d>\d+\.\d+[\w.+]*)"),
     ("cpu_build", r"(?P<v>\d+\.\d+\.\d+\+cpu)"),
+    ("cpu_build", r"(?P<v>torch\.version\.cuda\W{1,8}None\b|CUDA used to build PyTorch: None)"),
     ("package", r"(?i)\b(?P<v>triton-windows|triton_windows|triton-library|pytorch-triton[\w-]*|triton-nightly|tritonclient)\b"),
-    ("machine", r"(?i)\b(?P<v>aarch64|arm64|sbsa|jetson|tegra|grace|GH200|GB10|GB200|DGX Spark|Orin|Thor)\b"),
+    ("machine", r"(?i)(?:\b|_)(?P<v>aarch64|arm64|sbsa|jetson|tegra|grace|GH200|GB10|GB200|DGX Spark|Orin|Thor)\b"),
     ("python", r"(?i)\bpython[ -]?(?P<v>3\.\d+(?:\.\d+)?)"),
     ("tool", r"\b(?P<v>poetry|uvx?|conda|mamba|pipx|pip)\b"),
 )
@@ -131,6 +142,7 @@ _DARWIN = re.compile(r"\.dylib\b|macosx|darwin|/Users/\w+/(?!.*\\)|\bmacOS\b|App
 _FAILURES = frozenset(
     "exception missing_module not_a_package missing_name missing_attribute missing_member wrong_argument failed_extension win_error errno"
     " missing_library undefined_symbol linker_library header program_failed ptxas_target no_distribution no_versions wrong_wheel"
+    " only_wheels no_wheel other_python python_library"
     " dll_load crash required no_candidate conflict not_installed statement cuda_gone byte dlopen".split()
 )
 _COMPLAINT = re.compile(

@@ -8,6 +8,7 @@ from ..facts import Facts
 from .clues import all_of, any_of, seen, text, unless
 from .model import CERTAIN, Clue, Evidence, Fix, Rule, install
 from .skew import conflicts
+from .windows import library
 
 __all__ = ["RULES"]
 
@@ -67,9 +68,9 @@ def _later_install(facts: Facts) -> Iterator[Evidence]:
 
 
 def _no_binary(facts: Facts) -> Iterator[Evidence]:
-    for library in facts.libraries:
-        if library.problem == "no_binary":
-            yield Evidence(f"{library.value} {library.detail}", library.path)
+    for found in facts.libraries:
+        if found.problem == "no_binary":
+            yield Evidence(f"{found.value} {found.detail}", found.path)
 
 
 _XF = "can't load C\\+\\+/CUDA extensions"
@@ -80,6 +81,7 @@ RULES = (
         "torchvision was built for another torch than the one beside it",
         (
             Clue(CERTAIN, _unmet("torchvision")),
+            Clue(0.95, any_of(library("undefined", of=["torchvision"]), library("missing", of=["torchvision"]))),
             Clue(0.9, _local_parts("torchvision")),
             Clue(0.92, seen("operator", r"torchvision::\w+")),
             Clue(0.8, seen("conflict", r"torchvision", r"^torch\b")),
@@ -94,6 +96,7 @@ RULES = (
             ),
             Clue(0.6, all_of(seen("win_error", r"127"), text(r"torchvision|image\.pyd"))),
             Clue(0.4, seen("missing_name", detail=r"^torchvision")),
+            Clue(0.5, any_of(seen("missing_attribute", detail=r"^torchvision"), seen("missing_module", r"torchvision\.[\w.]+"))),
         ),
         _together("torchvision"),
         decide=("pip list | grep -i torch", "pip check"),
@@ -103,6 +106,7 @@ RULES = (
         "torchaudio was built for another torch than the one beside it",
         (
             Clue(CERTAIN, _unmet("torchaudio")),
+            Clue(0.95, any_of(library("undefined", of=["torchaudio"]), library("missing", of=["torchaudio"]))),
             Clue(0.9, _local_parts("torchaudio")),
             Clue(0.9, all_of(any_of(seen("undefined_symbol"), seen("missing_library")), text(r"torchaudio"))),
             Clue(
@@ -113,6 +117,8 @@ RULES = (
             ),
             Clue(0.8, seen("conflict", r"torchaudio", r"^torch\b")),
             Clue(0.8, seen("statement", r"(?i).*torchaudio.*")),
+            Clue(0.55, any_of(seen("missing_attribute", detail=r"^torchaudio"), seen("missing_module", r"torchaudio\.[\w.]+"))),
+            Clue(0.4, seen("missing_name", detail=r"^torchaudio")),
             Clue(0.25, all_of(seen("undefined_symbol", r"_ZNK?5torch\w*"), unless(seen("undefined_symbol", detail=r".+"), text(r"\.so")))),
         ),
         _together("torchaudio"),
@@ -123,9 +129,11 @@ RULES = (
         "xformers was built for another torch, CUDA or Python",
         (
             Clue(CERTAIN, _unmet("xformers")),
+            Clue(0.95, any_of(library("undefined", of=["xformers"]), library("missing", of=["xformers"]))),
             Clue(0.85, all_of(any_of(seen("statement", _XF), text(r"(?i)xformers")), seen("built_for"))),
             Clue(0.85, all_of(seen("built_for"), seen("you_have"))),
             Clue(0.45, seen("statement", _XF)),
+            Clue(0.6, text(r"No operator found for `memory_efficient_attention|xFormers wasn't buil[dt] with CUDA")),
             Clue(0.8, seen("conflict", r"xformers", r"^torch\b")),
             Clue(0.7, all_of(any_of(seen("undefined_symbol"), seen("win_error")), text(r"xformers\S*\.(?:so|pyd)"))),
         ),
@@ -151,6 +159,7 @@ RULES = (
             ),
             Clue(0.6, all_of(seen("undefined_symbol", r"c\w*(?:quant|gemm|optim|igemm|adam)\w*"))),
             Clue(0.7, seen("missing_member", r"c\w*(?:quant|gemm|optim|adam|32bit|8bit)\w*", r"^NoneType$")),
+            Clue(0.6, text(r"bitsandbytes library load error")),
             Clue(0.4, text(r"BNB_CUDA_VERSION|bitsandbytes[\\/]cextension|bitsandbytes[\\/]cuda_setup")),
         ),
         lambda f: [
@@ -175,7 +184,8 @@ RULES = (
                 ),
             ),
             Clue(0.6, seen("conflict", detail=r"^torch\s?[=<>]")),
-            Clue(0.8, all_of(seen("uninstalled", detail=r"\+cu"), any_of(seen("installed", detail=r"^[^+]*$|\+cpu"), seen("cpu_build")))),
+            Clue(0.88, all_of(seen("uninstalled", detail=r"\+cu"), any_of(seen("installed", detail=r"^[^+]*$|\+cpu"), seen("cpu_build")))),
+            Clue(0.75, text(r"\bpytorch\b[^\n]*cuda[^\n]*-->[^\n]*cpu")),
             Clue(0.5, all_of(seen("statement", _XF), any_of(seen("cuda_gone"), seen("cpu_build")))),
             Clue(0.7, all_of(text(r"\d\+cu\d{2,3}"), text(r"\d\+cpu"), unless(seen("built_for")))),
             Clue(

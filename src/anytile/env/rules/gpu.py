@@ -61,10 +61,21 @@ RULES = (
             Clue(0.65, seen("cuda_gone")),
             Clue(0.35, all_of(seen("statement", r"can't load C\+\+/CUDA extensions"), unless(seen("built_for", r"PyTorch.*")))),
             Clue(0.75, seen("statement", r"(?i)cannot find any torch.*|only (?:works|supports).*|CUDA is .*|requires.*CUDA")),
-            Clue(0.6, text(r"(?i)(?:how (?:to|do|can)|can(?:no|')t|unable to)[^\n]*install[^\n]*(?:CUDA|torch|cu\d{3})")),
+            Clue(
+                0.6,
+                text(
+                    r"(?i)(?:how (?:to|do|can)|can(?:no|')t|unable to) (?:i |you |we )?(?:\w+ ){0,2}install\b[^\n]*(?:CUDA|torch|cu\d{3})"
+                ),
+            ),
+            Clue(0.3, text(r"(?i)was(?:n't| not) buil[dt] with CUDA support")),
         ),
         _torch_fixes,
-        against=(Clue(0.65, all_of(seen("machine", r"(?!x86).*"))), Clue(0.5, seen("conflict", detail=r"^torch\s?[=<>]"))),
+        against=(
+            Clue(0.65, all_of(seen("machine", r"(?!x86).*"))),
+            Clue(0.5, seen("conflict", detail=r"^torch\s?[=<>]")),
+            Clue(0.5, all_of(seen("uninstalled"), seen("installed"))),
+            Clue(0.3, all_of(text(r"\d\+cu\d{2,3}"), text(r"\d\+cpu"), unless(seen("built_for")))),
+        ),
         decide=('python -c "import torch; print(torch.__version__, torch.version.cuda)"', "nvidia-smi"),
     ),
     Rule(
@@ -74,6 +85,8 @@ RULES = (
             Clue(CERTAIN, _on_arm),
             Clue(0.7, all_of(seen("machine"), text(r"(?i)pytorch|torch|triton|wheel"), failing)),
             Clue(0.3, seen("machine")),
+            Clue(0.75, all_of(seen("machine", r"(?i)jetson|tegra|grace|GH200|GB\d+|DGX.*|Orin|Thor"), seen("cpu_build"))),
+            Clue(0.6, all_of(any_of(seen("only_wheels", "platform"), seen("no_wheel", r"manylinux\w*")), seen("machine"))),
             Clue(
                 0.4,
                 all_of(
@@ -120,6 +133,12 @@ RULES = (
             ),
             Clue(0.45, all_of(seen("gpu_target"), unless(seen("ptxas_target"), seen("statement", r"PTX.*")))),
             Clue(0.4, text(r"cudaErrorNoKernelImageForDevice|TORCH_CUDA_ARCH_LIST|get_arch_list")),
+            Clue(0.6, seen("statement", r"invalid device function")),
+            Clue(0.8, text(r"is for sm\d+-sm\d+, but was built for sm\d+|Unknown CUDA arch \(|too old to be supported by the triton")),
+            Clue(
+                0.6,
+                text(r"requires device with capability|only supports (?:Ampere|Hopper|Turing|Volta)\S* GPUs|Unsupported gpu architecture"),
+            ),
         ),
         lambda f: [
             Fix(
@@ -142,6 +161,8 @@ RULES = (
             Clue(0.8, seen("ptxas_version")),
             Clue(0.45, seen("statement", r"PTX codegen error|PTXASError")),
             Clue(0.3, text(r"gpu-name|\bptxas\b")),
+            Clue(0.6, text(r"sm_\d+\w?' is not a recognized processor")),
+            Clue(0.4, text(r"nvcc fatal\s*: Unsupported gpu architecture")),
         ),
         lambda f: [
             Fix("Let Triton call the ptxas of a newer CUDA toolkit", ("export TRITON_PTXAS_PATH=/usr/local/cuda/bin/ptxas",), safe=True),
@@ -160,7 +181,7 @@ RULES = (
             Clue(
                 0.5,
                 text(
-                    r"CUDA_ERROR_UNSUPPORTED_PTX_VERSION|cudaErrorInsufficientDriver|cudaErrorUnsupportedPtxVersion|CUDA_ERROR_SYSTEM_DRIVER_MISMATCH|forward compatibility was attempted|unsupported display driver|Error 80[34]"
+                    r"unsatisfied condition: cuda ?>=|CUDA_ERROR_COMPAT_NOT_SUPPORTED_ON_DEVICE|CUDA_ERROR_UNSUPPORTED_PTX_VERSION|cudaErrorInsufficientDriver|cudaErrorUnsupportedPtxVersion|CUDA_ERROR_SYSTEM_DRIVER_MISMATCH|forward compatibility was attempted|unsupported display driver|Error 80[34]"
                 ),
             ),
         ),

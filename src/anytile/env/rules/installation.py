@@ -139,6 +139,8 @@ RULES = (
             Clue(0.3, all_of(seen("no_versions", r"triton"))),
             Clue(0.6, seen("no_wheel", r"(?:cp|py)3\d+")),
             Clue(0.5, seen("python_limit")),
+            Clue(0.9, seen("only_wheels", "Python")),
+            Clue(0.65, seen("missing_module", r"distutils(?:\.\w+)*|imp")),
         ),
         lambda f: [
             Fix(
@@ -218,7 +220,8 @@ RULES = (
         (
             Clue(CERTAIN, _leftovers),
             Clue(0.95, seen("invalid_distribution")),
-            Clue(0.5, text(r"no RECORD file was found|uninstall-no-record|Cannot uninstall")),
+            Clue(0.85, text(r"no RECORD file was found|uninstall-no-record|missing `RECORD` file")),
+            Clue(0.4, text(r"Cannot uninstall")),
         ),
         lambda f: [
             Fix("Delete them, then install the package again", tuple(f"rm -r {p!r}" for p in f.leftovers) or ("rm -r SITE_PACKAGES/~*",))
@@ -301,6 +304,7 @@ RULES = (
             Clue(0.85, text(r"PY_SSIZE_T_CLEAN")),
             Clue(0.5, all_of(seen("missing_module", r"__triton_launcher|cuda_utils"))),
             Clue(0.4, all_of(seen("undefined_symbol"), text(_CACHE))),
+            Clue(0.7, all_of(seen("undefined_symbol", r"_?Py[A-Z_]\w*"), text(_CACHE))),
         ),
         _clear,
         decide=("dir %USERPROFILE%\\.triton\\cache /s /o:d",),

@@ -11,11 +11,13 @@ from .clues import all_of, any_of, failing, on, seen, text, unless
 from .model import CERTAIN, Clue, Evidence, Fix, Rule, install
 from .windows import library
 
-__all__ = ["RULES"]
+__all__ = ["COMPANIONS", "COMPILED_HERE", "RULES"]
 
 _TORCH_SYMBOL = r"_ZN?K?\w*?(?:3c10|2at|5torch|5caffe2|8autograd)\w*"
 _CUDA_SYMBOL = r"_*(?:nvJitLink|cublas|cusparse|cudnn|cusolver|cufft|curand|nccl|nvrtc|cupti|nvtx|cuda[A-Z])\w*"
 _MKL_SYMBOL = r"iJIT_\w+|mkl_\w+|__kmpc?_\w+|MKL_\w+|i?omp_\w+"
+COMPILED_HERE = r"\.triton[\\/]|torchinductor|triton[\\/]cache"  # folders of what was compiled on this machine
+COMPANIONS = ("torchvision", "torchaudio", "xformers")  # made for one torch, with a cause of their own for another
 _BUILT_ON_TORCH = r"torchaudio|torchvision|xformers|bitsandbytes"
 
 
@@ -121,7 +123,7 @@ RULES = (
         "ext_abi_undefined_symbol",
         "a compiled extension was built for another torch or another C++ ABI: it asks for a C++ symbol that this torch does not export",
         (
-            Clue(CERTAIN, library("undefined")),
+            Clue(CERTAIN, library("undefined", but=COMPANIONS)),
             Clue(
                 0.82,
                 all_of(
@@ -133,7 +135,10 @@ RULES = (
                 0.5,
                 all_of(
                     seen("undefined_symbol"),
-                    unless(seen("undefined_symbol", rf"{_TORCH_SYMBOL}|{_CUDA_SYMBOL}|{_MKL_SYMBOL}|c\w*quant\w*")),
+                    unless(
+                        seen("undefined_symbol", rf"{_TORCH_SYMBOL}|{_CUDA_SYMBOL}|{_MKL_SYMBOL}|c\w*quant\w*|_?Py[A-Z_]\w*"),
+                        text(COMPILED_HERE),
+                    ),
                 ),
             ),
             Clue(0.35, all_of(seen("win_error", "127"), text(r"site-packages"))),
@@ -277,7 +282,7 @@ RULES = (
         "cudart_soname",
         "an extension was built for another CUDA major release than the libraries here",
         (
-            Clue(0.9, all_of(on("linux"), library("missing", "site-packages"))),
+            Clue(0.9, all_of(on("linux"), library("missing", "site-packages", but=COMPANIONS))),
             Clue(0.85, seen("missing_library", r"libcudart\.so\S*|libnvrtc\.so\S*|libcublas(?:Lt)?\.so\S*|libcufft\.so\S*")),
             Clue(0.6, seen("missing_library", r"lib(?:cu|nv)\w+\.so\S*")),
             Clue(0.5, seen("dll", r"(?i)cudart64_\w+\.dll|cublas(?:Lt)?64_\w+\.dll")),

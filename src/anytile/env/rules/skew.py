@@ -16,6 +16,7 @@ __all__ = ["RULES", "conflicts", "triton_pin"]
 
 # Parts that every Triton has had since 2.0: where one of them is missing, what answers to `triton` is not Triton.
 _ALWAYS = r"triton\.(?:language|compiler|runtime|testing)"
+_ALWAYS_NAMES = r"jit|autotune|heuristics|Config|cdiv|next_power_of_2|language|testing|compile|runtime|compiler|libtriton"
 
 
 def triton_pin(facts: Facts) -> Requirement | None:
@@ -157,20 +158,20 @@ RULES = (
         (
             Clue(0.98, _missing_names),
             Clue(0.9, _pin_missed),
-            Clue(0.88, seen("missing_name", detail=r"^triton(?:\.|$)")),
+            Clue(0.88, seen("missing_name", rf"(?!(?:{_ALWAYS_NAMES})$)\w+", detail=r"^triton(?:\.|$)")),
+            Clue(0.3, seen("missing_name", _ALWAYS_NAMES, detail=r"^triton(?:\.|$)")),
             Clue(0.85, seen("missing_name", r"AttrsDescriptor|triton_key|ASTSource|GPUTarget|get_cuda_stream|cuda_driver")),
             Clue(
                 0.6,
                 all_of(seen("missing_module", r"triton\.(?!ops)[\w.]+"), unless(seen("missing_module", _ALWAYS), seen("not_a_package"))),
             ),
             Clue(0.75, seen("missing_attribute", detail=r"^triton\.")),
-            Clue(0.6, seen("missing_attribute", detail=r"^triton$")),
+            Clue(0.6, seen("missing_attribute", rf"(?!(?:{_ALWAYS_NAMES})$)\w+", detail=r"^triton$")),
+            Clue(0.25, seen("missing_attribute", _ALWAYS_NAMES, detail=r"^triton$")),
             Clue(
                 0.75,
                 seen(
-                    "missing_member",
-                    r"launch_enter_hook|launch_exit_hook|divisible_by_16|n_regs|n_spills|cluster_dims|fn|arg_names",
-                    r"^(?:CompiledKernel|JITFunction|AttrsDescriptor|KernelMetadata)",
+                    "missing_member", detail=r"^(?:CompiledKernel|JITFunction|Autotuner|AttrsDescriptor|KernelMetadata|ASTSource|GPUTarget)"
                 ),
             ),
             Clue(0.75, seen("statement", r"dataclass type or instance")),
@@ -189,7 +190,7 @@ RULES = (
                 0.5,
                 all_of(
                     seen("exception", r"ImportError|AttributeError", r"\btriton\b"),
-                    unless(seen("failed_extension"), seen("missing_module")),
+                    unless(seen("failed_extension"), seen("missing_module"), seen("undefined_symbol"), seen("missing_name", _ALWAYS_NAMES)),
                 ),
             ),
             Clue(0.65, seen("statement", r"Cannot find a working triton installation")),
@@ -220,7 +221,7 @@ RULES = (
             Clue(0.6, seen("required", r"triton[-_]windows")),
             Clue(0.75, seen("not_installed", detail=r"^triton")),
             Clue(0.28, seen("failed_extension", r"libtriton")),
-            Clue(0.35, seen("missing_name", detail=r"^triton$")),
+            Clue(0.5, seen("missing_name", _ALWAYS_NAMES, detail=r"^triton(?:\.|$)")),
         ),
         _one_triton,
         against=(Clue(0.6, on("linux", "darwin")),),
@@ -234,6 +235,7 @@ RULES = (
             Clue(0.7, all_of(seen("missing_module", r"triton"), unless(seen("not_a_package"), seen("missing_module", r"triton\.\w+")))),
             Clue(0.85, seen("no_distribution", r"triton(?:-windows)?")),
             Clue(0.85, seen("no_versions", r"triton")),
+            Clue(0.85, all_of(seen("only_wheels", r"platform", r"^triton"), on("windows", "darwin"))),
             Clue(0.5, all_of(seen("statement", r"triton .*not.*|without triton"), on("windows", "darwin"))),
             Clue(0.3, all_of(seen("statement", r"Cannot find a working triton installation"), on("windows", "darwin"))),
         ),
@@ -241,6 +243,7 @@ RULES = (
             Fix("Let anytile answer `import triton`: it runs on every system", ("anytile enable",), safe=True),
             Fix("On Windows: install the Triton for Windows of the minor release that torch names", install(f, "triton-windows")),
         ],
+        against=(Clue(0.7, all_of(seen("machine", r"(?i)aarch64|jetson|tegra|GH200|GB\d+|DGX.*|Orin|Thor|grace"), on("linux", None))),),
         decide=("pip list", 'python -c "import sys; print(sys.platform)"'),
     ),
     Rule(
@@ -251,7 +254,8 @@ RULES = (
             Clue(0.85, all_of(seen("package", r"triton-library|tritonclient"), failing)),
             Clue(0.8, all_of(seen("missing_module", r"triton"), seen("missing_module", r"triton\.[\w.]+"))),
             Clue(0.4, all_of(seen("missing_module", r"triton\.(?:common|compiler|language|runtime)[\w.]*"), unless(seen("not_a_package")))),
-            Clue(0.35, all_of(seen("missing_attribute", r"jit|autotune|Config|cdiv|language", r"^triton$"))),
+            Clue(0.6, seen("missing_attribute", _ALWAYS_NAMES, r"^triton$")),
+            Clue(0.35, seen("missing_name", _ALWAYS_NAMES, r"^triton$")),
         ),
         lambda f: [
             Fix(
@@ -274,7 +278,9 @@ RULES = (
             Clue(
                 0.5, all_of(seen("missing_attribute", detail=r"^(?:torch|triton)$"), text(r"partially initialized module|circular import"))
             ),
-            Clue(0.4, text(r"\(unknown location\)")),
+            Clue(0.5, text(r"\(unknown location\)")),
+            Clue(0.4, seen("missing_attribute", _ALWAYS_NAMES, r"^triton$")),
+            Clue(0.3, seen("missing_name", _ALWAYS_NAMES, r"^triton$")),
         ),
         _renamed,
         decide=('python -c "import triton; print(triton.__path__, triton.__spec__)"',),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from ..facts import Facts
 from .clues import all_of, any_of, failing, on, seen, text, unless
@@ -15,12 +15,15 @@ _BUILT_HERE = r"cuda_utils|__triton_launcher|__triton_cuda_utils|\w*launcher\w*"
 _USER_SITE = r"AppData[\\/]+Roaming[\\/]+Python|[\\/]\.local[\\/](?:lib|bin)[\\/]"
 
 
-def library(problem: str, path: str = "") -> Callable[[Facts], Iterator[Evidence]]:
-    """Libraries with this ``problem``, if wanted of a path that contains ``path``."""
+def library(
+    problem: str, path: str = "", of: Sequence[str] | None = None, but: Sequence[str] = ()
+) -> Callable[[Facts], Iterator[Evidence]]:
+    """Libraries with this ``problem``, if wanted of a path that contains ``path``, ``of`` some distributions or of all ``but`` some."""
 
     def find(facts: Facts) -> Iterator[Evidence]:
         for found in facts.libraries:
-            if found.problem == problem and path in found.path:
+            mine = found.distribution not in but and (of is None or found.distribution in of)
+            if found.problem == problem and path in found.path and mine:
                 yield Evidence(f"{found.value} {found.detail}".strip(), found.path)
 
     return find
@@ -139,7 +142,15 @@ RULES = (
             ),
             Clue(0.6, all_of(seen("dll_load"), unless(seen("win_error"), seen("dll_load", r"nvcuda\.dll")))),
             Clue(0.6, seen("dll", r"(?i)libomp140\w*\.dll|vcruntime140_(?:1|threads)\.dll|api-ms-win\S*\.dll|ucrtbase\.dll")),
-            Clue(0.45, all_of(seen("failed_extension"), unless(seen("failed_extension", rf"libtriton|{_BUILT_HERE}")))),
+            Clue(
+                0.45,
+                all_of(seen("failed_extension"), unless(seen("failed_extension", rf"libtriton|{_BUILT_HERE}|\w*_cuda|\w*_ext|\w*_ops"))),
+            ),
+            Clue(0.25, seen("failed_extension", r"(?!libtriton|cuda_utils)\w*(?:_cuda|_ext|_ops)")),
+            Clue(
+                0.5,
+                text(r"(?i)(?:vcruntime140\w*|msvcp140\w*|libomp140\S*|concrt140|api-ms\S*)\.dll[^\n]*(?:not found|missing|NOT_FOUND)"),
+            ),
             Clue(0.2, seen("win_error", r"127")),
         ),
         _missing_dll_fixes,
@@ -153,6 +164,7 @@ RULES = (
         (
             Clue(CERTAIN, library("python", "site-packages")),
             Clue(0.75, seen("win_error", r"193")),
+            Clue(0.9, seen("python_library")),
             Clue(0.36, seen("failed_extension", r"libtriton")),
             Clue(0.2, all_of(seen("failed_extension", r"libtriton"), _in_venv)),
             Clue(0.2, seen("win_error", r"127")),
@@ -196,7 +208,7 @@ RULES = (
             Clue(0.85, seen("statement", r"Failed to find Python (?:libs|headers?)")),
             Clue(0.85, all_of(seen("header", r"Python\.h|pyconfig\.h"), on("windows"))),
             Clue(0.4, all_of(seen("header", r"Python\.h|pyconfig\.h"), on(None))),
-            Clue(0.85, seen("linker_library", r"python3\d*\.lib")),
+            Clue(0.85, seen("linker_library", r"python3\d*(?:\.lib)?")),
             Clue(0.25, seen("failed_extension", _BUILT_HERE)),
         ),
         lambda f: [
@@ -215,6 +227,7 @@ RULES = (
         (
             Clue(CERTAIN, _bad_cc),
             Clue(0.9, seen("statement", r"Failed to find (?:MSVC|Windows SDK)")),
+            Clue(0.75, seen("statement", r"(?i)Microsoft Visual C.*|Unable to find vcvarsall")),
             Clue(0.85, all_of(seen("statement", r"Failed to find C compiler"), on("windows"))),
             Clue(0.4, all_of(seen("statement", r"Failed to find C compiler"), on(None, "linux"))),
             Clue(
@@ -249,6 +262,7 @@ RULES = (
             Clue(0.9, on("darwin")),
             Clue(0.6, all_of(on("linux"), unless(seen("statement", r"Failed to find MSVC")))),
             Clue(0.6, seen("byte")),
+            Clue(0.6, seen("linker_library", r"python3\d*(?:\.lib)?")),
         ),
         decide=("echo %CC%", "where cl gcc clang tcc"),
     ),

@@ -1,0 +1,36 @@
+"""The 41 causes in the words of different programs, releases and languages: the cause comes first, or where words cannot tell, among three."""
+
+from __future__ import annotations
+
+import pytest
+from log_texts import TEXTS
+
+from anytile.env.diagnose import diagnose
+from anytile.env.log import read_log
+from anytile.env.rules import RULES
+from anytile.env.rules.confusions import CONFUSED
+
+AMBIGUOUS = {("wrong_package", 1)}  # a Triton without `jit`: another project, a file in the way, or no Triton of this generation
+CASES = [(cause, number) for cause, texts in TEXTS.items() for number in range(len(texts))]
+
+
+@pytest.mark.parametrize(("cause", "number"), CASES)
+def test_the_cause_comes_first(cause: str, number: int) -> None:
+    findings = diagnose(read_log(TEXTS[cause][number]))
+    causes = [f.cause for f in findings]
+    assert cause in (causes[:3] if (cause, number) in AMBIGUOUS else causes[:1]), [(f.cause, f.confidence) for f in findings]
+
+
+def test_every_cause_has_texts_a_rule_and_what_it_is_confused_with() -> None:
+    causes = {rule.cause for rule in RULES}
+    assert set(TEXTS) == causes == set(CONFUSED)
+    assert all(set(others) <= causes - {cause} for cause, others in CONFUSED.items())
+    assert all(len(texts) >= 2 for texts in TEXTS.values())
+
+
+def test_below_a_lone_finding_stands_what_it_is_confused_with() -> None:
+    findings = diagnose(read_log("OSError: [WinError 1114] Error loading c10.dll"))
+    assert [f.cause for f in findings[:3]][0] == "win_vcredist_old" and len(findings) >= 3
+    lone = diagnose(read_log("AssertionError: libcuda.so cannot found!"))
+    assert lone[0].cause == "linux_libcuda_link" and lone[-1].confidence < 0.2 and lone[-1].decide
+    assert diagnose(read_log("all is well")) == []
