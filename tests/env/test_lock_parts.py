@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from anytile.env.lock.errors import RequestError
+from anytile.env.lock.errors import LockError, RequestError
 from anytile.env.lock.index import File, Index, Mirrors
 from anytile.env.lock.partners import cuda_of, glibc_of, linker_of, names_missing, partner_requirement, triton_line
 from anytile.env.lock.project import caret, read
 from anytile.env.lock.request import PLATFORMS, Request, Target, marker_for, minors
-from anytile.env.lock.resolve import parse
+from anytile.env.lock.resolve import Question, parse, resolve
 from anytile.env.lock.write import write_file
 from anytile.env.pe import read_pe
 
@@ -237,3 +237,11 @@ def test_what_a_project_says(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text("[tool\n")
     with pytest.raises(RequestError, match="no valid TOML"):
         read(None, None, tmp_path)
+
+
+def test_without_uv_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda *_: None)
+    monkeypatch.setattr("shutil.which", lambda *_: None)
+    request = Request.parse(["torch"], "3.11", ["linux"], None, "uv")
+    with pytest.raises(LockError, match="pip install uv"):
+        resolve(Question(request.packages), request)
