@@ -197,7 +197,8 @@ def dot_scaled(
     """The product of microscaled operands: lhs[M, K] with scales [M, K/32], rhs[K, N] with scales [N, K/32].
 
     Formats are "e2m1" (two per byte), "e4m3", "e5m2", "bf16" and "fp16"; scales are e8m0 bytes (or e4m3, one per 16).
-    ``*_k_pack`` says whether e2m1 is packed along K.  Computed here by scaling in fp32 and an fp32 dot.
+    ``*_k_pack`` says whether e2m1 is packed along K.  Scaled in fp32, then multiplied in fp32; on GPUs as bf16 (as fp16 where a
+    format is "fp16"), which holds what a narrow format times a power of two is, and which tensor cores multiply.
     """
     a_scale, b_scale, acc = unwrap(lhs_scale), unwrap(rhs_scale), unwrap(acc)
     a_format, b_format = unwrap(lhs_format), unwrap(rhs_format)
@@ -208,5 +209,8 @@ def dot_scaled(
     a = _scaled(a, a_scale, a.rank - 1)
     b = _scaled(b, b_scale, b.rank - 2)
     to = unwrap(out_dtype) if acc is None else acc.dtype
+    if getattr(current().options, "backend_name", "") == "cuda" and {a_format, b_format} != {"fp16", "bf16"}:
+        narrow = float16 if "fp16" in (a_format, b_format) else bfloat16
+        a, b = cast_to(a, narrow), cast_to(b, narrow)
     product = dot(a, b, cast_to(acc, float32) if acc is not None else None, input_precision="ieee")
     return cast_to(product, to)

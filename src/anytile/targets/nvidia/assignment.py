@@ -13,7 +13,7 @@ from __future__ import annotations
 from ...ir import Block, Func, Op, Value
 from ...passes.axis_info import AxisInfo
 from . import wgmma
-from .dot import accumulator, operand_chain
+from .dot import accumulator, dot_behind, operand_chain
 from .placement import LANES, Placement, blocked
 from .reduce import natural, reducible
 from .scan import scan_place
@@ -93,7 +93,7 @@ class Assignment:
                 key = pointer.type.shape, self._order(pointer)
                 width = self._width(pointer)
                 widest[key] = max(widest.get(key, 1), width)
-                if width > 1:
+                if width > 1 and not (op.name == "store" and dot_behind(op.operands[1])):  # what a dot made is moved before it is stored
                     size = pointer.type.elem.pointee.bytes  # type: ignore[attr-defined]
                     gapless[key] = min(gapless.get(key, 16), max(4, 16 // size))
         return {key: min(width, gapless.get(key, width)) for key, width in widest.items()}

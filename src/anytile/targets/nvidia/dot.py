@@ -21,7 +21,7 @@ from .dot_table import Instruction, instruction
 from .placement import Placement, blocked, log2
 from .values import SHARED, Generator, eager, llvm_type, unsupported
 
-__all__ = ["Instruction", "accumulator", "instruction", "operand_chain", "wanted_operands"]
+__all__ = ["Instruction", "accumulator", "dot_behind", "instruction", "operand_chain", "wanted_operands"]
 
 
 def operand_chain(func: Func) -> set[Op]:
@@ -29,13 +29,14 @@ def operand_chain(func: Func) -> set[Op]:
     out: set[Op] = set()
     for op in func.walk():
         if op.name == "dot":
-            before = _dot_behind(op.operands[0], 24)
+            before = dot_behind(op.operands[0])
             if before is not None:
                 out |= {op, before}
     return out
 
 
-def _dot_behind(v: Value, fuel: int) -> Op | None:
+def dot_behind(v: Value, fuel: int = 24) -> Op | None:
+    """The dot that ``v`` is computed from by elementwise operations, looking at most ``fuel`` of them back."""
     op = v.op
     if op is None or fuel == 0:
         return None
@@ -44,7 +45,7 @@ def _dot_behind(v: Value, fuel: int) -> Op | None:
     if not op.defn.elementwise:
         return None
     for x in op.operands:
-        if not x.type.is_scalar and (found := _dot_behind(x, fuel - 1)) is not None:
+        if not x.type.is_scalar and (found := dot_behind(x, fuel - 1)) is not None:
             return found
     return None
 
@@ -211,7 +212,7 @@ def stage_invariant(g: Generator, op: Op, inside: set[Value]) -> None:
 
 
 def _from_registers(g: Generator, op: Op) -> bool:
-    return _dot_behind(op.operands[0], 24) is not None
+    return dot_behind(op.operands[0]) is not None
 
 
 def _mma(g: Generator, row: Instruction, c: list[str], a: list[str], b: list[str]) -> list[str]:
