@@ -20,6 +20,7 @@ _FILE = r"[^\s\"'()\[\],;:]+"
 # kind → pattern with the groups `v` (value) and, where there is more to say, `d` (detail)
 PATTERNS: tuple[tuple[str, str], ...] = (
     ("exception", r"\b(?P<v>[A-Z]\w*(?:Error|Exception))\b(?::\s*(?P<d>.*))?"),
+    ("exception", r"\b(?P<v>BadZipFile|TritonMissing|GPUTooOldForTriton|InvalidCxxCompiler)\b(?::\s*(?P<d>.*))?"),
     ("missing_module", rf"No module named ['\"]?(?P<v>{_MODULE})['\"]?(?:;\s*(?P<d>.*))?"),
     ("not_a_package", r"['\"](?P<v>\w+)['\"] is not a package"),
     ("missing_name", rf"cannot import name ['\"](?P<v>\w+)['\"](?: from (?:partially initialized module )?['\"](?P<d>{_MODULE})['\"])?"),
@@ -37,6 +38,7 @@ PATTERNS: tuple[tuple[str, str], ...] = (
     ("missing_library", r"(?:ImportError|OSError): (?P<v>lib[\w+.-]+?\.so(?:\.\d+)*): (?!undefined)[^\s:]"),
     ("undefined_symbol", r"(?:(?P<d>[^\s:]+\.so(?:\.\d+)*): )?undefined symbol:? (?P<v>\w+)"),
     ("undefined_symbol", r"(?P<d>[^\s:]+\.so(?:\.\d+)*): (?!undefined)[^\s:][^:]*: (?P<v>_Z\w+)"),
+    ("undefined_symbol", r"symbol (?P<v>\w+),? version \S+ not defined in file"),
     ("symbol_version", r"\bversion (?P<v>lib[\w+.-]+?\.so(?:\.\d+)*)"),
     ("version_node", r"(?:(?P<d>[^\s:]+\.so(?:\.\d+)*): .*)?\b(?P<v>(?:GLIBCXX|CXXABI|GLIBC|GCC)_\d[\d.]*)"),
     ("linker_library", r"cannot find -l(?P<v>\w+)"),

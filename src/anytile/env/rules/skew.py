@@ -146,6 +146,12 @@ def _two_in_log(facts: Facts) -> Iterator[Evidence]:
             yield Evidence("the log lists both triton and triton-windows", "log")
 
 
+def _no_triton_named(facts: Facts) -> Iterator[Evidence]:
+    """Holds, in an `all_of`, for a log that names no release of Triton."""
+    if facts.triton is None:
+        yield Evidence("")
+
+
 def _shadows(facts: Facts) -> Iterator[Evidence]:
     for path in facts.shadows:
         yield Evidence("hides the installed package of that name from programs started in this folder", path)
@@ -238,6 +244,7 @@ RULES = (
             Clue(0.85, all_of(seen("only_wheels", r"platform", r"^triton"), on("windows", "darwin"))),
             Clue(0.5, all_of(seen("statement", r"triton .*not.*|without triton"), on("windows", "darwin"))),
             Clue(0.3, all_of(seen("statement", r"Cannot find a working triton installation"), on("windows", "darwin"))),
+            Clue(0.55, all_of(seen("statement", r"Cannot find a working triton installation"), on("windows", "darwin"), _no_triton_named)),
         ),
         lambda f: [
             Fix("Let anytile answer `import triton`: it runs on every system", ("anytile enable",), safe=True),
