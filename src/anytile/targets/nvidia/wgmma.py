@@ -164,7 +164,8 @@ def usable(op: Op, num_warps: int, sm: int, turned: bool = False) -> bool:
     if num_warps % 4 or m < ROWS or a.shape[1] < row.k or n < 16:
         return False
     along_n = _groups(m, num_warps)[1]
-    return 16 <= n // along_n <= LARGEST_N and (n // along_n >= 64 or along_n == 1)
+    least = 64 if row.turns and along_n > 1 else 16  # a group's part of a row contiguous along n must be whole panels
+    return least <= n // along_n <= LARGEST_N
 
 
 def plan(func: Func, num_warps: int, sm: int, info: AxisInfo) -> dict[Op, bool]:
