@@ -19,7 +19,7 @@ ALLOWED = {
     "compat": {"runtime", "language", "ir"},  # language: `triton.language` is that package; ir: `ttir.py` tells it in TTIR's words
     "tools": {"runtime", "targets", "llvm", "language"},  # host-side helpers that programs import by name
     "torch": {"inductor"},
-    "inductor": {"compat", "runtime"},
+    "inductor": {"compat"},
     "tune": {"runtime"},
     "testing": set(),  # timing, comparing: plain Python
     "runtime": {"targets", "frontend", "language", "ir", "testing"},  # testing: the driver's benchmarker; ir: IRSource
