@@ -214,6 +214,10 @@ def test_what_it_is_built_from(project: Path) -> None:
     plan = make_plan(None, project, keep_caches=True, extra=("--pre",))
     assert plan.tool == "pip" and plan.build[-1].arguments[-1] == "--pre" and len(plan.fresh) == len(plan.target)
     assert Plan.from_json(json.loads(json.dumps(plan.as_json()))) == plan
+    switch = ("-m", "anytile", "enable")
+    assert make_plan(None, project, keep_caches=True, enable=True).build[-1].arguments[1:] == switch
+    (site_packages(project / ".venv") / "anytile-triton.pth").write_text("")
+    assert make_plan(None, project, keep_caches=True).build[-1].arguments[1:] == switch
     with pytest.raises(CannotRebuild, match="there is no .*others.txt"):
         make_plan(None, project, requirements=["others.txt"])
     with pytest.raises(CannotRebuild, match="only poetry, uv, pip"):

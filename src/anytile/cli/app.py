@@ -130,7 +130,9 @@ def compat_check(
     ] = None,
     triton: Annotated[str, typer.Option(metavar="anytile|VERSION|WHEEL|PATH", help="Who is to answer it.")] = "anytile",
     as_json: Annotated[bool, typer.Option("--json", help="Print every name with its status and places as JSON.")] = False,
-    ci: Annotated[str | None, typer.Option(metavar="github", help="Print a scheduled CI job that runs this check, and do nothing else.")] = None,
+    ci: Annotated[
+        str | None, typer.Option(metavar="github", help="Print a scheduled CI job that runs this check, and do nothing else.")
+    ] = None,
 ) -> None:
     """List what a PyTorch touches of Triton, and whether it is answered. Exit status: 0 all, 1 not all, 2 could not look.
 
@@ -233,6 +235,7 @@ def rebuild(
     keep_caches: Annotated[bool, typer.Option("--keep-caches", help="Empty no cache.")] = False,
     keep_downloads: Annotated[bool, typer.Option("--keep-downloads", help="Empty only caches of compiled kernels.")] = False,
     keep_old: Annotated[bool, typer.Option("--keep-old", help="Keep the old environment; --rollback then goes back to it.")] = False,
+    enable: Annotated[bool, typer.Option("--enable", help="Let anytile answer `import triton` in it; so it stays where it does.")] = False,
     verify: Annotated[bool, typer.Option("--verify/--no-verify", help="Prove the new one before it takes the old one's place.")] = True,
     timeout: Annotated[float, typer.Option(metavar="SECONDS", help="How long one row of the verification may take.")] = 300.0,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
@@ -261,6 +264,7 @@ def rebuild(
             dry_run,
             verbose,
             extra or [],
+            enable,
         )
     )
 

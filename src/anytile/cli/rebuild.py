@@ -78,6 +78,7 @@ def run(
     dry_run: bool,
     verbose: bool,
     extra: list[str],
+    enable: bool,
 ) -> int:
     """See `anytile rebuild --help`."""
     from rich.console import Console
@@ -93,7 +94,7 @@ def run(
             raise CannotRebuild("--resume and --rollback are opposites; give one of them")
         plan = None
         if not (resume or rollback):
-            plan = make_plan(target, root, tool, requirements, python, keep_caches, keep_downloads, keep_old, extra)
+            plan = make_plan(target, root, tool, requirements, python, keep_caches, keep_downloads, keep_old, extra, enable)
             _show(plan)
             if dry_run:
                 return 0

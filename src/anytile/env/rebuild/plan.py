@@ -19,6 +19,7 @@ from .relocate import fresh_name
 __all__ = ["Command", "Plan", "executable_of", "find_target", "make_plan"]
 
 _SCRIPTS = "Scripts" if os.name == "nt" else "bin"
+SWITCH = "anytile-triton.pth"  # what `anytile enable` writes
 TOOLS = ("poetry", "uv", "pip")
 
 
@@ -231,10 +232,12 @@ def make_plan(
     keep_downloads: bool = False,
     keep_old: bool = False,
     extra: Sequence[str] = (),
+    enable: bool = False,
 ) -> Plan:
     """The plan for the environment ``path`` of the project in ``root``; raises CannotRebuild where there can be none.
 
-    ``extra`` are arguments for the tool's own install command. Nothing is touched.
+    ``extra`` are arguments for the tool's own install command; ``enable``: anytile answers `import triton` in the new environment, as it
+    does anyway where it does so in the old one. Nothing is touched.
     """
     root = root.resolve()
     target = find_target(path, root)
@@ -249,6 +252,8 @@ def make_plan(
     fresh = fresh_name(target)
     prompt = settings.get("prompt", "").strip("'\"") or (root.name if target.name in (".venv", "venv") else target.name)
     build, files = _commands(chosen, root, settings, base, fresh, prompt, requirements, extra)
+    if enable or any(target.glob(f"lib/python3*/site-packages/{SWITCH}")) or (target / "Lib" / "site-packages" / SWITCH).is_file():
+        build = (*build, Command((executable_of(fresh), "-m", "anytile", "enable")))
     kinds: tuple[str, ...] = () if keep_caches else COMPILED if keep_downloads else (*COMPILED, chosen)
     tools = {"uv": (shutil.which("uv") or "uv",)}
     return Plan(
