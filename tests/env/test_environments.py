@@ -109,6 +109,7 @@ def test_skew_is_computed_from_the_sources(env: Environment) -> None:
         ("try:\n    from triton.a import gone\nexcept ImportError:\n    from triton.b import gone", [None]),
         ("try:\n    from triton.a import x\nexcept ImportError:\n    from triton.b import x", []),
         ("if condition:\n    from triton.a import gone", []),
+        ("if not is_triton_available():\n    f = None\nelse:\n    from triton.a import gone", ["gone"]),
         ("if has_triton():\n    from triton.a import gone", []),
         ("if _is_triton_available():\n    from triton.a import gone", ["gone"]),
         ("if has_triton_package():\n    from triton.a import x\nelse:\n    from triton.a import gone", []),

@@ -147,9 +147,12 @@ def _wanted(tree: ast.AST, package: Package) -> Iterator[tuple[int, str, str | N
             yield from _wanted(statement, package)
         return
     if isinstance(tree, ast.If):
-        m = _THERE.fullmatch(ast.unparse(tree.test))
+        test, branch = tree.test, tree.body
+        if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
+            test, branch = test.operand, tree.orelse
+        m = _THERE.fullmatch(ast.unparse(test))
         if m and next(g for g in m.groups() if g).lower() == package.name:
-            for statement in tree.body:
+            for statement in branch:
                 yield from _wanted(statement, package)
         return
     if isinstance(tree, ast.ImportFrom) and not tree.level and (tree.module or "").split(".")[0] == package.name:

@@ -230,7 +230,8 @@ RULES = (
             Clue(0.5, seen("missing_name", _ALWAYS_NAMES, detail=r"^triton(?:\.|$)")),
         ),
         _one_triton,
-        against=(Clue(0.6, on("linux", "darwin")),),
+        # In a log from Linux the words fit other causes better; two owners of a folder are two owners anywhere.
+        against=(Clue(0.6, all_of(on("linux", "darwin"), lambda f: [Evidence("a log")] if f.log is not None else [])),),
         rules_out=("win_vcredist_old",),
         decide=("pip list | findstr /i triton",),
     ),
