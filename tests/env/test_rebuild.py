@@ -312,7 +312,7 @@ def test_two_at_once(project: Path) -> None:
 
 def command(project: Path, *arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(  # type: ignore[call-overload, no-any-return]
-        [sys.executable, "-m", "anytile", "rebuild", *arguments], capture_output=True, text=True, timeout=120, cwd=project, **options
+        [sys.executable, "-m", "anytile", "rebuild", *arguments], capture_output=True, text=True, timeout=400, cwd=project, **options
     )
 
 
@@ -342,7 +342,7 @@ def test_ctrl_c_loses_nothing(project: Path) -> None:
         stderr=subprocess.STDOUT,
         text=True,
     )
-    for _ in range(300):
+    for _ in range(900):
         if (project / ".ven~" / "begun").exists():
             break
         time.sleep(0.1)

@@ -25,7 +25,7 @@ def env(tmp_path: Path) -> Path:
     return tmp_path / "env"
 
 
-def rows(env: Path, timeout: float = 20) -> dict[str, Row]:
+def rows(env: Path, timeout: float = 120) -> dict[str, Row]:
     return {r.title: r for r in verify(str(env), timeout).rows}
 
 
@@ -66,8 +66,8 @@ def test_a_hang_ends_with_all_that_it_started(env: Path, tmp_path: Path) -> None
         "time.sleep(60)",
     )
     module(env, "torchaudio", "__version__ = '1'")
-    found = rows(env, timeout=2)
-    assert found["import numpy"].verdict == "timed_out" and found["import numpy"].detail == "no answer in 2 s"
+    found = rows(env, timeout=8)  # much for a start of Python on a loaded machine
+    assert found["import numpy"].verdict == "timed_out" and found["import numpy"].detail == "no answer in 8 s"
     assert found["import torchaudio"].verdict == "passed"
     if Path("/proc").is_dir():
         state = Path(f"/proc/{note.read_text()}/stat")
@@ -127,7 +127,7 @@ def test_exit_status() -> None:
 def test_command(env: Path, tmp_path: Path) -> None:
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "anytile", "verify", *arguments], capture_output=True, text=True, timeout=60, cwd=tmp_path
+            [sys.executable, "-m", "anytile", "verify", *arguments], capture_output=True, text=True, timeout=240, cwd=tmp_path
         )
 
     answer = run("--python", str(env), "--json")
