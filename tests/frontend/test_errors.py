@@ -279,10 +279,10 @@ def calls_two_types(n):
 def test_returns_must_agree():
     e = failure(calls_two_types, errors.TypeMismatchError, n="i32")
     assert e.message.startswith("at 2:4:\n")
-    assert e.__cause__.message.startswith("at 1:0:\n")
+    assert e.__cause__.message.startswith("at 5:8:\n")
     line = two_types.fn.__code__.co_firstlineno + 3
     assert e.__cause__.error_message == (
-        f"Inconsistent return types: two_types returns int32[4] at the `return` at line {line} but int32[8] at the `return` at line {line + 2}; "
+        f"Inconsistent return types: two_types returns int32[8] here but int32[4] at the `return` at line {line}; "
         "all paths that are chosen at run time must return the same type"
     )
 

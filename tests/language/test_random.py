@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import anytile.language as tl
+from anytile.runtime.jit import jit
 
 
 def philox(counter, key, rounds=10):
@@ -65,3 +66,16 @@ def test_overflow_checks_leave_the_generator_alone(evaluate):
     offsets = np.arange(16, dtype=np.int32)
     got = evaluate(lambda i: tl.randint(2**40 + 3, i), offsets, debug=True, sanitize_overflow=True)
     np.testing.assert_array_equal(got, evaluate(lambda i: tl.randint(2**40 + 3, i), offsets))
+
+
+def test_uniform_floats_where_overflow_is_checked() -> None:
+    """The least integer has no negative; what is made of it is no overflow of the kernel's."""
+
+    @jit(debug=True)
+    def kernel(x, out):
+        i = tl.arange(0, 2)
+        tl.store(out + i, tl.uint_to_uniform_float(tl.load(x + i)))
+
+    ends, out = np.array([-(2**31), 2**31 - 1], np.int32), np.zeros(2, np.float32)
+    kernel[(1,)](ends, out)
+    assert out[0] == out[1] and 0.99 < out[0] < 1

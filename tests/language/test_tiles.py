@@ -284,6 +284,7 @@ def test_masked_memory(recording):
         i = tl.arange(0, 8)
         # both positional orders: up to 3.8 cache_modifier is the sixth argument, from 3.9 it is a keyword
         v = tl.load(p + i, i < n, 9, (), "", ".ca", "evict_last") + tl.load(p + i, mask=i < n, other=0.0, cache_modifier=".cg")
+        v = tl.where(i < 8, v, tl.load(p + i, cache_modifier=".cs"))
         tl.store(q + i, v, mask=i != 0, cache_modifier=".wt")
     kernel.launch(x, out, 5)
     np.testing.assert_array_equal(out, [-1, 2, 4, 6, 8, 9, 9, 9])

@@ -233,10 +233,12 @@ class _Merge:
             try:
                 like, other = reconcile(t.builder, x.value, self.a.block, y.value, self.b.block)
             except Mismatch:
+                line = t.frame.loc(x.node).line if x.node is not None else None
+                first = f"the `return` at line {line}" if line is not None else "the end of the function"
                 raise t.error(
                     TypeMismatchError,
-                    t.frame.fn.parse(),
-                    f"Inconsistent return types: {t.frame.name} returns {self._returned(x)} but {self._returned(y)}; "
+                    y.node or x.node or self.node,
+                    f"Inconsistent return types: {t.frame.name} returns {describe(y.value)} here but {describe(x.value)} at {first}; "
                     "all paths that are chosen at run time must return the same type",
                 ) from None
             if not isinstance(like, Recorded):
@@ -248,11 +250,6 @@ class _Merge:
             out.value = unflatten(like, results)
 
         self.yield_both(*pair, use)
-
-    def _returned(self, outcome: Outcome) -> str:
-        """The type of what ``outcome`` returns and where, for a message."""
-        where = f"the `return` at line {self.t.frame.loc(outcome.node).line}" if outcome.node is not None else "the end of the function"
-        return f"{describe(outcome.value)} at {where}"
 
     # --- the operation ------------------------------------------------------------------------------------
 

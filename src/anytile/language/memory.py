@@ -38,7 +38,7 @@ __all__ = [
     "store_pointers",
 ]
 
-_LOAD_CACHE = ("", ".ca", ".cg", ".cv")
+_LOAD_CACHE = ("", ".ca", ".cg", ".cs", ".cv")
 _STORE_CACHE = ("", ".wb", ".cg", ".cs", ".wt")
 _EVICT = ("", "evict_last", "evict_first", "evict_normal", "no_allocate")
 _SEM = ("acquire", "release", "acq_rel", "relaxed")

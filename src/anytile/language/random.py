@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .arithmetic import add, maximum, mul, shr, umulhi, where
+from .arithmetic import add, invert, maximum, mul, shr, umulhi, where
 from .builtin import builtin
 from .casting import bitcast_to, cast_to
 from .constexpr import constexpr, unwrap
@@ -106,7 +106,7 @@ def uint_to_uniform_float(x: Any) -> tensor:
         x, scale = bitcast_to(x, int64), 1.0842020432385337e-19  # 2^-63 rounded down
     else:
         raise ValueError(f"uint_to_uniform_float needs a 32- or 64-bit integer, not {x.dtype}")
-    return where(x < 0, -x - 1, x) * scale
+    return where(x < 0, invert(x), x) * scale  # -x - 1, which has no overflow to be told of where that is checked
 
 
 @builtin
