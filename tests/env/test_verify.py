@@ -56,6 +56,13 @@ def test_a_crash_is_a_row_and_the_next_row_is_tried_in_a_new_process(env: Path) 
     assert found["import xformers"].verdict == "passed" and found["import xformers"].detail == "0.0.29"
 
 
+@pytest.mark.skipif(os.name != "posix", reason="a child that outlives its parent")
+def test_a_crash_is_seen_though_a_child_keeps_the_output_open(env: Path) -> None:
+    module(env, "numpy", "import os, subprocess; subprocess.Popen(['sleep', '30'], start_new_session=True); os._exit(4)")
+    found = rows(env)
+    assert found["import numpy"].verdict == "crashed" and found["import numpy"].detail.startswith("exit code 4")
+
+
 def test_a_hang_ends_with_all_that_it_started(env: Path, tmp_path: Path) -> None:
     note = tmp_path / "child"
     module(

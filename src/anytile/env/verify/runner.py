@@ -64,11 +64,20 @@ class Probe:
         self._told.put(None)
 
     def next(self, seconds: float) -> dict[str, Any] | None:
-        """What it tells next, None at its end. Raises TimeoutError when it tells nothing for ``seconds``."""
-        try:
-            return self._told.get(timeout=max(seconds, 0.01))
-        except queue.Empty:
-            raise TimeoutError from None
+        """What it tells next, None at its end. Raises TimeoutError when it tells nothing for ``seconds``.
+
+        The end is that of the process: workers that it has started may keep its standard output open after it.
+        """
+        until = time.monotonic() + seconds
+        while True:
+            ended = self.process.poll() is not None
+            try:
+                return self._told.get(timeout=min(max(until - time.monotonic(), 0.01), 1.0))
+            except queue.Empty:
+                if ended:
+                    return None
+                if time.monotonic() >= until:
+                    raise TimeoutError from None
 
     def kill(self) -> None:
         """Ends the process with all that it started (compilers, workers of Inductor)."""
@@ -100,7 +109,6 @@ def run_group(python: str, group: str, device: str | None, names: Sequence[str],
     """
     left = list(names)
     while left:
-        start = time.perf_counter()
         try:
             probe = Probe(python, [group, device or "-", *left])
         except OSError as e:
@@ -108,7 +116,7 @@ def run_group(python: str, group: str, device: str | None, names: Sequence[str],
                 yield Row(group, name, device, "failed", detail=f"{python} cannot be started: {e.strerror or e}")
             return
         try:
-            yield from _rows_of(probe, group, device, left, timeout, facts, start)
+            yield from _rows_of(probe, group, device, left, timeout, facts)
         finally:
             if probe.process.poll() is None:
                 probe.kill()
@@ -118,9 +126,7 @@ def run_group(python: str, group: str, device: str | None, names: Sequence[str],
                         stream.close()
 
 
-def _rows_of(
-    probe: Probe, group: str, device: str | None, left: list[str], timeout: float, facts: dict[str, Any], start: float
-) -> Iterator[Row]:
+def _rows_of(probe: Probe, group: str, device: str | None, left: list[str], timeout: float, facts: dict[str, Any]) -> Iterator[Row]:
     """The rows of one process; takes each that it reports from ``left``, and the one in which it died."""
     while left:
         name = left[0]
