@@ -20,8 +20,9 @@ from ...ir import Effect, Op, Value
 from ...ir.types import BOOL, I64
 from .lanes import Lane, uniform
 from .memory import Buffer
-from .nest import Nest, WriteRoot
+from .nest import Nest
 from .prefetch import advance
+from .roots import WriteRoot
 from .shape import steps
 
 if TYPE_CHECKING:

@@ -18,7 +18,8 @@ from .lanes import Lane, uniform, vector
 from .machine import Machine
 from .memory import Buffer
 from .microkernels import Microkernel, PackedLayout, select
-from .nest import INNERMOST, Nest, WriteRoot
+from .nest import INNERMOST, Nest
+from .roots import WriteRoot
 from .text import llvm_type
 
 if TYPE_CHECKING:

@@ -17,12 +17,14 @@ A group is one element for FMA, two or four where the instruction sums products 
 
 Addresses.  B and C have strides known here, so all of their addresses are one register and a constant.  The rows of A lie at
 a distance known at run time; LLVM's loop strength reduction would derive them from each other with an addition per row
-and step, so their pointers go through an empty `asm`, behind which it cannot see.
+and step, so their pointers are `opaque` to it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+from .text import opaque
 
 __all__ = ["PREFETCH", "SIGNATURE", "Step", "Tile", "choose_tile", "emit", "prefetch_row"]
 
@@ -142,7 +144,7 @@ def _band(p: str, first: int, last: int, mr: int, n: int, k: int, step: Step, ti
         f"  %a{p}.0 = phi ptr [ %a.begin{p}, %n{p} ], [ %a{p}.{mr}, %m{p}.end ]",
     ]
     o += [f"  %a{p}.{i + 1} = getelementptr i8, ptr %a{p}.{i}, i64 %pitch" for i in range(mr)]
-    o += [f'  %ap{p}.{i} = call ptr asm "", "=r,0"(ptr %a{p}.{i})' for i in range(mr)]
+    o += [f"  %ap{p}.{i} = {opaque('ptr', f'%a{p}.{i}')}" for i in range(mr)]
     o += [f"  br i1 %requests, label %request{p}, label %tile{p}", f"request{p}:"]
     for i in range(mr):
         o.append(f"  %ahead{p}.{i} = getelementptr i8, ptr %ap{p}.{i}, i64 %ahead")
@@ -187,8 +189,10 @@ def _band(p: str, first: int, last: int, mr: int, n: int, k: int, step: Step, ti
                 names = {"r": f"%v{p}.{u + 1}.{i}.{j}", "c": f"%v{p}.{u}.{i}.{j}", "a": a, "b": f"%b{p}.{u}.{j}", "t": f"%t{t}.{j}"}
                 o += [f"  {line.format(**names)}" for line in step.lines]
     o += [
-        f"  %b{p}.next = getelementptr i8, ptr %b{p}.row, i64 {unroll * b_row}",
-        f"  %k{p}.next = add i64 %k{p}.i, {unroll * group * size}",
+        f"  %b{p}.after = getelementptr i8, ptr %b{p}.row, i64 {unroll * b_row}",
+        f"  %b{p}.next = {opaque('ptr', f'%b{p}.after')}",
+        f"  %k{p}.after = add i64 %k{p}.i, {unroll * group * size}",
+        f"  %k{p}.next = {opaque('i64', f'%k{p}.after')}",
         f"  %k{p}.more = icmp ult i64 %k{p}.next, {k * size}",
         f"  br i1 %k{p}.more, label %k{p}, label %m{p}.end",
         f"m{p}.end:",
@@ -196,7 +200,8 @@ def _band(p: str, first: int, last: int, mr: int, n: int, k: int, step: Step, ti
     for i in range(mr):
         o += [f"  store {acc} %v{p}.{unroll}.{i}.{j}, ptr %cq{p}.{i}.{j}, align {acc_bytes}" for j in range(nv)]
     o += [
-        f"  %m{p}.next = add i64 %m{p}.i, {mr}",
+        f"  %m{p}.after = add i64 %m{p}.i, {mr}",
+        f"  %m{p}.next = {opaque('i64', f'%m{p}.after')}",
         f"  %m{p}.more = icmp ult i64 %m{p}.next, {last}",
         f"  br i1 %m{p}.more, label %m{p}, label %n{p}.end",
         f"n{p}.end:",

@@ -4,14 +4,7 @@ A nest has a shape and *roots*: stores, buffer writes, reductions, atomics over 
 that a root needs is evaluated at the current index by `Nest.ev`, recursively and once per place; nothing is
 materialised inside a nest.  The vector runs along one dimension, the other dimensions are scalar loops.
 
-Masks.  A mask is a conjunction.  Conjuncts like ``offsets < n`` hold on a prefix of the vector dimension and
-conjuncts which do not vary along it hold for all or none, so the vector loop is split: a main loop over the
-part where they all hold (unmasked, several vectors at once), and a loop over the rest with real masks.
-
-    for row …                       outer dimensions, scalar
-      full = min(limit of each conjunct), 0 where a row condition fails
-      for j in 0, W·U … full        masks assumed true
-      for j in full, W … extent     masks evaluated
+The vector loop is split in two, without masks and with them (`masks`).
 
 Levels.  Level k is the body of the k-th open loop; an instruction goes to the level of its operands (see
 `lanes`).  What is memoised at a level is forgotten when its loop closes.
@@ -20,70 +13,27 @@ Levels.  Level k is the body of the k-th open loop; an instruction goes to the l
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ...ir import Op, Value
-from ...ir.types import BOOL, I32, I64, ptr_element
-from .lanes import RAMP, UNIFORM, VECTOR, Lane, power_of_two_in, ramp, uniform
+from ...ir.types import BOOL, I32, ptr_element
+from .lanes import RAMP, VECTOR, Lane, power_of_two_in, ramp, uniform
+from .masks import Conjunct, Index, Masks
 from .memory import Buffer, Memory
 from .prefetch import STREAM_AHEAD, advance
 from .reduction import Accumulator
-from .text import llvm_type, unsupported
+from .roots import AtomicRoot, ReduceRoot, Root, StoreRoot, WriteRoot
+from .text import llvm_type, opaque, unsupported
 
 if TYPE_CHECKING:
     from .program import Program
 
-__all__ = ["Nest", "StoreRoot", "WriteRoot", "ReduceRoot", "AtomicRoot", "Root"]
+__all__ = ["INNERMOST", "Nest"]
 
-Index = tuple[Lane, ...]
-Conjunct = tuple[Value, tuple]  # a mask and the index it is seen at, as `Nest._seen_at` writes it
 INNERMOST = 1 << 20
 
 
-@dataclass(eq=False)
-class StoreRoot:
-    op: Op
-
-    def reads(self) -> list[Value]:
-        return [v for v in self.op.operands if v is not None]
-
-
-@dataclass(eq=False)
-class AtomicRoot:
-    """``into``: buffer for the old values, or None when unused.  ``add``: what adds an element in place of an atomic instruction."""
-
-    op: Op
-    into: Buffer | None
-    add: Callable[[Lane, Lane, Lane | None], None] | None = None
-
-
-@dataclass(eq=False)
-class WriteRoot:
-    """Puts tile ``value`` into ``into``."""
-
-    value: Value
-    into: Buffer
-
-    def reads(self) -> list[Value]:
-        return [self.value]
-
-
-@dataclass(eq=False)
-class ReduceRoot:
-    """``into``: one buffer per result, or None where the results are scalars."""
-
-    op: Op
-    into: list[Buffer] | None
-
-    def reads(self) -> list[Value]:
-        return list(self.op.operands)  # type: ignore[arg-type]
-
-
-Root = StoreRoot | AtomicRoot | WriteRoot | ReduceRoot
-
-
-class Nest:
+class Nest(Masks):
     def __init__(self, program: Program, shape: tuple[int, ...], vec_dim: int, width: int, unroll: int):
         self.p, self.shape, self.vec_dim = program, shape, vec_dim
         self.m: Memory = program.memory
@@ -174,7 +124,7 @@ class Nest:
         self._open()
         body(i)
         self._close()
-        n = w.ins(f"add nsw i32 {i}, {step}")
+        n = w.ins(opaque("i32", w.ins(f"add nsw i32 {i}, {step}")))
         latch = w.label
         w.cond_br(w.ins(f"icmp slt i32 {n}, {end}"), head, exit_)
         phis.append(f"  {i} = phi i32 [ {start}, %{before} ], [ {n}, %{latch} ]")
@@ -294,146 +244,6 @@ class Nest:
         out = tuple(x for k, x in enumerate(idx) if k != self.axis)
         for b, lane in zip(r.into, lanes):
             self.m.store(self._buffer_lane(b, out), lane)
-
-    # --- masks ---
-
-    def _probe(self, idx: list[Lane]) -> Index:
-        """``idx`` at the beginning of the vector dimension, whose lane is `self.probe` and nothing else."""
-        at = list(idx)
-        self.probe = at[self.vec_dim] = ramp("0", I32, 1, self.level, 1 << 30)
-        self.vec_key = self.probe.key
-        return tuple(at)
-
-    def _seen_at(self, v: Value, idx: Index) -> Conjunct:
-        """Names mask ``v`` at ``idx`` for all steps of the vector loop alike."""
-        return v, tuple("vector" if x.key == self.vec_key else x.key for x in idx)
-
-    def _limits(self, idx: list[Lane]) -> list[tuple[Conjunct, Lane]]:
-        """Conjuncts that split the vector loop: (conjunct, count of leading positions where it holds)."""
-        if self.m.width == 1 or not self.shape:
-            return []
-        at = self._probe(idx)
-        found: dict[Conjunct, Lane | None] = {}
-        for v, i in self._masks(at):
-            for leaf, j in self._conjuncts(v, i):
-                if all(x.const is not None or any(x is y for y in at) for x in j):  # else computed from the index, by a reshape
-                    conjunct = self._seen_at(leaf, j)
-                    if conjunct not in found:
-                        found[conjunct] = self._limit(leaf, j)
-        return [(v, x) for v, x in found.items() if x is not None]
-
-    def _masks(self, idx: Index):
-        """Masks of the loads and stores evaluated in this nest, with the index each is seen at."""
-        seen: set = set()
-        stack: list[tuple[Value, Index]] = []
-        for r in self.roots:
-            if isinstance(r, WriteRoot):
-                stack.append((r.value, idx))
-            else:
-                stack += [(v, idx) for v in r.op.operands if v is not None]
-                if isinstance(r, StoreRoot) and (m := r.op.operand("mask")) is not None:
-                    yield m, idx
-        while stack:
-            v, i = stack.pop()
-            key = (v, tuple(x.key for x in i))
-            if key in seen or v.type.is_scalar or v in self.p.buffers or v.op is None:
-                continue
-            seen.add(key)
-            op = v.op
-            if op.name == "load" and (m := op.operand("mask")) is not None:
-                yield m, i
-            stack += self._children(op, v, i)
-
-    def _children(self, op: Op, v: Value, i: Index) -> list[tuple[Value, Index]]:
-        return [(x, self._map_index(op, v, i)) for x in op.operands if x is not None]
-
-    def _conjuncts(self, v: Value, i: Index):
-        op = v.op
-        if op is not None and v not in self.p.buffers:
-            if op.name == "and" and v.type.elem is BOOL:
-                for x in op.operands:
-                    yield from self._conjuncts(x, i)
-                return
-            if op.name in ("broadcast", "expand_dims", "permute", "splat", "hint"):
-                yield from self._conjuncts(op.operands[0], self._map_index(op, v, i))
-                return
-        yield v, i
-
-    def _limit(self, leaf: Value, i: Index) -> Lane | None:
-        """How many leading positions satisfy ``leaf`` (i64 lane), or None where that is not a prefix."""
-        m, extent = self.m, self.shape[self.vec_dim]
-        if self._slope(leaf, i) == 0:
-            c = self.ev(leaf, i)
-            return m.select(c, m.const(extent, I64), m.const(0, I64)) if c.kind is UNIFORM else None
-        op = leaf.op
-        if op is None or op.name != "icmp" or leaf in self.p.buffers or any(self._slope(v, i) is None for v in op.operands):
-            return None
-        pred = op.attrs["pred"]
-        x, y = (self.ev(v, i) for v in op.operands)
-        if pred in ("sgt", "sge", "ugt", "uge"):
-            x, y = y, x
-            pred = pred[0] + {"gt": "lt", "ge": "le"}[pred[1:]]
-        if pred not in ("slt", "sle", "ult", "ule") or x.kind is not RAMP or x.stride != 1 or y.kind is not UNIFORM:
-            return None
-        signed = pred[0] == "s"
-        base = uniform(x.val, x.elem, x.level, const=int(x.val) if x.val.lstrip("-").isdigit() else None)
-        if x.elem is I64:
-            if not signed:
-                return None
-            n = m.binary("sub", y, base)  # indices are far from the ends of i64
-        else:
-            n = m.binary("sub", m.resize(y, I64, signed), m.resize(base, I64, signed))
-        return m.binary("add", n, m.const(1, I64)) if pred[1:] == "le" else n
-
-    def _slope(self, v: Value, i: Index) -> int | None:
-        """How ``v`` goes along the whole vector dimension: 0 not at all, 1 as an affine function; None: unknown."""
-        if v.type.is_scalar or not any(x is self.probe for x in i):
-            return 0
-        op = v.op
-        if op is None or v in self.p.buffers:
-            return None
-        if op.name in ("arange", "constant"):
-            return int(op.name == "arange")
-        if op.name in ("splat", "broadcast", "expand_dims", "permute"):
-            return self._slope(op.operands[0], self._map_index(op, v, i))
-        if not (op.defn.elementwise or op.name in ("hint", "load")):
-            return None
-        slopes = [self._slope(x, i) for x in op.operands if x is not None]
-        if not any(s != 0 for s in slopes):
-            return 0
-        if None in slopes or op.name not in ("add", "sub", "mul", "addptr", "sext", "zext", "trunci", "hint"):
-            return None
-        return None if op.name == "mul" and slopes[0] and slopes[1] else 1
-
-    def _split(self, limits: list[tuple[Conjunct, Lane]], idx: list[Lane], extent: int, step: int) -> tuple[str, str]:
-        """(end of the main loop, end of the masked loop) as i32 text."""
-        m = self.m
-        n = m.const(extent, I64)
-        for _, x in limits:
-            n = self._call2("smin", n, x)
-        n = self._call2("smax", n, m.const(0, I64))
-        full = m.binary("and", n, m.const(-step, I64))
-        full32 = m.resize(full, I32)
-        tail = str(extent)
-        if all(isinstance(r, StoreRoot) for r in self.roots) and self._limits_cover_stores({v for v, _ in limits}, idx):
-            # nothing is stored past the limit: stop at the vector that contains it
-            up = m.binary("and", m.binary("add", n, m.const(m.width - 1, I64)), m.const(-m.width, I64))
-            tail = m.resize(up, I32).val
-        return full32.val, tail
-
-    def _limits_cover_stores(self, leaves: set[Conjunct], idx: list[Lane]) -> bool:
-        at = self._probe(idx)
-        for r in self.roots:
-            mask = r.op.operand("mask")
-            mine = {self._seen_at(v, i) for v, i in self._conjuncts(mask, at)} if mask is not None else set()
-            if not leaves <= mine:
-                return False
-        return True
-
-    def _call2(self, name: str, x: Lane, y: Lane) -> Lane:
-        if x.const is not None and y.const is not None:
-            return self.m.const({"smin": min, "smax": max}[name](x.const, y.const), x.elem)
-        return self.m._call(name, [x, y])
 
     # --- evaluation ---
 

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 from ...ir import Effect, Op, Value
 from ...ir.types import I64
 from .memory import Buffer
-from .nest import WriteRoot
+from .roots import WriteRoot
 
 if TYPE_CHECKING:
     from .program import Program

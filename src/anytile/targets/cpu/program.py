@@ -18,13 +18,14 @@ from .lanes import Lane, uniform
 from .launch_memory import LaunchMemory
 from .machine import Machine
 from .memory import Buffer, Memory
-from .nest import AtomicRoot, Nest, ReduceRoot, Root, StoreRoot, WriteRoot
+from .nest import Nest
 from .panels import Panels
 from .plan import Group, Planner, Step
+from .roots import AtomicRoot, ReduceRoot, Root, StoreRoot, WriteRoot
 from .scan import emit_histogram, emit_scan
 from .shape import choose_unroll, choose_vector_dim
 from .sort import emit_sort
-from .text import Writer, llvm_type, unsupported
+from .text import Writer, llvm_type, opaque, unsupported
 from .transpose import TransposeNest, transposed_dim
 
 __all__ = ["Program"]
@@ -419,6 +420,7 @@ class Program:
         nexts = [None if h else self.scalar(v).val for v, h in zip(body.terminator.operands, homes)]
         self.offset = mark
         n = w.ins(f"add {t} {iv}, {step.val}")
+        n = w.ins(opaque(t, n)) if lb.elem in (I32, I64) else n
         more = self._goes_on(iv, ub, step, t)
         latch = w.label
         w.br(head)

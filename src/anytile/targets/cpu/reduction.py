@@ -4,6 +4,12 @@ An `Accumulator` keeps, for one ``reduce`` op, its n partial results in each of 
 through the loops as phis.  Where the combine block is one known operation it starts from that operation's
 neutral element; otherwise from the first vector.  At the end the U vectors and then the W lanes are combined
 (association is unspecified by the op table).
+
+The same row may so be summed in another order, or with other products contracted into multiply-adds, where it lies in a tile of
+another shape: U follows from the work per element, and a loop of one trip is no loop, in which LLVM sees the first product.  Fixing
+the order would be cheap (four partial results always), fixing the contractions would not: each multiply-add had to be decided here.
+So a check that compares one row by program with several bit for bit, as Unsloth's RMS norm does at its first call, may fail; it then
+keeps to one row by program.
 """
 
 from __future__ import annotations

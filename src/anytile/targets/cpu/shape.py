@@ -10,12 +10,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ...ir import Value
+from .roots import ReduceRoot, Root, StoreRoot, WriteRoot
 
 if TYPE_CHECKING:
-    from .nest import Root
     from .program import Program
 
-__all__ = ["accesses", "choose_vector_dim", "choose_unroll", "map_dims", "steps"]
+__all__ = ["accesses", "choose_unroll", "choose_vector_dim", "map_dims", "steps"]
 
 FAR = 1 << 20  # linear, but not by a known small stride
 GATHER_COST, UNIFORM_COST, VECTOR_COST = 8, 1, 1
@@ -108,8 +108,6 @@ def choose_vector_dim(p: Program, shape: tuple[int, ...], roots: list[Root], axi
 
 def accesses(p: Program, roots: list[Root]):
     """Steps, per nest dimension, of every address that the nest touches."""
-    from .nest import ReduceRoot, StoreRoot, WriteRoot
-
     memo = p.step_memo
     rank = None
     stack: list[tuple[Value, tuple[int | None, ...]]] = []
@@ -186,8 +184,6 @@ def choose_unroll(p: Program, shape: tuple[int, ...], roots: list[Root], d: int,
 
 
 def _body_size(p: Program, roots: list[Root]) -> int:
-    from .nest import WriteRoot
-
     seen: set[Value] = set()
     stack = [v for r in roots for v in ([r.value] if isinstance(r, WriteRoot) else r.op.operands) if v is not None]
     n = 0

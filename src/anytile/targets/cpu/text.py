@@ -12,7 +12,7 @@ from ...ir.types import BF16, I16, Element
 from .. import text
 from ..text import Chunk, Writer
 
-__all__ = ["Chunk", "Writer", "literal", "llvm_type", "memory_type", "unsupported"]
+__all__ = ["Chunk", "Writer", "literal", "llvm_type", "memory_type", "opaque", "unsupported"]
 
 
 def llvm_type(e: Element) -> str:
@@ -30,6 +30,15 @@ def literal(value: int | float, e: Element) -> str:
     if e is BF16:
         return str(int(text.literal(value, e).removeprefix("0xR"), 16))
     return text.literal(value, e)
+
+
+def opaque(t: str, value: str) -> str:
+    """An instruction that is ``value`` of LLVM type ``t`` and says nothing about it; it becomes no code.
+
+    What a loop counts by goes through it.  LLVM's loop strength reduction, which took a third of the compile time, then has no
+    induction variable to work on; addresses are written so that there is nothing left for it to do (`Nest._beside_the_first`).
+    """
+    return f'call {t} asm "", "=r,0"({t} {value})'
 
 
 def unsupported(what: str, op: Op | None = None) -> UnsupportedError:

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 from ...ir import Op
 from ...ir.types import I32
 from .lanes import Lane, uniform, vector
-from .nest import INNERMOST, Nest, WriteRoot
+from .nest import INNERMOST, Nest
+from .roots import WriteRoot
 from .shape import accesses
 from .text import llvm_type
 
 if TYPE_CHECKING:
-    from .nest import Root
     from .program import Program
+    from .roots import Root
 
 __all__ = ["transposed_dim", "TransposeNest"]
 
