@@ -351,3 +351,18 @@ def test_ctrl_c_loses_nothing(project: Path) -> None:
     assert running.returncode == 130 and "--resume goes on, --rollback goes back" in said
     back = command(project, "--rollback")
     assert back.returncode == 0 and (project / ".venv" / "old").exists() and not (project / ".ven~").exists()
+
+
+@pytest.mark.parametrize("tool", ["uv", "poetry"])
+def test_a_lock_file_older_than_the_project_is_written_first(project: Path, tool: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("anytile.env.rebuild.plan.shutil.which", lambda name: f"/opt/bin/{name}")
+    (project / "pyproject.toml").write_text('[project]\nname = "p"\n')
+    lock = project / f"{tool}.lock"
+    lock.write_text("")
+    os.utime(project / "pyproject.toml", (1, 1))
+    fresh = make_plan(None, project, tool=tool, keep_caches=True)
+    assert fresh.files == (str(lock),) and ("--locked" in fresh.build[-1].arguments) == (tool == "uv")
+    os.utime(lock, (0, 0))
+    stale = make_plan(None, project, tool=tool, keep_caches=True)
+    assert stale.files == (str(project / "pyproject.toml"),) and "--locked" not in stale.build[-1].arguments
+    assert any(c.arguments[1] == "lock" for c in stale.build) == (tool == "poetry")

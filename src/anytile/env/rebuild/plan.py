@@ -172,6 +172,11 @@ def _requirements(root: Path, asked: Sequence[str]) -> list[str]:
     )
 
 
+def _is_stale(lock: Path, root: Path) -> bool:
+    """Whether a project's lock file is absent or older than pyproject.toml, as after `anytile lock`: the tool then has to lock again."""
+    return not lock.is_file() or lock.stat().st_mtime < (root / "pyproject.toml").stat().st_mtime
+
+
 def _is_complete(path: str) -> bool:
     """Whether a requirements file pins everything, dependencies included: what tools write is, what people write is not."""
     lines = Path(path).read_text(encoding="utf-8", errors="replace").splitlines()
@@ -198,21 +203,23 @@ def _commands(
             "CONDA_PREFIX": None,
             "PATH": os.pathsep.join([str(fresh / _SCRIPTS), os.environ.get("PATH", "")]),
         }
-        lock = root / "poetry.lock"
+        poetry = _program("poetry")
+        relock = (Command((poetry, "lock", "--no-interaction", "--no-ansi"), active),) if _is_stale(root / "poetry.lock", root) else ()
         return (
             Command(_creation(settings, python, fresh, prompt)),
-            Command((_program("poetry"), "install", "--no-interaction", "--no-ansi", *extra), active),
-        ), (str(lock if lock.is_file() else root / "pyproject.toml"),)
+            *relock,
+            Command((poetry, "install", "--no-interaction", "--no-ansi", *extra), active),
+        ), (str(root / ("pyproject.toml" if relock else "poetry.lock")),)
     if tool == "uv":
         uv = _program("uv")
         system = ("--system-site-packages",) if settings.get("include-system-site-packages") == "true" else ()
         create = Command((uv, "venv", "--no-project", "--python", python, "--prompt", prompt, *system, str(fresh)))
         if not files and (root / "pyproject.toml").is_file() and not (root / "requirements.lock").is_file():
-            lock = root / "uv.lock"
-            locked = ("--locked",) if lock.is_file() else ()
+            stale = _is_stale(root / "uv.lock", root)
+            locked = () if stale else ("--locked",)
             here: dict[str, str | None] = {"UV_PROJECT_ENVIRONMENT": str(fresh), "VIRTUAL_ENV": None}
             return (create, Command((uv, "sync", *locked, "--python", inner, *extra), here)), (
-                str(lock if locked else root / "pyproject.toml"),
+                str(root / ("pyproject.toml" if stale else "uv.lock")),
             )
         listed = _requirements(root, files)
         verb = ("sync", *listed) if all(map(_is_complete, listed)) else ("install", *(x for f in listed for x in ("-r", f)))
