@@ -13,6 +13,7 @@ from .pe import Pe, read_pe
 
 __all__ = ["elf_problems", "pe_problems"]
 
+_SAMPLE = 3  # extension files that tell whether a package is built on torch; its metadata need not say so
 _LIMIT = 400  # extension files read of one environment
 _SYSTEM = tuple(
     Path(p)
@@ -34,6 +35,11 @@ _FROM_THE_DRIVER = re.compile(r"libcuda\.so|libnvidia-|libnvcuvid")
 # Windows: DLLs that neither Windows nor Python brings
 _RUNTIME = re.compile(r"(?i)(?:vcruntime140\w*|msvcp140\w*|concrt140|vcomp140|libomp140\.\w+)\.dll")
 _NEVER_IN_WINDOWS = re.compile(r"(?i)libomp140\.\w+\.dll|vcruntime140_threads\.dll")
+
+
+def _on_torch(path: Path) -> bool:
+    elf = read_elf(path, symbols=False)
+    return elf is not None and any(n.startswith(_TORCH_LIBRARIES) for n in elf.needed)
 
 
 def _search(*groups: list[Path]) -> list[Path]:
@@ -60,7 +66,7 @@ def elf_problems(
         stack = d.name in ("torch", "triton", "xformers", "bitsandbytes", "flash-attn", "torchvision", "torchaudio") or "torch" in " ".join(
             d.requires
         )
-        if not stack:
+        if not stack and not any(_on_torch(site / name) for name in d.extensions[:_SAMPLE]):
             continue
         for name in d.extensions[:_LIMIT]:
             path = site / name
@@ -97,8 +103,13 @@ def elf_problems(
                         if file.name.startswith(_TORCH_LIBRARIES):
                             exports |= (offered(file) or Elf()).defined
                 full = read_elf(path) or Elf()
+                # Libraries of one package ask each other for functions whose arguments are torch's: their names look like torch's own.
+                beside = {f / n for n in full.needed for f in (path.parent, *folders) if f != torch_lib and (f / n).is_file()}
+                siblings = {name for library in beside for name in (offered(library) or Elf()).defined}
                 missing = sorted(
-                    s for s in full.undefined if re.search(r"3c10|2at|5torch|5caffe2", s) and s.startswith("_Z") and s not in exports
+                    s
+                    for s in full.undefined - siblings
+                    if re.search(r"3c10|2at|5torch|5caffe2", s) and s.startswith("_Z") and s not in exports
                 )
                 if missing and exports:
                     abi = " (the old C++ ABI)" if any(re.search(r"S[sS]\b|ESs|RKSs", s) for s in missing) else ""

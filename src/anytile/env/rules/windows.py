@@ -96,6 +96,22 @@ def _newer_runtime(facts: Facts) -> list[Fix]:
     ]
 
 
+def _for_this_python(facts: Facts) -> list[Fix]:
+    """With pip the packages in question; a project's own tool has the list of all of them."""
+    rebuild = {
+        "poetry": ("poetry env remove --all", "poetry lock", "poetry sync"),
+        "uv": ("uv lock", "uv sync --reinstall"),
+    }.get(facts.project.tool, ("python -m venv --clear .venv", ".venv\\Scripts\\python -m pip install -r requirements.txt"))
+    wrong = {x.distribution for x in facts.libraries if x.problem == "python"}
+    named = [f"{d.name}=={d.version}" for d in facts.distributions if d.name in wrong]
+    fixes = [Fix("Build the environment anew from pinned requirements", rebuild)]
+    if named and facts.project.tool not in ("poetry", "uv"):
+        python = facts.interpreter.executable or "python"
+        command = f"{python} -m pip install --force-reinstall --no-deps {' '.join(named)}"
+        fixes.insert(0, Fix("Install those packages again, for this Python", (command,)))
+    return fixes
+
+
 _REDIST = "https://aka.ms/vs/17/release/vc_redist.x64.exe"
 
 RULES = (
@@ -169,15 +185,7 @@ RULES = (
             Clue(0.2, all_of(seen("failed_extension", r"libtriton"), _in_venv)),
             Clue(0.2, seen("win_error", r"127")),
         ),
-        lambda f: [
-            Fix(
-                "Build the environment anew from pinned requirements",
-                {
-                    "poetry": ("poetry env remove --all", "poetry lock", "poetry sync"),
-                    "uv": ("uv lock", "uv sync --reinstall"),
-                }.get(f.project.tool, ("python -m venv --clear .venv", ".venv\\Scripts\\python -m pip install -r requirements.txt")),
-            )
-        ],
+        _for_this_python,
         against=(Clue(0.9, on("linux", "darwin")),),
         decide=("python -VV", "python -m pip debug --verbose", "anytile doctor"),
     ),
