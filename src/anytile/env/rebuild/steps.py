@@ -30,6 +30,7 @@ from .swap import MARK, is_new, swap_back, swap_in
 __all__ = ["STEPS", "Watcher", "begin", "locked", "resume", "roll_back"]
 
 STEPS = ("purged", "built", "verified", "relocated", "swapped", "checked", "committed")
+_NO_INPUT = subprocess.DEVNULL if os.name == "posix" else subprocess.PIPE  # wine's Python starts only on pipes
 _SHOWN = 15  # last lines of a tool that failed
 
 
@@ -107,6 +108,8 @@ def roll_back(target: Path, watcher: Watcher) -> bool:
                 finish_purge(Path(folder), plan.number)
         fresh = Path(plan.fresh)
         swap_back(Path(plan.target), fresh, Path(plan.old), plan.number)
+        if plan.had_old and not Path(plan.target).exists():
+            raise RebuildError(f"the old environment is neither at {plan.target} nor at {plan.old}: somebody moved it; nothing was deleted")
         if fresh.exists():
             _remove(fresh)
         journal.remove()
@@ -140,14 +143,14 @@ def _run(command: Command, root: str, watcher: Watcher) -> None:
             env.pop(key, None)
         else:
             env[key] = value
-    env.pop("PYTHONHOME", None) if os.name == "posix" else None
+    env.pop("PYTHONHOME", None)  # of this process; the Python that is run has its own
     last: deque[str] = deque(maxlen=_SHOWN)
     try:
         process = subprocess.Popen(
             command.arguments,
             cwd=root,
             env=env,
-            stdin=subprocess.DEVNULL if os.name == "posix" else subprocess.PIPE,
+            stdin=_NO_INPUT,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -242,7 +245,7 @@ def _check(plan: Plan, journal: Journal) -> None:
         try:
             answer = subprocess.run(
                 [executable_of(plan.target), "-c", "import sys; print(sys.prefix)"],
-                stdin=subprocess.DEVNULL if os.name == "posix" else subprocess.PIPE,
+                stdin=_NO_INPUT,
                 capture_output=True,
                 text=True,
                 timeout=120,
