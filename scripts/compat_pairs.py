@@ -36,6 +36,7 @@ ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "bench" / "results" / "compat-pairs.jsonl"
 FACTS = ROOT / "src" / "anytile" / "compatcheck" / "upstream.json"
 STEPS = ("import", "analysis", "sm_80", "sm_90", "cpu")
+_SECONDS = 2400  # of the clock, for the steps of one process: on a machine that is busy with other things
 
 
 def _folders(folder: Path) -> tuple[dict[str, Path], dict[str, Path]]:
@@ -82,13 +83,15 @@ def _said(torch: _Torch, triton: str, tritons: dict[str, Path]) -> dict[str, Any
     return {"ok": verdict.ok, "breaks": verdict.breaks()}
 
 
-def _ran(torch: Path, triton: Path | None, level: Level | None) -> dict[str, str]:
+def _ran(torch: Path, triton: Path | None, level: Level | None, compiles: bool) -> dict[str, str]:
     """Step → "ok", "skipped" or the last line of what went wrong.
 
-    What a Triton's wheel compiles for is not in question here, and it has no CPU: it goes through fewer steps.
+    What a Triton's wheel compiles for is not in question here, and it has no CPU: it goes through fewer steps, and through compiling
+    only where ``compiles``.
     """
     out: dict[str, str] = {}
-    for steps in [("import", "analysis", "sm_80")] if triton else [("import", "analysis", "sm_80"), ("sm_90",), ("cpu",)]:
+    theirs = ("import", "analysis", *(["sm_80"] if compiles else []))
+    for steps in [theirs] if triton else [("import", "analysis", "sm_80"), ("sm_90",), ("cpu",)]:
         if out.get("import", "ok") == "ok":
             out |= _steps(steps, torch, triton, level)
     return {step: out.get(step, "skipped") for step in STEPS if triton is None or step not in ("sm_90", "cpu")}
@@ -114,9 +117,9 @@ def _steps(steps: tuple[str, ...], torch: Path, triton: Path | None, level: Leve
             "anytile" if triton is None else "triton",
         ]
         try:
-            done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=600, cwd=scratch)
+            done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=_SECONDS, cwd=scratch)
         except subprocess.TimeoutExpired:
-            return dict.fromkeys(steps, "no result: 600 s were over")
+            return dict.fromkeys(steps, f"no result: {_SECONDS} s were over")
     results = (line.split(" ", 2) for line in done.stdout.splitlines() if line.startswith("RESULT "))
     out = {step: result for _, step, result in results}
     if not out.get("import", "ok") == "ok":
@@ -129,25 +132,28 @@ def _agrees(said: dict[str, Any], ran: dict[str, str]) -> bool:
     breaks = said["breaks"]
     imports = "import" not in breaks
     compiles = imports and "compile" not in breaks and "call" not in breaks
-    analysis = imports and "analysis" not in breaks and "call" not in breaks and not {"signatures by name"} & set(breaks.get("compile", ()))
+    analysis = imports and "analysis" not in breaks and "signatures by name" not in breaks.get("compile", ())
     expected = {"import": imports, "analysis": analysis, "sm_80": compiles, "sm_90": compiles, "cpu": compiles}
     return all(expected[step] == (result == "ok") for step, result in ran.items() if result != "skipped")
 
 
-def run(folder: Path, wanted: list[str], reuse: bool) -> None:
+def run(folder: Path, wanted: list[str], reuse: bool, brief: bool, resume: bool) -> None:
     torches, tritons = _folders(folder)
     known = {pair: row["ran"] for pair, row in _recorded().items()}
     read: dict[str, _Torch] = {}
     for pair in wanted:
         torch, _, triton = pair.partition("+")
+        if resume and _complete(known.get((torch, triton), {})):
+            continue
         if torch not in read:
             read.clear()
             read[torch] = _Torch(torches[torch])
         said = _said(read[torch], triton, tritons)
         begin = time.time()
         level = _face_level(read[torch].pin, read[torch].made_for) if triton == "anytile" else None
-        ran = known.get((torch, triton)) if reuse else None
-        ran = _ran(torches[torch], tritons.get(triton), level) if ran is None else ran
+        ran = known[torch, triton] if reuse and (torch, triton) in known else None
+        compiles = not brief or "compile" in said["breaks"] or triton.startswith(f"{read[torch].pin}")
+        ran = _ran(torches[torch], tritons.get(triton), level, compiles) if ran is None else ran
         row = {
             "torch": torch,
             "triton": triton,
@@ -165,6 +171,10 @@ def _recorded() -> dict[tuple[str, str], dict[str, Any]]:
     """The rows of RESULTS; of a pair the last counts."""
     lines = RESULTS.read_text(encoding="utf-8").splitlines() if RESULTS.exists() else []
     return {(row["torch"], row["triton"]): row for row in map(json.loads, lines)}
+
+
+def _complete(ran: dict[str, str]) -> bool:
+    return bool(ran) and not any(result.startswith("no result") for result in ran.values())
 
 
 def table() -> None:
@@ -193,6 +203,10 @@ def main() -> None:
     parser.add_argument("command", choices=("facts", "run", "table"))
     parser.add_argument("folder", nargs="?", type=Path)
     parser.add_argument("--pairs", default="", help="comma-separated TORCH+TRITON; default: every torch with every Triton and anytile")
+    parser.add_argument(
+        "--brief", action="store_true", help="compile with a Triton only where torch pins it, or the check names a break there"
+    )
+    parser.add_argument("--resume", action="store_true", help="leave out pairs that RESULTS has all results of")
     parser.add_argument("--reuse", action="store_true", help="of pairs that RESULTS has, keep what the runs gave and check anew")
     a = parser.parse_args()
     if a.command == "table":
@@ -202,7 +216,13 @@ def main() -> None:
     if a.command == "facts":
         return write_facts(a.folder)
     torches, tritons = _folders(a.folder)
-    run(a.folder, a.pairs.split(",") if a.pairs else [f"{t}+{x}" for t in torches for x in [*tritons, "anytile"]], a.reuse)
+    run(
+        a.folder,
+        a.pairs.split(",") if a.pairs else [f"{t}+{x}" for t in torches for x in [*tritons, "anytile"]],
+        a.reuse,
+        a.brief,
+        a.resume,
+    )
 
 
 if __name__ == "__main__":

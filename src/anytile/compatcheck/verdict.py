@@ -134,11 +134,13 @@ def _missing(name: str, uses: list[tuple[Use, str]], own: bool) -> Missing:
 
 
 def _stage(use: Use) -> str:
-    if use.phase == "gen":
+    if use.phase in ("gen", "kernel"):  # helpers that are kernels are called by some generated code only
         return "generated" if use.area in (*_PATH, "templates") else "elsewhere"
     if use.area not in _PATH:
         return "elsewhere"
-    return "import" if use.phase == "import" else "call"
+    if use.phase == "import":
+        return "import"
+    return "analysis" if use.file.endswith("triton_kernel_wrap.py") else "call"  # torch catches whatever goes wrong in there
 
 
 def _places(uses: Sequence[Use]) -> tuple[str, ...]:
