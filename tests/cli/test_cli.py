@@ -27,6 +27,10 @@ def test_version():
     assert anytile.__version__ in done.stdout and "llvmlite" in done.stdout
 
 
+def test_version_as_an_option():
+    assert command("--version").stdout == f"anytile {anytile.__version__}\n"
+
+
 def test_status_tells_level_and_reason():
     done = command("status")
     assert done.returncode == 0, done.stderr

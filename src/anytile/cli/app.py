@@ -26,6 +26,19 @@ compat_app = typer.Typer(help="PyTorch and Triton: do they fit?", no_args_is_hel
 app.add_typer(compat_app, name="compat")
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"anytile {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _every_command(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)] = False,
+) -> None:
+    pass
+
+
 def _sentences(command: Callable[..., None]) -> Callable[..., None]:
     """Prints what a user can mend as one sentence, exit status 1; bugs keep their traceback."""
 
