@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -220,7 +221,8 @@ def stale_cache(box: Sandbox) -> Broken:
 # The names are asked for in the Python that runs: the hollow Triton's compiled part is a stand-in which has every name.
 _ASK = (
     "import sys; from unittest.mock import MagicMock as M; lib = M(__path__=[]); "
-    "sys.modules.update({'triton._C': lib, 'triton._C.libtriton': lib}); from triton.compiler.compiler import "
+    "sys.modules.update(dict.fromkeys(['triton._C', 'triton._C.libtriton', 'triton._C.libtriton.linear_layout'], lib)); "
+    "from triton.compiler.compiler import "
 )
 
 
@@ -315,30 +317,9 @@ def cuda_library_shadowed(box: Sandbox) -> Broken:
     _install(box, hollow("torch", "2.6.0"))
     for name, version in (("nvidia-cusparse-cu12", "12.3.1.170"), ("nvidia-nvjitlink-cu12", "12.4.127")):
         _install(box, whole(name, version, "py3-none-manylinux.*x86_64"))
-    # Of torch's libraries one is made here: what counts is what it needs, and the real one has 400 MB.
-    target = box.site / "torch" / "lib" / "libtorch_cuda.so"
-    rpath = "-Wl,-rpath,$ORIGIN/../../nvidia/cusparse/lib:$ORIGIN/../../nvidia/nvjitlink/lib"
-    (box.work / "empty.c").write_text("extern int cusparseGetVersion(void *, int *); int f(void) { return cusparseGetVersion(0, 0); }")
-    subprocess.run(
-        [
-            "gcc",
-            "-shared",
-            "-fPIC",
-            "-o",
-            target,
-            box.work / "empty.c",
-            f"{box.site}/nvidia/cusparse/lib/libcusparse.so.12",
-            f"{box.site}/nvidia/nvjitlink/lib/libnvJitLink.so.12",
-            "-Wl,--no-as-needed",
-            "-Wl,--disable-new-dtags",
-            rpath,
-        ],
-        check=True,
-    )
+    target = box.site / "nvidia" / "cusparse" / "lib" / "libcusparse.so.12"  # what torch's libtorch_cuda.so loads first
     toolkit = box.root / "cuda-12.1" / "lib64"
     toolkit.mkdir(parents=True)
-    import zipfile
-
     with zipfile.ZipFile(whole("nvidia-nvjitlink-cu12", "12.1.105", "manylinux1_x86_64")) as z:
         (toolkit / "libnvJitLink.so.12").write_bytes(z.read("nvidia/nvjitlink/lib/libnvJitLink.so.12"))
     box.env["LD_LIBRARY_PATH"] = str(toolkit)

@@ -66,7 +66,8 @@ def elf_problems(
         stack = d.name in ("torch", "triton", "xformers", "bitsandbytes", "flash-attn", "torchvision", "torchaudio") or "torch" in " ".join(
             d.requires
         )
-        if not stack and not any(_on_torch(site / name) for name in d.extensions[:_SAMPLE]):
+        cuda = torch_lib is not None and d.name.startswith("nvidia-")  # CUDA's own libraries need each other, and are shadowed likewise
+        if not stack and not cuda and not any(_on_torch(site / name) for name in d.extensions[:_SAMPLE]):
             continue
         for name in d.extensions[:_LIMIT]:
             path = site / name
@@ -86,13 +87,14 @@ def elf_problems(
                     wheels = [*folders, *(torch_lib.glob("../../nvidia/*/lib") if torch_lib else ())]
                     bundled = any((f / library).exists() for f in [*wheels, path.parent] + ([torch_lib] if torch_lib else []))
                     shadow = next((f / library for f in shadowing if (f / library).exists() and "site-packages" not in str(f)), None)
-                    if bundled and shadow and d.name != "torch":
+                    if bundled and shadow and d.name != "torch" and not cuda:
                         continue
                     if bundled and shadow:
                         yield Library(str(path), "shadowed", str(shadow), "comes first on LD_LIBRARY_PATH", d.name)
                     elif (
                         not bundled
                         and not shadow
+                        and not cuda
                         and not any((f / library).exists() for f in [*own, *_SYSTEM, Path("/usr/local/cuda/lib64")])
                     ):
                         yield Library(str(path), "missing", library, "is needed and in no folder that is searched", d.name)
