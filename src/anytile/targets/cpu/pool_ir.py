@@ -19,9 +19,10 @@ Publishing a launch costs microseconds (more if workers sleep), which is more th
 kernel has a `cell`: clock ticks per program, seen in its last launch.  Where it promises a grid shorter than
 `inline.limit`, the launcher starts alone and publishes the rest only if the promise fails.  The cell also
 sizes the first chunk; from then on each thread doubles or halves its own, so that one takes about
-`chunk.ticks`: long enough that the shared counter is cold, short enough that the tail stays balanced.  Where programs save work by
-running one after the other on one thread (`launch_memory`), the cell's second word makes that `TOGETHER` times as long.  Nobody takes
-more than half of a thread's share of what is left.
+`chunk.ticks`, 50 µs: long enough that the shared counter is cold and that a thread follows its streams through memory for many pages,
+as hardware prefetchers want it.  Where programs save work by running one after the other on one thread (`launch_memory`), the cell's
+second word makes that `TOGETHER` times as long.  Nobody takes more than half of a thread's share of what is left, which keeps the tail
+balanced.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ STATUS = 3  # the status word is not zero
 OUT_OF_MEMORY = -1  # status: no memory for a worker's scratch
 
 ARENAS = 1024
-TOGETHER = 128
+TOGETHER = 10
 
 # Each group has cache lines of its own: what one core writes often never shares a line with what others read.
 _GROUPS = (
@@ -225,7 +226,7 @@ define void @reset(i64 %threads, i64 %spin, i64 %ticks.per.us) nounwind {{
   store i64 %spin, ptr {at["spin"]}
   %inline = mul i64 %ticks.per.us, 6
   store i64 %inline, ptr {at["inline.limit"]}
-  %chunk = mul i64 %ticks.per.us, 4
+  %chunk = mul i64 %ticks.per.us, 50
   store i64 %chunk, ptr {at["chunk.ticks"]}
   %slice = mul i64 %ticks.per.us, 100000
   store i64 %slice, ptr {at["slice"]}{_POSIX_RESET if system == "posix" else ""}
