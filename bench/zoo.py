@@ -120,7 +120,7 @@ def check(name: str, size: str, backend: str = "triton") -> tuple[dict[str, Any]
     except Unavailable as e:
         return {**row, "state": "unavailable", "reason": str(e)}, None, None
     except Exception as e:
-        return {**row, "state": "failed", "error": f"{type(e).__name__}: {str(e).strip()[:600]}", "where": _innermost(e)}, None, None
+        return {**row, "state": "failed", "error": f"{type(e).__name__}: {_shortened(str(e).strip())}", "where": _innermost(e)}, None, None
     code = "\n".join(codes)
     row["triton_kernels"], row["cpp_kernels"] = code.count("@triton.jit"), code.count("async_compile.cpp_pybinding(")
     row["error"] = max(largest_error(g[0], w[0]) for g, w in pairs)
@@ -136,6 +136,11 @@ def _finish() -> None:
     """Waits for the GPU, where one is used."""
     if torch.get_default_device().type == "cuda":
         torch.cuda.synchronize()
+
+
+def _shortened(text: str) -> str:
+    """Head and tail: an error of a compile worker's carries its traceback, and says at the end what it was."""
+    return text if len(text) <= 900 else f"{text[:200]} … {text[-700:]}"
 
 
 def _innermost(e: BaseException) -> str:
