@@ -17,6 +17,7 @@ import argparse
 import json
 import os
 import platform
+import re
 import shlex
 import shutil
 import subprocess
@@ -31,6 +32,7 @@ from typing import Any
 
 REPOSITORY = Path(__file__).parent.parent
 RESULTS = REPOSITORY / "bench" / "results" / "stories.jsonl"
+_FOLDERS = re.compile(r"(?:[A-Za-z]:)?[\\/](?:[\w.~+-]+[\\/])+")
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
@@ -46,7 +48,8 @@ class Story:
         self.chapters: list[dict[str, Any]] = []
 
     def tell(self, chapter: str, command: str, seconds: float, result: str) -> None:
-        """One chapter is over."""
+        """One chapter is over. Of paths the names are kept: the folders are this machine's."""
+        command, result = (_FOLDERS.sub("", text) for text in (command, result))
         self.chapters.append({"chapter": chapter, "command": command, "seconds": round(seconds, 1), "result": result})
         print(f"{chapter:10} {seconds:6.1f} s  {result}", flush=True)
 
