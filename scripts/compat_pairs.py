@@ -83,16 +83,18 @@ def _said(torch: _Torch, triton: str, tritons: dict[str, Path]) -> dict[str, Any
     return {"ok": verdict.ok, "breaks": verdict.breaks()}
 
 
-def _ran(torch: Path, triton: Path | None, level: Level | None, compiles: bool) -> dict[str, str]:
+def _ran(torch: Path, triton: Path | None, level: Level | None, compiles: bool, before: dict[str, str]) -> dict[str, str]:
     """Step → "ok", "skipped" or the last line of what went wrong.
 
     What a Triton's wheel compiles for is not in question here, and it has no CPU: it goes through fewer steps, and through compiling
-    only where ``compiles``.
+    only where ``compiles``.  Processes of whose steps ``before`` has results are not started again.
     """
     out: dict[str, str] = {}
     theirs = ("import", "analysis", *(["sm_80"] if compiles else []))
     for steps in [theirs] if triton else [("import", "analysis", "sm_80"), ("sm_90",), ("cpu",)]:
-        if out.get("import", "ok") == "ok":
+        if _complete({step: before.get(step, "no result") for step in steps}) and "skipped" not in (before[step] for step in steps):
+            out |= {step: before[step] for step in steps}
+        elif out.get("import", "ok") == "ok":
             out |= _steps(steps, torch, triton, level)
     return {step: out.get(step, "skipped") for step in STEPS if triton is None or step not in ("sm_90", "cpu")}
 
@@ -124,7 +126,7 @@ def _steps(steps: tuple[str, ...], torch: Path, triton: Path | None, level: Leve
     out = {step: result for _, step, result in results}
     if not out.get("import", "ok") == "ok":
         return out
-    return {step: out.get(step, f"no result: {' '.join(done.stderr.splitlines()[-2:])[:300]}") for step in steps}
+    return {step: out.get(step, f"crashed: {' '.join(done.stderr.splitlines()[-2:])[:300]}") for step in steps}
 
 
 def _agrees(said: dict[str, Any], ran: dict[str, str]) -> bool:
@@ -134,7 +136,9 @@ def _agrees(said: dict[str, Any], ran: dict[str, str]) -> bool:
     compiles = imports and "compile" not in breaks and "call" not in breaks
     analysis = imports and "analysis" not in breaks and "signatures by name" not in breaks.get("compile", ())
     expected = {"import": imports, "analysis": analysis, "sm_80": compiles, "sm_90": compiles, "cpu": compiles}
-    return all(expected[step] == (result == "ok") for step, result in ran.items() if result != "skipped")
+    return all(
+        expected[step] == (result == "ok") for step, result in ran.items() if result != "skipped" and not result.startswith("no result")
+    )
 
 
 def run(folder: Path, wanted: list[str], reuse: bool, brief: bool, resume: bool) -> None:
@@ -153,7 +157,11 @@ def run(folder: Path, wanted: list[str], reuse: bool, brief: bool, resume: bool)
         level = _face_level(read[torch].pin, read[torch].made_for) if triton == "anytile" else None
         ran = known[torch, triton] if reuse and (torch, triton) in known else None
         compiles = not brief or "compile" in said["breaks"] or triton.startswith(f"{read[torch].pin}")
-        ran = _ran(torches[torch], tritons.get(triton), level, compiles) if ran is None else ran
+        ran = (
+            _ran(torches[torch], tritons.get(triton), level, compiles, known.get((torch, triton), {}) if resume else {})
+            if ran is None
+            else ran
+        )
         row = {
             "torch": torch,
             "triton": triton,
@@ -187,13 +195,17 @@ def table() -> None:
     print("| torch \\ Triton | " + " | ".join(columns) + " |\n|" + "---|" * (len(columns) + 1))
     for torch in sorted({t for t, _ in rows}, key=order):
         print(f"| {torch} | " + " | ".join(_cell(rows.get((torch, c))) for c in columns) + " |")
-    agree = sum(bool(r["agree"]) for r in rows.values())
-    print(f"\n{len(rows)} pairs, {agree} agree")
+    complete = [r for r in rows.values() if _complete(r["ran"])]
+    print(
+        f"\n{len(complete)} pairs ran to the end, {sum(r['agree'] for r in complete)} agree with the check; {len(rows) - len(complete)} unfinished"
+    )
 
 
 def _cell(row: dict[str, Any] | None) -> str:
     if row is None:
         return ""
+    if not _complete(row["ran"]):
+        return "unfinished"
     failed = [step for step, result in row["ran"].items() if result not in ("ok", "skipped")]
     return ("ok" if not failed else ", ".join(failed) + " fail") + ("" if row["agree"] else " (check says otherwise)")
 
