@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pickle
-import time
 from concurrent.futures import Future, ThreadPoolExecutor
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -171,16 +171,20 @@ def test_twins_are_measured_once():
     assert [len(g) for g in told._alike(told.configs)] == [1, 1]
 
 
-def test_slow_ones_are_given_up():
+def test_slow_ones_are_given_up(monkeypatch):
     calls = []
+    now = 0  # ns, by a clock that only calls move
 
     def slow():
+        nonlocal now
         calls.append(1)
-        time.sleep(2e-3)
+        now += 2_000_000
 
-    assert tuning.race(slow, [0.5], None, 0, 20)[0] >= 2 and len(calls) > 8
+    clock = SimpleNamespace(perf_counter=lambda: now / 1e9, perf_counter_ns=lambda: now)
+    monkeypatch.setattr(tuning, "time", clock)
+    assert tuning.race(slow, [0.5], None, 0, 20) == [2.0] and len(calls) == 13
     calls.clear()
-    assert tuning.race(slow, [0.5, 0.2, 0.8], 0.5, 100, 100)[0] >= 2 and len(calls) == 3
+    assert tuning.race(slow, [0.5, 0.2, 0.8], 0.5, 100, 100) == [2.0] * 3 and len(calls) == 3
     calls.clear()
     tuning.race(slow, [0.5], 1.2, 0, 1000)
     assert len(calls) == 8
