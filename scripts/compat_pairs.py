@@ -171,7 +171,7 @@ def run(folder: Path, wanted: list[str], reuse: bool, brief: bool, resume: bool)
             "seconds": round(time.time() - begin),
         }
         with RESULTS.open("a", encoding="utf-8") as out:
-            out.write(json.dumps(row) + "\n")
+            out.write(json.dumps(row).replace(str(folder.resolve()), "…") + "\n")  # results are for everybody
         print(pair, "agree" if row["agree"] else "DISAGREE", said["breaks"], {k: v[:90] for k, v in ran.items()}, flush=True)
 
 

@@ -227,9 +227,18 @@ def main() -> int:
         os.environ.setdefault("ANYTILE_CACHE_DIR", cache)
         running = [_Process(arguments.kind, arguments.seed + j, last, jobs, arguments.patience, rows[j % len(rows)]) for j in range(jobs)]
         done = found = 0
+        stopped = False
+
+        def stop(*_: Any) -> None:
+            nonlocal stopped
+            stopped = True
+
+        signal.signal(signal.SIGTERM, stop)  # what was tried until then is told
+        signal.signal(signal.SIGINT, stop)
         while running:
             time.sleep(0.2)
-            if arguments.minutes and time.monotonic() - begin > 60 * arguments.minutes:
+            stopped = stopped or bool(arguments.minutes) and time.monotonic() - begin > 60 * arguments.minutes
+            if stopped:
                 for p in running:
                     p.process.kill()
             for p in list(running):
@@ -238,7 +247,6 @@ def main() -> int:
                 running.remove(p)
                 cases, findings, died = p.result()
                 done += cases
-                stopped = arguments.minutes and time.monotonic() - begin > 60 * arguments.minutes
                 if died is not None and not stopped:
                     findings.append({"seed": died, "machine": p.arguments[5], "error": f"exit {p.process.returncode}", "text": p.said()})
                     kind, _, end, step, patience, machine = p.arguments
