@@ -164,5 +164,5 @@ except KeyboardInterrupt:
 
 @pytest.mark.skipif(os.name != "posix", reason="sends SIGINT to itself")
 def test_control_c_in_a_grid_of_two_billion_programs():
-    done = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, timeout=120)
     assert done.stdout.strip() == "interrupted True", done.stderr
