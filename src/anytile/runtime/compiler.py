@@ -224,8 +224,9 @@ def compile(src: Any, target: GPUTarget | None = None, options: Any = None, _env
         clock = {"load from cache": time.perf_counter() - start}
     else:
         artifact, times, clock = _compile_anew(src, machine, options, key, custom)
-    if "torch._inductor" in sys.modules and "cubin" in artifact.stages:
-        cache.lay_out(key, f"{src.name}.cubin", artifact.stages["cubin"])
+    cubin = artifact.stages.get("cubin")
+    if "torch._inductor" in sys.modules and isinstance(cubin, bytes):
+        cache.lay_out(key, f"{src.name}.cubin", cubin)
     kernel = CompiledKernel(src, artifact, key, target, options, clock)
     if (folder := knobs.compilation.anytile_dump) is not None:
         from pathlib import Path

@@ -58,9 +58,11 @@ def literal(value: int | float, e: Element) -> str:
         return "0xR%04X" % (((u + 0x7FFF + ((u >> 16) & 1)) >> 16) & 0xFFFF)
     if value == 0:
         return "0"
+    import numpy as np
+
     from .formats import encode
 
-    return str(encode(value, e))
+    return str(encode(np.asarray(value, np.float64), e))
 
 
 def _round32(value: float) -> float:
