@@ -307,8 +307,6 @@ class _Native:
         from ...llvm.host import host
 
         architecture = architecture_of(host().triple)
-        if not pool_ir.supported(architecture):
-            raise UnsupportedError("the thread pool", f"the architecture {architecture}")
         system = "windows" if sys.platform == "win32" else "linux" if sys.platform.startswith("linux") else "posix"
         data = kept(f"thread pool {architecture} {system}", lambda: _compile(architecture, system))
         self._object = load_object(data, _system_symbols(), permanent=True)
@@ -347,7 +345,10 @@ def _native() -> _Native:
 
 def _compile(architecture: str, system: str) -> bytes:
     from ...llvm import engine
+    from . import pool_system
 
+    if not pool_system.supported(architecture):
+        raise UnsupportedError("the thread pool", f"the architecture {architecture}")
     return engine.compile_object(pool_ir.text(architecture, system), level="none")
 
 

@@ -27,7 +27,7 @@ balanced.
 
 from __future__ import annotations
 
-__all__ = ["ARENAS", "BESIDE", "MORE_INLINE", "MORE_SHARED", "OUT_OF_MEMORY", "RECORD", "STATUS", "TOGETHER", "supported", "text"]
+__all__ = ["ARENAS", "BESIDE", "MORE_INLINE", "MORE_SHARED", "OUT_OF_MEMORY", "RECORD", "STATUS", "TOGETHER", "text"]
 
 # Low two bits of what @launch and @resume return; 0 is "done".
 MORE_SHARED = 1  # the time slice is over: call @resume
@@ -102,90 +102,12 @@ def _load_record(*names: str) -> str:
     return "\n".join(lines)
 
 
-_LINUX = """
-declare i64 @syscall(i64, ...)
-define internal void @wait(ptr %word, i32 %expected) nounwind {{
-  call i64 (i64, ...) @syscall(i64 {futex}, ptr %word, i32 128, i32 %expected, ptr null)
-  ret void
-}}
-define internal void @wake(ptr %word, i32 %count) nounwind {{
-  call i64 (i64, ...) @syscall(i64 {futex}, ptr %word, i32 129, i32 %count)
-  ret void
-}}
-"""
-
-_WINDOWS = """
-declare i32 @WaitOnAddress(ptr, ptr, i64, i32)
-declare void @WakeByAddressAll(ptr)
-define internal void @wait(ptr %word, i32 %expected) nounwind {
-  %compare = alloca i32
-  store i32 %expected, ptr %compare
-  call i32 @WaitOnAddress(ptr %word, ptr %compare, i64 4, i32 -1)
-  ret void
-}
-define internal void @wake(ptr %word, i32 %count) nounwind {
-  call void @WakeByAddressAll(ptr %word)
-  ret void
-}
-"""
-
-# One mutex and one condition for every word: wakers broadcast, sleepers look again.
-_POSIX = """
-declare i32 @pthread_mutex_lock(ptr)
-declare i32 @pthread_mutex_unlock(ptr)
-declare i32 @pthread_mutex_init(ptr, ptr)
-declare i32 @pthread_cond_init(ptr, ptr)
-declare i32 @pthread_cond_wait(ptr, ptr)
-declare i32 @pthread_cond_broadcast(ptr)
-@mutex = internal global [128 x i8] zeroinitializer, align 64
-@condition = internal global [128 x i8] zeroinitializer, align 64
-define internal void @wait(ptr %word, i32 %expected) nounwind {
-entry:
-  call i32 @pthread_mutex_lock(ptr @mutex)
-  br label %look
-look:
-  %value = load atomic i32, ptr %word seq_cst, align 4
-  %same = icmp eq i32 %value, %expected
-  br i1 %same, label %sleep, label %done
-sleep:
-  call i32 @pthread_cond_wait(ptr @condition, ptr @mutex)
-  br label %look
-done:
-  call i32 @pthread_mutex_unlock(ptr @mutex)
-  ret void
-}
-define internal void @wake(ptr %word, i32 %count) nounwind {
-  call i32 @pthread_mutex_lock(ptr @mutex)
-  call i32 @pthread_cond_broadcast(ptr @condition)
-  call i32 @pthread_mutex_unlock(ptr @mutex)
-  ret void
-}
-"""
-_POSIX_RESET = """
-  call i32 @pthread_mutex_init(ptr @mutex, ptr null)
-  call i32 @pthread_cond_init(ptr @condition, ptr null)
-"""
-
-_PAUSE = {
-    "x86_64": ("declare void @llvm.x86.sse2.pause()", "call void @llvm.x86.sse2.pause()"),
-    "aarch64": ("declare void @llvm.aarch64.isb(i32)", "call void @llvm.aarch64.isb(i32 15)"),  # waits ~10 times longer than `yield`
-}
-# A counter of constant frequency that user code may read.
-_CLOCK = {"x86_64": "llvm.readcyclecounter", "aarch64": "llvm.readsteadycounter"}
-
-_FUTEX_NUMBER = {"x86_64": 202, "aarch64": 98}
-
-
-def supported(architecture: str) -> bool:
-    return architecture in _CLOCK
-
-
 def text(architecture: str, system: str) -> str:
     """The pool as an LLVM module.  ``system``: ``linux``, ``windows`` or ``posix``."""
+    from . import pool_system
+
     record, at = _record()
-    declare_pause, pause = _PAUSE[architecture]
-    clock = _CLOCK[architecture]
-    primitives = {"linux": _LINUX.format(futex=_FUTEX_NUMBER[architecture]), "windows": _WINDOWS, "posix": _POSIX}[system]
+    clock, pause = pool_system.CLOCK[architecture], pool_system.PAUSE[architecture]
     return f"""
 %Pool = type {record}
 @pool = internal global %Pool zeroinitializer, align {_LINE}
@@ -194,9 +116,7 @@ def text(architecture: str, system: str) -> str:
 
 declare ptr @malloc(i64)
 declare void @free(ptr)
-declare i64 @{clock}()
-{declare_pause}
-{primitives}
+{pool_system.declarations(architecture, system)}
 define ptr @status() nounwind {{
   ret ptr {at["status"]}
 }}
@@ -229,7 +149,7 @@ define void @reset(i64 %threads, i64 %spin, i64 %ticks.per.us) nounwind {{
   %chunk = mul i64 %ticks.per.us, 50
   store i64 %chunk, ptr {at["chunk.ticks"]}
   %slice = mul i64 %ticks.per.us, 100000
-  store i64 %slice, ptr {at["slice"]}{_POSIX_RESET if system == "posix" else ""}
+  store i64 %slice, ptr {at["slice"]}{pool_system.RESET[system]}
   ret void
 }}
 
