@@ -205,7 +205,7 @@ class JITCallable:
     at the plain prompt, or a lambda).
     """
 
-    #: Whether Python itself runs the function, while compiling (`runtime.jit.ConstexprFunction`).
+    #: Whether Python itself runs the function, while compiling (`runtime.compile_time.ConstexprFunction`).
     runs_on_host = False
 
     def __init__(self, fn: Callable[..., Any], noinline: bool = False):

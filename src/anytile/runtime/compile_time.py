@@ -1,0 +1,51 @@
+"""`constexpr_function`: Python functions that the compiler runs while it compiles, where a kernel calls them."""
+
+from __future__ import annotations
+
+from types import FunctionType
+from typing import Any
+
+from ..language.builtin import marked
+from ..language.source import JITCallable
+
+__all__ = ["ConstexprFunction", "constexpr_function"]
+
+
+class ConstexprFunction(JITCallable):
+    """A Python function that runs while compiling, on plain values; also callable on the host."""
+
+    runs_on_host = True
+
+    def __init__(self, fn: FunctionType):
+        super().__init__(fn)
+        self.__signature__ = self.signature
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        return self if instance is None else marked(lambda *args, **kwargs: self(instance, *args, **kwargs), self)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """The function's value; inside a kernel constexprs are unwrapped and the result is one again."""
+        from ..language.context import active
+
+        for recording in ("_builder", "_semantic", "_generator"):
+            kwargs.pop(recording, None)
+        plain = self.fn(*map(_plain, args), **{k: _plain(v) for k, v in kwargs.items()})
+        if not active() or plain is None:
+            return plain
+        from ..language.core import constexpr
+
+        return constexpr(plain)
+
+
+def _plain(value: Any) -> Any:
+    """``value`` without constexpr wrappers."""
+    if type(value).__name__ == "constexpr" and hasattr(value, "value"):
+        return _plain(value.value)
+    if isinstance(value, (list, tuple)) and not hasattr(value, "_fields"):
+        return type(value)(map(_plain, value))
+    return value
+
+
+def constexpr_function(fn: FunctionType) -> ConstexprFunction:
+    """Decorator: the function is executed by the compiler when a kernel calls it, on compile-time values."""
+    return ConstexprFunction(fn)
