@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections import namedtuple
 
 import numpy as np
@@ -210,6 +211,7 @@ def test_preload_of_kernels_that_take_local_functions():
 
 
 def test_unloading(monkeypatch):
+    gc.collect()  # kernels of earlier tests unload now, not while the hook listens
     told = []
     monkeypatch.setattr(knobs.runtime, "kernel_unload_hook", HookChain())
     knobs.runtime.kernel_unload_hook.add(lambda module, function, name, group, hash: told.append(name))
