@@ -24,7 +24,7 @@ ALLOWED = {
     "testing": set(),  # timing, comparing: plain Python
     "runtime": {"targets", "frontend", "language", "ir", "testing"},  # testing: the driver's benchmarker; ir: IRSource
     "targets": {"layouts", "passes", "llvm", "math", "ir"},
-    "layouts": {"passes", "ir"},
+    "layouts": set(),
     "frontend": {"language", "ir"},
     "language": {"ir"},
     "passes": {"math", "ir"},

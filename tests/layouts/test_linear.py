@@ -7,12 +7,12 @@ import pickle
 import time
 
 import pytest
+from hardware_layouts import blocked, wgmma_accumulator
 from hypothesis import given
 from hypothesis import strategies as st
 
 from anytile.errors import IRError
 from anytile.layouts import linear
-from anytile.layouts.constructors import blocked, wgmma_accumulator
 from anytile.layouts.linear import Echelon, LinearLayout
 
 PLACES = ("register", "lane", "warp")
@@ -57,8 +57,6 @@ def test_linearity_and_rank(layout):
     all_places = places(layout)
     image = {layout(**p) for p in all_places}
     assert len(image) == 1 << layout.rank
-    assert layout.is_injective == (len(image) == len(all_places))
-    assert layout.is_surjective == (len(image) == 1 << layout.index_bits)
     for p in all_places[:: max(1, len(all_places) // 8)]:
         for q in all_places[:: max(1, len(all_places) // 8)]:
             assert layout(**xor(p, q)) == layout(**p) ^ layout(**q)
@@ -66,46 +64,11 @@ def test_linearity_and_rank(layout):
         assert layout(**p) == coordinates["dim0"] * layout.outs["dim1"] + coordinates["dim1"]
 
 
-@given(layouts(), layouts(), st.data())
-def test_direct_sum(a, b, data):
-    both = a * b
-    p = data.draw(st.sampled_from(places(a)))
-    q = data.draw(st.sampled_from(places(b)))
-    x, y = a.apply(**p), b.apply(**q)
-    assert both.apply(**{d: p[d] | q[d] << len(a.ins[d]) for d in PLACES}) == {d: x[d] + a.outs[d] * y[d] for d in x}
-
-
-@given(layouts(), layouts(), layouts())
-def test_direct_sum_is_associative(a, b, c):
-    assert (a * b) * c == a * (b * c)
-
-
-@given(st.data())
-def test_composition(data):
-    a = data.draw(layouts())
-    b = data.draw(layouts({"x": 4, "y": 4}))
-    columns = {"dim0": a.outs["dim0"], "dim1": a.outs["dim1"]}
-    values = st.integers(0, 15)
-    b = LinearLayout({d: [data.draw(values) for _ in range(n.bit_length() - 1)] for d, n in columns.items()}, {"x": 4, "y": 4})
-    ab = a.then(b)
-    for p in places(a):
-        assert ab(**p) == b(**a.apply(**p))
-
-
-@given(layouts(invertible=True))
-def test_inverse(layout):
-    back = layout.inverse()
-    for p in places(layout):
-        assert back.apply(**layout.apply(**p)) == p
-    there = layout.then(back)
-    for p in places(layout):
-        assert there.apply(**p) == p
-
-
 @given(st.data())
 def test_over(data):
     src = data.draw(layouts(invertible=True))
-    src = src * LinearLayout.zeros(2, "lane") if data.draw(st.booleans()) else src
+    if data.draw(st.booleans()):  # two lanes hold the same
+        src = LinearLayout({**src.ins, "lane": (*src.ins["lane"], 0)}, dict(src.outs))
     dst = data.draw(layouts(dict(src.outs)))
     at = dst.over(src)
     for p in places(dst):
@@ -125,17 +88,6 @@ def test_over_moves_no_more_than_it_must():
     assert at.apply(lane=2) == {"register": 2, "lane": 2, "warp": 0}
 
 
-@given(layouts(), st.sampled_from(["dim0", "dim1"]))
-def test_sliced_and_ordered(layout, dim):
-    other = "dim1" if dim == "dim0" else "dim0"
-    cut, turned = layout.sliced(dim), layout.ordered(["dim1", "dim0"])
-    for p in places(layout):
-        x = layout.apply(**p)
-        assert cut.apply(**p) == {other: x[other]}
-        assert turned.apply(**p) == x and list(turned.outs) == ["dim1", "dim0"]
-        assert tuple(layout.permute((1, 0)).apply(**p).values()) == (x["dim1"], x["dim0"])
-
-
 @given(layouts())
 def test_copies(layout):
     once = layout.without_copies()
@@ -145,16 +97,6 @@ def test_copies(layout):
             held = [layout(register=r, lane=lane, warp=w) for r in range(layout.size("register"))]
             kept = [once(register=r, lane=lane, warp=w) for r in range(once.size("register"))]
             assert set(held) == set(kept) and len(set(kept)) == len(kept)
-
-
-@given(layouts())
-def test_contiguous(layout):
-    n = layout.contiguous()
-    for p in places(layout):
-        if p["register"] % n == 0:
-            first = layout(**p)
-            assert first % n == 0
-            assert [layout(**{**p, "register": p["register"] + k}) for k in range(n)] == list(range(first, first + n))
 
 
 @given(st.lists(st.integers(0, 255), max_size=10), st.integers(0, 255))
@@ -173,14 +115,6 @@ def test_echelon(columns, v):
     assert len(span) == 1 << e.rank
 
 
-def test_reshape_keeps_the_flat_index():
-    a = blocked((64, 128), (1, 8), (2, 16), (4, 1), (1, 0))
-    b = a.reshape({"dim0": 8192})
-    assert all(a(lane=1 << k) == b(lane=1 << k) for k in range(5))
-    assert a.expand_dims(1).shape == (64, 1, 128)
-    assert a.renamed(["m", "n"]).apply(lane=17) == {"m": 1, "n": 8}
-
-
 def test_immutable_hashable_picklable():
     a = LinearLayout({"register": [(0, 1)], "lane": [2]}, {"dim0": 2, "dim1": 4})
     b = LinearLayout({"register": [1], "lane": [(0, 2)]}, {"dim0": 2, "dim1": 4})
@@ -194,7 +128,7 @@ def test_immutable_hashable_picklable():
 
 
 def test_what_is_refused():
-    one = LinearLayout.identity(4, "register", "dim0")
+    one = LinearLayout({"register": [1, 2]}, {"dim0": 4})
     with pytest.raises(IRError, match="powers of two, not 3"):
         LinearLayout({}, {"dim0": 3})
     with pytest.raises(IRError, match="lies outside"):
@@ -204,11 +138,9 @@ def test_what_is_refused():
     with pytest.raises(IRError, match="there is no register 4"):
         one(register=4)
     with pytest.raises(IRError, match="different tensors"):
-        one.over(LinearLayout.identity(8, "register", "dim0"))
+        one.over(LinearLayout({"register": [1, 2, 4]}, {"dim0": 8}))
     with pytest.raises(IRError, match="does not have"):
         one.over(LinearLayout({"register": [1, 0]}, {"dim0": 4}))
-    with pytest.raises(IRError, match="has an inverse"):
-        LinearLayout.zeros(2, "lane", {"dim0": 2}).inverse()
 
 
 def test_speed():

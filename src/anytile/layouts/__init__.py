@@ -1,8 +1,6 @@
-"""Layouts of tiles over registers, lanes, warps and shared memory, and what follows from them.
+"""Layouts of tiles over registers, lanes, warps and shared memory, and how data gets from one to another.
 
-linear        the essay and `LinearLayout`
-constructors  the handful of layouts that hardware and coalescing ask for
-convert       how data gets from one layout to another; bank conflicts
-reduce        which places a reduction, scan or gather combines
-propagate     which value of a kernel has which layout
+linear    the essay and `LinearLayout`
+convert   plans: nothing, renaming, shuffles, or by way of shared memory
+shared    arrangements in shared memory; bank conflicts
 """

@@ -32,10 +32,9 @@ from functools import lru_cache
 
 from ..errors import IRError, UnsupportedError
 from .linear import BLOCK, LANE, REGISTER, WARP, Echelon, LinearLayout
-from .shared import Access, access, arrange, conflicts, representative
+from .shared import Access, arrange, representative
 
 __all__ = [
-    "Access",
     "Conversion",
     "Exchange",
     "LaneSelect",
@@ -43,9 +42,6 @@ __all__ = [
     "Permute",
     "Shuffle",
     "ThroughShared",
-    "access",
-    "conflicts",
-    "estimate",
     "plan",
 ]
 
@@ -168,20 +164,6 @@ def plan(src: LinearLayout, dst: LinearLayout, bits: int, scratch_limit: int = S
         if shuffle is not None and shuffle.cost <= shared.cost:
             return shuffle
     return shared
-
-
-@lru_cache(maxsize=8192)
-def estimate(src: LinearLayout, dst: LinearLayout, bits: int) -> float:
-    """About what `plan` would cost, without making it: for choosing among layouts."""
-    if src == dst:
-        return 0.0
-    route = _Route(src, dst)
-    if route.in_thread:
-        return 0.0
-    stored, loaded = (max(1, x.without_copies().size(REGISTER) * max(8, bits) // 32) for x in (src, dst))
-    if route.in_warp:
-        return min(1.5 * loaded, stored + loaded) + LATENCY_COST
-    return stored + loaded + LATENCY_COST + BARRIER_COST
 
 
 class _Route:

@@ -33,7 +33,7 @@ Changing one basis makes each of the usual complications:
 
 - lane 2 → (1, 2): a *swizzle*.  In odd rows lanes 0 and 1 change sides.
 - lane 2 → (0, 0): a *broadcast*.  Lanes 0 and 2 hold the same elements: the basis is *free*.
-- dim1 dropped from every basis: the layout of a row sum (`sliced`).  Lane 1 and register 1 became free, so they are what the sum
+- dim1 dropped from every basis: the layout of a row sum.  Lane 1 and register 1 became free, so they are what the sum
   has to combine.
 
 How it is stored
@@ -206,56 +206,6 @@ class LinearLayout:
         lines = [f"{d} {1 << k} → {tuple(self.unpack(b).values())}" for d, bases in self.ins.items() for k, b in enumerate(bases)]
         return "\n".join([" × ".join(f"{d}: {n}" for d, n in self.outs.items()), *lines])
 
-    # --- simple layouts and how they combine --------------------------------------------------------------
-
-    @staticmethod
-    def identity(n: int, place: str, dim: str) -> LinearLayout:
-        """The first ``n`` places along ``place`` hold indices 0 … n − 1 of ``dim``."""
-        return LinearLayout.make({place: tuple(1 << k for k in range(log2(n)))}, {dim: n})
-
-    @staticmethod
-    def zeros(n: int, place: str, outs: Mapping[str, int] | None = None) -> LinearLayout:
-        """``n`` places along ``place`` that all hold index 0: a broadcast."""
-        return LinearLayout.make({place: (0,) * log2(n)}, dict(outs or {}))
-
-    def __mul__(self, other: LinearLayout) -> LinearLayout:
-        """Direct sum: ``other`` repeats ``self``; of each dimension, place or index, self has the low bits and other the high ones."""
-        outs = dict(self.outs)
-        for d, n in other.outs.items():
-            outs[d] = outs.get(d, 1) * n
-        at, pos = {}, 0
-        for d in reversed(outs):
-            at[d] = pos
-            pos += log2(outs[d])
-
-        def moved(layout: LinearLayout, above: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
-            spans, p = [], 0
-            for d in reversed(layout.outs):
-                n = layout.outs[d]
-                spans.append((p, n - 1, at[d] + log2(above.get(d, 1))))
-                p += log2(n)
-            return {i: tuple(sum((b >> p & m) << q for p, m, q in spans) for b in bases) for i, bases in layout.ins.items()}
-
-        ins, high = moved(self, {}), moved(other, self.outs)
-        for d, bases in high.items():
-            ins[d] = ins.get(d, ()) + bases
-        return LinearLayout.make(ins, outs)
-
-    def then(self, outer: LinearLayout) -> LinearLayout:
-        """Composition: place → outer(self(place)).  The index dimensions of self are the place dimensions of ``outer``."""
-        columns: list[int] = []
-        for d in reversed(self.outs):
-            bases = outer.ins.get(d, ())
-            if len(bases) != log2(self.outs[d]):
-                raise IRError(f"cannot compose: {d!r} has size {self.outs[d]} here and {1 << len(bases)} in the outer layout")
-            columns += bases
-        if set(outer.ins) - set(self.outs):
-            raise IRError(f"cannot compose: the inner layout gives no {sorted(set(outer.ins) - set(self.outs))}")
-        return self._mapped(lambda b: _combine(columns, b), dict(outer.outs))
-
-    def _mapped(self, f, outs: dict[str, int]) -> LinearLayout:
-        return LinearLayout.make({d: tuple([f(b) for b in bases]) for d, bases in self.ins.items()}, outs)
-
     # --- asking -------------------------------------------------------------------------------------------
 
     @property
@@ -322,16 +272,6 @@ class LinearLayout:
     def rank(self) -> int:
         return self.echelon.rank
 
-    @property
-    def is_surjective(self) -> bool:
-        """Every index lives somewhere."""
-        return self.rank == self.index_bits
-
-    @property
-    def is_injective(self) -> bool:
-        """No index lives in two places."""
-        return self.echelon.free == 0
-
     def free(self, place: str) -> int:
         """The bits of ``place`` (as a mask) whose basis depends on those before it, register first: they hold copies."""
         pos = 0
@@ -341,60 +281,7 @@ class LinearLayout:
             pos += len(bases)
         return 0
 
-    def contiguous(self, place: str = REGISTER) -> int:
-        """How many consecutive places along ``place`` hold consecutive flat indices from an aligned start: the vector width."""
-        n, bases = 0, self.ins.get(place, ())
-        while n < len(bases) and bases[n] == 1 << n:
-            n += 1
-        others = [b for d, row in self.ins.items() for k, b in enumerate(row) if d != place or k >= n]
-        while n and any(b & ((1 << n) - 1) for b in others):
-            n -= 1
-            others.append(bases[n])
-        return 1 << n
-
     # --- deriving -----------------------------------------------------------------------------------------
-
-    def reshape(self, outs: Mapping[str, int]) -> LinearLayout:
-        """The same flat indices under other dimensions."""
-        if sum(map(log2, outs.values())) != self.index_bits:
-            raise IRError(f"cannot view {dict(self.outs)} as {dict(outs)}: the sizes differ")
-        return LinearLayout.make(dict(self.ins), dict(outs))
-
-    def ordered(self, dims: Sequence[str]) -> LinearLayout:
-        """Index dimensions in another order, names kept."""
-        if sorted(dims) != sorted(self.outs):
-            raise IRError(f"{list(dims)} is no order of {list(self.outs)}")
-        fields = [(*self.field(d), d) for d in dims]
-
-        def move(b: int) -> int:
-            v = 0
-            for pos, n, _ in fields:
-                v = v << n | (b >> pos & ((1 << n) - 1))
-            return v
-
-        return self._mapped(move, {d: self.outs[d] for d in dims})
-
-    def permute(self, order: Sequence[int]) -> LinearLayout:
-        """As the tile operation: dimension i of the result is dimension ``order[i]`` of this, renamed dim0, dim1, …"""
-        names = list(self.outs)
-        moved = self.ordered([names[i] for i in order])
-        return moved.reshape(dims_of(moved.shape))
-
-    def expand_dims(self, axis: int) -> LinearLayout:
-        """A dimension of size 1 inserted at ``axis``."""
-        shape = list(self.shape)
-        shape.insert(axis, 1)
-        return self.reshape(dims_of(shape))
-
-    def sliced(self, dim: str) -> LinearLayout:
-        """``dim`` dropped from every basis; places keep their numbers, those that differed only in ``dim`` now hold copies."""
-        pos, n = self.field(dim)
-        low = (1 << pos) - 1
-        return self._mapped(lambda b: b >> (pos + n) << pos | (b & low), {d: s for d, s in self.outs.items() if d != dim})
-
-    def renamed(self, outs: Sequence[str]) -> LinearLayout:
-        """Other names for the index dimensions, in order."""
-        return self.reshape(dict(zip(outs, self.shape, strict=True)))
 
     def without_copies(self, place: str = REGISTER) -> LinearLayout:
         """Free bits of ``place`` removed.  With registers: a thread holds each of its elements once."""
@@ -403,35 +290,6 @@ class LinearLayout:
             return self
         bases = tuple(b for k, b in enumerate(self.ins[place]) if not free >> k & 1)
         return LinearLayout.make({**self.ins, place: bases}, dict(self.outs))
-
-    def sublayout(self, places: Sequence[str], dims: Sequence[str] | None = None) -> LinearLayout:
-        """Only these place dimensions, and only these index dimensions (all of them if None)."""
-        part = LinearLayout.make({d: self.ins[d] for d in places}, dict(self.outs))
-        for d in self.outs:
-            if dims is not None and d not in dims:
-                part = part.sliced(d)
-        return part
-
-    def inverse(self) -> LinearLayout:
-        """Index → place, for a layout that covers each index exactly once.  Raises IRError for any other."""
-        if not (self.is_surjective and self.is_injective):
-            raise IRError(f"only a layout that covers each index exactly once has an inverse; this one has rank {self.rank}:\n{self}")
-        fields, pos = {}, 0
-        for d, bases in self.ins.items():
-            fields[d] = pos, len(bases)
-            pos += len(bases)
-
-        def repack(mask: int) -> int:  # ``solve`` numbers columns from the first dimension; packed, the last one is low
-            v = 0
-            for p, n in fields.values():
-                v = v << n | (mask >> p & ((1 << n) - 1))
-            return v
-
-        ins: dict[str, tuple[int, ...]] = {}
-        for d in self.outs:
-            p, n = self.field(d)
-            ins[d] = tuple(repack(self.echelon.solve(1 << (p + k)) or 0) for k in range(n))
-        return LinearLayout.make(ins, {d: 1 << n for d, (_, n) in fields.items()})
 
     def over(self, src: LinearLayout) -> LinearLayout:
         """C with src(C(place)) = self(place): where in ``src`` each place of this layout finds its element.

@@ -10,7 +10,7 @@ Conflicts in closed form
 ------------------------
 Layout and buffer are linear maps, hence so is lane → word.  Two lanes collide if their words differ and their banks agree.  Of the
 lanes that go together, the words make a space of dimension rank(word), the banks one of dimension rank(word mod 32), so each bank
-is asked for 2^(rank(word) − rank(word mod 32)) words: `conflicts` is that number less one.
+is asked for 2^(rank(word) − rank(word mod 32)) words: `Access.conflicts` is that number less one.
 
 The best arrangement
 --------------------
@@ -37,7 +37,7 @@ from functools import lru_cache
 
 from .linear import LANE, OFFSET, REGISTER, WARP, Echelon, LinearLayout, log2
 
-__all__ = ["Access", "Arrangement", "Transfer", "access", "arrange", "conflicts", "representative"]
+__all__ = ["Access", "Arrangement", "Transfer", "access", "arrange", "representative"]
 
 BANK_BYTES, ROW_BYTES, VECTOR_BYTES = 4, 128, 16
 
@@ -128,12 +128,6 @@ def _vector(registers: Sequence[int], others: Iterable[int], item: int) -> list[
     while bits and any(o & ((1 << len(bits)) - 1) for o in rest):
         rest.append(registers[bits.pop()])
     return bits
-
-
-def conflicts(layout: LinearLayout, memory: LinearLayout, bits: int) -> tuple[int, int]:
-    """(elements a lane moves at once, extra wavefronts of each such instruction) when registers of ``layout`` meet a buffer."""
-    got = access(layout, memory, bits)
-    return got.vector, got.conflicts
 
 
 @lru_cache(maxsize=2048)

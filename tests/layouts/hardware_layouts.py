@@ -1,4 +1,4 @@
-"""The layouts that hardware and coalescing ask for, each filled bit by bit from its definition.
+"""Layouts that hardware and coalescing ask for, each filled bit by bit from its definition: what conversions are tested on.
 
 A layout is a list of bits: *the next bit of register is the next bit of dim1*.  Every constructor below is a sequence of such
 statements, `Filling.take`, in the order of significance.  Where a place dimension has more bits than the tile has left, they are
@@ -18,25 +18,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 
-from ..errors import IRError
-from .linear import LANE, OFFSET, REGISTER, WARP, LinearLayout, dims_of, log2
-
-__all__ = [
-    "Filling",
-    "blocked",
-    "coalesced",
-    "mma_a",
-    "mma_accumulator",
-    "mma_b",
-    "mma_warps",
-    "replicated",
-    "shared_row_major",
-    "shared_swizzled",
-    "sliced",
-    "swizzle_bytes",
-    "wgmma_a",
-    "wgmma_accumulator",
-]
+from anytile.errors import IRError
+from anytile.layouts.linear import LANE, OFFSET, REGISTER, WARP, LinearLayout, dims_of, log2
 
 WARP_SIZE = 32
 
@@ -142,12 +125,19 @@ def replicated(shape: tuple[int, ...], num_warps: int) -> LinearLayout:
     return f.rest(range(len(shape))[::-1])
 
 
-@lru_cache(maxsize=1024)
+def dropped(parent: LinearLayout, axis: int) -> LinearLayout:
+    """Dimension ``axis`` dropped from every basis: places keep their numbers, those that differed only along it now hold copies."""
+    outs = dims_of([n for i, n in enumerate(parent.shape) if i != axis])
+
+    def without(basis: int) -> tuple[int, ...]:
+        return tuple(x for i, x in enumerate(parent.unpack(basis).values()) if i != axis)
+
+    return LinearLayout({place: [without(b) for b in bases] for place, bases in parent.ins.items()}, outs)
+
+
 def sliced(parent: LinearLayout, axis: int) -> LinearLayout:
     """The layout of a row (column …) of a tile laid out as ``parent``: dimension ``axis`` dropped, each thread's copies too."""
-    names = [d for i, d in enumerate(parent.outs) if i != axis]
-    got = parent.sliced(list(parent.outs)[axis]).without_copies()
-    return got.reshape(dims_of([got.outs[d] for d in names]))
+    return dropped(parent, axis).without_copies()
 
 
 # --- mma.sync: D[16×8] += A[16×k] · B[k×8], a warp ---------------------------------------------------------------
@@ -157,25 +147,6 @@ def sliced(parent: LinearLayout, axis: int) -> LinearLayout:
 #     A      row g (+ 8)    k = w·t … w·t + w − 1 (+ 4w)
 #     B      column g       k = w·t … w·t + w − 1 (+ 4w)
 # Warps beside each other come next, then repetitions in registers: of the minor dimension first.
-
-
-def mma_warps(shape: tuple[int, ...], num_warps: int, *, rows_only: bool = False) -> tuple[int, int]:
-    """How many warps along M and N: the split of ``num_warps`` that reads the fewest operand elements.
-
-    ``rows_only``: all along M, as chained dots want it, so that no row is spread over warps.
-    """
-    m, n = shape[-2:]
-    if rows_only:
-        return num_warps, 1
-    best: tuple[float, int] | None = None
-    for wm in (1 << k for k in range(log2(num_warps) + 1)):
-        wn = num_warps // wm
-        # Per warp and step of k: max(...) counts the rows and columns that its fragments must hold, idle warps included.
-        cost = max(m / wm, 16) + max(n / wn, 8) + (WARP_SIZE * num_warps if wm * 16 > m or wn * 8 > n else 0)
-        if best is None or (cost, -wm) < best:
-            best = cost, -wm
-    assert best is not None
-    return -best[1], num_warps // -best[1]
 
 
 def _batches(f: Filling) -> LinearLayout:
@@ -302,11 +273,6 @@ def shared_row_major(shape: tuple[int, ...], order: tuple[int, ...] | None = Non
     order = order or tuple(range(len(shape)))[::-1]
     _check_order(order, len(shape))
     return Filling(shape, (OFFSET,)).rest(order, OFFSET)
-
-
-def swizzle_bytes(inner: int, bits: int) -> int:
-    """The widest swizzle for ``inner`` contiguous elements: 128, 64 or 32 bytes, or 0 for none."""
-    return next((b for b in (128, 64, 32) if inner * bits // 8 >= b), 0)
 
 
 @lru_cache(maxsize=256)
