@@ -3,7 +3,7 @@
 Each row says an operation's name, operands, attributes, how its result types follow, what it does besides
 computing (effects) and what it means.  Builder, verifier, printer, parser, CSE key, reference executor and
 docs/ir-reference.md all read these rows; adding an operation means adding a row here and its meaning in
-`targets/reference`.
+`targets/reference`.  How types follow and what is checked are functions of `op_rules`.
 
 Operand spelling: ``"x"`` required, ``"mask?"`` optional (None when absent), ``"inits*"`` zero or more, last.
 Attributes are (name, kind) with kinds int, number, bool, str, ints, elem, strs; a default makes one optional.
@@ -20,13 +20,39 @@ Conventions that hold for every row
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import IRError
-from .core import Op
-from .types import BOOL, I32, I64, Ptr, Type, scalar, tile
+from .op_rules import (
+    CMP_FLOAT,
+    CMP_INT,
+    Check,
+    Infer,
+    addptr,
+    bitcast,
+    bool_like,
+    broadcast,
+    cast,
+    cmp_floats,
+    cmp_ints,
+    dot,
+    expand,
+    floats,
+    ints,
+    memory,
+    nothing,
+    permuted,
+    pointee,
+    reduced,
+    reshape,
+    same,
+    select,
+    shaped,
+    to,
+    uniform_types,
+)
+from .types import I32, I64, scalar, tile
 
 __all__ = ["Effect", "OpDef", "TABLE", "CMP_INT", "CMP_FLOAT", "RMW_KINDS", "MATH_UNARY", "MATH_BINARY"]
 
@@ -39,8 +65,6 @@ class Effect(enum.Flag):
     IO = enum.auto()  # visible outside (print, assert)
 
 
-Infer = Callable[[list[Type], dict[str, Any]], tuple[Type, ...]]  # types of the operands, None where one is absent
-Check = Callable[[Op], str | None]
 _REQUIRED = object()
 
 
@@ -97,155 +121,8 @@ def _row(name: str, operands: str, infer: Infer | None, doc: str, group: str, **
     TABLE[name] = OpDef(name, tuple(operands.split()), attrs, infer, doc, group, **kw)
 
 
-# --- result typing --------------------------------------------------------------------------------------
-
-
-def _same(t, a):
-    return (t[0],)
-
-
-def _nothing(t, a):
-    return ()
-
-
-def _bool_like(t, a):
-    return (t[0].with_elem(BOOL),)
-
-
-def _to(t, a):
-    return (t[0].with_elem(a["to"]),)
-
-
-def _shaped(t, a):
-    return (Type.of(t[0].elem, tuple(a["shape"])),)
-
-
-def _expand(t, a):
-    s = list(t[0].shape)
-    s.insert(a["axis"], 1)
-    return (t[0].with_shape(tuple(s)),)
-
-
-def _permuted(t, a):
-    return (t[0].with_shape(tuple(t[0].shape[i] for i in a["order"])),)
-
-
-def _reduced(t, a):
-    ax = a["axis"]
-    return tuple(x.with_shape(x.shape[:ax] + x.shape[ax + 1 :]) for x in t)
-
-
-def _pointee(t, a):
-    return (t[0].with_elem(t[0].elem.pointee),)
-
-
-# --- checks ---------------------------------------------------------------------------------------------
-
-
-def _uniform_types(op: Op) -> str | None:
-    first = op.operands[0].type
-    for v in op.operands[1:]:
-        if v is not None and v.type is not first:
-            return f"operand types differ: {first} and {v.type}"
-    return None
-
-
-def _ints(op: Op) -> str | None:
-    e = op.operands[0].type.elem
-    return _uniform_types(op) or (None if e.is_int else f"needs integers, not {e}")
-
-
-def _floats(op: Op) -> str | None:
-    e = op.operands[0].type.elem
-    return _uniform_types(op) or (None if e.is_float else f"needs floats, not {e}")
-
-
-def _cmp_ints(op: Op) -> str | None:
-    e = op.operands[0].type.elem
-    if op.attrs["pred"] not in CMP_INT:
-        return f"unknown predicate {op.attrs['pred']!r}"
-    return _uniform_types(op) or (None if e.is_int or e.is_ptr else f"needs integers or pointers, not {e}")
-
-
-def _cmp_floats(op: Op) -> str | None:
-    if op.attrs["pred"] not in CMP_FLOAT:
-        return f"unknown predicate {op.attrs['pred']!r}"
-    return _floats(op)
-
-
-def _cast(src: str, dst: str, order: str = "") -> Check:
-    def check(op: Op) -> str | None:
-        s, d = op.operands[0].type.elem, op.attrs["to"]
-        if not getattr(s, "is_" + src) or not getattr(d, "is_" + dst):
-            return f"cannot convert {s} to {d}"
-        if order == "<" and not s.bits < d.bits or order == ">" and not s.bits > d.bits:
-            return f"{s} to {d} goes the wrong way"
-        return None
-
-    return check
-
-
-def _bitcast(op: Op) -> str | None:
-    s, d = op.operands[0].type.elem, op.attrs["to"]
-    return None if s.bits == d.bits else f"{s} and {d} differ in width"
-
-
-def _select(op: Op) -> str | None:
-    c, x, y = (v.type for v in op.operands)
-    if c.elem is not BOOL:
-        return f"condition is {c}, not i1"
-    return None if x is y and c.shape == x.shape else f"operands {c}, {x}, {y} do not match"
-
-
-def _addptr(op: Op) -> str | None:
-    p, o = op.operands[0].type, op.operands[1].type
-    if not p.elem.is_ptr or not o.elem.is_int or p.shape != o.shape:
-        return f"cannot add {o} to {p}"
-    return None
-
-
-def _memory(op: Op) -> str | None:
-    p = op.operands[0].type
-    if not isinstance(p.elem, Ptr):
-        return f"{p} is not a pointer"
-    for name in ("value", "other", "cmp"):
-        if name in op.defn.index and (v := op.operand(name)) is not None:
-            if v.type is not p.with_elem(p.elem.pointee):
-                return f"{name} is {v.type} but the pointer is {p}"
-    if "mask" in op.defn.index and (m := op.operand("mask")) is not None:
-        if m.type is not p.with_elem(BOOL):
-            return f"mask is {m.type} but the pointer is {p}"
-    return None
-
-
-def _reshape(op: Op) -> str | None:
-    n = 1
-    for d in op.attrs["shape"]:
-        n *= d
-    return None if n == op.operands[0].type.numel else "element counts differ"
-
-
-def _broadcast(op: Op) -> str | None:
-    s, d = op.operands[0].type.shape, op.attrs["shape"]
-    if len(s) != len(d) or any(a != b and a != 1 for a, b in zip(s, d)):
-        return f"cannot broadcast {s} to {tuple(d)}"
-    return None
-
-
-def _dot(op: Op) -> str | None:
-    a, b, c = (v.type for v in op.operands)
-    if not (a.rank == b.rank == c.rank and a.rank in (2, 3)):
-        return f"ranks differ: {a}, {b}, {c}"
-    ok = a.shape[-1] == b.shape[-2] and c.shape[-2:] == (a.shape[-2], b.shape[-1])
-    if a.rank == 3:
-        ok = ok and a.shape[0] == b.shape[0] == c.shape[0]
-    return None if ok else f"shapes do not match: {a} x {b} + {c}"
-
-
 # --- the rows -------------------------------------------------------------------------------------------
 
-CMP_INT = ("eq", "ne", "slt", "sle", "sgt", "sge", "ult", "ule", "ugt", "uge")
-CMP_FLOAT = ("oeq", "une", "olt", "ole", "ogt", "oge", "uno")
 RMW_KINDS = ("add", "fadd", "and", "or", "xor", "smax", "smin", "umax", "umin", "fmax", "fmin", "xchg")
 _SEM = ("sem", "str", "acq_rel")
 _SCOPE = ("scope", "str", "gpu")
@@ -264,26 +141,26 @@ _row("program_id", "", lambda t, a: (scalar(I32),), "Index of this program along
 _row("num_programs", "", lambda t, a: (scalar(I32),), "Extent of grid `axis`.", _g, attrs=[("axis", "int")])
 
 _g = "shape"
-_row("splat", "x", _shaped, "The scalar in every lane of `shape`.", _g, attrs=[("shape", "ints")])
+_row("splat", "x", shaped, "The scalar in every lane of `shape`.", _g, attrs=[("shape", "ints")])
 _row(
     "broadcast",
     "x",
-    _shaped,
+    shaped,
     "Dimensions of size 1 repeated up to `shape`; ranks are equal.",
     _g,
     attrs=[("shape", "ints")],
-    check=_broadcast,
+    check=broadcast,
 )
-_row("expand_dims", "x", _expand, "A dimension of size 1 inserted at `axis`.", _g, attrs=[("axis", "int")])
-_row("reshape", "x", _shaped, "The same elements in row-major order under another shape.", _g, attrs=[("shape", "ints")], check=_reshape)
-_row("permute", "x", _permuted, "result.shape[i] = x.shape[order[i]].", _g, attrs=[("order", "ints")])
+_row("expand_dims", "x", expand, "A dimension of size 1 inserted at `axis`.", _g, attrs=[("axis", "int")])
+_row("reshape", "x", shaped, "The same elements in row-major order under another shape.", _g, attrs=[("shape", "ints")], check=reshape)
+_row("permute", "x", permuted, "result.shape[i] = x.shape[order[i]].", _g, attrs=[("order", "ints")])
 _row(
     "join",
     "x y",
     lambda t, a: (t[0].with_shape((*t[0].shape, 2)),),
     "Stacked along a new minor dimension of size 2.",
     _g,
-    check=_uniform_types,
+    check=uniform_types,
 )
 _row(
     "split",
@@ -312,7 +189,7 @@ _row(
 _row(
     "sort",
     "x",
-    _same,
+    same,
     "The last dimension in rising order (falling when `descending`); `kind` is 'float', 'signed' or 'unsigned'. "
     "Where the order of NaN ends up is unspecified.",
     _g,
@@ -333,7 +210,7 @@ for _n, _doc in {
     "smulhi": "high half of the signed product",
     "umulhi": "high half of the unsigned product",
 }.items():
-    _row(_n, "x y", _same, _doc, _g, elementwise=True, commutative=True, check=_ints)
+    _row(_n, "x y", same, _doc, _g, elementwise=True, commutative=True, check=ints)
 for _n, _doc in {
     "sub": "x − y",
     "sdiv": "x / y towards zero, signed",
@@ -344,10 +221,10 @@ for _n, _doc in {
     "lshr": "x shifted right by y, zeros enter",
     "ashr": "x shifted right by y, the sign enters",
 }.items():
-    _row(_n, "x y", _same, _doc, _g, elementwise=True, check=_ints)
-_row("iabs", "x", _same, "absolute value, signed", _g, elementwise=True, check=_ints)
+    _row(_n, "x y", same, _doc, _g, elementwise=True, check=ints)
+_row("iabs", "x", same, "absolute value, signed", _g, elementwise=True, check=ints)
 for _n, _doc in {"popc": "number of ones", "clz": "number of leading zeros", "brev": "bits reversed"}.items():
-    _row(_n, "x", _same, _doc, _g, elementwise=True, check=_ints)
+    _row(_n, "x", same, _doc, _g, elementwise=True, check=ints)
 
 _g = "float arithmetic"
 for _n, _doc in {
@@ -358,30 +235,30 @@ for _n, _doc in {
     "fminimum": "minimum; NaN where either is",
     "fmaximum": "maximum; NaN where either is",
 }.items():
-    _row(_n, "x y", _same, _doc, _g, elementwise=True, commutative=True, check=_floats)
-_row("fsub", "x y", _same, "x − y", _g, elementwise=True, check=_floats)
+    _row(_n, "x y", same, _doc, _g, elementwise=True, commutative=True, check=floats)
+_row("fsub", "x y", same, "x − y", _g, elementwise=True, check=floats)
 _row(
     "fdiv",
     "x y",
-    _same,
+    same,
     "x / y; `precise` asks for IEEE rounding where a target's default is approximate (GPU f32).",
     _g,
     elementwise=True,
-    check=_floats,
+    check=floats,
     attrs=[("precise", "bool", False)],
 )
-_row("frem", "x y", _same, "C fmod: x − y·trunc(x / y), exact", _g, elementwise=True, check=_floats)
-_row("fneg", "x", _same, "−x: flips the sign bit", _g, elementwise=True, check=_floats)
-_row("fabs", "x", _same, "|x|: clears the sign bit", _g, elementwise=True, check=_floats)
-_row("fma", "x y z", _same, "x·y + z rounded once", _g, elementwise=True, check=_floats)
+_row("frem", "x y", same, "C fmod: x − y·trunc(x / y), exact", _g, elementwise=True, check=floats)
+_row("fneg", "x", same, "−x: flips the sign bit", _g, elementwise=True, check=floats)
+_row("fabs", "x", same, "|x|: clears the sign bit", _g, elementwise=True, check=floats)
+_row("fma", "x y z", same, "x·y + z rounded once", _g, elementwise=True, check=floats)
 _row(
     "sqrt",
     "x",
-    _same,
+    same,
     "√x; `precise` as for fdiv",
     _g,
     elementwise=True,
-    check=_floats,
+    check=floats,
     attrs=[("precise", "bool", False)],
 )
 
@@ -400,80 +277,80 @@ for _n in MATH_UNARY:
         "round": "nearest integer, ties away from zero",
         "trunc": "towards zero",
     }.get(_n, f"{_n}(x) as in C's math.h or CUDA's libdevice")
-    _row(_n, "x", _same, _d, _g, elementwise=True, check=_floats)
+    _row(_n, "x", same, _d, _g, elementwise=True, check=floats)
 for _n in MATH_BINARY:
-    _row(_n, "x y", _same, f"{_n}(x, y) as in C's math.h or CUDA's libdevice", _g, elementwise=True, check=_floats)
+    _row(_n, "x y", same, f"{_n}(x, y) as in C's math.h or CUDA's libdevice", _g, elementwise=True, check=floats)
 
 _g = "comparison and choice"
-_row("icmp", "x y", _bool_like, f"One of {', '.join(CMP_INT)}.", _g, elementwise=True, attrs=[("pred", "str")], check=_cmp_ints)
+_row("icmp", "x y", bool_like, f"One of {', '.join(CMP_INT)}.", _g, elementwise=True, attrs=[("pred", "str")], check=cmp_ints)
 _row(
     "fcmp",
     "x y",
-    _bool_like,
+    bool_like,
     f"One of {', '.join(CMP_FLOAT)}: o… is false where an operand is NaN, u… true.",
     _g,
     elementwise=True,
     attrs=[("pred", "str")],
-    check=_cmp_floats,
+    check=cmp_floats,
 )
-_row("select", "cond x y", lambda t, a: (t[1],), "x where cond, else y.", _g, elementwise=True, check=_select)
+_row("select", "cond x y", lambda t, a: (t[1],), "x where cond, else y.", _g, elementwise=True, check=select)
 
 _g = "conversion"
 _TO = [("to", "elem")]
-_row("sext", "x", _to, "Wider integer, sign extended.", _g, elementwise=True, attrs=_TO, check=_cast("int", "int", "<"))
-_row("zext", "x", _to, "Wider integer, zero extended.", _g, elementwise=True, attrs=_TO, check=_cast("int", "int", "<"))
-_row("trunci", "x", _to, "Narrower integer: the low bits.", _g, elementwise=True, attrs=_TO, check=_cast("int", "int", ">"))
-_row("sitofp", "x", _to, "Signed integer to float, to nearest even.", _g, elementwise=True, attrs=_TO, check=_cast("int", "float"))
-_row("uitofp", "x", _to, "Unsigned integer to float, to nearest even.", _g, elementwise=True, attrs=_TO, check=_cast("int", "float"))
+_row("sext", "x", to, "Wider integer, sign extended.", _g, elementwise=True, attrs=_TO, check=cast("int", "int", "<"))
+_row("zext", "x", to, "Wider integer, zero extended.", _g, elementwise=True, attrs=_TO, check=cast("int", "int", "<"))
+_row("trunci", "x", to, "Narrower integer: the low bits.", _g, elementwise=True, attrs=_TO, check=cast("int", "int", ">"))
+_row("sitofp", "x", to, "Signed integer to float, to nearest even.", _g, elementwise=True, attrs=_TO, check=cast("int", "float"))
+_row("uitofp", "x", to, "Unsigned integer to float, to nearest even.", _g, elementwise=True, attrs=_TO, check=cast("int", "float"))
 _row(
     "fptosi",
     "x",
-    _to,
+    to,
     "Float to signed integer towards zero; unspecified out of range.",
     _g,
     elementwise=True,
     attrs=_TO,
-    check=_cast("float", "int"),
+    check=cast("float", "int"),
 )
 _row(
     "fptoui",
     "x",
-    _to,
+    to,
     "Float to unsigned integer towards zero; unspecified out of range.",
     _g,
     elementwise=True,
     attrs=_TO,
-    check=_cast("float", "int"),
+    check=cast("float", "int"),
 )
 _row(
     "fpcast",
     "x",
-    _to,
+    to,
     "Float format to float format, rounded to nearest even (`rounding` 'rtne') or towards zero ('rtz'). "
     "Into an 8-bit format it saturates to the largest finite value; NaN stays NaN.",
     _g,
     elementwise=True,
     attrs=[("to", "elem"), ("rounding", "str", "rtne")],
-    check=_cast("float", "float"),
+    check=cast("float", "float"),
 )
-_row("bitcast", "x", _to, "The same bits under another element of the same width.", _g, elementwise=True, attrs=_TO, check=_bitcast)
-_row("ptrtoint", "x", _to, "The address as i64.", _g, elementwise=True, attrs=_TO, check=_cast("ptr", "int"))
-_row("inttoptr", "x", _to, "An i64 as an address.", _g, elementwise=True, attrs=_TO, check=_cast("int", "ptr"))
+_row("bitcast", "x", to, "The same bits under another element of the same width.", _g, elementwise=True, attrs=_TO, check=bitcast)
+_row("ptrtoint", "x", to, "The address as i64.", _g, elementwise=True, attrs=_TO, check=cast("ptr", "int"))
+_row("inttoptr", "x", to, "An i64 as an address.", _g, elementwise=True, attrs=_TO, check=cast("int", "ptr"))
 
 _g = "memory"
-_row("addptr", "ptr offset", _same, "The pointer moved by `offset` elements of its pointee.", _g, elementwise=True, check=_addptr)
+_row("addptr", "ptr offset", same, "The pointer moved by `offset` elements of its pointee.", _g, elementwise=True, check=addptr)
 _CACHE = [("cache", "str", ""), ("evict", "str", "")]
 _row(
     "load",
     "ptr mask? other?",
-    _pointee,
+    pointee,
     "The value at each address; `other` (zero if absent) where the mask is off.",
     _g,
     effects=Effect.READ,
     attrs=[*_CACHE, ("volatile", "bool", False)],
-    check=_memory,
+    check=memory,
 )
-_row("store", "ptr value mask?", _nothing, "Writes `value` where the mask is on.", _g, effects=Effect.WRITE, attrs=_CACHE, check=_memory)
+_row("store", "ptr value mask?", nothing, "Writes `value` where the mask is on.", _g, effects=Effect.WRITE, attrs=_CACHE, check=memory)
 _row(
     "atomic_rmw",
     "ptr value mask?",
@@ -482,7 +359,7 @@ _row(
     _g,
     effects=Effect.READ | Effect.WRITE,
     attrs=[("kind", "str"), _SEM, _SCOPE],
-    check=_memory,
+    check=memory,
 )
 _row(
     "atomic_cas",
@@ -492,15 +369,15 @@ _row(
     _g,
     effects=Effect.READ | Effect.WRITE,
     attrs=[_SEM, _SCOPE],
-    check=_memory,
+    check=memory,
 )
-_row("barrier", "", _nothing, "All threads of the program reach it; memory written before is visible after.", _g, effects=Effect.SYNC)
+_row("barrier", "", nothing, "All threads of the program reach it; memory written before is visible after.", _g, effects=Effect.SYNC)
 
 _g = "reduction"
 _row(
     "reduce",
     "xs*",
-    _reduced,
+    reduced,
     "Combines the tiles along `axis` by the block (2n scalars to n), in unspecified association; `axis` goes away.",
     _g,
     attrs=[("axis", "int")],
@@ -533,7 +410,7 @@ _row(
     "`imprecise` is Hopper's max_num_imprecise_acc for fp8.",
     _g,
     attrs=[("precision", "str", "ieee"), ("imprecise", "int", 0)],
-    check=_dot,
+    check=dot,
 )
 
 _g = "control flow"
@@ -565,24 +442,24 @@ _row(
     n_blocks=2,
 )
 _row("if", "cond", None, "One of two blocks without arguments; both yield the results.", _g, n_blocks=2)
-_row("yield", "values*", _nothing, "Ends a block, handing its values to the enclosing operation.", _g, terminator=True)
-_row("condition", "cond values*", _nothing, "Ends the first block of a while.", _g, terminator=True)
-_row("return", "", _nothing, "Ends the kernel.", _g, terminator=True)
+_row("yield", "values*", nothing, "Ends a block, handing its values to the enclosing operation.", _g, terminator=True)
+_row("condition", "cond values*", nothing, "Ends the first block of a while.", _g, terminator=True)
+_row("return", "", nothing, "Ends the kernel.", _g, terminator=True)
 
 _g = "hints and debugging"
 _row(
     "hint",
     "x",
-    _same,
+    same,
     "x unchanged with a promise per dimension: `kind` is 'divisible', 'contiguous' or 'constant'.",
     _g,
     attrs=[("kind", "str"), ("values", "ints")],
 )
-_row("assume", "cond", _nothing, "A promise that the scalar i1 is true.", _g, effects=Effect.IO)
+_row("assume", "cond", nothing, "A promise that the scalar i1 is true.", _g, effects=Effect.IO)
 _row(
     "print",
     "args*",
-    _nothing,
+    nothing,
     "Prints each lane as `pid (x, y, z) idx (i, …) prefix: value`; `signed` holds one flag per argument.",
     _g,
     effects=Effect.IO,
@@ -591,7 +468,7 @@ _row(
 _row(
     "assert",
     "cond mask?",
-    _nothing,
+    nothing,
     "Aborts the launch with `message` when a lane (not masked off) is false.",
     _g,
     effects=Effect.IO,
