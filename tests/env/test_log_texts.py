@@ -23,6 +23,7 @@ def test_the_cause_comes_first(cause: str, number: int) -> None:
 
 def test_every_cause_has_texts_a_rule_and_what_it_is_confused_with() -> None:
     causes = {rule.cause for rule in RULES}
+    assert len(causes) == len(RULES), "a cause with two rules would stand twice in a report"
     assert set(TEXTS) == causes == set(CONFUSED)
     assert all(set(others) <= causes - {cause} for cause, others in CONFUSED.items())
     assert all(len(texts) >= 2 for texts in TEXTS.values())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from .facts import Facts
 from .rules import RULES
@@ -20,7 +21,7 @@ _HINT = 0.55  # a clue under this weight needs a log that tells of a failure: a 
 def _hold(clues: Iterable[Clue], facts: Facts) -> tuple[float, list[Evidence]]:
     """The probability that not all of these clues are accidents, and what they found."""
     doubt = 1.0
-    evidence: list[Evidence] = []
+    evidence: dict[Evidence, None] = {}
     quiet = facts.log is not None and not facts.log.failing
     for clue in clues:
         if quiet and clue.weight < _HINT:
@@ -28,8 +29,8 @@ def _hold(clues: Iterable[Clue], facts: Facts) -> tuple[float, list[Evidence]]:
         found = list(clue.find(facts))
         if found:
             doubt *= 1 - clue.weight
-            evidence += [e for e in found if e.text and e not in evidence]
-    return 1 - doubt, evidence
+            evidence |= dict.fromkeys(e for e in found if e.text)
+    return 1 - doubt, list(evidence)
 
 
 def _apply(rule: Rule, facts: Facts) -> Finding | None:
@@ -58,9 +59,7 @@ def diagnose(facts: Facts, rules: Iterable[Rule] = RULES) -> list[Finding]:
     named = {f.cause for f in findings}
     if facts.log is not None and kept and kept[0].confidence < CERTAIN:
         kept += _confused(kept, facts, rules)
-    return [
-        f if not f.ruled_out else Finding(f.cause, f.confidence, f.summary, f.evidence, f.fixes, _said(f, named), f.decide) for f in kept
-    ]
+    return [replace(f, ruled_out=_said(f, named)) for f in kept]
 
 
 def _confused(findings: list[Finding], facts: Facts, rules: Iterable[Rule]) -> list[Finding]:

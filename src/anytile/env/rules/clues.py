@@ -12,9 +12,12 @@ from collections.abc import Callable, Iterable
 from ..facts import Facts
 from .model import Evidence, quote
 
-__all__ = ["Find", "all_of", "any_of", "failing", "on", "seen", "text", "unless"]
+__all__ = ["USER_SITE", "Find", "all_of", "any_of", "failing", "in_log", "on", "seen", "text", "unless"]
 
 Find = Callable[[Facts], Iterable[Evidence]]
+USER_SITE = (
+    r"AppData[\\/]+Roaming[\\/]+Python|[\\/]\.local[\\/](?:lib[\\/]python|bin[\\/])"  # the folder of packages that `pip --user` fills
+)
 
 
 def seen(kind: str, value: str | None = None, detail: str | None = None) -> Find:
@@ -67,6 +70,11 @@ def unless(*finds: Find) -> Find:
 def failing(facts: Facts) -> list[Evidence]:
     """Holds, in an `all_of`, for a log that tells of a failure."""
     return [Evidence("")] if facts.log is not None and facts.log.failing else []
+
+
+def in_log(facts: Facts) -> list[Evidence]:
+    """Holds, in an `all_of`, where a log was read and no environment looked at."""
+    return [Evidence("")] if facts.log is not None else []
 
 
 def on(*systems: str | None) -> Find:

@@ -150,14 +150,12 @@ RULES = (
             Clue(0.6, seen("bnb_binary", r"libbitsandbytes_cpu.*")),
             Clue(
                 0.8,
-                all_of(
-                    seen(
-                        "statement",
-                        r"Required library version not found|Configured CUDA binary not found|CUDA Setup failed|CUDA binary|compiled without GPU support",
-                    )
+                seen(
+                    "statement",
+                    r"Required library version not found|Configured CUDA binary not found|CUDA Setup failed|CUDA binary|compiled without GPU support",
                 ),
             ),
-            Clue(0.6, all_of(seen("undefined_symbol", r"c\w*(?:quant|gemm|optim|igemm|adam)\w*"))),
+            Clue(0.6, seen("undefined_symbol", r"c\w*(?:quant|gemm|optim|igemm|adam)\w*")),
             Clue(0.7, seen("missing_member", r"c\w*(?:quant|gemm|optim|adam|32bit|8bit)\w*", r"^NoneType$")),
             Clue(0.6, text(r"bitsandbytes library load error")),
             Clue(0.4, text(r"BNB_CUDA_VERSION|bitsandbytes[\\/]cextension|bitsandbytes[\\/]cuda_setup")),

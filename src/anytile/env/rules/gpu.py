@@ -71,7 +71,7 @@ RULES = (
         ),
         _torch_fixes,
         against=(
-            Clue(0.65, all_of(seen("machine", r"(?!x86).*"))),
+            Clue(0.65, seen("machine", r"(?!x86).*")),
             Clue(0.5, seen("conflict", detail=r"^torch\s?[=<>]")),
             Clue(0.5, all_of(seen("uninstalled"), seen("installed"))),
             Clue(0.3, all_of(text(r"\d\+cu\d{2,3}"), text(r"\d\+cpu"), unless(seen("built_for")))),
@@ -177,7 +177,7 @@ RULES = (
             Clue(CERTAIN, _driver),
             Clue(0.92, seen("statement", r"(?i)driver.*(?:too old|insufficient)")),
             Clue(0.85, seen("statement", r".*unsupported toolchain")),
-            Clue(0.4, all_of(seen("driver_version"))),
+            Clue(0.4, seen("driver_version")),
             Clue(
                 0.5,
                 text(

@@ -8,14 +8,14 @@ from collections.abc import Iterator
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
-from ..facts import Facts
-from .clues import all_of, any_of, on, seen, text, unless
+from ..facts import Distribution, Facts
+from .clues import USER_SITE, all_of, any_of, in_log, on, seen, text, unless
 from .model import CERTAIN, Clue, Evidence, Fix, Rule, install
-from .windows import NO_PROGRAM
+from .windows import NO_PROGRAM, library
 
 __all__ = ["RULES"]
 
-_USER_SITE = r"AppData[\\/]+Roaming[\\/]+Python|[\\/]\.local[\\/](?:lib[\\/]python|bin[\\/])"
+_IN_VENV = any_of(seen("path", r".*[\\/]\.?v?env[\\/].*"), seen("frame", r".*[\\/]\.?venv[\\/].*"), seen("tool", r"poetry"))
 _CACHE = r"\.triton\b|torchinductor|inductor_cache|triton[\\/]runtime[\\/]cache\.py|triton[\\/]+cache|TRITON_CACHE"
 _STACK = ("torch", "triton", "triton-windows", "torchvision", "torchaudio", "xformers", "bitsandbytes", "numpy", "flash-attn", "unsloth")
 
@@ -41,25 +41,20 @@ def _python_tags(facts: Facts) -> Iterator[Evidence]:
                 yield Evidence(f"{d.name} {d.version} is for Python {d.requires_python}, this is {version}", f"{d.name} METADATA")
 
 
-def _wheel_tags(facts: Facts) -> Iterator[Evidence]:
-    """Extensions compiled for another CPython minor: only then does a foreign tag matter."""
+def _unfit_wheels(facts: Facts) -> Iterator[tuple[Distribution, Evidence]]:
+    """Wheels for another system, and extensions compiled for another CPython minor: only with these does a foreign tag matter."""
     minor = (facts.interpreter.minor or "").replace(".", "")
-    for d in facts.distributions if minor and facts.log is None else ():
+    mine = {"windows": "win", "linux": "linux", "darwin": "macosx"}.get(facts.platform.system or "")
+    for d in facts.distributions if facts.log is None else ():
         pythons = {t.split("-")[0] for t in d.tags}
         abis = {t.split("-")[1] for t in d.tags if t.count("-") >= 2}
-        if d.extensions and pythons and all(p.startswith("cp3") for p in pythons) and "abi3" not in abis and f"cp{minor}" not in pythons:
-            yield Evidence(
-                f"{d.name} {d.version} was compiled for {'/'.join(sorted(pythons))}, this is cp{minor}", f"{d.location}/{d.name}"
-            )
-
-
-def _wheel_platform(facts: Facts) -> Iterator[Evidence]:
-    marks = {"windows": "win", "linux": "linux", "darwin": "macosx"}
-    for d in facts.distributions if facts.log is None else ():
         platforms = {t.rsplit("-", 1)[1] for t in d.tags if t.count("-") >= 2} - {"any"}
-        mine = marks.get(facts.platform.system or "")
+        compiled = d.extensions and pythons and all(p.startswith("cp3") for p in pythons) and "abi3" not in abis
+        if minor and compiled and f"cp{minor}" not in pythons:
+            what = f"{d.name} {d.version} was compiled for {'/'.join(sorted(pythons))}, this is cp{minor}"
+            yield d, Evidence(what, f"{d.location}/{d.name}")
         if mine and platforms and not any(mine in p for p in platforms):
-            yield Evidence(f"{d.name} {d.version} is a wheel for {'/'.join(sorted(platforms))}", d.location)
+            yield d, Evidence(f"{d.name} {d.version} is a wheel for {'/'.join(sorted(platforms))}", d.location)
 
 
 def _leftovers(facts: Facts) -> Iterator[Evidence]:
@@ -67,18 +62,24 @@ def _leftovers(facts: Facts) -> Iterator[Evidence]:
         yield Evidence("left over from an interrupted installation", path)
 
 
-def _wheel_fixes(facts: Facts) -> list[Fix]:
+def _for_this_python(facts: Facts) -> Iterator[Fix]:
+    """With pip the packages in question; a project's own tool has the list of all of them."""
+    unfit = {d.name for d, _ in _unfit_wheels(facts)}
+    wrong = unfit | {x.distribution for x in facts.libraries if x.problem == "python"}
+    named = [f"{d.name}=={d.version}" for d in facts.distributions if d.name in wrong]
     tool = facts.project.tool
-    if tool == "poetry":
-        return [Fix("Build the environment anew", ("poetry env remove --all", "poetry sync"))]
-    if tool == "uv":
-        return [Fix("Build the environment anew", ("uv sync --reinstall",))]
-    wrong = [d for d in facts.distributions if d.name in {e.text.split()[0] for e in (*_wheel_tags(facts), *_wheel_platform(facts))}]
-    if not wrong:  # a DLL of another Python tells nothing of the package that brought it
-        return [Fix("Build the environment anew", ("python -m venv --clear .venv", "python -m pip install -r requirements.txt"))]
-    names = " ".join(f"{d.name}=={d.version}" for d in wrong)
-    python = facts.interpreter.executable or "python"
-    return [Fix("Install those packages again, for this Python", (f"{python} -m pip install --force-reinstall --no-deps {names}",))]
+    if named and tool not in ("poetry", "uv"):
+        python = facts.interpreter.executable or "python"
+        command = f"{python} -m pip install --force-reinstall --no-deps {' '.join(named)}"
+        yield Fix("Install those packages again, for this Python", (command,))
+    # A wheel whose tags do not fit came past the lock file; where only words tell of it, the lock file may name it.
+    lock = () if unfit else (f"{tool} lock",)
+    inner = r".venv\Scripts\python" if facts.platform.system in ("windows", None) else ".venv/bin/python"
+    rebuild = {
+        "poetry": ("poetry env remove --all", *lock, "poetry sync"),
+        "uv": (*lock, "uv sync --reinstall"),
+    }.get(tool, ("python -m venv --clear .venv", f"{inner} -m pip install -r requirements.txt"))
+    yield Fix("Build the environment anew from pinned requirements", rebuild)
 
 
 def _leaking(facts: Facts) -> list[str]:
@@ -127,7 +128,7 @@ RULES = (
         "this Python is one for which the package has no release",
         (
             Clue(CERTAIN, _python_tags),
-            Clue(0.93, all_of(text(r"Dynamo is not supported on Python|torch\.compile is not supported on Python"))),
+            Clue(0.93, text(r"Dynamo is not supported on Python|torch\.compile is not supported on Python")),
             Clue(0.75, seen("wrong_wheel")),
             Clue(0.8, seen("other_python")),
             Clue(0.7, seen("requires_python")),
@@ -136,7 +137,7 @@ RULES = (
                 all_of(any_of(seen("no_versions", r"(?!triton).*"), seen("no_distribution", r"(?!triton\b).*")), unless(seen("machine"))),
             ),
             Clue(0.4, all_of(seen("no_distribution", r"triton"), unless(seen("no_versions")))),
-            Clue(0.3, all_of(seen("no_versions", r"triton"))),
+            Clue(0.3, seen("no_versions", r"triton")),
             Clue(0.6, seen("no_wheel", r"(?:cp|py)3\d+")),
             Clue(0.5, seen("python_limit")),
             Clue(0.9, seen("only_wheels", "Python")),
@@ -156,9 +157,19 @@ RULES = (
     ),
     Rule(
         "win_wrong_wheel_or_stale_venv",
-        "installed files were built for another Python or another system than this one",
-        (Clue(CERTAIN, _wheel_tags), Clue(CERTAIN, _wheel_platform)),
-        _wheel_fixes,
+        "the files belong to another Python, platform or lock file than this environment",
+        (
+            Clue(CERTAIN, lambda f: [evidence for _, evidence in _unfit_wheels(f)]),
+            Clue(CERTAIN, library("python", "site-packages")),
+            Clue(0.75, seen("win_error", r"193")),
+            Clue(0.9, seen("python_library")),
+            Clue(0.36, seen("failed_extension", r"libtriton")),
+            Clue(0.2, all_of(seen("failed_extension", r"libtriton"), _IN_VENV)),
+            Clue(0.2, seen("win_error", r"127")),
+        ),
+        _for_this_python,
+        against=(Clue(0.9, all_of(on("linux", "darwin"), in_log)),),
+        decide=("python -VV", "python -m pip debug --verbose", "anytile doctor"),
     ),
     Rule(
         "poetry_source",
@@ -236,12 +247,12 @@ RULES = (
             Clue(
                 0.72,
                 all_of(
-                    text(_USER_SITE),
+                    text(USER_SITE),
                     any_of(seen("exception"), seen("failed_extension")),
                     unless(seen("undefined_symbol"), seen("version_node")),
                 ),
             ),
-            Clue(0.3, text(_USER_SITE)),
+            Clue(0.3, text(USER_SITE)),
             Clue(0.31, seen("failed_extension", r"libtriton")),
         ),
         lambda f: [
@@ -282,7 +293,7 @@ RULES = (
                 ),
             ),
             Clue(0.3, text(_CACHE)),
-            Clue(0.75, all_of(any_of(text(r"file too short|invalid ELF header|truncated")), text(_CACHE))),
+            Clue(0.75, all_of(text(r"file too short|invalid ELF header|truncated"), text(_CACHE))),
         ),
         lambda f: [
             *_clear(f),
@@ -302,7 +313,7 @@ RULES = (
             Clue(0.6, seen("failed_extension", r"__triton_launcher|\w*launcher\w*")),
             Clue(0.5, seen("failed_extension", r"cuda_utils|__triton_cuda_utils")),
             Clue(0.85, text(r"PY_SSIZE_T_CLEAN")),
-            Clue(0.5, all_of(seen("missing_module", r"__triton_launcher|cuda_utils"))),
+            Clue(0.5, seen("missing_module", r"__triton_launcher|cuda_utils")),
             Clue(0.4, all_of(seen("undefined_symbol"), text(_CACHE))),
             Clue(0.7, all_of(seen("undefined_symbol", r"_?Py[A-Z_]\w*"), text(_CACHE))),
         ),

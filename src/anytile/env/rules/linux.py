@@ -76,14 +76,19 @@ def _libcuda_fixes(facts: Facts) -> Iterator[Fix]:
     yield from _LIBCUDA_FIXES
 
 
+def _off_the_path(facts: Facts, files: list[str], summary: str) -> Iterator[Fix]:
+    """LD_LIBRARY_PATH without the folders that hold ``files``; nothing where it names none of them."""
+    path = [p for p in (facts.variable("LD_LIBRARY_PATH") or "").split(":") if p]
+    kept = [p for p in path if not any(f.startswith(p.rstrip("/") + "/") for f in files)]
+    if len(kept) < len(path):
+        command = f"export LD_LIBRARY_PATH={shlex.quote(':'.join(kept))}" if kept else "unset LD_LIBRARY_PATH"
+        yield Fix(summary, (command,), safe=True)
+
+
 def _newer_libstdcxx(facts: Facts) -> Iterator[Fix]:
     """Where LD_LIBRARY_PATH brings the old copy: the path without that folder."""
     old = [x.detail.removeprefix("is not in ") for x in facts.libraries if x.problem == "version"]
-    path = [p for p in (facts.variable("LD_LIBRARY_PATH") or "").split(":") if p]
-    kept = [p for p in path if not any(o.startswith(p.rstrip("/") + "/") for o in old)]
-    if len(kept) < len(path):
-        command = f"export LD_LIBRARY_PATH={shlex.quote(':'.join(kept))}" if kept else "unset LD_LIBRARY_PATH"
-        yield Fix("Take the folder with the old copy off LD_LIBRARY_PATH", (command,), safe=True)
+    yield from _off_the_path(facts, old, "Take the folder with the old copy off LD_LIBRARY_PATH")
     yield Fix("In conda: take a newer libstdc++ into the environment", ("conda install -c conda-forge libstdcxx-ng",))
     yield Fix(
         "Let the loader take the newer copy first",
@@ -96,11 +101,7 @@ def _newer_libstdcxx(facts: Facts) -> Iterator[Fix]:
 def _unshadowed(facts: Facts) -> Iterator[Fix]:
     """The path without the folders that shadow; for a log, how to start without any."""
     shadows = [x.value for x in facts.libraries if x.problem == "shadowed"]
-    path = [p for p in (facts.variable("LD_LIBRARY_PATH") or "").split(":") if p]
-    kept = [p for p in path if not any(s.startswith(p.rstrip("/") + "/") for s in shadows)]
-    if shadows and len(kept) < len(path):
-        command = f"export LD_LIBRARY_PATH={shlex.quote(':'.join(kept))}" if kept else "unset LD_LIBRARY_PATH"
-        yield Fix("Take that folder off LD_LIBRARY_PATH", (command,), safe=True)
+    yield from _off_the_path(facts, shadows, "Take that folder off LD_LIBRARY_PATH")
     yield Fix("Start without that path", ("env -u LD_LIBRARY_PATH python ...",), safe=True)
     yield Fix("Find who sets it", ("LD_DEBUG=libs python -c 'import torch' 2>&1 | grep -E 'nvJitLink|cusparse' | head",), safe=True)
 
@@ -142,7 +143,7 @@ RULES = (
                 ),
             ),
             Clue(0.35, all_of(seen("win_error", "127"), text(r"site-packages"))),
-            Clue(0.4, all_of(seen("failed_extension", r"(?!libtriton|cuda_utils|__triton)\w*(?:cuda|_C|ext|ops)\w*"))),
+            Clue(0.4, seen("failed_extension", r"(?!libtriton|cuda_utils|__triton)\w*(?:cuda|_C|ext|ops)\w*")),
             Clue(0.4, text(r"cxx11abi(?:TRUE|FALSE)|GLIBCXX_USE_CXX11_ABI")),
             Clue(0.5, all_of(seen("missing_library", r"lib(?:torch|c10)\w*\.so\S*"), unless(text(_BUILT_ON_TORCH)))),
         ),
@@ -157,7 +158,7 @@ RULES = (
             Clue(0.85, seen("undefined_symbol", _CUDA_SYMBOL)),
             Clue(0.4, seen("symbol_version", r"lib(?:nv|cu|nccl)\w*\.so\S*")),
             Clue(0.4, text(r"libnvJitLink\.so|LD_LIBRARY_PATH[^\n]*cuda")),
-            Clue(0.35, all_of(seen("missing_library", r"lib(?:cudnn|cublas|cusparse|nccl|nvrtc)\S*"))),
+            Clue(0.35, seen("missing_library", r"lib(?:cudnn|cublas|cusparse|nccl|nvrtc)\S*")),
         ),
         _unshadowed,
         decide=(
@@ -238,11 +239,7 @@ RULES = (
             Clue(0.6, all_of(seen("statement", r"Failed to find C compiler"), on(None))),
             Clue(
                 0.8,
-                all_of(
-                    any_of(
-                        seen("errno", r"2", r"\b(?:gcc|cc|g\+\+|c\+\+|clang)\b"), text(r"(?:gcc|g\+\+|cc|clang): (?:command )?not found")
-                    )
-                ),
+                any_of(seen("errno", r"2", r"\b(?:gcc|cc|g\+\+|c\+\+|clang)\b"), text(r"(?:gcc|g\+\+|cc|clang): (?:command )?not found")),
             ),
             Clue(0.6, text(r"InvalidCxxCompiler|No working C\+\+ compiler")),
         ),

@@ -9,7 +9,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.version import InvalidVersion, Version
 
 from ..facts import Distribution, Facts
-from .clues import all_of, failing, on, seen, text, unless
+from .clues import all_of, failing, in_log, on, seen, text, unless
 from .model import CERTAIN, Clue, Evidence, Fix, Rule, install
 
 __all__ = ["RULES", "conflicts", "triton_pin"]
@@ -231,7 +231,7 @@ RULES = (
         ),
         _one_triton,
         # In a log from Linux the words fit other causes better; two owners of a folder are two owners anywhere.
-        against=(Clue(0.6, all_of(on("linux", "darwin"), lambda f: [Evidence("a log")] if f.log is not None else [])),),
+        against=(Clue(0.6, all_of(on("linux", "darwin"), in_log)),),
         rules_out=("win_vcredist_old",),
         decide=("pip list | findstr /i triton",),
     ),

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from ..facts import Facts
-from .clues import all_of, any_of, failing, on, seen, text, unless
+from .clues import USER_SITE, all_of, any_of, failing, on, seen, text, unless
 from .model import CERTAIN, Clue, Evidence, Fix, Rule, install
 
 __all__ = ["NO_PROGRAM", "RULES", "library"]
 
 # What Triton compiles on the user's machine while it runs; every other extension came in a wheel.
 _BUILT_HERE = r"cuda_utils|__triton_launcher|__triton_cuda_utils|\w*launcher\w*"
-_USER_SITE = r"AppData[\\/]+Roaming[\\/]+Python|[\\/]\.local[\\/](?:lib|bin)[\\/]"
 
 
 def library(
@@ -55,10 +54,6 @@ def _long_paths(facts: Facts) -> Iterator[Evidence]:
                 yield Evidence(f"a path of {cache.longest} characters; Windows stops at 260", cache.path)
 
 
-def _in_venv(facts: Facts) -> Iterator[Evidence]:
-    return iter(any_of(seen("path", r".*[\\/]\.?v?env[\\/].*"), seen("frame", r".*[\\/]\.?venv[\\/].*"), seen("tool", r"poetry"))(facts))
-
-
 # Python adds the file to what a file operation was refused; CreateProcess, which starts the compiler, leaves it out.
 NO_PROGRAM = all_of(seen("win_error", r"[25]", r"^[^'\"\\/]*$"), unless(seen("win_error", r"[25]", r"['\"\\/]")))
 
@@ -96,22 +91,6 @@ def _newer_runtime(facts: Facts) -> list[Fix]:
     ]
 
 
-def _for_this_python(facts: Facts) -> list[Fix]:
-    """With pip the packages in question; a project's own tool has the list of all of them."""
-    rebuild = {
-        "poetry": ("poetry env remove --all", "poetry lock", "poetry sync"),
-        "uv": ("uv lock", "uv sync --reinstall"),
-    }.get(facts.project.tool, ("python -m venv --clear .venv", ".venv\\Scripts\\python -m pip install -r requirements.txt"))
-    wrong = {x.distribution for x in facts.libraries if x.problem == "python"}
-    named = [f"{d.name}=={d.version}" for d in facts.distributions if d.name in wrong]
-    fixes = [Fix("Build the environment anew from pinned requirements", rebuild)]
-    if named and facts.project.tool not in ("poetry", "uv"):
-        python = facts.interpreter.executable or "python"
-        command = f"{python} -m pip install --force-reinstall --no-deps {' '.join(named)}"
-        fixes.insert(0, Fix("Install those packages again, for this Python", (command,)))
-    return fixes
-
-
 _REDIST = "https://aka.ms/vs/17/release/vc_redist.x64.exe"
 
 RULES = (
@@ -120,8 +99,8 @@ RULES = (
         "the VC++ runtime that the loader takes (the copies beside the base python.exe come first) is older than the library was built for",
         (
             Clue(0.98, library("old_runtime")),
-            Clue(0.62, all_of(seen("failed_extension", r"libtriton"), unless(text(_USER_SITE)))),
-            Clue(0.35, all_of(seen("failed_extension", r"libtriton"), text(_USER_SITE))),
+            Clue(0.62, all_of(seen("failed_extension", r"libtriton"), unless(text(USER_SITE)))),
+            Clue(0.35, all_of(seen("failed_extension", r"libtriton"), text(USER_SITE))),
             Clue(0.72, seen("win_error", r"1114")),
             Clue(0.3, all_of(seen("win_error", r"126"), seen("dll", r"c10\.dll|torch_python\.dll|torch_cpu\.dll"))),
             Clue(0.55, all_of(seen("crash"), text(r"libtriton|torch|triton"))),
@@ -135,7 +114,7 @@ RULES = (
                 ),
             ),
             Clue(0.35, seen("dll_load", r"c10\.dll|torch_python\.dll|torch_cpu\.dll")),
-            Clue(0.6, all_of(seen("dll", r"(?i)msvcp140\w*\.dll|vcruntime140\w*\.dll|concrt140\.dll"))),
+            Clue(0.6, seen("dll", r"(?i)msvcp140\w*\.dll|vcruntime140\w*\.dll|concrt140\.dll")),
         ),
         _newer_runtime,
         against=(Clue(0.95, on("linux", "darwin")), Clue(0.85, seen("win_error", r"193")), Clue(0.3, seen("missing_name"))),
@@ -149,7 +128,7 @@ RULES = (
         "win_dll_missing_dep",
         "a DLL that the named library needs is in none of the folders that the loader searches",
         (
-            Clue(CERTAIN, library("missing", "")),
+            Clue(CERTAIN, library("missing")),
             Clue(0.72, all_of(seen("win_error", r"126"), unless(seen("dll", r"nvcuda\.dll")))),
             Clue(0.3, seen("win_error", r"1114")),
             Clue(
@@ -173,21 +152,6 @@ RULES = (
         against=(Clue(0.95, on("linux", "darwin")),),
         rules_out=("win_vcredist_old",),
         decide=("anytile doctor", "dumpbin /dependents FILE"),
-    ),
-    Rule(
-        "win_wrong_wheel_or_stale_venv",
-        "the files belong to another Python, platform or lock file than this environment",
-        (
-            Clue(CERTAIN, library("python", "site-packages")),
-            Clue(0.75, seen("win_error", r"193")),
-            Clue(0.9, seen("python_library")),
-            Clue(0.36, seen("failed_extension", r"libtriton")),
-            Clue(0.2, all_of(seen("failed_extension", r"libtriton"), _in_venv)),
-            Clue(0.2, seen("win_error", r"127")),
-        ),
-        _for_this_python,
-        against=(Clue(0.9, on("linux", "darwin")),),
-        decide=("python -VV", "python -m pip debug --verbose", "anytile doctor"),
     ),
     Rule(
         "win_wrong_python",
@@ -281,7 +245,7 @@ RULES = (
             Clue(CERTAIN, _long_paths),
             Clue(0.9, seen("win_error", r"206")),
             Clue(0.85, seen("statement", r"(?i)file ?name too long|path is too long|MAX_PATH|LongPathsEnabled")),
-            Clue(0.85, all_of(seen("errno", r"36|63"))),
+            Clue(0.85, seen("errno", r"36|63")),
             Clue(
                 0.8,
                 all_of(
