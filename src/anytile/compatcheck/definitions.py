@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import ast
 from functools import cached_property
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
-from ..env.sources import absolute, outside_functions
+from ..env.sources import Binding, bindings
 from .forms import TritonForms
 from .sources import Sources
 
@@ -21,7 +21,6 @@ class Definitions(Protocol):
     """Something that can be asked whether it has a name."""
 
     label: str  # "Triton 3.6.0", "anytile as Triton 3.6.0"
-    level: tuple[int, int]
     is_face: bool  # anytile's own
 
     def has(self, name: str, how: str) -> bool | None:
@@ -30,13 +29,6 @@ class Definitions(Protocol):
 
     @property
     def forms(self) -> TritonForms: ...
-
-
-class _Binding(NamedTuple):
-    """How a module binds a name: "def", "class", "value", "module" (``target``) or "from" (``target``: module.name)."""
-
-    kind: str
-    target: str = ""
 
 
 class TritonSources:
@@ -50,7 +42,7 @@ class TritonSources:
         parts = sources.version.split("+")[0].split(".")
         self.level = (int(parts[0]), int(parts[1])) if len(parts) > 1 and parts[0].isdigit() and parts[1].isdigit() else (0, 0)
         self._files = {self._module_of(f): f for f in sources.files if f.endswith(".py")}
-        self._bindings: dict[str, dict[str, _Binding]] = {}
+        self._bindings: dict[str, dict[str, Binding]] = {}
         self._classes: dict[str, ast.ClassDef] = {}
 
     @staticmethod
@@ -59,7 +51,7 @@ class TritonSources:
 
     # -- reading -----------------------------------------------------------------------------------------------
 
-    def _names(self, module: str) -> dict[str, _Binding]:
+    def _names(self, module: str) -> dict[str, Binding]:
         """What ``module`` binds; a circle of `import *` ends where it began."""
         if module in self._bindings or module not in self._files:
             return self._bindings.get(module, {})
@@ -69,27 +61,13 @@ class TritonSources:
             tree = ast.parse(self._sources.text(file))
         except SyntaxError:
             return out
-        for node in outside_functions(tree):
-            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-                out[node.name] = _Binding("def")
-            elif isinstance(node, ast.ClassDef):
-                out[node.name] = _Binding("class")
-                self._classes[f"{module}.{node.name}"] = node
-            elif isinstance(node, ast.Import):
-                for alias in node.names:
-                    out[alias.asname or alias.name.split(".")[0]] = _Binding(
-                        "module", alias.name if alias.asname else alias.name.split(".")[0]
-                    )
-            elif isinstance(node, ast.ImportFrom):
-                source = absolute(node, module, file.endswith("/__init__.py"))
-                for alias in node.names:
-                    if alias.name != "*":
-                        out[alias.asname or alias.name] = _Binding("from", f"{source}.{alias.name}")
-                        continue
-                    for name in self._exported(source):
-                        out[name] = _Binding("from", f"{source}.{name}")
-            elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-                out[node.id] = _Binding("value")
+        for binding in bindings(tree, module, file.endswith("/__init__.py")):
+            if binding.name == "*":
+                out.update((name, Binding(name, "from", f"{binding.target}.{name}")) for name in self._exported(binding.target))
+                continue
+            out[binding.name] = binding
+            if binding.node is not None:
+                self._classes[f"{module}.{binding.name}"] = binding.node
         return out
 
     def _exported(self, module: str) -> list[str]:

@@ -11,10 +11,11 @@ import re
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from .facts import MissingName
 
-__all__ = ["Package", "absolute", "missing_names", "missing_submodules", "outside_functions"]
+__all__ = ["Binding", "Package", "bindings", "missing_names", "missing_submodules"]
 
 # A condition that asks whether the package is there at all: it is, so what stands under it runs. `has_triton()` asks for a GPU too.
 _THERE = re.compile(r"(?i)(?:\w+\.)*(?:_?is_(\w+)_available\(\)|has_(\w+)_package\(\)|_?(\w+)_available|HAS_(\w+))")
@@ -63,24 +64,16 @@ class Package:
         except (SyntaxError, ValueError):
             return None
         names = {"__file__", "__name__", "__path__", "__doc__"}
-        for node in outside_functions(tree):
-            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-                if node.name == "__getattr__":
-                    return None
-                names.add(node.name)
-            elif isinstance(node, ast.Import):
-                names |= {a.asname or a.name.split(".")[0] for a in node.names}
-            elif isinstance(node, ast.ImportFrom):
-                for alias in node.names:
-                    if alias.name != "*":
-                        names.add(alias.asname or alias.name)
-                        continue
-                    more = self.names(absolute(node, module, file.name == "__init__.py"))
-                    if more is None:
-                        return None
-                    names |= more
-            elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-                names.add(node.id)
+        for binding in bindings(tree, module, file.name == "__init__.py"):
+            if binding.kind == "def" and binding.name == "__getattr__":
+                return None
+            if binding.name != "*":
+                names.add(binding.name)
+                continue
+            more = self.names(binding.target)
+            if more is None:
+                return None
+            names |= more
         return names
 
     def _scan(self, module: str) -> None:
@@ -107,26 +100,60 @@ class Package:
         return known is None or name in known
 
 
-def outside_functions(tree: ast.AST) -> Iterator[ast.AST]:
+def _outside_functions(tree: ast.AST) -> Iterator[ast.AST]:
     """What runs when a module is imported; the bodies of functions, classes and `if TYPE_CHECKING` do not count."""
     for child in ast.iter_child_nodes(tree):
         if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
             for statement in child.orelse:
                 yield statement
-                yield from outside_functions(statement)
+                yield from _outside_functions(statement)
             continue
         yield child
         if not isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)):
-            yield from outside_functions(child)
+            yield from _outside_functions(child)
 
 
-def absolute(node: ast.ImportFrom, module: str, package: bool) -> str:
+def _absolute(node: ast.ImportFrom, module: str, package: bool) -> str:
     """The full name of the module that ``node``, a line of ``module``, imports from; ``package``: that file is an __init__.py."""
     if not node.level:
         return node.module or ""
     parts = module.split(".")
     base = parts[: len(parts) - node.level + (1 if package else 0)]
     return ".".join([*base, *([node.module] if node.module else [])])
+
+
+class Binding(NamedTuple):
+    """How a module binds ``name``: "def", "class" (``node`` is it), "value", "module" (``target``) or "from" (``target``: module.name).
+
+    Of `from target import *` the name is "*", and ``target`` the module alone.
+    """
+
+    name: str
+    kind: str
+    target: str = ""
+    node: ast.ClassDef | None = None
+
+
+def bindings(tree: ast.AST, module: str, package: bool) -> Iterator[Binding]:
+    """What ``tree``, the source of ``module``, binds when it is imported, in order; ``package``: that file is an __init__.py."""
+    for node in _outside_functions(tree):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            yield Binding(node.name, "def")
+        elif isinstance(node, ast.ClassDef):
+            yield Binding(node.name, "class", node=node)
+        elif isinstance(node, ast.Import):
+            for alias in node.names:
+                root = alias.name.split(".")[0]
+                yield Binding(alias.asname or root, "module", alias.name if alias.asname else root)
+        elif isinstance(node, ast.ImportFrom):
+            source = _absolute(node, module, package)
+            for alias in node.names:
+                if alias.name == "*":
+                    yield Binding("*", "from", source)
+                else:
+                    yield Binding(alias.asname or alias.name, "from", f"{source}.{alias.name}")
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield Binding(node.id, "value")
 
 
 def _is_prepared(handler: ast.ExceptHandler) -> bool:
