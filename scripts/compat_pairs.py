@@ -23,14 +23,9 @@ from pathlib import Path
 from typing import Any
 
 from anytile.compat.level import Level
-from anytile.compatcheck.check import _face_level, _minor, _questions
+from anytile.compatcheck.check import Torch
 from anytile.compatcheck.definitions import TritonSources
-from anytile.compatcheck.face import Face
-from anytile.compatcheck.facts import MADE_FOR
-from anytile.compatcheck.forms import torch_forms
 from anytile.compatcheck.sources import Sources
-from anytile.compatcheck.uses import uses_of
-from anytile.compatcheck.verdict import judge
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "bench" / "results" / "compat-pairs.jsonl"
@@ -48,20 +43,11 @@ def _folders(folder: Path) -> tuple[dict[str, Path], dict[str, Path]]:
     return {v: torches[v] for v in sorted(torches, key=order)}, {v: tritons[v] for v in sorted(tritons, key=order)}
 
 
-class _Torch:
-    """One torch, read once."""
-
-    def __init__(self, place: Path) -> None:
-        sources = Sources(place, "torch")
-        self.version, self.uses, self.forms, self.pin = sources.version, uses_of(sources), torch_forms(sources), sources.triton_pin
-        self.made_for = _minor(self.pin) if self.pin else MADE_FOR.get(_minor(self.version))
-
-
 def write_facts(folder: Path) -> None:
     torches, tritons = _folders(folder)
     asked: set[tuple[str, str]] = set()
     for place in torches.values():
-        asked |= _questions(_Torch(place).uses)
+        asked |= Torch(Sources(place, "torch")).questions
     present: dict[str, list[int]] = {}
     known = {v: TritonSources(Sources(place, "triton")) for v, place in tritons.items()}
     for name, how in sorted(asked):
@@ -73,13 +59,8 @@ def write_facts(folder: Path) -> None:
     print(f"{len(asked)} names of torch {', '.join(torches)}; {len(present)} are not in every Triton")
 
 
-def _said(torch: _Torch, triton: str, tritons: dict[str, Path]) -> dict[str, Any]:
-    if triton == "anytile":
-        verdict = judge(
-            torch.version, torch.uses, torch.forms, Face(_face_level(torch.pin, torch.made_for), _questions(torch.uses)), torch.made_for
-        )
-    else:
-        verdict = judge(torch.version, torch.uses, torch.forms, TritonSources(Sources(tritons[triton], "triton")), torch.made_for)
+def _said(torch: Torch, triton: str, tritons: dict[str, Path]) -> dict[str, Any]:
+    verdict = torch.judged(torch.face() if triton == "anytile" else TritonSources(Sources(tritons[triton], "triton")))
     return {"ok": verdict.ok, "breaks": verdict.breaks()}
 
 
@@ -144,24 +125,23 @@ def _agrees(said: dict[str, Any], ran: dict[str, str]) -> bool:
 def run(folder: Path, wanted: list[str], reuse: bool, brief: bool, resume: bool) -> None:
     torches, tritons = _folders(folder)
     known = {pair: row["ran"] for pair, row in _recorded().items()}
-    read: dict[str, _Torch] = {}
+    read: dict[str, Torch] = {}
     for pair in wanted:
         torch, _, triton = pair.partition("+")
         if resume and _complete(known.get((torch, triton), {})):
             continue
         if torch not in read:
             read.clear()
-            read[torch] = _Torch(torches[torch])
+            read[torch] = Torch(Sources(torches[torch], "torch"))
         said = _said(read[torch], triton, tritons)
         begin = time.time()
-        level = _face_level(read[torch].pin, read[torch].made_for) if triton == "anytile" else None
-        ran = known[torch, triton] if reuse and (torch, triton) in known else None
-        compiles = not brief or "compile" in said["breaks"] or triton.startswith(f"{read[torch].pin}")
-        ran = (
-            _ran(torches[torch], tritons.get(triton), level, compiles, known.get((torch, triton), {}) if resume else {})
-            if ran is None
-            else ran
-        )
+        before = known.get((torch, triton), {})
+        if reuse and before:
+            ran = before
+        else:
+            level = read[torch].level if triton == "anytile" else None
+            compiles = not brief or "compile" in said["breaks"] or triton.startswith(f"{read[torch].pin}")
+            ran = _ran(torches[torch], tritons.get(triton), level, compiles, before if resume else {})
         row = {
             "torch": torch,
             "triton": triton,

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from anytile.compat.level import Level
+from anytile.compat.level import NEWEST, Level, for_torch
 from anytile.compatcheck import check as command
+from anytile.compatcheck import face
 from anytile.compatcheck.declined import why_declined
 from anytile.compatcheck.face import Face
 from anytile.compatcheck.facts import MADE_FOR, lacked_by
@@ -42,9 +43,9 @@ def verdict(torch: str, triton: str = "anytile"):
 def test_all_answered(torch):
     v = verdict(torch("2.9.1", hints="from triton.compiler.compiler import ASTSource, make_backend\nimport triton.runtime.jit"))
     assert v.ok
-    assert v.triton == "anytile as Triton 3.5.0"
+    assert v.triton == "anytile as Triton 3.5.1"
     assert v.answered == ["triton.compiler.compiler.ASTSource", "triton.compiler.compiler.make_backend", "triton.runtime.jit"]
-    assert command.report(v) == ["torch 2.9.1 with anytile as Triton 3.5.0: answered", "  3 names are there, 0 only a run can tell of"]
+    assert command.report(v) == ["torch 2.9.1 with anytile as Triton 3.5.1: answered", "  3 names are there, 0 only a run can tell of"]
 
 
 def test_a_new_name_is_missing(torch):
@@ -155,6 +156,18 @@ def test_exit_status(torch, tmp_path):
     done = anytile("--torch", str(tmp_path / "no-such.whl"))
     assert done.returncode == 2
     assert "is no version, no range such as '>=2.9,<2.13', and no file" in done.stderr
+
+
+def test_a_torch_without_a_pin_is_answered_at_the_level_that_it_gets(torch):
+    """A CPU build of torch 2.13, made for 3.7, gets the newest face where it is installed: that one is asked."""
+    assert verdict(torch("2.13.0", a="import triton")).triton == f"anytile as Triton {for_torch('2.13.0', None).version}"
+    assert for_torch("2.13.0", None).number == NEWEST
+
+
+def test_a_face_that_does_not_answer(torch, monkeypatch, capsys):
+    monkeypatch.setattr(face, "_CHILD", "raise SystemExit('no such day')")
+    assert command.run(torch("2.9.1", a="import triton"), "anytile", False, None) == 2
+    assert "the face at level 3.5.1 could not be asked (exit status 1): no such day" in capsys.readouterr().err
 
 
 def test_a_version_that_cannot_be_downloaded(monkeypatch, tmp_path, capsys):

@@ -16,10 +16,11 @@ torch is looked up by its `*.dist-info` directory: importing it, or `importlib.m
 import os
 import sys
 
-__all__ = ["NEWEST", "OLDEST", "Level", "current", "reset", "torch_version"]
+__all__ = ["NEWEST", "OLDEST", "Level", "current", "for_torch", "reset", "torch_version"]
 
 OLDEST = (3, 0)
 NEWEST = (3, 9)
+_NEWEST_RELEASE = f"{NEWEST[0]}.{NEWEST[1]}.0"
 
 # torch release → the Triton release it was made with.  Later ones work with any newer face (measured up to 3.9).
 _PINS_BY_TORCH = {(2, 4): "3.0.0", (2, 5): "3.1.0", (2, 6): "3.2.0", (2, 7): "3.3.1", (2, 8): "3.4.0", (2, 9): "3.5.1"}
@@ -69,22 +70,24 @@ def _decide() -> Level:
     asked = os.environ.get("ANYTILE_TRITON_API", "")
     if asked:
         return Level(asked, "ANYTILE_TRITON_API")
-    newest = f"{NEWEST[0]}.{NEWEST[1]}.0"
     directory = _torch_dist_info()
     if directory is None:
-        return Level(newest, "the newest; no torch is installed")
-    torch = torch_version() or ""
-    pin = _pin(directory)
+        return Level(_NEWEST_RELEASE, "the newest; no torch is installed")
+    return for_torch(torch_version() or "", _pin(directory))
+
+
+def for_torch(torch: str, pin: "str | None") -> Level:
+    """The level for torch of version ``torch``, whose metadata pin the Triton release ``pin`` (None: no release)."""
     if pin is not None:
         try:
             return Level(pin, f"the pin of torch {torch}")
         except ValueError:
             # A torch that is newer (or older) than this anytile: the nearest face is the best there is.
-            return Level(newest, f"the newest; torch {torch} pins {pin}, which this anytile does not have")
+            return Level(_NEWEST_RELEASE, f"the newest; torch {torch} pins {pin}, which this anytile does not have")
     release = tuple(int(p) if p.isdigit() else 0 for p in torch.split("+")[0].split(".")[:2])
     if release in _PINS_BY_TORCH:
         return Level(_PINS_BY_TORCH[release], f"the release that torch {torch} was made with")
-    return Level(newest, f"the newest; torch {torch} pins none")
+    return Level(_NEWEST_RELEASE, f"the newest; torch {torch} pins none")
 
 
 def torch_version() -> "str | None":

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import re
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
-from ..compat.level import NEWEST, Level
+from ..compat.level import Level, for_torch
 from .declined import why_declined
 from .definitions import Definitions, TritonSources
 from .face import Face
@@ -17,10 +17,10 @@ from .facts import MADE_FOR
 from .fetch import download, in_range
 from .forms import torch_forms
 from .sources import LookError, Sources
-from .uses import Use, uses_of
+from .uses import uses_of
 from .verdict import STAGES, Verdict, judge
 
-__all__ = ["check", "report", "run"]
+__all__ = ["Torch", "check", "report", "run"]
 
 _VERSION = re.compile(r"\d+(\.\d+)+")
 _STAGE_TEXT = {
@@ -66,13 +66,8 @@ def check(torch: str | None, triton: str = "anytile") -> Iterator[Verdict]:
     with tempfile.TemporaryDirectory(prefix="anytile-compat-") as scratch:
         other = None if triton == "anytile" else TritonSources(_sources("triton", triton, Path(scratch)))
         for one in _named_torches(torch):
-            sources = _sources("torch", one, Path(scratch))
-            uses = uses_of(sources)
-            minor = _minor(sources.version)
-            pin = sources.triton_pin
-            made_for = _minor(pin) if pin else MADE_FOR.get(minor)
-            definitions: Definitions = other or Face(_face_level(pin, made_for), _questions(uses))
-            yield judge(sources.version, uses, torch_forms(sources), definitions, made_for)
+            read = Torch(_sources("torch", one, Path(scratch)))
+            yield read.judged(other or read.face())
             for wheel in Path(scratch).glob("torch-*.whl"):  # half a gigabyte each
                 wheel.unlink()
 
@@ -84,18 +79,34 @@ def _minor(version: str) -> tuple[int, int]:
     return int(found[1]), int(found[2])
 
 
-def _face_level(pin: str | None, made_for: tuple[int, int] | None) -> Level:
-    """The level at which anytile answers this torch, as `compat.level` would choose it; newer torches get the newest."""
-    if pin is not None and _minor(pin) <= NEWEST:
-        return Level(pin, "the pin of torch")
-    minor = made_for if made_for is not None and made_for <= NEWEST else NEWEST
-    return Level(f"{minor[0]}.{minor[1]}", "the release that torch was made with")
+class Torch:
+    """What is read of a torch, once: its ``uses`` of Triton, their ``forms``, and the Triton release that it was ``made_for``.
 
+    ``level``: at which anytile answers it; ``pin``: the Triton release in its metadata, or None.  LookError where it names no version.
+    """
 
-def _questions(uses: Sequence[Use]) -> set[tuple[str, str]]:
-    """All that `judge` will ask of a face: the uses, and the names that guards probe for."""
-    probed = {(g.partition(":")[2], "attribute") for u in uses for g in u.guards if g.startswith(("has:", "lacks:"))}
-    return probed | {(u.name, u.how) for u in uses}
+    def __init__(self, sources: Sources) -> None:
+        self.version, self.pin = sources.version, sources.triton_pin
+        release = _minor(self.version)
+        self.made_for = _minor(self.pin) if self.pin else MADE_FOR.get(release)
+        self.uses, self.forms = uses_of(sources), torch_forms(sources)
+
+    @property
+    def level(self) -> Level:
+        return for_torch(self.version, self.pin)
+
+    @property
+    def questions(self) -> set[tuple[str, str]]:
+        """All that `judge` will ask of a face: the uses, and the names that guards probe for."""
+        probed = {(g.partition(":")[2], "attribute") for u in self.uses for g in u.guards if g.startswith(("has:", "lacks:"))}
+        return probed | {(u.name, u.how) for u in self.uses}
+
+    def face(self) -> Face:
+        """anytile's answers to it."""
+        return Face(self.level, self.questions)
+
+    def judged(self, triton: Definitions) -> Verdict:
+        return judge(self.version, self.uses, self.forms, triton, self.made_for)
 
 
 def _named_torches(torch: str | None) -> list[str]:

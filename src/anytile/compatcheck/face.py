@@ -18,6 +18,7 @@ from typing import Any
 from ..compat.level import Level
 from ..errors import AnytileError
 from .forms import TritonForms
+from .sources import LookError
 
 __all__ = ["Face"]
 
@@ -25,20 +26,20 @@ _CHILD = "from anytile.compatcheck.face import answer_questions; answer_question
 
 
 class Face:
-    """`Definitions` of anytile as Triton ``level``, for the ``questions`` (name, how) given at once."""
+    """`Definitions` of anytile as Triton ``level``, for the ``questions`` (name, how) given at once.  LookError where its process fails."""
 
     is_face = True
 
     def __init__(self, level: Level, questions: Iterable[tuple[str, str]]) -> None:
         self.label = f"anytile as Triton {level.version}"
-        self.level = level.number
         asked = sorted(set(questions))
         source = str(Path(__file__).parents[2])
         env = {**os.environ, "ANYTILE_TRITON_API": level.version, "ANYTILE_TARGET": "cpu"}
         env["PYTHONPATH"] = os.pathsep.join([source, *filter(None, [env.get("PYTHONPATH")])])
         done = subprocess.run([sys.executable, "-c", _CHILD], input=json.dumps(asked), env=env, capture_output=True, text=True, timeout=300)
         if done.returncode:
-            raise AnytileError(f"the face at level {level.version} could not be asked: {done.stderr.strip().splitlines()[-1:]}")
+            said = " ".join(done.stderr.strip().splitlines()[-1:])
+            raise LookError(f"the face at level {level.version} could not be asked (exit status {done.returncode}): {said}")
         answer = json.loads(done.stdout)
         self._has: dict[tuple[str, str], bool] = dict(zip(asked, answer["has"], strict=True))
         self.forms = TritonForms(**answer["forms"])

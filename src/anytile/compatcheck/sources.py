@@ -16,7 +16,7 @@ _SUFFIXES = (".py", ".jinja")
 
 
 class LookError(AnytileError):
-    """There is nothing to look at: no such wheel, folder, release or network."""
+    """There is nothing to look at: no such wheel, folder, release or network, or no answer of the face."""
 
 
 class Sources:

@@ -83,14 +83,13 @@ def judge(torch: str, uses: Sequence[Use], torch_forms: TorchForms, triton: Defi
     failed = {g.removeprefix("try:") for u in absent for g in u.guards if g.startswith("try:")}
     by_name: dict[str, list[tuple[Use, str]]] = defaultdict(list)
     for use in absent:
-        if made_for is not None and lacked_by(made_for, use.name, use.how):
-            by_name[use.name].append((use, "as upstream"))
-        else:
-            by_name[use.name].append((use, _status(use, triton, failed)))
+        as_upstream = made_for is not None and lacked_by(made_for, use.name, use.how)
+        by_name[use.name].append((use, "as upstream" if as_upstream else _status(use, triton, failed)))
+    there = {name for (name, _), has in found.items() if has}
     for name in sorted({u.name for u in uses}):
         if name in by_name:
             verdict.missing.append(_missing(name, by_name[name], triton.is_face))
-        elif any(found[u.name, u.how] for u in uses if u.name == name):
+        elif name in there:
             verdict.answered.append(name)
         else:
             verdict.unknown.append(name)
@@ -99,17 +98,9 @@ def judge(torch: str, uses: Sequence[Use], torch_forms: TorchForms, triton: Defi
 
 
 def _status(use: Use, triton: Definitions, failed: set[str]) -> str:
-    """What becomes of a use whose name is not there; guards are read from the inside."""
-    for guard in use.guards:
-        kind, _, what = guard.partition(":")
-        reached = {
-            "has": lambda: triton.has(what, "attribute") is not False,  # noqa: B023 - called at once
-            "lacks": lambda: triton.has(what, "attribute") is not True,  # noqa: B023
-            "except": lambda: what in failed,  # noqa: B023
-            "passed": lambda: what not in failed,  # noqa: B023
-        }.get(kind, lambda: True)()
-        if not reached:
-            return "probed"
+    """What becomes of a use whose name is not there: where it is reached, the innermost guard says."""
+    if not all(_lets_through(guard, triton, failed) for guard in use.guards):
+        return "probed"
     for guard in reversed(use.guards):
         if guard == "platform":
             return "platform"
@@ -118,6 +109,18 @@ def _status(use: Use, triton: Definitions, failed: set[str]) -> str:
         if guard == "version":
             return "version"
     return "missing"
+
+
+def _lets_through(guard: str, triton: Definitions, failed: set[str]) -> bool:
+    """Whether what is behind ``guard`` can be reached; ``failed``: the tries whose body fails."""
+    kind, _, what = guard.partition(":")
+    if kind == "has":
+        return triton.has(what, "attribute") is not False
+    if kind == "lacks":
+        return triton.has(what, "attribute") is not True
+    if kind == "except":
+        return what in failed
+    return kind != "passed" or what not in failed
 
 
 def _missing(name: str, uses: list[tuple[Use, str]], own: bool) -> Missing:
