@@ -178,7 +178,7 @@ def _of_any_release(base: Any, name: str) -> Any:
 
     The level decides what programs find on the host (``hasattr(tl, "squeeze")``), not what kernels may say.
     """
-    if not isinstance(base, ModuleType) or f"{base.__name__}.".partition("triton.language.")[0]:
+    if not isinstance(base, ModuleType) or not f"{base.__name__}.".startswith("triton.language."):
         return None
     try:
         home = import_module(f"anytile{base.__name__.removeprefix('triton')}")

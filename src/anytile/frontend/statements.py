@@ -66,7 +66,8 @@ def _as_declared(t: Tracer, target: ast.expr, value: Any, settled: Any) -> Any:
 def ann_assign(t: Tracer, node: ast.AnnAssign, rest: Any, top: bool) -> None:
     """``x: tl.constexpr = v`` keeps what is known at compile time a constexpr; other annotations of locals are comments.
 
-    ``x: tl.constexpr`` alone says so of the assignments that follow.  A run-time value may carry the annotation too, as in published kernels; whatever then needs a compile-time value says so itself.
+    ``x: tl.constexpr`` alone says so of the assignments that follow.  A run-time value may carry the annotation too, as in
+    published kernels; whatever then needs a compile-time value says so itself.
     """
     pinned = is_constexpr_annotation(t, node.annotation)
     if node.value is None:

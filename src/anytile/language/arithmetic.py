@@ -16,7 +16,7 @@ from .constexpr import unwrap
 from .context import current
 from .promotion import broadcast_pair, constant, emit, operands, to_tensor
 from .tensor import tensor
-from .types import dtype, float32, int1, int64
+from .types import float32, int1, int64
 
 __all__ = [
     "PropagateNan",
@@ -137,7 +137,7 @@ def floordiv(x: Any, y: Any) -> tensor:
     x, y = operands(x, y, div_or_mod=True)
     if not x.dtype.is_int():
         raise TypeError(f"// needs integers, not {x.dtype}; use tl.floor(x / y)")
-    return emit("sdiv" if _signed(x.dtype) else "udiv", x.type, x.handle, y.handle)
+    return emit("sdiv" if x.dtype.is_int_signed() else "udiv", x.type, x.handle, y.handle)
 
 
 @builtin
@@ -146,7 +146,7 @@ def mod(x: Any, y: Any) -> tensor:
     x, y = operands(x, y, div_or_mod=True)
     if x.dtype.is_floating():
         return emit("frem", x.type, x.handle, y.handle)
-    return emit("srem" if _signed(x.dtype) else "urem", x.type, x.handle, y.handle)
+    return emit("srem" if x.dtype.is_int_signed() else "urem", x.type, x.handle, y.handle)
 
 
 @builtin
@@ -180,7 +180,7 @@ def _extremum(name: str, x: Any, y: Any, propagate_nan: Any) -> tensor:
     if x.dtype.is_floating():
         row = f"f{name}imum" if nan is PropagateNan.ALL else f"f{name}"
     else:
-        row = ("s" if _signed(x.dtype) else "u") + name
+        row = ("s" if x.dtype.is_int_signed() else "u") + name
     return emit(row, x.type, x.handle, y.handle)
 
 
@@ -231,7 +231,7 @@ def shl(x: Any, y: Any) -> tensor:
 def shr(x: Any, y: Any) -> tensor:
     """x >> y: the sign enters where the left operand is signed."""
     left = unwrap(x)
-    signed = not isinstance(left, tensor) or _signed(left.dtype)
+    signed = not isinstance(left, tensor) or left.dtype.is_int_signed()
     x, y = _bit_operands(x, y)
     return emit("ashr" if signed else "lshr", x.type, x.handle, y.handle)
 
@@ -259,7 +259,7 @@ def absolute(x: tensor) -> tensor:
         return emit("fabs", x.type, x.handle)
     if not x.dtype.is_int():
         raise TypeError(f"abs needs integers or floats, not {x.dtype}")
-    return emit("iabs", x.type, x.handle) if _signed(x.dtype) else x
+    return emit("iabs", x.type, x.handle) if x.dtype.is_int_signed() else x
 
 
 # --- comparison and logic -------------------------------------------------------------------------------
@@ -277,17 +277,12 @@ def compare(name: str, x: Any, y: Any) -> tensor:
         return _icmp(name, x, y, signed=False)
     if x.dtype.is_floating():
         return emit("fcmp", x.type.with_element_ty(int1), x.handle, y.handle, pred=_FLOAT_PREDICATES[name])
-    return _icmp(name, x, y, signed=_signed(x.dtype))
+    return _icmp(name, x, y, signed=x.dtype.is_int_signed())
 
 
 def _icmp(name: str, x: tensor, y: tensor, signed: bool) -> tensor:
     pred = name if name in ("eq", "ne") else ("s" if signed else "u") + name
     return emit("icmp", x.type.with_element_ty(int1), x.handle, y.handle, pred=pred)
-
-
-def _signed(t: dtype) -> bool:
-    """Whether the order of ``t`` is signed; bool is ordered 0 < 1."""
-    return t.is_int_signed()
 
 
 def _truth(x: Any) -> tensor:

@@ -24,9 +24,9 @@ from .arithmetic import add, mul
 from .builtin import builtin
 from .casting import cast_to
 from .constexpr import constexpr, unwrap, unwrap_deep
-from .context import current
 from .promotion import broadcast_to_shape, to_tensor
 from .shaping import arange, dims_of, expand_dims
+from .target_info import cuda_capability_geq
 from .tensor import tensor
 from .tuples import as_sequence
 from .tuples import tuple as tl_tuple
@@ -369,14 +369,12 @@ class tensor_descriptor_base(_Window):
 
     def _atomic(self, kind: str, offsets: Any, value: Any) -> None:
         """Only what the language promises for the target: TypeError for other elements."""
-        allowed = _REDUCED_ADD if kind == "add" else _REDUCED
-        target = getattr(current().options, "target", None)
-        if kind in ("min", "max") and target is not None and target.backend == "cuda" and int(target.arch) >= 90:
-            allowed = (*_REDUCED, "fp16", "bf16")
+        floats = ("fp16", "bf16") if kind in ("min", "max") and cuda_capability_geq(9) else ()
+        allowed = (*(_REDUCED_ADD if kind == "add" else _REDUCED), *floats)
         if self.element.name not in allowed:
             raise TypeError(f"Unsupported dtype {self.element} of atomic_{kind} of a descriptor; it takes {', '.join(allowed)}")
         pointers, mask = self._pointers(offsets)
-        if allowed[-1] == "bf16" and self.element.primitive_bitwidth == 16 and kind != "add":
+        if self.element.name in floats:
             memory.narrow_extremum(kind, pointers, self._block(value), mask)
         else:
             getattr(memory, f"atomic_{kind}")(pointers, self._block(value), mask, sem="relaxed")

@@ -11,6 +11,7 @@ from .constexpr import unwrap, unwrap_deep
 from .context import current
 from .promotion import broadcast_pair, to_tensor
 from .ptx import translate
+from .target_info import is_cuda
 from .tensor import tensor
 from .tuples import tuple as tl_tuple
 from .types import make_block
@@ -39,7 +40,7 @@ def inline_asm_elementwise(asm: Any, constraints: Any, args: Sequence[Any], dtyp
     types = [make_block(t, shape) for t in kinds]
     text, form, n = unwrap_deep(asm), unwrap_deep(constraints), int(unwrap(pack))
     ir_types = tuple(t.to_ir() for t in types)
-    if getattr(getattr(current().options, "target", None), "backend", "") == "cuda":
+    if is_cuda():
         attrs = {"asm": text, "constraints": form, "pack": n, "pure": bool(unwrap(is_pure))}
         handles = current().builder.make("inline_asm", [x.handle for x in xs], attrs, types=ir_types).results
     else:

@@ -16,6 +16,7 @@ from .constexpr import unwrap
 from .context import current
 from .promotion import broadcast_to_shape, constant, emit, to_tensor
 from .shaping import expand_dims, join, permute, reshape
+from .target_info import is_cuda
 from .tensor import tensor
 from .types import bfloat16, dtype, float8e4nv, float8e5, float16, float32, float64, int32, make_block, uint8, uint16
 
@@ -209,7 +210,7 @@ def dot_scaled(
     a = _scaled(a, a_scale, a.rank - 1)
     b = _scaled(b, b_scale, b.rank - 2)
     to = unwrap(out_dtype) if acc is None else acc.dtype
-    if getattr(current().options, "backend_name", "") == "cuda" and {a_format, b_format} != {"fp16", "bf16"}:
+    if is_cuda() and {a_format, b_format} != {"fp16", "bf16"}:
         narrow = float16 if "fp16" in (a_format, b_format) else bfloat16
         a, b = cast_to(a, narrow), cast_to(b, narrow)
     product = dot(a, b, cast_to(acc, float32) if acc is not None else None, input_precision="ieee")

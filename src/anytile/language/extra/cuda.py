@@ -11,6 +11,7 @@ from ..builtin import builtin
 from ..constexpr import constexpr
 from ..context import current
 from ..promotion import constant, emit
+from ..target_info import is_cuda
 from ..tensor import tensor
 from ..types import int32, int64
 
@@ -26,11 +27,7 @@ def globaltimer() -> tensor:
 @builtin
 def smid() -> tensor:
     """The number of the processor that runs this program, int32: 0 where the target does not tell."""
-    return _assembly("mov.u32 $0, %smid;") if _on_cuda() else constant(0, int32)
-
-
-def _on_cuda() -> bool:
-    return getattr(getattr(current().options, "target", None), "backend", "") == "cuda"
+    return _assembly("mov.u32 $0, %smid;") if is_cuda() else constant(0, int32)
 
 
 def _assembly(text: str) -> tensor:
@@ -54,12 +51,12 @@ def num_threads() -> constexpr:
 @builtin
 def gdc_wait() -> None:
     """Waits for the kernels before this one, where a launch may overtake them; elsewhere they are done already."""
-    if _on_cuda():
+    if is_cuda():
         _assembly("griddepcontrol.wait; mov.u32 $0, 0;")
 
 
 @builtin
 def gdc_launch_dependents() -> None:
     """Lets dependent kernels start early: a hint."""
-    if _on_cuda():
+    if is_cuda():
         _assembly("griddepcontrol.launch_dependents; mov.u32 $0, 0;")

@@ -5,8 +5,8 @@ indexed by byte offset.  Making the view touches nothing; only the indexed lanes
 masked-off lanes may hold any address.
 
 Bounds checking: once ranges are registered (`register`), an access outside all of them raises `BoundsError`
-instead of touching memory; without any registered range nothing is checked.  The runtime registers the memory of
-tensor arguments around a launch when ``ANYTILE_CHECK_BOUNDS`` is set.
+instead of touching memory; without any registered range nothing is checked.  A launch registers nothing: whoever
+hunts a stray access registers the memory that the kernel may touch.
 """
 
 from __future__ import annotations
