@@ -161,6 +161,29 @@ def volatile_kernel(a, b, c, N: tl.constexpr):
     tl.store(c + at, acc)
 
 
+def spinning_kernel(a, b, c, f, N: tl.constexpr):
+    """Another program writes b and then the flag."""
+    i = tl.arange(0, N)
+    at = i[:, None] * N + i[None, :]
+    while tl.load(f, volatile=True) == 0.0:
+        pass
+    acc = tl.zeros((N, N), tl.float32)
+    for _ in range(2):
+        acc = tl.dot(tl.load(a + at), tl.load(b + at), acc)
+    tl.store(c + at, acc)
+
+
+def spinning_in_the_loop_kernel(a, b, c, f, N: tl.constexpr):
+    i = tl.arange(0, N)
+    at = i[:, None] * N + i[None, :]
+    acc = tl.zeros((N, N), tl.float32)
+    for step in range(2):
+        while tl.load(f, volatile=True) < step:
+            pass
+        acc = tl.dot(tl.load(a + at), tl.load(b + at), acc)
+    tl.store(c + at, acc)
+
+
 def plain_kernel(a, b, c, N: tl.constexpr):
     i = tl.arange(0, N)
     at = i[:, None] * N + i[None, :]
@@ -174,7 +197,10 @@ def test_writes_behind_the_loop_are_no_obstacle():
     assert compiled(plain_kernel, N=16).metadata["in_launch"]
 
 
-@pytest.mark.parametrize("kernel", [storing_kernel, first_writing_kernel, waiting_kernel, volatile_kernel])
+@pytest.mark.parametrize(
+    "kernel",
+    [storing_kernel, first_writing_kernel, waiting_kernel, volatile_kernel, spinning_kernel, spinning_in_the_loop_kernel],
+)
 def test_no_panels_where_memory_may_have_changed(kernel):
     assert not compiled(kernel, N=16).metadata["in_launch"]
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from ...ir import Effect, Op
 from ...ir.types import I32, I64
 from .lanes import Lane
+from .launch_memory import synchronises
 
 if TYPE_CHECKING:
     from .program import Program
@@ -41,7 +42,7 @@ class Combining:
     # --- which additions ---
 
     def prepare(self) -> None:
-        ops = [op for op in self.p.func.walk() if op.defn.effects or op.blocks]
+        ops = [op for op in self.p.func.walk() if op.defn.effects]
         found = [op for op in ops if self._suits(op)]
         if not found or len({op.operands[1].type.elem for op in found}) > 1:
             return
@@ -49,10 +50,7 @@ class Combining:
         for i, op in enumerate(ops):
             if op in found:
                 continue
-            touches = bool(op.defn.effects & (Effect.READ | Effect.WRITE | Effect.SYNC))
-            if op.defn.effects & Effect.SYNC or op.name.startswith("atomic") or op.name == "inline_asm" or op.attrs.get("volatile"):
-                return
-            if touches and i > first:
+            if synchronises(op) or i > first and op.defn.effects & (Effect.READ | Effect.WRITE):
                 return
         self.ops.update(found)
         self.element = found[0].operands[1].type.elem

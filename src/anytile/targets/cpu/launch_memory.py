@@ -3,16 +3,25 @@
 It begins the worker's scratch and is all zero when a launch begins there.  The pool says that a launch begins by a zero in the
 first word; the kernel's entry for ranges of one launch, ``@kernel_in_launch``, then calls ``@forget``, which clears the rest and
 changes the word.  ``@kernel``, the entry for everyone else, takes each range for a launch of its own.
+
+What is kept must be right as long as the program does not synchronise with others (`synchronises`).
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ...ir import Effect, Op
+
 if TYPE_CHECKING:
     from .program import Program
 
-__all__ = ["LaunchMemory"]
+__all__ = ["LaunchMemory", "synchronises"]
+
+
+def synchronises(op: Op) -> bool:
+    """Whether a program may learn by ``op`` how far others are: from then on it must see what they have written."""
+    return bool(op.defn.effects & Effect.SYNC) or op.name.startswith("atomic") or bool(op.attrs.get("volatile"))
 
 
 class LaunchMemory:

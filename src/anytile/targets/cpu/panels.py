@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 
 from ...ir import Effect, Op, Value
 from ...ir.types import I64
+from .launch_memory import synchronises
 from .memory import Buffer
 from .roots import WriteRoot
 
@@ -79,16 +80,14 @@ class Panels:
     # --- which operands ---
 
     def _operands(self) -> list[Value]:
-        """B operands computed in loops that nothing precedes which writes or orders memory."""
+        """B operands computed in loops of which, and of what precedes them, nothing writes or orders memory."""
         body = self.p.func.body
         loops: list[Op] = []
         for op in body.ops:
+            if any(o.defn.effects & Effect.WRITE or synchronises(o) for o in op.walk()):
+                break
             if op.name == "for":
                 loops.append(op)
-            if any(o.defn.effects & (Effect.WRITE | Effect.SYNC) for o in op.walk()):
-                if op in loops:
-                    loops.remove(op)
-                break
         out: list[Value] = []
         for loop in loops:
             block = loop.blocks[0]
@@ -124,8 +123,6 @@ class Panels:
                 return None
             if op.name == "load":
                 loads += 1
-                if op.attrs["volatile"]:
-                    return None
             elif op.defn.effects & Effect.READ:
                 return None
             stack += [y for y in op.operands if y is not None]
