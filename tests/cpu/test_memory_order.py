@@ -146,6 +146,23 @@ def atomic_neighbour(p, B: tl.constexpr):
     tl.atomic_add(p + i, tl.load(p + (i + 1) % B))
 
 
+def bf16_atomics(o, p, n, B: tl.constexpr):
+    i = tl.arange(0, B)
+    kind: tl.constexpr = tl.pointer_type(tl.bfloat16)
+    q, x = p.to(kind, bitcast=True) + i, i.to(tl.bfloat16)
+    old = tl.atomic_add(q, x, mask=i < n).to(tl.float32)
+    old += tl.atomic_add(q + B, x).to(tl.float32)
+    old += tl.atomic_xchg(q + 2 * B, x, mask=i < n).to(tl.float32)
+    tl.store(o + i, old)
+
+
+@pytest.mark.parametrize("n", [0, 5, 16])
+def test_atomics_of_bf16(n):
+    """Carried as bits everywhere else; only the atomic instruction itself computes in bfloat."""
+    numbers = np.linspace(-3, 3, 48, dtype=np.float32)
+    same(bf16_atomics, o=np.zeros(16, np.float32), p=(numbers.view(np.uint32) >> 16).astype(np.int16), n=n, B=16)
+
+
 def halves(p, B: tl.constexpr):
     i = tl.arange(0, B // 2)
     x, y = tl.load(p + i), tl.load(p + i + B // 2)

@@ -13,21 +13,20 @@ from typing import TYPE_CHECKING
 
 from ...ir import Builder, Module, Op, Value
 from ...ir.types import BF16, F16, F32, F64, I8, I16, I32, I64, Element, Float
-from ..text import llvm_type as operand_type
 from .lanes import Lane, uniform, vector
 from .machine import Machine
 from .memory import Buffer
 from .microkernels import Microkernel, PackedLayout, select
 from .nest import INNERMOST, Nest
 from .roots import WriteRoot
-from .text import llvm_type
+from .text import llvm_type, number_type
 
 if TYPE_CHECKING:
     from .program import Program
 
 __all__ = ["DotEmitter", "legalize_dot"]
 
-_ELEMENTS: dict[str, Element] = {operand_type(e): e for e in (BF16, F16, F32, F64, I8, I16, I32, I64)}
+_ELEMENTS: dict[str, Element] = {number_type(e): e for e in (BF16, F16, F32, F64, I8, I16, I32, I64)}
 
 
 def legalize_dot(m: Module, machine: Machine) -> bool:
@@ -79,7 +78,7 @@ class DotEmitter:
         for op in [o for o in self.p.func.walk() if o.name == "dot"]:
             a, b, acc = op.operands
             (m, k), n = a.type.shape[-2:], b.type.shape[-1]
-            kernel = select(self.p.machine, *(operand_type(v.type.elem) for v in (a, b, acc)), m, n, k)
+            kernel = select(self.p.machine, *(number_type(v.type.elem) for v in (a, b, acc)), m, n, k)
             key = (kernel.kind, m, n, k, kernel.accumulator)
             if key not in self._texts:
                 name = f"dot_{kernel.kind}_{m}x{n}x{k}_{kernel.accumulator}"

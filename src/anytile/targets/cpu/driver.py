@@ -7,7 +7,6 @@ from typing import Any
 
 from ...errors import UnsupportedError
 from ...ir import Func, Module, print_module
-from ...ir.types import BF16
 from ...llvm import engine
 from ...passes.canonicalize import canonicalize
 from ...passes.cse import cse
@@ -23,7 +22,7 @@ from .arith import NATIVE_MATH
 from .dot import legalize_dot
 from .machine import Machine
 from .program import Program
-from .text import llvm_type
+from .text import llvm_type, number_type
 
 __all__ = ["compile_module", "lower", "machine_passes", "native_casts"]
 
@@ -113,9 +112,8 @@ def _entry(kernel: Func, keeps: bool, combines: bool) -> str:
         if e.is_int and e.bits == 1:
             loads += [f"  %b{i} = load i8, ptr %s{i}, align 8", f"  %v{i} = icmp ne i8 %b{i}, 0"]
         elif e.is_float and e.bits == 16:  # passed as f32
-            narrow = "bfloat" if e is BF16 else t
-            loads += [f"  %f{i} = load float, ptr %s{i}, align 8", f"  %n{i} = fptrunc float %f{i} to {narrow}"]
-            loads.append(f"  %v{i} = bitcast {narrow} %n{i} to {t}")
+            loads += [f"  %f{i} = load float, ptr %s{i}, align 8", f"  %n{i} = fptrunc float %f{i} to {number_type(e)}"]
+            loads.append(f"  %v{i} = bitcast {number_type(e)} %n{i} to {t}")
         else:
             loads.append(f"  %v{i} = load {t}, ptr %s{i}, align 8")
         args.append(f"{t} %v{i}")

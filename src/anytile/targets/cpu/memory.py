@@ -10,11 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ...ir import Op
-from ...ir.types import BF16, BOOL, F16, F32, F64, I8, Element
-from .arith import Arith
+from ...ir.types import BOOL, F16, F32, F64, I8, Element
+from .division import Division
 from .lanes import RAMP, UNIFORM, Lane, uniform, vector
 from .microkernel_layout import PackedLayout
-from .text import literal, llvm_type, memory_type, unsupported
+from .text import literal, llvm_type, memory_type, number_type, unsupported
 
 __all__ = ["Buffer", "Memory"]
 
@@ -52,7 +52,7 @@ def _suffix(e: Element) -> str:
     return _SUFFIX.get(e, memory_type(e))
 
 
-class Memory(Arith):
+class Memory(Division):
     """Adds memory access to `Arith`.  ``dummy`` is the address of a 64-byte word that loads may touch."""
 
     dummy = "@anytile_dummy"
@@ -162,10 +162,8 @@ class Memory(Arith):
         e, kind = x.elem, op.attrs["kind"]
         if e is BOOL or e.bits == 8 and e.is_float:
             raise unsupported(f"atomic_{kind} on {e}")
-        t, order, value = llvm_type(e), self._ORDER[op.attrs["sem"]], x.val
-        if e is BF16 and kind != "xchg":
-            t, value = "bfloat", self.emit(f"bitcast i16 {value} to bfloat", x.level)
-        instr = f"atomicrmw {self._RMW.get(kind, kind)} ptr {p.val}, {t} {value} {order}, align {e.bytes}"
+        t, value = number_type(e), self.emit(f"bitcast {llvm_type(e)} {x.val} to {number_type(e)}", x.level)
+        instr = f"atomicrmw {self._RMW.get(kind, kind)} ptr {p.val}, {t} {value} {self._ORDER[op.attrs['sem']]}, align {e.bytes}"
         return self._guarded(instr, e, mask)
 
     def atomic_cas(self, op: Op, p: Lane, cmp: Lane, x: Lane) -> Lane:
@@ -180,22 +178,18 @@ class Memory(Arith):
         return uniform(old, e, 1 << 20)
 
     def _guarded(self, instr: str, e: Element, mask: Lane | None) -> Lane:
-        """``instr`` only where the mask is on; zero elsewhere."""
-        w = self.w
+        """``instr``, whose result is a number of type ``e``, only where the mask is on; zero elsewhere."""
+        w, t = self.w, llvm_type(e)
         if mask is not None and mask.const is not None:
             if not mask.const:
                 return self._zero(e)
             mask = None
         if mask is None:
-            return uniform(self._carried(w.ins(instr), instr, e), e, 1 << 20)
+            return uniform(w.ins(f"bitcast {number_type(e)} {w.ins(instr)} to {t}"), e, 1 << 20)
         before, yes, after = w.label, w.new_label("atomic"), w.new_label("done")
         w.cond_br(mask.val, yes, after)
         w.open_block(yes)
-        x = self._carried(w.ins(instr), instr, e)
+        x = w.ins(f"bitcast {number_type(e)} {w.ins(instr)} to {t}")
         w.br(after)
         w.open_block(after)
-        return uniform(w.ins(f"phi {llvm_type(e)} [ {x}, %{yes} ], [ {literal(0, e)}, %{before} ]"), e, 1 << 20)
-
-    def _carried(self, x: str, instr: str, e: Element) -> str:
-        """The result ``x`` of ``instr`` as programs carry ``e``: an atomic on bf16 computes in ``bfloat``."""
-        return self.w.ins(f"bitcast bfloat {x} to i16") if e is BF16 and ", bfloat " in instr else x
+        return uniform(w.ins(f"phi {t} [ {x}, %{yes} ], [ {literal(0, e)}, %{before} ]"), e, 1 << 20)

@@ -241,17 +241,7 @@ class Planner:
         for a, v in zip(args, block.terminator.operands):
             if not a.type.rank or v in self.home or v.op is None or v.op.block is not block or v not in self.buffered:
                 continue
-            if v.op.name == "if" or v.op.name in (
-                "for",
-                "while",
-                "atomic_rmw",
-                "atomic_cas",
-                "scan",
-                "sort",
-                "reduce",
-                "histogram",
-                "inline_asm",
-            ):
+            if v.op.name in ("if", "for", "while", "atomic_rmw", "atomic_cas", "scan", "sort", "reduce", "histogram", "inline_asm"):
                 continue
             at = self._filled_at(v, block)
             if at is None:

@@ -1,7 +1,8 @@
 """LLVM text as `targets.text` writes it but for bf16, and the error for what the CPU target has no code for.
 
 Programs carry bf16 as its bits.  They only move it (arithmetic is done in f32), and where a machine has no instructions for
-``bfloat``, LLVM takes vectors of it apart: a masked load becomes a branch for each lane.
+``bfloat``, LLVM takes vectors of it apart: a masked load becomes a branch for each lane.  The few instructions that do compute with
+it, conversions, atomics and micro-kernels, take a `number_type`.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ from ...ir import Op
 from ...ir.types import BF16, I16, Element
 from .. import text
 from ..text import Chunk, Writer
+from ..text import llvm_type as number_type
 
-__all__ = ["Chunk", "Writer", "literal", "llvm_type", "memory_type", "opaque", "unsupported"]
+__all__ = ["Chunk", "Writer", "literal", "llvm_type", "memory_type", "number_type", "opaque", "unsupported"]
 
 
 def llvm_type(e: Element) -> str:
