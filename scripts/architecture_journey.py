@@ -22,11 +22,16 @@ from anytile.ir.core import Block, Func, Op, Value
 from anytile.ir.printer import print_func
 from anytile.language.source import JITCallable
 from anytile.llvm import engine
+from anytile.passes.axis_info import AxisInfo
 from anytile.passes.pipeline import optimize, run_passes
 from anytile.targets.cpu import driver
 from anytile.targets.cpu.machine import Machine, named
 from anytile.targets.cpu.plan import Group
 from anytile.targets.cpu.program import Program
+from anytile.targets.nvidia import codegen
+from anytile.targets.nvidia.assignment import Assignment
+from anytile.targets.nvidia.chips import chip
+from anytile.targets.nvidia.placement import Placement
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "architecture.md"
 MACHINE = "avx2"
@@ -171,6 +176,24 @@ def _packed(program: Program, v: Value) -> bool:
     return any(op.name == "dot" and i == 1 and program.dots.choices[op].kernel.packed_b is not None for op, i in v.uses)
 
 
+def homes(module: Module, num_warps: int, num_stages: int) -> str:
+    """Placements that the NVIDIA target chooses on sm_90: the coordinates that each bit of a place contributes, lowest bit first."""
+    hopper = chip(90)
+    options = SimpleNamespace(num_warps=num_warps, num_stages=num_stages)
+    _, metadata = codegen.lower(module, options, hopper)  # rewrites the module: the table below is that of the same operations
+    func = module.kernel
+    names = names_of(func)
+    lying: dict[Placement | None, list[str]] = {}
+    for v, place in Assignment(func, num_warps, hopper.arch, AxisInfo(func, trusting=True)).homes.items():
+        lying.setdefault(place, []).append(names[v])
+    lines = []
+    for place, values in lying.items():
+        assert place is not None
+        rows = (" ".join("({}, {})".format(*place.layout.unpack(b).values()) for b in bases) for bases in place.layout.ins.values())
+        lines += [", ".join(values), *(f"  {d:8}  {row}" for d, row in zip(place.layout.ins, rows))]
+    return "\n".join(lines) + f"\nshared: {metadata['shared']} bytes\n"
+
+
 def program_text(llir: str) -> str:
     """``@program`` without the entry around it, which is the same for every kernel."""
     return re.search(r"define internal void @program\(.*?\n}\n", llir, re.S)[0]  # type: ignore[index]
@@ -212,6 +235,7 @@ def stages() -> dict[str, tuple[str, str]]:
     optimize(module)
     out["matmul_tile"] = ("text", tile_text(module))
     out["matmul_plan"] = ("text", plan(lowered(module, named("amx"))))
+    out["matmul_homes"] = ("text", homes(traced(matmul), num_warps=8, num_stages=3))
     return out
 
 
