@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from .inductor.account import Account
 from .inductor.reach import install_here, reach_children
-from .inductor.settings import SETTINGS, Setting, option, release_of
+from .inductor.settings import SETTINGS, Setting, release_of
 
 __all__ = ["Account", "enable"]
 
@@ -44,19 +44,16 @@ def enable(cpu: bool = True, say: bool = True) -> Account:
 
 
 def _apply(setting: Setting, config: object, release: tuple[int, int], account: Account) -> None:
-    if not setting.since <= release <= setting.until:
-        versions = f"torch {setting.since[0]}.{setting.since[1]}" + (" and later" if setting.until[0] == 99 else "")
-        account.note(f"{setting.path} = {setting.value!r}", f"is an option of {versions}", done=False)
-        return
-    if not setting.gpu_too and _has_gpu():
-        account.note(f"{setting.path} = {setting.value!r}", "is left to GPU kernels, which it concerns too", done=False)
-        return
-    holder, name = option(config, setting.path)
-    if getattr(holder, name) == setting.value:
-        account.note(f"{setting.path} = {setting.value!r}", "was so before")
-        return
-    setattr(holder, name, setting.value)
-    account.note(f"{setting.path} = {setting.value!r}", setting.why)
+    what = f"{setting.name} = {setting.value!r}"
+    if release < setting.since:
+        account.note(what, f"is an option of torch {setting.since[0]}.{setting.since[1]} and later", done=False)
+    elif not setting.gpu_too and _has_gpu():
+        account.note(what, "is left to GPU kernels, which it concerns too", done=False)
+    elif getattr(config, setting.name) == setting.value:
+        account.note(what, "was so before")
+    else:
+        setattr(config, setting.name, setting.value)
+        account.note(what, setting.why)
 
 
 def _has_gpu() -> bool:
