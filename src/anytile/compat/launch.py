@@ -1,8 +1,8 @@
 """`anytile run`: an unmodified program, and everything it starts, with `import triton` answered by anytile.
 
 The program runs in a plain interpreter, started with an environment in which every Python finds our `sitecustomize` first
-(`compat/site/` at the front of PYTHONPATH).  So `sys.argv`, `__main__`, `sys.path`, exit codes and tracebacks are those of
-plain `python`, and subprocesses, multiprocessing workers (spawn, fork, forkserver) and compile pools inherit the hook with
+(`compat/site/` at the front of PYTHONPATH).  So `sys.argv`, `__main__`, exit codes and tracebacks are those of plain `python`, and so
+is `sys.path` but for that directory; subprocesses, multiprocessing workers (spawn, fork, forkserver) and compile pools inherit the hook with
 the environment.  Nothing is written anywhere.  A child started with `-I`, `-E` or `-S`, or with an emptied environment, reads
 no PYTHONPATH and is not reached.
 """
