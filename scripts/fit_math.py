@@ -279,7 +279,11 @@ def constants() -> dict[str, tuple[tuple[float, ...], str]]:
 
 def render(table: dict[str, tuple[tuple[float, ...], str]]) -> str:
     lines = [
-        '"""Minimax coefficients, lowest degree first.  Written by scripts/fit_math.py, where each one is defined."""',
+        '"""Minimax coefficients, lowest degree first.  Written by scripts/fit_math.py, where each one is defined.',
+        "",
+        "One file, however long: it is a single table that one program writes and reads back as a whole, and nobody reads it from top to bottom;",
+        "the concepts, a file each, are the functions of this room that take rows of it by name.",
+        '"""',
         "",
         "C: dict[str, tuple[float, ...]] = {",
     ]
