@@ -1,12 +1,13 @@
 """Fuzzing outside of the tests: ``python scripts/fuzz.py programs --count 100000`` or ``python scripts/fuzz.py mistakes --count 20000``.
 
 programs: random tile programs (tests/strategies.py, tests/cpu/programs.py) must leave the same memory on the CPU target as on the
-    reference executor.  Every worker compiles for another row of the machine table that this CPU can run.
+    reference executor.  Every worker compiles for another row of the machine table that this CPU can run, or all for the row
+   that ANYTILE_CPU names.
 mistakes: kernels with random mistakes (tests/fuzz/mutate.py) must compile or raise an `AnytileError`: no other exception, no
     abort of LLVM, nothing that takes longer than ``--patience`` seconds.
 
-Prints one JSON line per finding, with the seed that makes it again (``--seed S --count 1``), and a last line of totals.  Exit code
-1 where something was found.  Workers are processes; one that dies is a finding too, and is replaced.
+Prints one JSON line per finding, with the seed and the machine that make it again (``ANYTILE_CPU=M python scripts/fuzz.py programs
+--seed S --count 1``), and a last line of totals.  Exit code 1 where something was found.  Workers are processes; one that dies is a finding too, and is replaced.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ def try_program(seed: int) -> dict[str, Any] | None:
     options = types.SimpleNamespace(enable_fp_fusion=False)
     with np.errstate(all="ignore"):
         try:
-            if seed % 2:
+            if seed.bit_count() % 2:  # both kinds for every worker, whose seeds may all be even
                 want = tile_program(Dice(seed)).run(ReferenceTarget(), options, 20, 3)
                 assert_agree(tile_program(Dice(seed)).run(CpuTarget(), options, 20, 3), want)
             else:
@@ -158,10 +159,12 @@ def worker(kind: str, first: int, last: int, step: int, patience: float) -> None
 
 
 def machine_rows() -> list[str]:
-    """Rows of the machine table that this CPU can run; "" is its own."""
+    """The row that ANYTILE_CPU names, or those of the machine table that this CPU can run; "" is its own."""
     from anytile.errors import AnytileError
     from anytile.targets.cpu.machine import MACHINES, _current
 
+    if named := os.environ.get("ANYTILE_CPU"):
+        return [named]
     rows = [""]
     for row in MACHINES:
         try:
@@ -177,9 +180,9 @@ class _Process:
 
     def __init__(self, kind: str, first: int, last: int, step: int, patience: float, machine: str):
         self.arguments = (kind, first, last, step, patience, machine)
-        environment = {**os.environ, "ANYTILE_NUM_THREADS": "1", "ANYTILE_CPU": machine, "OMP_NUM_THREADS": "1"}
-        if not machine:
-            del environment["ANYTILE_CPU"]
+        environment = {**os.environ, "ANYTILE_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+        if machine:
+            environment["ANYTILE_CPU"] = machine
         command = [sys.executable, __file__, kind, "--worker", f"{first},{last},{step},{patience}"]
         self.file = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed with the process
         self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115
@@ -222,7 +225,7 @@ def main() -> int:
         return 0
 
     begin, jobs, last = time.monotonic(), max(1, min(arguments.jobs, arguments.count)), arguments.seed + arguments.count
-    rows = machine_rows() if arguments.kind == "programs" else [""]
+    rows = machine_rows()[:jobs] if arguments.kind == "programs" else [""]
     with tempfile.TemporaryDirectory() as cache:
         os.environ.setdefault("ANYTILE_CACHE_DIR", cache)
         running = [_Process(arguments.kind, arguments.seed + j, last, jobs, arguments.patience, rows[j % len(rows)]) for j in range(jobs)]
