@@ -18,8 +18,6 @@ import sys
 import tempfile
 import time
 
-os.environ["TRITON_CACHE_DIR"] = tempfile.mkdtemp(prefix="anytile-compile-time-")
-
 
 def watch(found: list[dict]) -> None:
     """From now on every compilation appends its facts to ``found``."""
@@ -74,10 +72,12 @@ def main() -> None:
     watch(found)
     sys.argv = [args.script, *args.arguments]
     sys.path.insert(0, os.path.dirname(os.path.abspath(args.script)))
-    try:
-        runpy.run_path(args.script, run_name="__main__")
-    except SystemExit as end:
-        print(f"{args.script} ended with {end.code}", file=sys.stderr)
+    with tempfile.TemporaryDirectory(prefix="anytile-compile-time-") as cache:
+        os.environ["TRITON_CACHE_DIR"] = cache
+        try:
+            runpy.run_path(args.script, run_name="__main__")
+        except SystemExit as end:
+            print(f"{args.script} ended with {end.code}", file=sys.stderr)
     if not found:
         sys.exit(f"{args.script} compiled no kernel")
     lines = [json.dumps(summary(args.script, found, args.slowest)), *(json.dumps(f) for f in found)]

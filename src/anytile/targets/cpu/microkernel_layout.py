@@ -42,15 +42,6 @@ class PackedLayout:
         """Offset in elements of e.g. ``offset(m=3, k=5)``."""
         return sum(index[t.dim] // t.divisor % t.modulus * t.stride for t in self.terms)
 
-    def stride(self, dim: str) -> int | None:
-        """Elements between neighbours along ``dim``; None where that differs from place to place."""
-        terms = [t for t in self.terms if t.dim == dim and t.modulus > 1]
-        if not terms:
-            return 0
-        smallest = min(terms, key=lambda t: t.divisor)
-        uniform = all(t.stride == smallest.stride * t.divisor // smallest.divisor for t in terms)
-        return smallest.stride if uniform and smallest.divisor == 1 else None
-
 
 def blocked(element: str, *digits: tuple[str, int, int]) -> PackedLayout:
     """A layout from its digits, outermost first: (dimension, divisor, modulus); strides follow."""
