@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import platform
+import re
 import sys
 import tempfile
 from pathlib import Path
@@ -51,12 +52,13 @@ def main() -> int:
         ordered = [rows[s.name] for s in SCENARIOS if s.name in rows]
         head = {
             "machine": platform.machine(),
-            "system": platform.platform(),
+            "system": platform.system(),
             "python": platform.python_version(),
             "right": sum(r["right"] for r in ordered),
             "of": len(ordered),
         }
-        RESULTS.write_text("".join(json.dumps(r) + "\n" for r in (head, *ordered)), encoding="utf-8")
+        text = "".join(json.dumps(r) + "\n" for r in (head, *ordered))
+        RESULTS.write_text(re.sub(r"[\w/.-]*/broken-\w+/box", "BOX", text), encoding="utf-8")  # a folder that nobody has
     return 0 if all(o.right for o in outcomes) else 1
 
 
