@@ -9,7 +9,7 @@ from pathlib import Path
 
 from .elf import Elf, read_elf
 from .facts import Distribution, Interpreter, Library, Torch
-from .pe import Pe, read_pe
+from .pe import read_pe
 
 __all__ = ["elf_problems", "pe_problems"]
 
@@ -42,10 +42,6 @@ def _on_torch(path: Path) -> bool:
     return elf is not None and any(n.startswith(_TORCH_LIBRARIES) for n in elf.needed)
 
 
-def _search(*groups: list[Path]) -> list[Path]:
-    return [p for group in groups for p in group]
-
-
 def elf_problems(
     distributions: tuple[Distribution, ...], interpreter: Interpreter, torch: Torch | None, library_path: str
 ) -> Iterator[Library]:
@@ -60,6 +56,7 @@ def elf_problems(
         return offers[path]
 
     torch_lib = Path(torch.location) / "lib" if torch else None
+    brought = [torch_lib, *torch_lib.glob("../../nvidia/*/lib")] if torch_lib else []
     exports: set[str] | None = None
     for d in distributions:
         site = Path(d.location)
@@ -77,15 +74,14 @@ def elf_problems(
             folders = [Path(r.replace("$ORIGIN", str(path.parent))) for r in elf.rpath]
             for library, nodes in elf.versions_needed.items():
                 if library in _VERSIONED:
-                    first = next((f / library for f in _search(folders, shadowing, own, list(_SYSTEM)) if (f / library).is_file()), None)
+                    first = next((f / library for f in (*folders, *shadowing, *own, *_SYSTEM) if (f / library).is_file()), None)
                     there = offered(first) if first else None
                     lacking = [n for n in nodes if there and there.versions_defined and n not in there.versions_defined]
                     if lacking:
                         yield Library(str(path), "version", lacking[-1], f"is not in {first}", d.name)
             for library in elf.needed:
                 if _CUDA.fullmatch(library) and not _FROM_THE_DRIVER.match(library):
-                    wheels = [*folders, *(torch_lib.glob("../../nvidia/*/lib") if torch_lib else ())]
-                    bundled = any((f / library).exists() for f in [*wheels, path.parent] + ([torch_lib] if torch_lib else []))
+                    bundled = any((f / library).exists() for f in (*folders, path.parent, *brought))
                     shadow = next((f / library for f in shadowing if (f / library).exists() and "site-packages" not in str(f)), None)
                     if bundled and shadow and d.name != "torch" and not cuda:
                         continue
@@ -126,15 +122,23 @@ def _system32(base: Path) -> Path | None:
     return drive / "windows" / "system32" if drive else None
 
 
-def _find(folders: list[Path], name: str) -> Path | None:
-    for folder in folders:
-        try:
-            for entry in os.scandir(folder):
-                if entry.name.lower() == name.lower():
-                    return Path(entry.path)
-        except OSError:
-            continue
-    return None
+class _Folders:
+    """Files by name as Windows compares names, without case. Each folder is listed once: System32 holds thousands of files."""
+
+    def __init__(self) -> None:
+        self._listed: dict[Path, dict[str, str]] = {}
+
+    def find(self, folders: list[Path], name: str) -> Path | None:
+        """The first of ``folders`` that holds ``name``, with the name as it is there."""
+        return next((Path(path) for folder in folders if (path := self._files(folder).get(name.lower()))), None)
+
+    def _files(self, folder: Path) -> dict[str, str]:
+        if folder not in self._listed:
+            try:
+                self._listed[folder] = {entry.name.lower(): entry.path for entry in os.scandir(folder)}
+            except OSError:
+                self._listed[folder] = {}
+        return self._listed[folder]
 
 
 def pe_problems(distributions: tuple[Distribution, ...], interpreter: Interpreter, torch: Torch | None) -> Iterator[Library]:
@@ -142,7 +146,9 @@ def pe_problems(distributions: tuple[Distribution, ...], interpreter: Interprete
     base, system = Path(interpreter.base_prefix), _system32(Path(interpreter.base_prefix))
     loader = [base, *([system] if system else [])]
     minor = (interpreter.minor or "").replace(".", "")
-    runtime: dict[str, tuple[Path, Pe] | None] = {}
+    folders = _Folders()
+    runtime = folders.find(loader, "msvcp140.dll")
+    first = read_pe(runtime) if runtime else None  # the copy that the loader takes
     for d in distributions:
         if d.name not in ("torch", "triton-windows", "triton", "torchvision", "torchaudio", "xformers"):
             continue
@@ -154,23 +160,13 @@ def pe_problems(distributions: tuple[Distribution, ...], interpreter: Interprete
             # Built by Visual C++ 14.40 or later: std::mutex is initialised at compile time, which earlier msvcp140.dll crash on.
             for needed in pe.imports:
                 lower = needed.lower()
-                if lower in ("msvcp140.dll", "vcruntime140.dll", "vcruntime140_1.dll") and pe.linker >= (14, 40):
-                    if lower not in runtime:
-                        place = _find(loader, lower)
-                        read = read_pe(place) if place else None
-                        runtime[lower] = (place, read) if place and read else None
-                    if (found := runtime[lower]) and found[1].version and found[1].version[:2] < (14, 40) and lower == "msvcp140.dll":
-                        version = ".".join(map(str, found[1].version))
-                        yield Library(
-                            str(found[0]),
-                            "old_runtime",
-                            version,
-                            f"is taken first; {path.name} was linked by {pe.linker[0]}.{pe.linker[1]}",
-                            d.name,
-                        )
+                if lower == "msvcp140.dll" and pe.linker >= (14, 40) and first and first.version and first.version[:2] < (14, 40):
+                    linked = f"is taken first; {path.name} was linked by {pe.linker[0]}.{pe.linker[1]}"
+                    yield Library(str(runtime), "old_runtime", ".".join(map(str, first.version)), linked, d.name)
                 python = re.fullmatch(r"python3(\d+)\.dll", lower)
                 if python and minor and f"3{python[1]}" != minor:
                     yield Library(str(path), "python", needed, f"is needed; this Python is {interpreter.minor}", d.name)
                 if _RUNTIME.fullmatch(needed) and (system is not None or _NEVER_IN_WINDOWS.fullmatch(needed)):
-                    if _find([path.parent, *([Path(torch.location) / "lib"] if torch else []), *loader, base / "DLLs"], needed) is None:
+                    searched = [path.parent, *([Path(torch.location) / "lib"] if torch else []), *loader, base / "DLLs"]
+                    if folders.find(searched, needed) is None:
                         yield Library(str(path), "missing", needed, "is needed and in no folder that is searched", d.name)

@@ -12,11 +12,11 @@ from pathlib import Path
 
 from .binaries import elf_problems, pe_problems
 from .caches import find_caches
-from .dists import leftovers, read_distributions
+from .dists import leftovers, read_distributions, triton_requirement
 from .facts import Distribution, Facts, Gpu, Interpreter, Library, MissingName, Platform, Project, Torch, Triton
 from .sources import Package, missing_names, missing_submodules
 
-__all__ = ["collect", "find_python"]
+__all__ = ["SWITCH", "collect", "find_python", "venv_settings"]
 
 _VARIABLES = (
     *("CC", "CUDA_HOME", "CUDA_PATH", "CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH", "LIBRARY_PATH", "PYTHONHOME", "PYTHONPATH"),
@@ -30,7 +30,7 @@ _VARIABLES = (
         "CONDA_PREFIX",
     ),
 )
-_SWITCH = "anytile-triton.pth"  # what `anytile enable` writes
+SWITCH = "anytile-triton.pth"  # what `anytile enable` writes
 _SHADOWABLE = ("triton", "torch", "xformers", "bitsandbytes", "numpy", "unsloth")
 _USES_TRITON = ("bitsandbytes", "xformers", "unsloth", "unsloth-zoo", "flash-attn", "liger-kernel")
 
@@ -63,15 +63,20 @@ def find_python(python: str | None) -> str:
     return executable
 
 
+def venv_settings(folder: Path) -> dict[str, str]:
+    """What `pyvenv.cfg` in ``folder`` says, keys in lower case; empty where there is none."""
+    try:
+        lines = (folder / "pyvenv.cfg").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return {}
+    return {k.strip().lower(): v.strip() for k, _, v in (line.partition("=") for line in lines)}
+
+
 def _interpreter(python: str | None) -> tuple[Interpreter, str]:
     """The interpreter, and the system that its folders are of."""
     root, executable = (Path(sys.prefix), sys.executable) if python is None else _root(python)
     windows = (root / "Lib" / "site-packages").is_dir() and not (root / "bin").is_dir() or (root / "python.exe").is_file()
-    config: dict[str, str] = {}
-    if (root / "pyvenv.cfg").is_file():
-        for line in (root / "pyvenv.cfg").read_text(encoding="utf-8", errors="replace").splitlines():
-            key, _, value = line.partition("=")
-            config[key.strip().lower()] = value.strip()
+    config = venv_settings(root)
     base = Path(config["home"]) if "home" in config else Path(os.path.realpath(executable)).parent if executable else root
     if not windows and base.name == "bin":
         base = base.parent
@@ -89,7 +94,7 @@ def _interpreter(python: str | None) -> tuple[Interpreter, str]:
         if windows
         else [root / f"lib/python{minor}/site-packages", root / f"lib64/python{minor}/site-packages"]
     )
-    outer = "pyvenv.cfg" in os.listdir(root) and config.get("include-system-site-packages", "false") == "true"
+    outer = config.get("include-system-site-packages") == "true"
     if not windows and (outer or not config):
         own += [
             base / f"lib/python{minor}/site-packages",
@@ -164,7 +169,7 @@ def _triton(site_packages: list[Path], distributions: tuple[Distribution, ...], 
 
     Where `anytile enable` has been run anytile is the Triton, whatever else lies there.
     """
-    switch = next((s / _SWITCH for s in site_packages if (s / _SWITCH).is_file()), None)
+    switch = next((s / SWITCH for s in site_packages if (s / SWITCH).is_file()), None)
     if switch is not None:
         return Triton(None, ("anytile",), str(switch))
     folder = next((s / "triton" for s in site_packages if (s / "triton" / "__init__.py").is_file()), None)
@@ -182,17 +187,9 @@ def _triton(site_packages: list[Path], distributions: tuple[Distribution, ...], 
 
 
 def _pin_met(distributions: tuple[Distribution, ...], version: str | None) -> bool:
-    from packaging.requirements import InvalidRequirement, Requirement
-
     torch = next((d for d in distributions if d.name == "torch"), None)
-    for text in torch.requires if torch and version else ():
-        try:
-            requirement = Requirement(text)
-        except InvalidRequirement:
-            continue
-        if requirement.name.replace("_", "-").startswith(("triton", "pytorch-triton")) and requirement.specifier:
-            return requirement.specifier.contains((version or "").split(".post")[0], prereleases=True)
-    return False
+    pin = triton_requirement(torch.requires) if torch and version else None
+    return pin is not None and pin.specifier.contains((version or "").split(".post")[0], prereleases=True)
 
 
 def _gpus() -> tuple[Gpu, ...]:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import csv
 import re
+from collections.abc import Iterable
 from pathlib import Path
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
 
 from .facts import Distribution
 
-__all__ = ["leftovers", "read_distributions"]
+__all__ = ["leftovers", "read_distributions", "triton_requirement"]
 
 
 def _text(path: Path) -> str | None:
@@ -87,3 +91,15 @@ def leftovers(site_packages: list[Path]) -> tuple[str, ...]:
     for site in site_packages:
         found += [str(f) for f in (sorted(site.glob("*.dist-info")) if site.is_dir() else ()) if not (f / "METADATA").is_file()]
     return tuple(found)
+
+
+def triton_requirement(torch_requires: Iterable[str]) -> Requirement | None:
+    """What torch asks of Triton in its metadata, whatever the marker: the Windows wheel carries the text of the Linux one."""
+    for text in torch_requires:
+        try:
+            requirement = Requirement(text)
+        except InvalidRequirement:
+            continue
+        if canonicalize_name(requirement.name).startswith(("triton", "pytorch-triton")) and requirement.specifier:
+            return requirement
+    return None

@@ -71,7 +71,6 @@ class Distribution:
     installer: str | None = None
     direct_url: str | None = None
     has_record: bool = True
-    missing: tuple[str, ...] = ()  # files of RECORD that are gone (of the first few that matter)
     modified: float = 0.0  # mtime of the folder, seconds since 1970
 
 
@@ -102,7 +101,7 @@ class Triton:
 
     version: str | None
     owners: tuple[str, ...]  # distributions whose RECORD holds triton/
-    location: str  # the folder triton/, or the file triton.py that hides it
+    location: str  # the folder triton/, or the switch that `anytile enable` wrote
     missing_names: tuple[MissingName, ...] = ()  # what this torch imports from it in vain
 
 
@@ -118,10 +117,10 @@ class Gpu:
 
 @dataclass(frozen=True)
 class Library:
-    """Something wrong with a shared library (ELF or PE), found by reading it."""
+    """Something wrong with a shared library (ELF or PE), or with what a package imports or ships, found by reading it."""
 
     path: str
-    problem: str  # "undefined", "missing", "version", "python", "old_runtime", "shadowed"
+    problem: str  # "undefined", "missing", "version", "python", "old_runtime", "shadowed", "removed_module", "no_binary"
     value: str  # the symbol, library name, version node, Python library, or version
     detail: str = ""
     distribution: str | None = None

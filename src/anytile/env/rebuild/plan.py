@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..collect import SWITCH, venv_settings
 from .caches import COMPILED, Purge, purges
 from .errors import CannotRebuild
 from .relocate import fresh_name
@@ -19,7 +20,6 @@ from .relocate import fresh_name
 __all__ = ["Command", "Plan", "executable_of", "find_target", "make_plan"]
 
 _SCRIPTS = "Scripts" if os.name == "nt" else "bin"
-SWITCH = "anytile-triton.pth"  # what `anytile enable` writes
 TOOLS = ("poetry", "uv", "pip")
 
 
@@ -73,15 +73,6 @@ class Plan:
 def executable_of(folder: Path | str) -> str:
     """The interpreter of the virtual environment in ``folder``."""
     return str(Path(folder) / _SCRIPTS / ("python.exe" if os.name == "nt" else "python"))
-
-
-def _settings(target: Path) -> dict[str, str]:
-    """What `pyvenv.cfg` says, empty where there is none."""
-    try:
-        lines = (target / "pyvenv.cfg").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return {}
-    return {k.strip().lower(): v.strip() for k, _, v in (line.partition("=") for line in lines)}
 
 
 def find_target(path: str | None, root: Path) -> Path:
@@ -248,7 +239,7 @@ def make_plan(
     """
     root = root.resolve()
     target = find_target(path, root)
-    settings = _settings(target)
+    settings = venv_settings(target)
     if os.name == "nt" and target in Path(sys.executable).parents:
         raise CannotRebuild(
             f"this anytile runs from {target}, and Windows does not move a running program; start it from another Python, as `uvx anytile rebuild`"

@@ -8,28 +8,29 @@ from collections.abc import Iterator
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.version import InvalidVersion, Version
 
+from ..dists import triton_requirement
 from ..facts import Distribution, Facts
 from .clues import all_of, failing, in_log, on, seen, text, unless
 from .model import CERTAIN, Clue, Evidence, Fix, Rule, install
 
-__all__ = ["RULES", "conflicts", "triton_pin"]
+__all__ = ["RULES", "conflicts"]
 
 # Parts that every Triton has had since 2.0: where one of them is missing, what answers to `triton` is not Triton.
 _ALWAYS = r"triton\.(?:language|compiler|runtime|testing)"
 _ALWAYS_NAMES = r"jit|autotune|heuristics|Config|cdiv|next_power_of_2|language|testing|compile|runtime|compiler|libtriton"
 
 
-def triton_pin(facts: Facts) -> Requirement | None:
-    """What this torch asks of Triton in its metadata, whatever the marker: the Windows wheel carries the text of the Linux one."""
+def _pin(facts: Facts) -> Requirement | None:
     torch = facts.distribution("torch")
-    for text_ in torch.requires if torch else ():
-        try:
-            requirement = Requirement(text_)
-        except InvalidRequirement:
-            continue
-        if requirement.name.replace("_", "-").startswith(("triton", "pytorch-triton")) and requirement.specifier:
-            return requirement
-    return None
+    return triton_requirement(torch.requires) if torch else None
+
+
+def _own_triton(facts: Facts) -> tuple[str, str | None]:
+    """(what to install, the version that torch asks for): `triton-windows==3.2.*` and 3.2.0; the bare name where torch asks for none."""
+    pin = _pin(facts)
+    name = "triton-windows" if facts.platform.system == "windows" else "triton"
+    asked = next((s.version for s in pin.specifier), None) if pin else None
+    return (f"{name}=={'.'.join(asked.split('.')[:2])}.*" if asked else name), asked
 
 
 def conflicts(facts: Facts, package: str, needs: str) -> Iterator[tuple[Distribution, Requirement]]:
@@ -57,7 +58,7 @@ def _missing_names(facts: Facts) -> Iterator[Evidence]:
 
 def _pin_missed(facts: Facts) -> Iterator[Evidence]:
     """The pin compared at the minor release: private names move between minors, not between patches."""
-    pin = triton_pin(facts)
+    pin = _pin(facts)
     if pin is None or facts.torch is None or facts.triton is None or not facts.triton.version or "anytile" in facts.triton.owners:
         return
     asked = next((s.version for s in pin.specifier if s.operator in ("==", "~=", "===")), None)
@@ -70,12 +71,9 @@ def _pin_missed(facts: Facts) -> Iterator[Evidence]:
 
 
 def _skew_fixes(facts: Facts) -> Iterator[Fix]:
-    pin = triton_pin(facts)
-    name = "triton-windows" if facts.platform.system == "windows" else "triton"
-    asked = next((s.version for s in pin.specifier), None) if pin else None
+    wanted, asked = _own_triton(facts)
     if asked:
-        minor = ".".join(asked.split(".")[:2])
-        yield Fix(f"Install the Triton that this torch was made for ({asked})", install(facts, f"{name}=={minor}.*"))
+        yield Fix(f"Install the Triton that this torch was made for ({asked})", install(facts, wanted))
     else:
         yield Fix(
             "Install the Triton minor release that torch's own metadata names: see its Requires-Dist (the Linux wheel's line holds for Windows too)",
@@ -108,10 +106,7 @@ def _wrong_owner(facts: Facts) -> Iterator[Evidence]:
 
 def _one_triton(facts: Facts) -> list[Fix]:
     owners = facts.triton.owners if facts.triton and len(facts.triton.owners) > 1 else ("triton", "triton-windows", "pytorch-triton")
-    name = "triton-windows" if facts.platform.system == "windows" else "triton"
-    pin = triton_pin(facts)
-    asked = next((s.version for s in pin.specifier), None) if pin else None
-    wanted = f"{name}=={'.'.join(asked.split('.')[:2])}.*" if asked else name
+    wanted, _ = _own_triton(facts)
     python = facts.interpreter.executable or "python"
     return [
         Fix(
