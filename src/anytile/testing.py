@@ -73,8 +73,7 @@ def do_bench(
     On a CPU caches stay warm between the calls: emptying them takes far longer than most kernels run.  On a GPU the level 2 cache is
     emptied before each.
     """
-    if return_mode not in ("mean", "min", "max", "median", "all"):
-        raise ValueError(f"return_mode is {return_mode!r}: it must be mean, min, max, median or all")
+    _check_mode(return_mode)
     clock = device_clock()
     if clock is not None:
         return summarize(_device_times(fn, clock, warmup, rep, grad_to_none or ()), quantiles, return_mode)
@@ -95,6 +94,11 @@ def do_bench(
         fn()
         times.append((time.perf_counter_ns() - before) / 1e6)
     return summarize(times, quantiles, return_mode)
+
+
+def _check_mode(return_mode: str) -> None:
+    if return_mode not in ("mean", "min", "max", "median", "all"):
+        raise ValueError(f"return_mode is {return_mode!r}: it must be mean, min, max, median or all")
 
 
 def _device_times(fn: Callable[[], Any], clock: DeviceClock, warmup: float, rep: float, gradients: Sequence[Any]) -> list[float]:
@@ -153,6 +157,7 @@ def do_bench_cudagraph(
     About ``rep`` ms of calls are recorded once and replayed ten times; the rest is as in `do_bench`.  Needs torch with CUDA:
     UnsupportedError where no GPU is in use.
     """
+    _check_mode(return_mode)
     if device_clock() is None:
         raise UnsupportedError("do_bench_cudagraph", "the CPU target", "use do_bench")
     import torch

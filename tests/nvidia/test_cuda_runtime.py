@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import contextmanager, nullcontext
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from fake_cuda import FakeCuda
 from nvidia_kernels import add, nothing, scale
 
 from anytile import testing
+from anytile.errors import UnsupportedError
 from anytile.runtime import driver as runtime_driver
 from anytile.runtime.cuda_driver import CudaDriver
 from anytile.runtime.driver import CpuDriver, GPUTarget, driver
@@ -183,6 +186,51 @@ def test_times_are_the_gpus(gpus) -> None:
     assert testing.do_bench(lambda: calls.append(1), warmup=3, rep=6, return_mode="median") == 1.5
     assert len(calls) == 1 + 5 + 10 + 20  # an estimate of 1.5 / 5 ms
     assert fake.calls.count("cuMemsetD8Async") == 5 + 20
+
+
+class GraphsOfTorch:
+    """`torch.cuda` as far as graphs go: a replay takes half a millisecond for every call that was recorded."""
+
+    def __init__(self, calls: list[int]):
+        self.calls, self.now, self.replays = calls, 0.0, 0
+        self.Stream, self.stream, self.synchronize = object, lambda stream: nullcontext(), lambda: None
+
+    @contextmanager
+    def graph(self, graph):
+        before = len(self.calls)
+        yield
+        graph.recorded = len(self.calls) - before
+
+    def CUDAGraph(self):
+        def replay():
+            self.now += graph.recorded * 0.5
+            self.replays += 1
+
+        graph = SimpleNamespace(replay=replay)
+        return graph
+
+    def Event(self, enable_timing):
+        event = SimpleNamespace(elapsed_time=lambda end: end.at - event.at)
+        event.record = lambda: setattr(event, "at", self.now)
+        return event
+
+
+def test_times_of_replayed_graphs(monkeypatch) -> None:
+    calls: list[int] = []
+    cuda = GraphsOfTorch(calls)
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda))
+    monkeypatch.setattr(testing, "device_clock", object)
+    x = SimpleNamespace(grad=1, detach_=lambda: None, requires_grad_=lambda wanted: None)
+    assert testing.do_bench_cudagraph(lambda: calls.append(1), rep=20, grad_to_none=[x], return_mode="all") == [0.5] * 10
+    assert len(calls) == 1 + 5 + 40 and cuda.replays == 1 + 10 and x.grad is None
+    with pytest.raises(ValueError, match="return_mode is 'mode': it must be mean, min, max, median or all"):
+        testing.do_bench_cudagraph(lambda: None, return_mode="mode")
+
+
+def test_no_graphs_without_a_gpu(monkeypatch) -> None:
+    monkeypatch.setattr(testing, "device_clock", lambda: None)
+    with pytest.raises(UnsupportedError, match="do_bench_cudagraph"):
+        testing.do_bench_cudagraph(lambda: None)
 
 
 @pytest.mark.parametrize("wish, kind", [("cpu", CpuDriver), ("reference", CpuDriver), ("cuda", CudaDriver), ("", CudaDriver)])
