@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +22,21 @@ class Case:
     bytes: float = 0
     flops: float = 0
     extra: dict[str, Any] = field(default_factory=dict)
+
+
+def specialised(case: Case, names: Sequence[str]) -> tuple[dict[str, str], dict[tuple[int, ...], Any], dict[tuple[int, ...], Any]]:
+    """(signature, constants, attributes) with which ``frontend.trace`` takes a kernel of these parameters."""
+    signature: dict[str, str] = {}
+    constants: dict[tuple[int, ...], Any] = {}
+    attributes: dict[tuple[int, ...], Any] = {}
+    for i, name in enumerate(names):
+        if name in case.constants:
+            signature[name], constants[i,] = "constexpr", case.constants[name]
+        else:
+            signature[name] = case.signature[name]
+            if signature[name].startswith("*") or name in case.divisible:
+                attributes[i,] = [["tt.divisibility", 16]]
+    return signature, constants, attributes
 
 
 def kernels() -> dict[str, Any]:

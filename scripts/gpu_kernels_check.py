@@ -42,20 +42,11 @@ def build(folder: Path, arch: int, only: str) -> int:
         if only and only not in case.name:
             continue
         fn = kernels[case.kernel]
-        signature: dict[str, str] = {}
-        constants, attrs = {}, {}
-        for i, name in enumerate(fn.arg_names):
-            if name in case.constants:
-                signature[name], constants[i,] = "constexpr", case.constants[name]
-            else:
-                signature[name] = case.signature[name]
-                if signature[name].startswith("*") or name in case.divisible:
-                    attrs[i,] = [["tt.divisibility", 16]]
         c = chip(arch)
         options = Options(num_warps=case.num_warps, default_dot_input_precision="tf32")
         start = time.perf_counter()
         try:
-            text, metadata = lower(trace(fn, signature, constants, attrs, options), options, c)
+            text, metadata = lower(trace(fn, *cases.specialised(case, fn.arg_names), options), options, c)
             (folder / f"{case.name}.ll").write_text(text) if only else None
             middle = time.perf_counter()
             features = [f"ptx{ptx_version(text, c)}"]

@@ -177,6 +177,14 @@ def test_no_disassembler(monkeypatch) -> None:
         assemble.disassemble(b"")
 
 
+def test_tools_that_are_not_there(monkeypatch, tmp_path) -> None:
+    monkeypatch.setenv("TRITON_NVDISASM_PATH", str(tmp_path / "gone"))
+    with pytest.raises(AnytileError, match="gone cannot be run"):
+        assemble.disassemble(b"")
+    with pytest.raises(AnytileError, match="gone cannot be run"):
+        assemble.tool_version(str(tmp_path / "gone"))
+
+
 def test_what_is_no_cubin() -> None:
     with pytest.raises(AnytileError, match="no 64-bit cubin"):
         read_resources(b"\x7fELF" + b"\0" * 60)

@@ -45,16 +45,8 @@ def compiled(name: str, arch: int = 90, stages: int = 3, maxnreg: int | None = N
     cases, kernels = sources()
     case = next(c for c in cases.CASES if c.name.startswith(name))
     fn = getattr(kernels, case.kernel)
-    signature, constants, attrs = {}, {}, {}
-    for i, p in enumerate(fn.arg_names):
-        if p in case.constants:
-            signature[p], constants[i,] = "constexpr", case.constants[p]
-        else:
-            signature[p] = case.signature[p]
-            if signature[p].startswith("*") or p in case.divisible:
-                attrs[i,] = [["tt.divisibility", 16]]
     options = Options(num_warps=case.num_warps, num_stages=stages, maxnreg=maxnreg)
-    text, metadata = lower(trace(fn, signature, constants, attrs, options), options, chip(arch))
+    text, metadata = lower(trace(fn, *cases.specialised(case, fn.arg_names), options), options, chip(arch))
     return make_ptx(text, chip(arch)), metadata
 
 

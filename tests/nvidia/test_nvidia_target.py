@@ -132,3 +132,5 @@ def test_the_knob_of_fused_multiply_adds_is_a_default() -> None:
         knobs.language.default_fp_fusion = False
         assert not Options.of({}, H100).enable_fp_fusion
         assert Options.of({"enable_fp_fusion": True}, H100).enable_fp_fusion
+        knobs.language.force_disable_fp_fusion = True  # whatever a launch asks for
+        assert not Options.of({"enable_fp_fusion": True}, H100).enable_fp_fusion

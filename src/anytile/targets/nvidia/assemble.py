@@ -198,18 +198,24 @@ class Ptxas(Assembler):
         with tempfile.TemporaryDirectory(prefix="anytile-ptxas-") as folder:
             source, made = Path(folder, f"{kernel[:64]}.ptx"), Path(folder, "out.cubin")
             source.write_text(ptx)
-            done = subprocess.run(
-                [self.path, f"-arch={chip.target}", "-O3", "-v", *options, str(source), "-o", str(made)], capture_output=True, text=True
-            )
+            done = _run(self.path, f"-arch={chip.target}", "-O3", "-v", *options, str(source), "-o", str(made))
             log = (done.stdout + done.stderr).replace(str(source), kernel).strip()
             if done.returncode:
                 raise _refused(self, kernel, ptx, log)
             return made.read_bytes(), log
 
 
+def _run(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run([program, *arguments], capture_output=True, text=True)
+    except OSError as error:
+        text = f"{program} cannot be run ({error.strerror}); TRITON_PTXAS_PATH and TRITON_NVDISASM_PATH name programs of NVIDIA's"
+        raise AnytileError(text) from None
+
+
 @lru_cache(maxsize=8)
 def _ptxas_version(path: str) -> tuple[int, int]:
-    said = subprocess.run([path, "--version"], capture_output=True, text=True).stdout
+    said = _run(path, "--version").stdout
     found = re.search(r"release (\d+)\.(\d+)", said)
     if not found:
         raise AnytileError(f"{path} does not answer --version like NVIDIA's tools do; set TRITON_PTXAS_PATH to a ptxas that does")
@@ -288,14 +294,27 @@ def _find_nvjitlink() -> list[Path]:
     return _newest([p for f in folders if f.is_dir() for p in f.glob(pattern)])
 
 
+_WHEEL_OF = {"ptxas": "cuda_nvcc", "nvdisasm": "cuda_nvdisasm", "cuobjdump": "cuda_cuobjdump"}
+
+
+def _installed(name: str) -> list[Path]:
+    """Where one of NVIDIA's programs is: in wheels, in CUDA toolkits, on PATH."""
+    program = f"{name}.exe" if sys.platform == "win32" else name
+    wheels = _newest([f / sub / program for f in _wheel_folders() for sub in ("cu13/bin", f"{_WHEEL_OF[name]}/bin")])
+    toolkits = [p for t in _toolkit_folders() if (p := t / "bin" / program).is_file()]
+    on_path = shutil.which(program)
+    return [*wheels, *toolkits, *([Path(on_path)] if on_path else [])]
+
+
+def find_tool(name: str) -> str | None:
+    """Path of NVIDIA's ``ptxas``, ``nvdisasm`` or ``cuobjdump``: of a wheel, a CUDA toolkit, or on PATH; None where there is none."""
+    return next(map(str, _installed(name)), None)
+
+
 def _find_ptxas(chip: Chip) -> list[Path]:
-    program = "ptxas.exe" if sys.platform == "win32" else "ptxas"
     variables = ["TRITON_PTXAS_BLACKWELL_PATH"] if chip.arch >= 100 else []
     given = [Path(os.environ[n]) for n in (*variables, "TRITON_PTXAS_PATH") if os.environ.get(n)]
-    wheels = _newest([f / sub / program for f in _wheel_folders() for sub in ("cu13/bin", "cuda_nvcc/bin")])
-    toolkits = [t / "bin" / program for t in _toolkit_folders()]
-    on_path = shutil.which(program)
-    return [p for p in dict.fromkeys([*given, *wheels, *toolkits, *([Path(on_path)] if on_path else [])]) if p.is_file()]
+    return [p for p in dict.fromkeys([*given, *_installed("ptxas")]) if p.is_file()]
 
 
 @lru_cache(maxsize=16)
@@ -371,17 +390,6 @@ def _spills(log: str, kernel: str) -> tuple[int, int]:
 # --- cubin → text -----------------------------------------------------------------------------------------------------
 
 
-_WHEEL_OF = {"ptxas": "cuda_nvcc", "nvdisasm": "cuda_nvdisasm", "cuobjdump": "cuda_cuobjdump"}
-
-
-def find_tool(name: str) -> str | None:
-    """Path of NVIDIA's ``ptxas``, ``nvdisasm`` or ``cuobjdump``: of a wheel, a CUDA toolkit, or on PATH; None where there is none."""
-    program = f"{name}.exe" if sys.platform == "win32" else name
-    places = _newest([f / sub / program for f in _wheel_folders() for sub in ("cu13/bin", f"{_WHEEL_OF[name]}/bin")])
-    places += [t / "bin" / program for t in _toolkit_folders()]
-    return next((str(p) for p in places if p.is_file()), None) or shutil.which(program)
-
-
 def tool_version(path: str) -> str:
     """The CUDA version that one of NVIDIA's programs belongs to, "12.8"."""
     return "{}.{}".format(*_ptxas_version(path))
@@ -400,7 +408,7 @@ def disassemble(cubin: bytes) -> str:
     with tempfile.TemporaryDirectory(prefix="anytile-sass-") as folder:
         path = Path(folder, "kernel.cubin")
         path.write_bytes(cubin)
-        done = subprocess.run([program, "-c", str(path)], capture_output=True, text=True)
+        done = _run(program, "-c", str(path))
     if done.returncode:
         raise AnytileError(f"{program} cannot read the machine code: {done.stderr.strip()}")
     return done.stdout

@@ -7,13 +7,15 @@ ThroughShared       stores, a barrier, loads, in as many rounds as keep the scra
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ...ir.types import BOOL, I32, Element
 from ...layouts.convert import LaneSelect, Nothing, Permute, Shuffle, ThroughShared, plan
 from ...layouts.shared import Access, Transfer
 from .placement import Placement
 from .values import SHARED, Generator, llvm_type, memory_type
 
-__all__ = ["convert", "from_word", "shared_load", "shared_store", "shuffle", "to_words"]
+__all__ = ["addresses", "convert", "from_word", "memory_bytes", "shared_addresses", "shared_load", "shared_store", "shuffle", "to_words"]
 
 
 def convert(g: Generator, registers: list[str], src: Placement, dst: Placement, e: Element) -> list[str]:
@@ -168,6 +170,27 @@ def addresses(g: Generator, place: Placement, moved) -> list[str]:
                 made[k] = g.emit(f"getelementptr i8, {SHARED} {g.exchange}, i32 {g.emit(f'xor i32 {base}, {k}')}")
         out.append(made[k])
     return out
+
+
+def shared_addresses(g: Generator, pointer: str, bases: tuple[int, ...]) -> Callable[[int], str]:
+    """c → address of byte (thread's part ^ c) behind ``pointer``; ``bases``: what each bit of the thread index contributes to that part.
+
+    Bits of c that no thread's part can have are added, so that they become the constant offset of an instruction.
+    """
+    base, may = g.thread_part(bases)
+    pointers: dict[int, str] = {}
+    made: dict[int, str] = {}
+
+    def at(c: int) -> str:
+        if c not in made:
+            moving, fixed = c & may, c & ~may
+            if moving not in pointers:
+                offset = g.emit(f"xor i32 {base}, {moving}") if moving else base
+                pointers[moving] = g.emit(f"getelementptr i8, {SHARED} {pointer}, i32 {offset}")
+            made[c] = g.emit(f"getelementptr i8, {SHARED} {pointers[moving]}, i32 {fixed}") if fixed else pointers[moving]
+        return made[c]
+
+    return at
 
 
 def _through_shared(g: Generator, registers: list[str], how: ThroughShared, e: Element, count: int) -> list[str]:

@@ -21,7 +21,7 @@ from .dot_table import Instruction, instruction
 from .placement import Placement, blocked, log2
 from .values import SHARED, Generator, eager, llvm_type, unsupported
 
-__all__ = ["Instruction", "accumulator", "dot_behind", "instruction", "operand_chain", "wanted_operands"]
+__all__ = ["accumulator", "dot_behind", "operand_chain", "stage_invariant", "wanted_operands"]
 
 
 def operand_chain(func: Func) -> set[Op]:
@@ -193,7 +193,7 @@ def _by_warpgroup(g: Generator, op: Op, acc: Placement) -> list[str]:
         words = _operand_words(g, op, 1, here, 1)
     else:
         fragment, _ = fragments(op, acc, pack)
-        if a not in g.ring and _from_registers(g, op):
+        if a not in g.ring and _from_registers(op):
             words = _words(g, g.get(a, fragment), a.type.elem, pack)
     after = g.in_flight.get(op)
     out = wgmma.accumulate(g, op, acc, fragment, words, wait=after is None)
@@ -207,11 +207,12 @@ def stage_invariant(g: Generator, op: Op, inside: set[Value]) -> None:
     """Puts operands of a wgmma in a loop that come from outside into shared memory, once."""
     turned = g.assignment.by_warpgroup.get(op)
     if turned is not None:
-        shared = (0,) if turned else (1,) if _from_registers(g, op) else (0, 1)
+        shared = (0,) if turned else (1,) if _from_registers(op) else (0, 1)
         wgmma.stage(g, [(op.operands[i], i) for i in shared if op.operands[i] not in inside])
 
 
-def _from_registers(g: Generator, op: Op) -> bool:
+def _from_registers(op: Op) -> bool:
+    """Whether wgmma takes A from registers: where an earlier dot made it."""
     return dot_behind(op.operands[0]) is not None
 
 

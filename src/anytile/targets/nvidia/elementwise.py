@@ -45,8 +45,8 @@ _INTRINSICS = {
 _WITH_FALSE = {"iabs": "llvm.abs", "clz": "llvm.ctlz"}  # a second operand: i1 false, "defined everywhere"
 _SUFFIX: dict[Element, str] = {F16: "f16", BF16: "bf16", F32: "f32", F64: "f64"}
 _CASTS = {"sext": "sext", "zext": "zext", "trunci": "trunc", "sitofp": "sitofp", "uitofp": "uitofp"}
-_EXP2 = {False: "llvm.nvvm.ex2.approx.f32", True: "llvm.nvvm.ex2.approx.ftz.f32"}
-_APPROXIMATE = {"exp2": "", "rsqrt": "llvm.nvvm.rsqrt.approx.f", "sqrt": "llvm.nvvm.sqrt.approx.f"}
+_EXP2 = {False: "llvm.nvvm.ex2.approx.f32", True: "llvm.nvvm.ex2.approx.ftz.f32"}  # whether results below 2⁻¹²⁶ are flushed to zero
+_APPROXIMATE = {"rsqrt": "llvm.nvvm.rsqrt.approx.f", "sqrt": "llvm.nvvm.sqrt.approx.f"}
 _LOG2E = 1.4426950408889634
 
 
@@ -91,8 +91,9 @@ def compute(g: Generator, op: Op, xs: list[str]) -> str:
     if name in _SHIFTS:
         return _shift(g, op, t, xs)
     if name in _APPROXIMATE and e is F32 and not op.attrs.get("precise"):
-        row = _EXP2[g.ftz] if name == "exp2" else _APPROXIMATE[name]
-        return g.call(row, "float", ("float", xs[0]))
+        return g.call(_APPROXIMATE[name], "float", ("float", xs[0]))
+    if name == "exp2" and e is F32:
+        return g.call(_EXP2[g.ftz], "float", ("float", xs[0]))
     if name in _INTRINSICS:
         return g.call(f"{_INTRINSICS[name]}.{_SUFFIX.get(e, t)}", t, *((t, x) for x in xs))
     if name in _WITH_FALSE:

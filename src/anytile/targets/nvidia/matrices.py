@@ -17,7 +17,7 @@ the next two register bits do.
 from __future__ import annotations
 
 from ...ir import Op, Value
-from .convert import memory_bytes
+from .convert import memory_bytes, shared_addresses
 from .dot_table import instruction
 from .placement import Placement, log2
 from .values import SHARED, Generator
@@ -57,23 +57,17 @@ def fragment_words(g: Generator, v: Value, form: Panels | Rows, place: Placement
         return read_fragments(g, pointer, form, place)
     inside = log2(4 // form.size)
     count, bases = row_addresses(form, place, k_is_inner)
-    base, may = g.thread_part(bases)
+    address = shared_addresses(g, pointer, bases)
     turned = "" if k_is_inner else ".trans"
     outs = [f"${i}" for i in range(count)]
     code = f"ldmatrix.sync.aligned.m8n8.x{count}{turned}.shared.b16 {{{', '.join(outs)}}}, [${count}];"
     result = "i32" if count == 1 else "{ " + ", ".join(["i32"] * count) + " }"
-    pointers: dict[int, str] = {}
     words: list[str] = []
     known: dict[int, list[str]] = {}
     for r in range(0, place.registers, count << inside):
         c = form.offset(place.constants[r])
         if c not in known:
-            moving, fixed = c & may, c & ~may
-            if moving not in pointers:
-                offset = g.emit(f"xor i32 {base}, {moving}") if moving else base
-                pointers[moving] = g.emit(f"getelementptr i8, {SHARED} {pointer}, i32 {offset}")
-            at = g.emit(f"getelementptr i8, {SHARED} {pointers[moving]}, i32 {fixed}") if fixed else pointers[moving]
-            got = g.assembly(code, ",".join(["=r"] * count + ["r"]), result, [("i32", g.emit(f"ptrtoint {SHARED} {at} to i32"))])
+            got = g.assembly(code, ",".join(["=r"] * count + ["r"]), result, [("i32", g.emit(f"ptrtoint {SHARED} {address(c)} to i32"))])
             known[c] = [got] if count == 1 else [g.emit(f"extractvalue {result} {got}, {i}") for i in range(count)]
         words += known[c]
     return words

@@ -57,11 +57,9 @@ def _movable(g: Generator, op: Op, body: Block) -> _Slice | None:
     assert pointer is not None
     if v.type.rank != 2 or op.attrs["volatile"] or (other is not None and const_value(other) != 0):
         return None
-    for user, i in v.uses:
-        form = ring_form(g, user, i) if user.block is body and user.name == "dot" and i <= 1 else None
-        if form is None or form.inner != wgmma.inner_dimension(g, v):
-            return None
-    if len({ring_form(g, user, i) for user, i in v.uses}) != 1:
+    forms = {ring_form(g, user, i) if user.block is body and user.name == "dot" and i <= 1 else None for user, i in v.uses}
+    form = forms.pop() if len(forms) == 1 else None
+    if form is None or form.inner != wgmma.inner_dimension(g, v):
         return None
     if vector_width(g, pointer, g.homes[v], mask) * v.type.elem.bytes not in COPY_BYTES:
         return None

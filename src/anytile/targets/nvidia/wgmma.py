@@ -24,7 +24,7 @@ from ...ir import Func, Op, Value
 from ...ir.rewrite import const_value
 from ...ir.types import BF16, F8E4M3, F8E5M2, F16, F32, I8, I32, Element
 from ...passes.axis_info import AxisInfo
-from .convert import memory_bytes, shared_load, shared_store
+from .convert import memory_bytes, shared_addresses, shared_load, shared_store
 from .placement import Placement, log2, span
 from .values import SHARED, Generator
 
@@ -236,8 +236,8 @@ class _Job:
 
     def __init__(self, g: Generator, op: Op, fragment: Placement, words: list[str] | None):
         turned = g.assignment.by_warpgroup[op]
-        (a, b, c), (index_a, index_b) = op.operands, (1, 0) if turned else (0, 1)
-        b, a = op.operands[index_b], op.operands[index_a]
+        index_a, index_b = (1, 0) if turned else (0, 1)
+        a, b, c = op.operands[index_a], op.operands[index_b], op.operands[2]
         self.g, self.elem, self.fragment, self.words = g, c.type.elem, fragment, words
         self.row = FORMATS[a.type.elem]
         m, n = reversed(c.type.shape) if turned else c.type.shape
@@ -389,16 +389,5 @@ def store_panels(g: Generator, registers: list[str], place: Placement, form: Pan
 
 def panel_addresses(g: Generator, place: Placement, form: Panels | Rows, pointer: str, step: int) -> list[str]:
     """Address of every ``step``-th register's element in the panels at ``pointer``."""
-    base, may = g.thread_part(tuple(form.offset(b) for b in place.thread))
-    made: dict[int, str] = {}
-    out = []
-    for r in range(0, place.registers, step):
-        c = form.offset(place.constants[r])
-        if c not in made:
-            fixed, moving = c & ~may, c & may
-            key = moving | 1 << 62
-            if key not in made:
-                made[key] = g.emit(f"getelementptr i8, {SHARED} {pointer}, i32 {g.emit(f'xor i32 {base}, {moving}') if moving else base}")
-            made[c] = g.emit(f"getelementptr i8, {SHARED} {made[key]}, i32 {fixed}") if fixed else made[key]
-        out.append(made[c])
-    return out
+    at = shared_addresses(g, pointer, tuple(form.offset(b) for b in place.thread))
+    return [at(form.offset(place.constants[r])) for r in range(0, place.registers, step)]
