@@ -47,7 +47,10 @@ def _wrong_kind(fn: Callable[..., Any], args: Any, kwargs: dict[str, Any], e: At
     except TypeError:
         return None
     for name, value in given.items():
-        wanted = _KINDS.get(str(fn.__annotations__.get(name)).removesuffix(" | None"))
+        declared = str(fn.__annotations__.get(name))
+        if e.obj is None and declared.endswith(" | None"):  # an argument left out is no mistake
+            continue
+        wanted = _KINDS.get(declared.removesuffix(" | None"))
         if wanted and (value is e.obj or getattr(value, "value", e) is e.obj):
             return f"{name} of tl.{fn.__name__} must be {wanted}, but {getattr(value, '__name__', value)!r} is a {type(value).__name__}"
     return None
