@@ -4,7 +4,7 @@ programs: random tile programs (tests/strategies.py, tests/cpu/programs.py) must
     reference executor.  Every worker compiles for another row of the machine table that this CPU can run, or all for the row
    that ANYTILE_CPU names.
 mistakes: kernels with random mistakes (tests/fuzz/mutate.py) must compile or raise an `AnytileError`: no other exception, no
-    abort of LLVM, nothing that takes longer than ``--patience`` seconds.
+    abort of LLVM, nothing that takes longer than ``--patience`` seconds (on POSIX).
 
 Prints one JSON line per finding, with the seed and the machine that make it again (``ANYTILE_CPU=M python scripts/fuzz.py programs
 --seed S --count 1``), and a last line of totals.  Exit code 1 where something was found.  Workers are processes; one that dies is a finding too, and is replaced.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -46,6 +47,7 @@ def test_nothing_is_found(kind: str, count: str) -> None:
     assert lines[-1]["cases"] == int(count)
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGALRM"), reason="nothing else interrupts a case")
 def test_a_finding_is_reported_and_survived(tmp_path: Path) -> None:
     """No time at all for a case is too little for any."""
     code, lines = fuzz("mistakes", "--seed", "3", "--count", "2", "--jobs", "1", "--patience", "0.001")
