@@ -246,10 +246,10 @@ def kinds_of_launches() -> None:
             k.run(struct.pack("<QQQq", x.data_ptr(), x.data_ptr(), o.data_ptr(), 128), 1, 1, 1)
         assert torch.equal(o, x + x), shape
     if arch() >= 90:
-        for ctas in (2, 4, 16):
+        for blocks in (2, 4, 16):
             out.zero_()
-            kernel(RANK, "rank", 1, ctas=ctas).run(packed, 16 // ctas, 1, 1)
-            assert out.tolist() == [i % ctas for i in range(16)], (ctas, out.tolist())
+            kernel(RANK, "rank", 1, cluster=(blocks, 1, 1)).run(packed, 16, 1, 1)
+            assert out.tolist() == [i % blocks for i in range(16)], (blocks, out.tolist())
 
 
 def errors() -> None:

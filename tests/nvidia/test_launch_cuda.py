@@ -44,7 +44,7 @@ def test_attributes_of_launches(install):
     fake = FakeCuda(slots=3)
     install(fake)
     kernel(LaunchShape(64, cooperative=True, overlap=True)).run(PACKED, 1, 1, 1)
-    kernel(LaunchShape(64, ctas=2)).run(PACKED, 5, 3, 1)
+    kernel(LaunchShape(64, cluster=(2, 1, 1))).run(PACKED, 10, 3, 1)
     kernel(LaunchShape(64, cluster=(4, 4, 1))).run(PACKED, 4, 4, 1)
     plain, pair, large = fake.launches
     assert plain.attributes == {2: (1, 0, 0), 6: (1, 0, 0)}
@@ -127,10 +127,10 @@ def test_threads_launch_side_by_side(install):
 def test_the_generated_entry(install):
     fake = FakeCuda(slots=3)
     install(fake)
-    k = kernel(LaunchShape(64, shared=512, ctas=2, overlap=True))
+    k = kernel(LaunchShape(64, shared=512, cluster=(2, 1, 1), overlap=True))
     go = k.direct(", v0, v1, v2", "v0, v1, v2, ", "QqQ", lambda values: struct.pack("<QqQ", values[0], values[1], 0))
-    go(3, 2, 1, 0x7F0000001000, -5, 42)
-    go(4, 1, 1, 8, 9, -1)  # does not fit: packed in the other way
+    go(6, 2, 1, 0x7F0000001000, -5, 42)
+    go(8, 1, 1, 8, 9, -1)  # does not fit: packed in the other way
     first, second = fake.launches
     assert first.grid == (6, 2, 1) and first.block == (64, 1, 1) and first.shared == 512
     assert first.attributes == {4: (2, 1, 1), 6: (1, 0, 0)} and first.slots == [0x7F0000001000, 2**64 - 5, 42]

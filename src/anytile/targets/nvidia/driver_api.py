@@ -185,7 +185,7 @@ _SENTENCES: dict[int, tuple[type[CudaError], str]] = {
     804: (NoDriverError, "the installed CUDA compatibility package does not support this GPU"),
     900: (CudaError, "this cannot be done while a CUDA graph is captured; do it once before the capture"),
     901: (CudaError, "the capture of the CUDA graph was broken by an earlier error"),
-    912: (CudaError, "the cluster is larger than this GPU allows; use at most 8 blocks in num_ctas or cluster_dims"),
+    912: (CudaError, "the cluster is larger than this GPU allows; use at most 8 blocks in cluster_dims"),
 }
 
 

@@ -80,9 +80,9 @@ def device_guard(device: int) -> Iterator[None]:
 class LaunchShape:
     """What every launch of a kernel has in common.
 
-    ``threads`` a block; ``shared``: bytes of dynamic shared memory; ``cluster``: blocks of a cluster along x, y, z, each program being
-    one cluster along x where ``ctas`` > 1; ``cooperative``: all blocks are resident together; ``overlap``: the launch may begin before
-    the previous kernel of the stream ends (programmatic dependent launch), the kernel itself waiting where it must.
+    ``threads`` a block; ``shared``: bytes of dynamic shared memory; ``cluster``: blocks of a cluster along x, y, z;
+    ``cooperative``: all blocks are resident together; ``overlap``: the launch may begin before the previous kernel of the stream
+    ends (programmatic dependent launch), the kernel itself waiting where it must.
     """
 
     def __init__(
@@ -90,13 +90,10 @@ class LaunchShape:
         threads: int,
         shared: int = 0,
         cluster: tuple[int, int, int] = (1, 1, 1),
-        ctas: int = 1,
         cooperative: bool = False,
         overlap: bool = False,
     ):
-        if ctas > 1 and cluster == (1, 1, 1):
-            cluster = (ctas, 1, 1)
-        self.threads, self.shared, self.cluster, self.ctas = threads, shared, cluster, ctas
+        self.threads, self.shared, self.cluster = threads, shared, cluster
         self.cooperative, self.overlap = cooperative, overlap
 
     @property
@@ -145,7 +142,7 @@ def go(gx, gy, gz{parameters}):
     except IndexError:
         record = new()
     try:
-        pack(record.view, 0, gx{wide}, gy, gz, {threads}, 1, 1, {shared}, stream({ordinal}), record.attributes, {count}, {arguments})
+        pack(record.view, 0, gx, gy, gz, {threads}, 1, 1, {shared}, stream({ordinal}), record.attributes, {count}, {arguments})
     except (error, OverflowError):
         put(record)
         run(repack(({arguments})), gx, gy, gz)
@@ -213,7 +210,7 @@ class CudaKernel:
         raw_stream = c._cuda_getCurrentRawStream if c is not None else current_stream
         begin = _CONFIG.size
         end = begin + 8 * slots
-        pack, threads, shared, wide = _CONFIG.pack_into, shape.threads, shape.shared, shape.ctas
+        pack, threads, shared = _CONFIG.pack_into, shape.threads, shape.shared
         records: list[_Record] = []
         failed = self._failed
 
@@ -226,7 +223,7 @@ class CudaKernel:
             view[begin:end] = packed
             if stream is None:
                 stream = raw_stream(ordinal)
-            pack(view, 0, gx * wide, gy, gz, threads, 1, 1, shared, stream, record.attributes, count)
+            pack(view, 0, gx, gy, gz, threads, 1, 1, shared, stream, record.attributes, count)
             code = call(record.config, handle, record.pointers, None)
             if code:
                 failed(code, device, lambda: call(record.config, handle, record.pointers, None), (gx, gy, gz))
@@ -251,7 +248,6 @@ class CudaKernel:
             arguments=arguments,
             threads=shape.threads,
             shared=shape.shared,
-            wide=f" * {shape.ctas}" if shape.ctas > 1 else "",
             ordinal=ordinal,
             count=len(attributes) // _ATTRIBUTE.size,
         )

@@ -105,7 +105,7 @@ class NvidiaTarget:
         m = artifact.metadata
         x, y, z = (*m["cluster_dims"], 1, 1)[:3]
         # A program is one block whatever num_ctas says: that is how much hardware it might use, not what it computes.
-        shape = LaunchShape(32 * m["num_warps"], m["shared"], (x, y, z), 1, m["launch_cooperative_grid"], m["launch_pdl"])
+        shape = LaunchShape(32 * m["num_warps"], m["shared"], (x, y, z), m["launch_cooperative_grid"], m["launch_pdl"])
         image = artifact.stages["cubin"]
         assert isinstance(image, bytes)
         return CudaKernel(image, m["name"], m["entry"], len(m["slots"]), shape, m)
