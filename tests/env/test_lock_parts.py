@@ -99,6 +99,7 @@ def test_wheels_fit() -> None:
     assert fits("xformers-0.0.34-cp39-abi3-manylinux_2_28_x86_64.whl", _LINUX, "3.12")
     assert fits("torch-2.8.0-cp311-none-macosx_11_0_arm64.whl", _MAC, "3.11")
     assert fits("x-1-py3-none-any.whl", _WINDOWS, "3.13") and fits("x-1-py3-none-win_amd64.whl", _WINDOWS, "3.13")
+    assert fits("x-1-py2.py3-none-any.whl", _LINUX, "3.11") and not fits("x-1-py2-none-any.whl", _LINUX, "3.11")
 
 
 def test_triton_of_a_platform_that_metadata_is_silent_about() -> None:

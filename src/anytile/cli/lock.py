@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ..env.lock.plan import Plan
 
 __all__ = ["run"]
 
@@ -79,14 +85,10 @@ def _here() -> str:
     return f"linux-{'aarch64' if platform.machine() in ('aarch64', 'arm64') else 'x86_64'}"
 
 
-def _explain(console: object, plan: object) -> None:
-    from rich.console import Console
+def _explain(console: Console, plan: Plan) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from ..env.lock.plan import Plan
-
-    assert isinstance(console, Console) and isinstance(plan, Plan)
     table = Table("package", "version", "where", "why", box=None, header_style="bold", padding=(0, 2, 0, 0))
     for pin in plan.pins:
         for i, entry in enumerate(pin.entries):

@@ -22,13 +22,13 @@ def line(row: Row) -> Text:
     from rich.text import Text
 
     text = Text(f"{row.verdict.replace('_', ' '):<10}", style=_STYLES[row.verdict])
-    text.append(f"{row.title}{f' on {row.device}' if row.device else ''}", style="bold")
+    text.append(str(row), style="bold")
     times = [f"{row.seconds:.2f} s"] if row.seconds is not None else []
     times += [f"{row.run * 1e6:.0f} µs a call"] if row.run is not None else []
     if times:
         text.append("  " + ", ".join(times), style="dim")
     if row.detail:
-        text.append("  " + row.detail.splitlines()[0], style="" if row.verdict in ("failed", "crashed", "timed_out") else "dim")
+        text.append("  " + row.detail.splitlines()[0], style="" if row.failed else "dim")
     return text
 
 
@@ -53,12 +53,11 @@ def run(python: str | None, as_json: bool, timeout: float, strict: bool) -> int:
     if as_json:
         print(json.dumps(report.as_json(), indent=2, ensure_ascii=False))
     else:
-        failed = [r for r in report.rows if r.verdict not in ("passed", "skipped")]
         skipped = sum(r.verdict == "skipped" for r in report.rows)
-        verdict = f"{len(failed)} of {len(report.rows)} rows failed" if failed else "the environment works"
+        verdict = "the environment works" if report.ok else f"{len(report.failed)} of {len(report.rows)} rows failed"
         tail = f" ({skipped} skipped)" if skipped else ""
-        console.print(f"\n{verdict}{tail}", style="bold red" if failed else "bold green")
-        if failed:
+        console.print(f"\n{verdict}{tail}", style="bold green" if report.ok else "bold red")
+        if not report.ok:
             console.print("`anytile doctor` says why; --json has the tracebacks", style="dim")
     return exit_status(report.rows, strict)
 

@@ -26,4 +26,5 @@ class ConflictError(LockError):
     """No set of versions satisfies the request."""
 
     def __init__(self, where: str, why: str) -> None:
+        self.where, self.why = where, why
         super().__init__(f"nothing satisfies the request on {where}; nothing was written. The resolver says:\n{why}")

@@ -92,7 +92,7 @@ def _fits(tag: str, platform: Platform, minor: int) -> bool:
     number = re.fullmatch(r"cp3(\d+)", python)
     if number:
         return int(number[1]) == minor or (int(number[1]) < minor and abi in ("abi3", "none"))
-    return python.startswith("py3") or python in ("py2.py3", "py2")
+    return python.startswith("py3")
 
 
 class Index:

@@ -58,7 +58,6 @@ class Plan:
     sources: tuple[Source, ...]
     left_out: tuple[str, ...]
     solutions: dict[Target, Solution]
-    roots: tuple[Requirement, ...]
     notes: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()  # of the machine: driver, C library, Visual C++ runtime
     overrides: tuple[str, ...] = ()  # for uv: requirements whose markers it cannot tell apart by platform
@@ -163,16 +162,11 @@ def make_plan(
             solutions = resolve(search.question(), request, done)
         except ConflictError as e:
             said = [f"- {r}: {why}" for r, why in search.constraints]
-            raise (ConflictError(*_because(e, said)) if said else e) from None
+            raise (ConflictError(e.where, "\n".join([e.why, "Computed beforehand:", *said])) if said else e) from None
         if not any([_companions(search, solutions), _partners(search, solutions), _agree(search, solutions)]):
             _check_build(search, solutions)
             return _finish(search, solutions)
     raise LockError(f"the set did not settle in {_ROUNDS} rounds; nothing was written. Last said: {search.constraints[-1][1]}")
-
-
-def _because(error: ConflictError, said: list[str]) -> tuple[str, str]:
-    where, _, why = str(error).partition("; nothing was written. The resolver says:\n")
-    return where.removeprefix("nothing satisfies the request on "), why + "\nComputed beforehand:\n" + "\n".join(said)
 
 
 def _provide_triton(search: _Search) -> None:
@@ -355,8 +349,7 @@ def _finish(search: _Search, solutions: dict[Target, Solution]) -> Plan:
         search.told("reading the hashes of the wheels that fit")
         solutions = _fitting_hashes(search, solutions)
     sources = (Source(request.source, search.torch_index.url),) if search.torch_index is not None else ()
-    roots = search.question().roots
-    return Plan(request, pins, sources, search.left_out, solutions, roots, tuple(dict.fromkeys(search.notes)), needs, overrides)
+    return Plan(request, pins, sources, search.left_out, solutions, tuple(dict.fromkeys(search.notes)), needs, overrides)
 
 
 def _overrides(search: _Search, solutions: dict[Target, Solution]) -> Iterable[str]:

@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -67,7 +67,6 @@ class Question:
     left_out: tuple[str, ...] = ()  # packages that nothing may bring in
     mirrors: Mirrors = field(default_factory=Mirrors)
     default_index: str | None = None
-    build: bool = False  # whether source archives may be built to learn what they need
 
 
 def _uv() -> list[str]:
@@ -105,15 +104,12 @@ def _project(question: Question, python: str, platforms: tuple[Platform, ...]) -
     return tomlkit.dumps(document)
 
 
-def resolve(
-    question: Question, request: Request, told: Callable[[Target], None] = lambda _: None, targets: Iterable[Target] | None = None
-) -> dict[Target, Solution]:
-    """A solution for each target; ``told`` hears of each that is done.
+def resolve(question: Question, request: Request, told: Callable[[Target], None] = lambda _: None) -> dict[Target, Solution]:
+    """A solution for each target of the request; ``told`` hears of each that is done.
 
     Raises `ConflictError` with the resolver's own explanation where there is none, `NetworkError` where an index did not answer.
     """
     uv = _uv()
-    wanted = list(request.targets if targets is None else targets)
     with tempfile.TemporaryDirectory(prefix="anytile-lock-") as folder:
 
         def one(target: Target) -> Solution:
@@ -125,13 +121,13 @@ def resolve(
             return result
 
         with ThreadPoolExecutor(_AT_ONCE) as pool:
-            return dict(zip(wanted, pool.map(one, wanted), strict=True))
+            return dict(zip(request.targets, pool.map(one, request.targets), strict=True))
 
 
 def _run(uv: list[str], home: Path, target: Target, question: Question) -> Solution:
     command = [*uv, "pip", "compile", "pyproject.toml", "--python", sys.executable, "--python-version", target.python]
     command += ["--python-platform", target.platform.uv, "--generate-hashes", "--no-header", "--annotation-style", "line"]
-    command += ["--quiet", "--color", "never", *([] if question.build else ["--only-binary", ":all:"])]
+    command += ["--quiet", "--color", "never", "--only-binary", ":all:"]
     environment = {k: v for k, v in os.environ.items() if k not in ("VIRTUAL_ENV", "UV_PROJECT", "UV_CONSTRAINT", "UV_OVERRIDE")}
     environment["UV_PYTHON_DOWNLOADS"] = "never"
     environment.setdefault("MACOSX_DEPLOYMENT_TARGET", "14.0")  # uv would take 13, for which wheels are no longer built

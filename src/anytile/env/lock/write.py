@@ -19,6 +19,7 @@ from .errors import RequestError
 from .plan import Entry, Pin, Plan
 from .project import HEADER, Project
 from .request import Request, Target, marker_for
+from .resolve import Source
 
 __all__ = ["difference", "render", "write_file"]
 
@@ -105,7 +106,7 @@ def _why(pin: Pin) -> str:
     return said if len(said) <= _WIDTH else said[: _WIDTH - 1].rsplit(" ", 1)[0] + " …"
 
 
-def _table(parent: Any, *names: str, dotted: bool = False) -> Any:
+def _table(parent: Any, *names: str) -> Any:
     """The table of that path, made where it is not there."""
     import tomlkit
 
@@ -115,6 +116,18 @@ def _table(parent: Any, *names: str, dotted: bool = False) -> Any:
             parent[name] = tomlkit.table(is_super_table=i < len(names) - 1)
         parent = parent[name]
     return parent
+
+
+def _put_source(tables: Any, source: Source, key: str, explicit: bool | str) -> None:
+    """The source in an array of tables, its address made right where it is there; ``key = explicit`` is how the tool says so."""
+    import tomlkit
+
+    known = next((t for t in tables if t.get("name") == source.name), None)
+    if known is None:
+        known = tomlkit.table()
+        known["name"] = source.name
+        tables.append(known)
+    known["url"], known[key] = source.url, explicit
 
 
 def _set_dependencies(project: Any, plan: Plan) -> None:
@@ -178,13 +191,7 @@ def _uv(document: Any, plan: Plan, project: Project) -> None:
     if request.urls:
         return
     for source in plan.sources:
-        indexes = settings.setdefault("index", tomlkit.aot())
-        known = next((i for i in indexes if i.get("name") == source.name), None)
-        if known is None:
-            known = tomlkit.table()
-            known["name"] = source.name
-            indexes.append(known)
-        known["url"], known["explicit"] = source.url, True
+        _put_source(settings.setdefault("index", tomlkit.aot()), source, "explicit", True)
     sourced = [(pin, [e for e in pin.entries if e.source]) for pin in plan.pins]
     for pin, entries in sourced:
         if not entries:
@@ -242,13 +249,7 @@ def _poetry(document: Any, plan: Plan, project: Project) -> None:
     if plan.request.urls:
         return
     for source in plan.sources:
-        sources = _table(document, "tool", "poetry").setdefault("source", tomlkit.aot())
-        known = next((s for s in sources if s.get("name") == source.name), None)
-        if known is None:
-            known = tomlkit.table()
-            known["name"] = source.name
-            sources.append(known)
-        known["url"], known["priority"] = source.url, "explicit"
+        _put_source(_table(document, "tool", "poetry").setdefault("source", tomlkit.aot()), source, "priority", "explicit")
 
 
 def _poetry_rows(pin: Pin, request: Request, modern: bool) -> list[Any]:

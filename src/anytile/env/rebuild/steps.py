@@ -222,9 +222,8 @@ def _verify(plan: Plan, watcher: Watcher, check: bool, timeout: float) -> None:
     if not check:
         return
     report = verify(executable_of(plan.fresh), timeout, watcher.row)
-    failed = [r for r in report.rows if r.verdict not in ("passed", "skipped")]
-    if failed:
-        said = "\n".join(f"  {r.title}{f' on {r.device}' if r.device else ''}: {r.verdict.replace('_', ' ')}, {r.detail}" for r in failed)
+    if report.failed:
+        said = "\n".join(f"  {r}: {r.verdict.replace('_', ' ')}, {r.detail}" for r in report.failed)
         raise VerificationFailed(
             f"the new environment was built and does not work; the old one is as it was. The new one lies at {plan.fresh}: "
             f"`anytile doctor --python {plan.fresh}` says why. After a repair --resume goes on, --resume --no-verify goes on as it is, "

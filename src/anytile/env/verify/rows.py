@@ -37,6 +37,14 @@ class Row:
             self.group, f"{self.group} {self.name}"
         )
 
+    @property
+    def failed(self) -> bool:
+        """Whether it was tried and did not work."""
+        return self.verdict not in ("passed", "skipped")
+
+    def __str__(self) -> str:
+        return self.title + (f" on {self.device}" if self.device else "")
+
 
 @dataclass(frozen=True)
 class Report:
@@ -49,7 +57,12 @@ class Report:
     @property
     def ok(self) -> bool:
         """Whether nothing failed; rows that were skipped do not count."""
-        return all(r.verdict in ("passed", "skipped") for r in self.rows)
+        return not self.failed
+
+    @property
+    def failed(self) -> tuple[Row, ...]:
+        """The rows that were tried and did not work."""
+        return tuple(r for r in self.rows if r.failed)
 
     def as_json(self) -> dict[str, Any]:
         """Schema 1, see docs/verify.md. Keys are only added within a schema number, never renamed or removed."""
@@ -67,5 +80,4 @@ def exit_status(rows: Iterable[Row], strict: bool = False) -> int:
     listed = list(rows)
     if not listed or (listed[0].group == "facts" and listed[0].verdict != "passed"):
         return 2
-    good = ("passed",) if strict else ("passed", "skipped")
-    return 0 if all(r.verdict in good for r in listed) else 1
+    return 1 if any(r.failed or (strict and r.verdict == "skipped") for r in listed) else 0
