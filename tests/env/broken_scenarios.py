@@ -257,32 +257,26 @@ def cpu_torch(box: Sandbox) -> Broken:
     return Broken("torch_cpu_build", probe, "no CUDA")
 
 
+def _of_another_torch(box: Sandbox, name: str, old: str, *others: str) -> Broken:
+    """torch 2.6.0 beside the release ``old`` of ``name``, made for 2.5.1; pip also finds the one for 2.6.0, and ``others``."""
+    box.borrow("pip", "packaging")
+    _install(box, hollow("torch", "2.6.0"), hollow(name, old))
+    box.wheels_only(*_set("torch==2.6.0", name), *(hollow(name, version) for version in (old, *others)))
+    del box.env["PIP_NO_DEPS"]
+    probe = f"python -m pip check 2>&1 | tee /dev/stderr | {{ ! grep -q '{name}.*has requirement torch'; }}"
+    return Broken(f"{name}_mismatch", probe, f"{name} {old} has requirement torch==2.5.1")
+
+
 @scenario("torchvision of another torch", heavy=True, network=True)
 def torchvision_mismatch(box: Sandbox) -> Broken:
     """torch was upgraded, torchvision was not."""
-    box.borrow("pip", "packaging")
-    _install(box, hollow("torch", "2.6.0"), hollow("torchvision", "0.20.1"))
-    box.wheels_only(*_set("torch==2.6.0", "torchvision"), hollow("torchvision", "0.20.1"), hollow("torchvision", "0.22.1"))
-    del box.env["PIP_NO_DEPS"]
-    return Broken(
-        "torchvision_mismatch",
-        "python -m pip check 2>&1 | tee /dev/stderr | { ! grep -q 'torchvision.*has requirement torch'; }",
-        "torchvision 0.20.1 has requirement torch==2.5.1",
-    )
+    return _of_another_torch(box, "torchvision", "0.20.1", "0.22.1")
 
 
 @scenario("xformers of another torch", heavy=True, network=True)
 def xformers_mismatch(box: Sandbox) -> Broken:
     """xformers was built for one torch exactly."""
-    box.borrow("pip", "packaging")
-    _install(box, hollow("torch", "2.6.0"), hollow("xformers", "0.0.29.post1"))
-    box.wheels_only(*_set("torch==2.6.0", "xformers"), hollow("xformers", "0.0.29.post1"))
-    del box.env["PIP_NO_DEPS"]
-    return Broken(
-        "xformers_mismatch",
-        "python -m pip check 2>&1 | tee /dev/stderr | { ! grep -q 'xformers.*has requirement torch'; }",
-        "has requirement torch==2.5.1",
-    )
+    return _of_another_torch(box, "xformers", "0.0.29.post1")
 
 
 @scenario("undefined C++ symbol", heavy=True, network=True)

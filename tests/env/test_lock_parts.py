@@ -12,12 +12,12 @@ from packaging.requirements import Requirement
 
 from anytile.env.lock.errors import LockError, RequestError
 from anytile.env.lock.index import File, Index, Mirrors
-from anytile.env.lock.partners import cuda_of, glibc_of, linker_of, names_missing, partner_requirement, triton_line
+from anytile.env.lock.partners import cuda_of, glibc_of, names_missing, partner_requirement, triton_line
 from anytile.env.lock.project import caret, read
 from anytile.env.lock.request import PLATFORMS, Request, Target, marker_for, minors
 from anytile.env.lock.resolve import Question, parse, resolve
 from anytile.env.lock.write import write_file
-from anytile.env.pe import read_pe
+from anytile.env.pe import linker_of, read_pe
 
 _LINUX, _ARM, _WINDOWS, _MAC = PLATFORMS.values()
 

@@ -86,7 +86,7 @@ def run(
 
     from ..env.rebuild import steps
     from ..env.rebuild.errors import CannotRebuild, RebuildError
-    from ..env.rebuild.plan import find_target, make_plan
+    from ..env.rebuild.plan import make_plan
 
     root = Path.cwd()
     try:
@@ -119,8 +119,8 @@ def run(
             if plan is not None:
                 steps.begin(plan, bar, check, timeout)
             elif resume:
-                plan = steps.resume(_unfinished(find_target, target, root), bar, check, timeout)
-            elif not steps.roll_back(_unfinished(find_target, target, root), bar):
+                plan = steps.resume(_unfinished(target, root), bar, check, timeout)
+            elif not steps.roll_back(_unfinished(target, root), bar):
                 print(
                     "anytile: too late to go back: the new environment was proved and is in place; what was left is removed",
                     file=sys.stderr,
@@ -147,13 +147,13 @@ def run(
     return 0
 
 
-def _unfinished(find: Any, target: str | None, root: Path) -> Path:
+def _unfinished(target: str | None, root: Path) -> Path:
     """The environment whose rebuild was interrupted; at that moment it may have no folder at its place."""
     from ..env.rebuild.journal import journal_path
+    from ..env.rebuild.plan import find_target
 
     if target is None:
         inside = [root / name for name in (".venv", "venv") if journal_path(root / name).is_file()]
         if inside:
             return inside[0].resolve()
-    found: Path = find(target, root)
-    return found
+    return find_target(target, root)

@@ -7,7 +7,7 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Pe", "read_pe"]
+__all__ = ["Pe", "linker_of", "read_pe"]
 
 
 @dataclass(frozen=True)
@@ -29,14 +29,28 @@ def read_pe(path: Path) -> Pe | None:
         return None
 
 
-def _parse(data: mmap.mmap) -> Pe | None:
+def linker_of(beginning: bytes) -> tuple[int, int] | None:
+    """The toolset that linked a DLL, (14, 44), from its first bytes: it needs a Visual C++ runtime of that version or newer."""
+    try:
+        optional = _optional_header(beginning)
+        return None if optional is None else (beginning[optional + 2], beginning[optional + 3])
+    except (struct.error, IndexError):
+        return None
+
+
+def _optional_header(data: bytes | mmap.mmap) -> int | None:
+    """Where the second part of the header begins; None where there is none."""
     if data[:2] != b"MZ":
         return None
-    header = struct.unpack_from("<I", data, 0x3C)[0]
-    if data[header : header + 4] != b"PE\0\0":
+    header: int = struct.unpack_from("<I", data, 0x3C)[0]
+    return header + 24 if data[header : header + 4] == b"PE\0\0" else None
+
+
+def _parse(data: mmap.mmap) -> Pe | None:
+    optional = _optional_header(data)
+    if optional is None:
         return None
-    machine, count, _, _, _, optional_size, _ = struct.unpack_from("<HHIIIHH", data, header + 4)
-    optional = header + 24
+    machine, count, _, _, _, optional_size, _ = struct.unpack_from("<HHIIIHH", data, optional - 20)
     wide = struct.unpack_from("<H", data, optional)[0] == 0x20B
     directories = optional + (112 if wide else 96)
     sections = [struct.unpack_from("<IIII", data, optional + optional_size + 40 * i + 8) for i in range(count)]

@@ -8,7 +8,6 @@ and what torch's sources import from Triton can be compared with what a Triton d
 from __future__ import annotations
 
 import re
-import struct
 import tempfile
 from collections.abc import Iterable, Iterator
 from email.message import Message
@@ -23,7 +22,7 @@ from ..sources import Package, missing_names
 from .index import File, RemoteWheel
 from .request import TRITON_NAMES, Target
 
-__all__ = ["cuda_of", "glibc_of", "linker_of", "names_missing", "partner_name", "partner_requirement", "requirements", "triton_line"]
+__all__ = ["cuda_of", "glibc_of", "names_missing", "partner_name", "partner_requirement", "requirements", "triton_line"]
 
 # Where torch uses Triton; the rest of its sources (a thousand files) does not mention it.
 _USERS = re.compile(r"torch/(?:_inductor|_dynamo|utils|_higher_order_ops|sparse|_library)/.*\.py$")
@@ -100,14 +99,3 @@ def glibc_of(files: Iterable[File]) -> str | None:
         if asked:
             found.append(min(asked))  # several tags on one file: the oldest suffices
     return ".".join(map(str, max(found))) if found else None
-
-
-def linker_of(beginning: bytes) -> tuple[int, int] | None:
-    """The toolset that linked a DLL, (14, 44), from its first bytes: it needs a Visual C++ runtime of that version or newer."""
-    try:
-        header = struct.unpack_from("<I", beginning, 0x3C)[0]
-        if beginning[:2] != b"MZ" or beginning[header : header + 4] != b"PE\0\0":
-            return None
-        return beginning[header + 26], beginning[header + 27]
-    except (struct.error, IndexError):
-        return None

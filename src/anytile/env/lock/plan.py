@@ -15,9 +15,10 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from ..pe import linker_of
 from .errors import ConflictError, LockError, RequestError
 from .index import PYPI, File, Index, Mirrors, pytorch_index
-from .partners import cuda_of, glibc_of, linker_of, names_missing, partner_name, partner_requirement, requirements, triton_line
+from .partners import cuda_of, glibc_of, names_missing, partner_name, partner_requirement, requirements, triton_line
 from .project import Project
 from .request import TRITON_NAMES, Platform, Request, Target, marker_for, parse_requirement
 from .resolve import Package, Question, Solution, Source, resolve
