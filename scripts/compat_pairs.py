@@ -84,7 +84,7 @@ def _steps(steps: tuple[str, ...], torch: Path, triton: Path | None, level: Leve
     """These steps in one process."""
     with tempfile.TemporaryDirectory(prefix="pair-") as scratch:
         env = {k: v for k, v in os.environ.items() if not k.startswith(("TRITON_", "TORCH", "ANYTILE_"))}
-        env["PYTHONPATH"] = os.pathsep.join([str(torch), *([str(triton)] if triton else [])])
+        env["PYTHONPATH"] = os.pathsep.join(map(str, [torch, *([triton] if triton else []), ROOT / "src"]))
         env |= {
             "TORCHINDUCTOR_CACHE_DIR": scratch,
             "TRITON_CACHE_DIR": f"{scratch}/t",

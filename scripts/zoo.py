@@ -1,12 +1,16 @@
 #!/usr/bin/env python3
 """The model zoo under many releases of torch, each in an environment of its own.
 
-    scripts/zoo.py DIRECTORY [--torch 2.6.0,2.13.0] [--only mlp,qwen2] [--no-nvidia] [--out FILE]
+    scripts/zoo.py DIRECTORY [--torch 2.6.0,2.13.0] [--only mlp,qwen2] [--no-nvidia] [--resume] [--remove] [--out FILE]
 
 Builds anytile's wheel and, for each release, makes DIRECTORY/torch-RELEASE with uv: torch, transformers and the wheel.  There it runs
 bench/zoo.py (small members, forward and backward, against eager) from torch 2.6 on.  torch 2.4 and 2.5 cannot write Triton
 kernels for CPU tensors; there, every module of torch that names Triton is imported through the face and a function is compiled by C++,
 which fails too where the face does not fit.
+
+Each member runs in a process of its own for at most ``--seconds``: what crashes or hangs is that member's failure and nobody else's.
+Rows are written to DIRECTORY/zoo-RELEASE.jsonl as they come; with ``--resume`` members that have a good row there are not run
+again.  ``--remove`` deletes an environment (some 2 GB) once all of its members have rows.
 
 Needs uv and a package index with wheels of torch.  PyPI's for x86-64 Linux are CUDA builds; with ``--no-nvidia`` the NVIDIA libraries
 that such a wheel needs (some 3 GB) are not installed, and shared libraries of the same names, in which every function answers
@@ -20,6 +24,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -29,6 +34,8 @@ from typing import Any
 REPOSITORY = Path(__file__).resolve().parent.parent
 RELEASES = ("2.4.1", "2.5.1", "2.6.0", "2.8.0", "2.9.1", "2.11.0", "2.13.0", "2.15.0")
 CPU_SINCE = (2, 6)
+IMPORTS = "imports and a C++ compilation"  # the one member of releases before that
+GOOD = ("equal", "limited", "unavailable")
 
 #: Member → (part of the error's text, why, releases from … to).  What torch's own Inductor cannot do with Triton on the CPU.
 FLEX = "Inductor lowers FlexAttention of CPU tensors to a C++ template, whatever the backend, and the Triton scheduler cannot render it"
@@ -43,7 +50,7 @@ LIMITS: dict[str, list[tuple[str, str, tuple[int, int], tuple[int, int]]]] = {
 #: What runs where there is no Triton for the CPU: imports, then a compilation by C++.
 IMPORTS_ONLY = """
 import importlib, json, sys
-row = {"member": "imports and a C++ compilation"}
+row = {"member": "IMPORTS"}
 try:
     import torch
     modules = (
@@ -62,7 +69,7 @@ try:
 except Exception as e:
     row.update(state="failed", error=f"{type(e).__name__}: {str(e)[:600]}")
 print(json.dumps(row))
-"""
+""".replace('"IMPORTS"', json.dumps(IMPORTS))
 
 
 def run(*command: str | Path, **more: Any) -> subprocess.CompletedProcess[str]:
@@ -109,25 +116,49 @@ def limit_of(row: dict[str, Any], release: tuple[int, int]) -> str | None:
     return None
 
 
-def run_zoo(interpreter: Path, torch: str, only: str, out: Path) -> list[dict[str, Any]]:
-    """The rows of one release."""
-    release = (int(torch.split(".")[0]), int(torch.split(".")[1]))
+def member(interpreter: Path, name: str, seconds: float) -> dict[str, Any]:
+    """The row of one member, from a process of its own."""
     env = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONPATH": ""}
+    command = ["-m", "anytile", "run", "-c", IMPORTS_ONLY] if name == IMPORTS else [REPOSITORY / "bench" / "zoo.py", "--only", name]
+    try:
+        done = subprocess.run([str(interpreter), *map(str, command)], env=env, capture_output=True, text=True, timeout=seconds)
+    except subprocess.TimeoutExpired:
+        return {"member": name, "state": "failed", "error": f"not done within {seconds:g} s"}
+    rows = [row for line in done.stdout.splitlines() if line.startswith("{") for row in [json.loads(line)] if "member" in row]
+    return rows[-1] if rows else {"member": name, "state": "failed", "error": f"exit status {done.returncode}: {done.stderr[-600:]}"}
+
+
+def members(interpreter: Path, release: tuple[int, int], only: str) -> list[str]:
+    """What there is to run under this release."""
     if release < CPU_SINCE:
-        done = subprocess.run(
-            [interpreter, "-m", "anytile", "run", "-c", IMPORTS_ONLY], env=env, capture_output=True, text=True, timeout=1200
-        )
-        lines = done.stdout.splitlines()[-1:] or [json.dumps({"member": "imports", "state": "failed", "error": done.stderr[-600:]})]
-    else:
-        command = [interpreter, REPOSITORY / "bench" / "zoo.py", "--out", out, *(["--only", only] if only else [])]
-        subprocess.run(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=7200)
-        lines = out.read_text(encoding="utf-8").splitlines() if out.exists() else []
-    rows = [row for row in map(json.loads, lines) if "member" in row]
-    for row in rows:
-        row["torch"] = torch
-        if row["state"] == "failed" and (why := limit_of(row, release)):
-            row.update(state="limited", reason=why)
+        return [IMPORTS]
+    if only:
+        return only.split(",")
+    listed = "import sys; sys.path.insert(0, sys.argv[1]); import zoo_models; print(*zoo_models.ZOO)"
+    return run(interpreter, "-c", listed, REPOSITORY / "bench", capture_output=True).stdout.split()
+
+
+def run_zoo(interpreter: Path, torch: str, arguments: argparse.Namespace, out: Path) -> list[dict[str, Any]]:
+    """The rows of one release, those of an earlier run among them where asked for; ``out`` holds them as they come."""
+    release = (int(torch.split(".")[0]), int(torch.split(".")[1]))
+    known = {row["member"]: row for row in read_rows(out)} if arguments.resume else {}
+    rows: list[dict[str, Any]] = []
+    with out.open("a" if arguments.resume else "w", encoding="utf-8") as file:
+        for name in members(interpreter, release, arguments.only):
+            row = known.get(name)
+            if row is None or row["state"] not in GOOD:
+                row = {**member(interpreter, name, arguments.seconds), "torch": torch}
+                if row["state"] == "failed" and (why := limit_of(row, release)):
+                    row.update(state="limited", reason=why)
+                print(json.dumps(row, ensure_ascii=False), file=file, flush=True)
+            print(json.dumps(row, ensure_ascii=False), flush=True)
+            rows.append(row)
     return rows
+
+
+def read_rows(file: Path) -> list[dict[str, Any]]:
+    """The rows of a results file, none where there is none yet."""
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.exists() else []
 
 
 def main() -> int:
@@ -137,6 +168,9 @@ def main() -> int:
     parser.add_argument("--python", default="3.11")
     parser.add_argument("--only", default="")
     parser.add_argument("--no-nvidia", action="store_true")
+    parser.add_argument("--seconds", type=float, default=900, help="of the clock, for one member")
+    parser.add_argument("--resume", action="store_true", help="keep the good rows of an earlier run")
+    parser.add_argument("--remove", action="store_true", help="delete each environment when its members have run")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     directory = arguments.directory.resolve()
@@ -146,17 +180,16 @@ def main() -> int:
     for torch in arguments.torch.split(","):
         try:
             interpreter = make_environment(directory, torch, wheel, not arguments.no_nvidia, arguments.python)
+            new = run_zoo(interpreter, torch, arguments, directory / f"zoo-{torch}.jsonl")
         except subprocess.CalledProcessError as e:
-            new = [
-                {"torch": torch, "member": "environment", "state": "failed", "error": f"{e.cmd[0]} {e.cmd[1]}: exit status {e.returncode}"}
-            ]
-        else:
-            new = run_zoo(interpreter, torch, arguments.only, directory / f"zoo-{torch}.jsonl")
+            error = f"{e.cmd[0]} {e.cmd[1]}: exit status {e.returncode}"
+            new = [{"torch": torch, "member": "environment", "state": "failed", "error": error}]
+        if arguments.remove:
+            shutil.rmtree(directory / f"torch-{torch}", ignore_errors=True)
         states = Counter(row["state"] for row in new)
         bad += states["failed"] + states["wrong"] + (not new)
         rows += [*new, {"torch": torch, **states}]
-        for row in rows[-len(new) - 1 :]:
-            print(json.dumps(row, ensure_ascii=False), flush=True)
+        print(json.dumps(rows[-1]), flush=True)
         if arguments.out:
             arguments.out.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
     return 1 if bad else 0
