@@ -7,7 +7,9 @@ mistakes: kernels with random mistakes (tests/fuzz/mutate.py) must compile or ra
     abort of LLVM, nothing that takes longer than ``--patience`` seconds (on POSIX).
 
 Prints one JSON line per finding, with the seed and the machine that make it again (``ANYTILE_CPU=M python scripts/fuzz.py programs
---seed S --count 1``), and a last line of totals.  Exit code 1 where something was found.  Workers are processes; one that dies is a finding too, and is replaced.
+--seed S --count 1``), and a last line of totals: the cases of each machine (the empty name is this CPU as it is), and what time did
+not suffice for, which ``--resume FILE`` (that output) continues, so that every seed is tried exactly once.  Exit code 1 where
+something was found.  Workers are processes; one that dies is a finding too, and is replaced.
 """
 
 from __future__ import annotations
@@ -175,11 +177,16 @@ def machine_rows() -> list[str]:
     return rows
 
 
+def cores() -> int:
+    """Cores that this process may use, which can be fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 class _Process:
     """One worker and what it has said."""
 
-    def __init__(self, kind: str, first: int, last: int, step: int, patience: float, machine: str):
-        self.arguments = (kind, first, last, step, patience, machine)
+    def __init__(self, kind: str, first: int, last: int, step: int, machine: str, patience: float):
+        self.kind, self.first, self.last, self.step, self.machine, self.patience = kind, first, last, step, machine, patience
         environment = {**os.environ, "ANYTILE_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
         if machine:
             environment["ANYTILE_CPU"] = machine
@@ -189,7 +196,7 @@ class _Process:
         self.process = subprocess.Popen(command, stdout=self.file, stderr=self.errors, env=environment)
 
     def result(self) -> tuple[int, list[dict[str, Any]], int | None]:
-        """(cases finished, findings, seed at which it died or None)."""
+        """(cases finished, findings, seed at which it ended before its last one, or None)."""
         self.file.seek(0)
         seeds: list[int] = []
         findings, ended = [], False
@@ -200,9 +207,13 @@ class _Process:
                 ended = True
             elif line.endswith("\n"):
                 seeds.append(int(line))
-        if ended or not seeds:
+        if ended:
             return len(seeds), findings, None
-        return len(seeds) - 1, findings, seeds[-1]
+        return max(0, len(seeds) - 1), findings, seeds[-1] if seeds else self.first
+
+    def after(self, seed: int) -> _Process:
+        """A worker for what this one leaves behind ``seed``."""
+        return _Process(self.kind, seed + self.step, self.last, self.step, self.machine, self.patience)
 
     def said(self) -> str:
         self.errors.seek(0)
@@ -214,9 +225,12 @@ def main() -> int:
     parser.add_argument("kind", choices=sorted(WORK))
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0, help="the first seed")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--jobs", type=int, default=cores(), help="worker processes; as many as cores may be used")
     parser.add_argument("--minutes", type=float, default=0.0, help="stop after this time, whatever the count")
     parser.add_argument("--patience", type=float, default=60.0, help="seconds for one case")
+    parser.add_argument(
+        "--resume", type=Path, help="continue what this output of an earlier run says is left; instead of --count and --seed"
+    )
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.worker:
@@ -224,12 +238,19 @@ def main() -> int:
         worker(arguments.kind, int(first), int(last), int(step), float(patience))
         return 0
 
-    begin, jobs, last = time.monotonic(), max(1, min(arguments.jobs, arguments.count)), arguments.seed + arguments.count
-    rows = machine_rows()[:jobs] if arguments.kind == "programs" else [""]
+    begin = time.monotonic()
+    if arguments.resume:
+        lanes = json.loads(arguments.resume.read_text().splitlines()[-1])["left"]
+    else:
+        jobs, last = max(1, min(arguments.jobs, arguments.count)), arguments.seed + arguments.count
+        rows = machine_rows()[:jobs] if arguments.kind == "programs" else [""]
+        lanes = [[arguments.seed + j, last, jobs, rows[j % len(rows)]] for j in range(jobs)]
+    cases_of: dict[str, int] = {}
+    left: list[list[Any]] = []
     with tempfile.TemporaryDirectory() as cache:
         os.environ.setdefault("ANYTILE_CACHE_DIR", cache)
-        running = [_Process(arguments.kind, arguments.seed + j, last, jobs, arguments.patience, rows[j % len(rows)]) for j in range(jobs)]
-        done = found = 0
+        running = [_Process(arguments.kind, *lane, arguments.patience) for lane in lanes]
+        found = 0
         stopped = False
 
         def stop(*_: Any) -> None:
@@ -248,29 +269,27 @@ def main() -> int:
                 if p.process.poll() is None:
                     continue
                 running.remove(p)
-                cases, findings, died = p.result()
-                done += cases
-                if died is not None and not stopped:
-                    findings.append({"seed": died, "machine": p.arguments[5], "error": f"exit {p.process.returncode}", "text": p.said()})
-                    kind, _, end, step, patience, machine = p.arguments
-                    running.append(_Process(kind, died + step, end, step, patience, machine))
+                cases, findings, broken_off = p.result()
+                if broken_off is not None and stopped:
+                    left.append([broken_off, p.last, p.step, p.machine])
+                elif broken_off is not None:
+                    findings.append({"seed": broken_off, "machine": p.machine, "error": f"exit {p.process.returncode}", "text": p.said()})
+                    cases += 1  # this one was tried, too
+                    running.append(p.after(broken_off))
+                cases_of[p.machine] = cases_of.get(p.machine, 0) + cases
                 for finding in findings:
                     found += 1
                     print(json.dumps(finding), flush=True)
     seconds = round(time.monotonic() - begin, 1)
-    print(
-        json.dumps(
-            {
-                "kind": arguments.kind,
-                "cases": done,
-                "findings": found,
-                "first": arguments.seed,
-                "jobs": jobs,
-                "machines": rows,
-                "seconds": seconds,
-            }
-        )
-    )
+    totals = {
+        "kind": arguments.kind,
+        "cases": sum(cases_of.values()),
+        "findings": found,
+        "machines": cases_of,
+        "seconds": seconds,
+        "left": left,
+    }
+    print(json.dumps(totals))
     return 1 if found else 0
 
 

@@ -53,3 +53,12 @@ def test_a_finding_is_reported_and_survived(tmp_path: Path) -> None:
     code, lines = fuzz("mistakes", "--seed", "3", "--count", "2", "--jobs", "1", "--patience", "0.001")
     assert code == 1
     assert [line["error"] for line in lines[:-1]] == ["TooSlow", "TooSlow"]
+
+
+def test_what_time_did_not_suffice_for_is_continued(tmp_path: Path) -> None:
+    """Two runs, the first of which ends at once, try each seed exactly once."""
+    _, first = fuzz("programs", "--seed", "700000", "--count", "12", "--jobs", "2", "--minutes", "0.01")
+    (tmp_path / "first").write_text(json.dumps(first[-1]))
+    assert sum(len(range(seed, last, step)) for seed, last, step, _ in first[-1]["left"]) == 12 - first[-1]["cases"] > 0
+    _, second = fuzz("programs", "--resume", str(tmp_path / "first"))
+    assert (first[-1]["cases"] + second[-1]["cases"], second[-1]["left"]) == (12, [])
