@@ -148,11 +148,14 @@ def _innermost(e: BaseException) -> str:
     return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""
 
 
-def time_in_turns(functions: dict[str, Callable[..., Any]], case: Case, rounds: int, seconds: float) -> dict[str, float]:
-    """Milliseconds of forward and backward for each: the median over ``rounds`` of the best call within ``seconds``."""
+def time_in_turns(functions: dict[str, tuple[Callable[..., Any], Case]], rounds: int, seconds: float) -> dict[str, float]:
+    """Milliseconds of forward and backward for each: the median over ``rounds`` of the best call within ``seconds``.
+
+    Each function comes with the case that it was made of: gradients with respect to another's parameters are computed by nobody.
+    """
     best: dict[str, list[float]] = {name: [] for name in functions}
     for _ in range(rounds):
-        for name, function in functions.items():
+        for name, (function, case) in functions.items():
             results(function, case, case.inputs)
             _finish()
             least, end = math.inf, time.perf_counter() + seconds
@@ -167,15 +170,15 @@ def time_in_turns(functions: dict[str, Callable[..., Any]], case: Case, rounds: 
 
 def add_times(row: dict[str, Any], name: str, case: Case, function: Callable[..., Any], arguments: argparse.Namespace) -> None:
     """Adds to ``row`` the times of eager and Triton, and those of C++ where asked for, or why C++ has none."""
-    ours = {"eager": case.function, "triton": function}
+    ours = {"eager": (case.function, case), "triton": (function, case)}
     if arguments.beside_cpp:
-        other, _, cpp = check(name, arguments.size, "cpp")
-        if cpp is not None:
-            ours["cpp"] = cpp
+        other, its_case, cpp = check(name, arguments.size, "cpp")
+        if cpp is not None and its_case is not None:
+            ours["cpp"] = cpp, its_case
         else:
             row["cpp"] = other.get("error") or other.get("reason") or other["state"]
     with one_at_a_time(arguments.device):
-        times = time_in_turns(ours, case, arguments.rounds, 0.2)
+        times = time_in_turns(ours, arguments.rounds, 0.2)
     row.update({f"{who}_ms": round(ms, 4) for who, ms in times.items()})
     row["eager_ratio"] = round(times["eager"] / times["triton"], 3)
     if "cpp" in times:
