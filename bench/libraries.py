@@ -103,7 +103,9 @@ class Bench:
     """Stands in for a harness's ``compare``."""
 
     def __init__(self, budget: float, only: str, out: str | None):
-        self.budget, self.only, self.out, self.rows = budget, only, out, []
+        self.budget, self.only, self.out = budget, only, out
+        self.rows: list[dict] = []
+        self.harness: dict[str, Any] = {"bench": self, "rows_out": []}  # the harness's globals
 
     def say(self, facts: dict) -> None:
         print(json.dumps(facts), flush=True)
@@ -111,7 +113,7 @@ class Bench:
             with open(self.out, "a", encoding="utf-8") as f:
                 f.write(json.dumps(facts) + "\n")
 
-    def compare(self, case: str, inputs: dict, kern: Any, ref: Any, grads: tuple = (), tol: float | None = None, dtype: Any = None, **_: Any):
+    def compare(self, case: str, inputs: dict, kern: Any, ref: Any, grads: tuple = (), tol: float | None = None, dtype: Any = None) -> None:
         if self.only not in case:
             return
         dtype = dtype or next(v.dtype for v in inputs.values() if torch.is_tensor(v) and v.is_floating_point())
@@ -149,12 +151,18 @@ class Bench:
             }
             self.rows.append(row)
             self.say(row)
+        self.harness["rows_out"].append({"case": case, "dtype": str(dtype), "ok": self.rows[-1]["right"]})
 
     def summary(self) -> dict:
         counted = [r for r in self.rows if r["counted"]]
         low = sorted((r["ratio"], r["case"], r["direction"], r["dtype"]) for r in counted if r["ratio"] < 0.8)
         mean = math.exp(sum(math.log(r["ratio"]) for r in counted) / len(counted)) if counted else None
-        return {"geometric_mean": mean, "counted": len(counted), "wrong": [r["case"] for r in self.rows if not r["right"]], "below_0.8": low}
+        return {
+            "geometric_mean": mean,
+            "counted": len(counted),
+            "wrong": [r["case"] for r in self.rows if not r["right"]],
+            "below_0.8": low,
+        }
 
 
 def environment(threads_of_torch: int, malloc: str) -> dict:
@@ -198,13 +206,12 @@ def main() -> None:
     places = [i for i, s in enumerate(tree.body) if isinstance(s, ast.FunctionDef) and s.name == "compare"]
     if not places:
         sys.exit(f"{args.harness} defines no `compare` to stand in for")
-    tree.body[places[0]] = ast.parse("from __main__ import compare_both as compare").body[0]
-    globals()["compare_both"] = bench.compare
-    sys.modules["__main__"].__dict__["compare_both"] = bench.compare
+    tree.body[places[0]] = ast.parse("compare = bench.compare").body[0]
+    bench.harness.update(__name__="__harness__", __file__=os.path.abspath(args.harness))
     sys.argv = [args.harness, *args.arguments]
     sys.path.insert(0, os.path.dirname(os.path.abspath(args.harness)))
     try:
-        exec(compile(tree, args.harness, "exec"), {"__name__": "__harness__", "__file__": os.path.abspath(args.harness)})
+        exec(compile(tree, args.harness, "exec"), bench.harness)
     except SystemExit as end:
         print(f"{args.harness} ended with {end.code}", file=sys.stderr)
     bench.say(bench.summary())
