@@ -66,7 +66,8 @@ def stand_in(directory: Path) -> list[str]:
 
 
 def _write(library: Path, by_version: dict[str, set[str]]) -> None:
-    assembly, script, seen = [".text"], [], set()
+    assembly, script = [".text"], []
+    seen: set[str] = set()
     for version, symbols in sorted(by_version.items()):
         for symbol in sorted(symbols - seen):
             seen.add(symbol)

@@ -148,7 +148,21 @@ _FAILURES = frozenset(
     " dll_load crash required no_candidate conflict not_installed statement cuda_gone byte dlopen".split()
 )
 _COMPLAINT = re.compile(
-    r"(?i)\b(?:error|fatal|fails?|failed|cannot|can't|could not(?! collect)|unable|not (?:found|available|supported)|wrong|silently)\b(?!: ?0)"
+    r"(?i)(?<![\w./=-])(?<!\bno )(?<!nothing )(?<!without )(?:errors?|fatal|fails?|failed|cannot|can't|could not(?! collect)|unable|not (?:found|available|supported)|wrong|silently)\b(?!: ?0|[=-])"
+)
+# What programs say of their own work when asked to talk, and of tests that are content: nothing in such a line is a complaint.
+_CHATTER = re.compile(
+    r"""^\s*(?:
+        (?:\S+Z\s|\[?[\d/:.,T -]+\]?\s)?\s*\[?(?:DEBUG|TRACE)\b        # levels of loggers, after a time
+      | (?:\S+:\s*)?[VI]\d{4}\ \d\d:\d\d:\d\d\.\d+\ .*\]             # the same as glog writes them, and torch
+      | import\ time:                                              # python -X importtime
+      | (?:Link\ requires\ a\ different\ Python|Skipping\ link)     # pip -v, of every file that is not for this Python
+      | \d+:\ (?:fact|derived|conflict|selecting|!|Version|Tried)     # Poetry's solver at -vv
+      | (?:→\s*)?\d+\s*│                                           # source that Poetry shows around a frame
+      | (?:PASSED|SKIPPED|XFAIL|XPASS)\b
+      | \S+::.*\s(?:PASSED|SKIPPED|XFAIL|XPASS)\b                   # pytest
+    )""",
+    re.X,
 )
 _MAX_LINE = 4000  # longer lines (dumped tensors, base64) name nothing
 _SHOWN = 160
@@ -182,7 +196,7 @@ def _version(log: Log, *names: str) -> str | None:
 
 def read_log(text: str) -> Facts:
     """Reads pasted text: an error message, a traceback, the output of an installer, or all of them with what the user said."""
-    lines = tuple(line[:_MAX_LINE] for line in text.splitlines())
+    lines = tuple("" if _CHATTER.match(line) else line[:_MAX_LINE] for line in text.splitlines())
     mentions = tuple(_mentions(lines))
     log = Log(mentions, lines, any(m.kind in _FAILURES for m in mentions) or any(_COMPLAINT.search(line) for line in lines))
     torch, triton = _version(log, "torch", "pytorch"), _version(log, "triton", "triton-windows")

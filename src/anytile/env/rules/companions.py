@@ -193,7 +193,8 @@ RULES = (
                     text(r"(?i)\b(?:after|installing|upgrad\w*|dependenc\w*|requirements?)\b"),
                 ),
             ),
-            Clue(0.2, any_of(seen("cuda_gone"), seen("cpu_build"), seen("statement", r"Torch not compiled.*"))),
+            Clue(0.2, any_of(seen("cuda_gone"), seen("statement", r"Torch not compiled.*"))),
+            Clue(0.2, all_of(seen("cpu_build"), any_of(seen("exception"), seen("conflict"), seen("statement")))),
             Clue(0.35, text(r"(?i)(?:silently )?(?:uninstall|replac|downgrad|overwr)\w*[^\n]*\btorch\b")),
         ),
         lambda f: [

@@ -12,6 +12,10 @@ from .model import CERTAIN, Clue, Evidence, Fix, Rule, install
 
 __all__ = ["RULES"]
 
+# A card that the machine has, and somebody who misses it.
+_CARD = r"NVIDIA-SMI \d|GeForce|\bRTX\b|\bGTX\b|Tesla|Quadro|\b[AHLBTV]\d{1,3}0?0?\b[^\n]*GB"
+_MISSED = r"(?i)\b(?:gpu|cuda)\b[^\n:]*(?:\bnot?\b|n't\b|fail|cannot|without)|(?:not?|n't|without|instead of)\b[^\n:]*\b(?:gpu|cuda)\b"
+
 _INDEX = "https://download.pytorch.org/whl/"
 
 
@@ -57,7 +61,8 @@ RULES = (
             Clue(CERTAIN, _cpu_build),
             Clue(0.85, seen("statement", r"Torch not compiled with CUDA enabled")),
             Clue(0.7, seen("statement", r"No NVIDIA GPU found|No CUDA GPUs.*")),
-            Clue(0.7, all_of(seen("cpu_build"), any_of(failing, text(r"(?i)NVIDIA-SMI|GeForce|\bRTX\b|Tesla")))),
+            Clue(0.7, all_of(seen("cpu_build"), any_of(seen("exception"), seen("statement"), seen("cuda_gone"), text(_CARD)))),
+            Clue(0.5, all_of(seen("cpu_build"), failing, text(_MISSED))),
             Clue(0.65, seen("cuda_gone")),
             Clue(0.35, all_of(seen("statement", r"can't load C\+\+/CUDA extensions"), unless(seen("built_for", r"PyTorch.*")))),
             Clue(0.75, seen("statement", r"(?i)cannot find any torch.*|only (?:works|supports).*|CUDA is .*|requires.*CUDA")),

@@ -218,11 +218,13 @@ RULES = (
                 0.8,
                 all_of(
                     any_of(seen("libcuda"), seen("linker_library", "cuda")),
+                    failing,
                     lambda f: [Evidence("the log is from WSL")] if f.platform.wsl else [],
                 ),
             ),
             Clue(0.75, seen("dlopen", r"libcuda\S*")),
-            Clue(0.6, text(r"/usr/lib/wsl")),
+            Clue(0.6, all_of(failing, text(r"/usr/lib/wsl"))),
+            Clue(0.6, all_of(text(r"libcuda\.so\.1 \([^\n]*=> /usr/lib/wsl"), unless(text(r"libcuda\.so \(")))),  # a list of the loader's
             Clue(0.7, all_of(seen("statement", r"(?i)not a symbolic link"), seen("libcuda"))),
         ),
         lambda f: [Fix("Put it on the path", ("export LD_LIBRARY_PATH=/usr/lib/wsl/lib:$LD_LIBRARY_PATH",), safe=True)],
