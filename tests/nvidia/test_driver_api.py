@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+
 import pytest
 from fake_cuda import FakeCuda
 
@@ -62,6 +65,43 @@ def test_no_library(monkeypatch, tmp_path):
     monkeypatch.setenv("TRITON_LIBCUDA_PATH", str(tmp_path))
     with pytest.raises(NoDriverError, match="ANYTILE_TARGET=cpu"):
         driver_api._load_library()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.parametrize("asked_before", [True, False])
+def test_a_fork_of_a_process_that_uses_the_gpu(monkeypatch, asked_before):
+    """It may compile for the GPU (torch's compile workers are such forks), but not use it, whoever had used it before."""
+    fake = FakeCuda()
+    owner = os.getpid()
+    fake.Init = lambda flags: 0 if os.getpid() == owner else 3
+    monkeypatch.setattr(driver_api, "_load_library", fake.library)
+    driver_api._outcome.cache_clear()
+    try:
+        if asked_before:
+            assert driver_api.available()
+        reader, writer = os.pipe()
+        if not os.fork():
+            from anytile.runtime.cuda_driver import CudaDriver
+            from anytile.runtime.driver import CpuDriver, driver
+
+            active = CudaDriver()
+            facts = [driver_api.available(), driver_api.present(), driver_api.version(), CudaDriver.is_active()]
+            facts += [isinstance(driver.default, CpuDriver)]
+            try:
+                active.target_of(0)
+            except driver_api.ForkedError as error:
+                facts.append(str(error))
+            os.write(writer, json.dumps(facts).encode())
+            os._exit(0)
+        os.close(writer)
+        os.wait()
+        with os.fdopen(reader, "rb") as pipe:
+            *facts, said = json.loads(pipe.read())
+    finally:
+        driver_api._outcome.cache_clear()
+    assert facts == [False, True, [13, 0], True, True]
+    assert "starting the NVIDIA driver: this process was forked from one that had used the GPU" in said
+    assert "start processes by spawn" in said
 
 
 def test_modules_functions_and_variables(install):

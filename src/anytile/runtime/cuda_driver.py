@@ -1,7 +1,8 @@
 """`CudaDriver`: NVIDIA GPUs as Triton's device.
 
-Device and stream are torch's current ones where torch is loaded (`targets.nvidia.launch`).  All of the driver's calls are
-made when they are needed; making this object starts the NVIDIA driver, importing this file does not.
+Device and stream are torch's current ones where torch is loaded (`targets.nvidia.launch`).  All of the NVIDIA driver's calls are
+made when they are needed: a fork of a process that has used the GPU, where none of them works, can make this object and compile for
+the GPU.  torch's compile workers are such forks, and make it active.
 """
 
 from __future__ import annotations
@@ -75,18 +76,26 @@ class _EventClock:
 
 
 class CudaDriver(DriverBase):
-    """The GPUs that the NVIDIA driver shows.  CudaError where it shows none, with the reason."""
+    """The GPUs that the NVIDIA driver shows.  CudaError where it shows none, with the reason.
+
+    In a fork of a process that has used them, only questions that need no GPU are answered; others raise `ForkedError`.
+    """
 
     is_gpu = True
 
     def __init__(self) -> None:
-        self._cuda = driver_api.cuda()
+        if not driver_api.present():
+            driver_api.cuda()  # raises
         self.utils = _CudaUtils()
         self._targets: dict[int, GPUTarget] = {}
 
     @staticmethod
     def is_active() -> bool:
-        return driver_api.available()
+        return driver_api.present()
+
+    @property
+    def _cuda(self) -> driver_api.Cuda:
+        return driver_api.cuda()
 
     @property
     def device_count(self) -> int:

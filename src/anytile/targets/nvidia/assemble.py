@@ -228,7 +228,8 @@ class DriverJit(Assembler):
     name = "driver"
 
     def identity(self) -> str:
-        return f"driver {driver_api.cuda().version}" if driver_api.available() else "no driver"
+        version = driver_api.version()
+        return f"driver {version}" if version else "no driver"
 
     @property
     def version(self) -> tuple[int, int]:
@@ -361,7 +362,7 @@ def assemble(ptx: str, chip: Chip, kernel: str, options: str = "") -> Assembled:
     if not version:
         raise PTXASError(f"the PTX of kernel {kernel} has no .version line")
     number = int(version[1]) * 10 + int(version[2])
-    driver = driver_api.cuda().version if driver_api.available() else None
+    driver = driver_api.version()
     reasons = []
     for assembler in assemblers(chip):
         reason = assembler.refusal(number, chip, driver)

@@ -32,6 +32,7 @@ __all__ = [
     "DeviceMemoryError",
     "DriverTooOldError",
     "Event",
+    "ForkedError",
     "Function",
     "KernelFaultError",
     "Module",
@@ -40,7 +41,9 @@ __all__ = [
     "absent",
     "available",
     "cuda",
+    "present",
     "unavailable_because",
+    "version",
 ]
 
 MINIMUM_DRIVER = (11, 8)
@@ -140,6 +143,15 @@ class DriverTooOldError(CudaError):
     """The driver lacks something newer: a call, a PTX version, a format of machine code."""
 
 
+class ForkedError(CudaError):
+    """This process was forked from one that had used the GPU, and CUDA serves no fork.  ``version``: as `Cuda.version`.
+
+    A fork may still compile for the GPU (torch's compile workers do nothing else), but not load or launch.
+    """
+
+    version: tuple[int, int] = (0, 0)
+
+
 class DeviceMemoryError(CudaError, MemoryError):
     """The GPU has no memory left."""
 
@@ -152,7 +164,7 @@ class KernelFaultError(CudaError):
 _SENTENCES: dict[int, tuple[type[CudaError], str]] = {
     1: (CudaError, "a value is out of range: a grid, a block, a cluster or an amount of shared memory that this GPU does not take"),
     2: (DeviceMemoryError, "the GPU is out of memory; free tensors (torch.cuda.empty_cache() gives back what torch keeps)"),
-    3: (NoDriverError, "the driver was not initialised"),
+    3: (ForkedError, "this process was forked from one that had used the GPU, and CUDA serves no fork; start processes by spawn"),
     4: (NoDriverError, "the driver is shutting down: the process is about to end"),
     34: (
         NoDriverError,
@@ -202,11 +214,17 @@ class Cuda:
             raise DriverTooOldError(
                 f"the NVIDIA driver has no {name}: anytile needs one for CUDA {_dotted(MINIMUM_DRIVER)} (520) or newer; install a newer driver"
             ) from None
-        self.check(lib.cuInit(0), "starting the NVIDIA driver")
+        started = lib.cuInit(0)
         number = c_int()
-        self.check(lib.cuDriverGetVersion(number), "asking for the driver's version")
+        code = lib.cuDriverGetVersion(number)  # answered before cuInit too, and in forks
         #: CUDA version that the driver implements, e.g. (12, 4).
         self.version: tuple[int, int] = (number.value // 1000, number.value % 1000 // 10)
+        try:
+            self.check(started, "starting the NVIDIA driver")
+        except ForkedError as error:
+            error.version = self.version
+            raise
+        self.check(code, "asking for the driver's version")
         if self.version < MINIMUM_DRIVER:
             raise DriverTooOldError(
                 f"the NVIDIA driver implements CUDA {_dotted(self.version)}, and anytile needs {_dotted(MINIMUM_DRIVER)} "
@@ -561,6 +579,10 @@ def _outcome() -> Cuda | CudaError:
         return error
 
 
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_outcome.cache_clear)  # what the parent opened is of no use to a fork
+
+
 def cuda() -> Cuda:
     """This process's driver.  Raises the CudaError that says why it cannot be used; asking again does not help then."""
     found = _outcome()
@@ -570,8 +592,19 @@ def cuda() -> Cuda:
 
 
 def available() -> bool:
-    """Whether a driver and a GPU are here."""
+    """Whether this process can use a driver and a GPU."""
     return isinstance(_outcome(), Cuda)
+
+
+def present() -> bool:
+    """Whether a driver and a GPU are here, be it only for the process that this one was forked from."""
+    return isinstance(_outcome(), (Cuda, ForkedError))
+
+
+def version() -> tuple[int, int] | None:
+    """The CUDA version that the driver implements; None where no GPU is present.  A fork answers as its parent does."""
+    found = _outcome()
+    return found.version if isinstance(found, (Cuda, ForkedError)) else None
 
 
 def absent() -> bool:
