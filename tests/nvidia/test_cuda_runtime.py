@@ -139,9 +139,22 @@ def test_a_compiled_kernel_on_a_stream(gpus) -> None:
     assert fake.launches == []
     kernel[(3,)](OnGpu(), 4.0, stream=0x77)
     kernel.run(2, 1, 1, 0x88, None, None, None, None, None, OnGpu(), 4.0, None)
-    assert [(launch.grid[0], launch.stream) for launch in fake.launches] == [(3, 0x77), (2, 0x88)]
+    kernel.run(4, 1, 1, 0x99, None, None, None, None, None, OnGpu(), 1e300, None)  # beyond float32: the packer's other way
+    kernel.run(0, 1, 1, 0x99, None, None, None, None, None, OnGpu(), 4.0, None)
+    assert [(launch.grid[0], launch.stream) for launch in fake.launches] == [(3, 0x77), (2, 0x88), (4, 0x99)]
     with pytest.raises(DeviceError, match="argument x_ptr of kernel scale is not memory of the GPU"):
         kernel[(1,)](np.zeros(8, np.float32), 4.0)
+
+
+@needs_assembler
+def test_a_compiled_kernel_runs_on_the_gpu_that_is_current(gpus) -> None:
+    fake = FakeCuda(arches=(90, 90), slots=2)
+    active = gpus(fake)
+    kernel = scale.warmup(OnGpu(), 2.0, n=8, grid=(1,))
+    for device in (0, 1):
+        active.set_current_device(device)
+        kernel.run(1, 1, 1, 0x88, None, None, None, None, None, OnGpu(), 4.0, None)
+    assert [launch.context for launch in fake.launches] == [active._cuda.device(i).context for i in (0, 1)]
 
 
 def test_warmup_goes_where_the_memory_is(gpus) -> None:

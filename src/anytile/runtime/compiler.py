@@ -14,7 +14,7 @@ import time
 from collections import namedtuple
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..language.source import JITCallable, describe
@@ -147,13 +147,17 @@ class ASTSource:
 
 
 class IRSource:
-    """A file of tile IR text.  Its kernel's arguments are the runtime parameters in order."""
+    """A file of tile IR text.  Its kernel's arguments are the runtime parameters in order.
+
+    Raises UnsupportedError for text of Triton's own stages (TTIR, TTGIR, LLVM IR, PTX).
+    """
 
     def __init__(self, path: str | Path):
         from pathlib import Path
 
         self.path = Path(path)
         self.text = self.path.read_text()
+        _refuse_foreign_text(self.path, self.text)
         self.module = self._parse()
         self.fn = None
         self.name = self.module.kernel.name
@@ -172,6 +176,19 @@ class IRSource:
 
     def make_module(self, options: Options) -> Any:
         return self._parse()
+
+
+#: How text of Triton's stages begins, comments apart, or what it holds; file names tell the rest.
+_FOREIGN_TEXT = re.compile(r"^\s*(module\b|#\w+ = |\"builtin\.module\")|\btt\.func\b", re.M)
+_FOREIGN_SUFFIXES = {".ttgir": "TTGIR", ".llir": "LLVM IR", ".ptx": "PTX", ".amdgcn": "AMDGCN", ".cubin": "machine code"}
+
+
+def _refuse_foreign_text(path: Path, text: str) -> None:
+    kind = _FOREIGN_SUFFIXES.get(path.suffix) or ("TTIR" if _FOREIGN_TEXT.search(text) else "")
+    if kind:
+        raise UnsupportedError(
+            f"compiling {kind} text ({path.name})", "anytile", "compile the Python kernel by ASTSource; asm['tile'] holds text that can be read back"
+        )
 
 
 def _type_text(type: Any) -> str:
@@ -422,10 +439,14 @@ class CompiledKernel(metaclass=SettingsClass):
             self.go(*args)
             return
         if self._go_on is None:
-            self._init_handles()
-            signature = self.src.signature
-            self._go_on = make_packer(self.name, self.module.run, argument_slots(signature), len(signature), with_stream=True)
+            self._go_on = self._packer_on_stream()
         self._go_on(stream, *args)
+
+    def _packer_on_stream(self, direct: Callable[..., Callable[..., None]] | None = None) -> Callable[..., None]:
+        """``go(stream, gx, gy, gz, *values)`` of a GPU kernel."""
+        self._init_handles()
+        signature = self.src.signature
+        return make_packer(self.name, self.module.run, argument_slots(signature), len(signature), with_stream=True, direct=direct)
 
     def __getitem__(self, grid: Any) -> Callable[..., None]:
         """``kernel[grid](*args)``: all arguments in order, compile-time ones included or left out."""
@@ -477,7 +498,9 @@ class CompiledKernel(metaclass=SettingsClass):
         if self._runner is None:
             self._init_handles()
             if self.target.backend == "cuda":
-                self._runner = self._run
+                # What is quickest is for one GPU: where there are several, each launch asks which is current.
+                direct = partial(self.module.direct, with_stream=True) if driver.active.device_count == 1 else None
+                self._runner = make_runner(self, self._run, self._packer_on_stream(direct), with_stream=True)
             else:
                 if self.go == self._first:
                     self._pack()

@@ -1,4 +1,4 @@
-"""`CompiledKernel.run` on the CPU: a launch by the positional protocol of Triton's launchers.
+"""`CompiledKernel.run`: a launch by the positional protocol of Triton's launchers.
 
 Programs that keep a compiled kernel and launch it themselves (torch's Inductor writes a Python function for every one) call::
 
@@ -29,12 +29,15 @@ def run(gx, gy, gz, stream, function, packed, facts, enter, exit, *arguments):
     except AttributeError:
         return general(gx, gy, gz, stream, function, packed, facts, enter, exit, *arguments)
     if gx > 0 and gy > 0 and gz > 0:
-        go(gx, gy, gz, {values})
+        go({first}gx, gy, gz, {values})
 """
 
 
-def make_runner(kernel: CompiledKernel, general: Callable[..., None], go: Callable[..., None]) -> Callable[..., None]:
-    """``run`` for ``kernel``.  ``go(gx, gy, gz, *values)`` launches; ``general``: the same as the result, for any arguments.
+def make_runner(
+    kernel: CompiledKernel, general: Callable[..., None], go: Callable[..., None], with_stream: bool = False
+) -> Callable[..., None]:
+    """``run`` for ``kernel``.  ``go(gx, gy, gz, *values)`` launches, ``go(stream, gx, …)`` where ``with_stream``; ``general``: the same
+    as the result, for any arguments.
 
     Which arguments there are: all parameters where the source's signature listed them all, else those not declared constexpr.
     """
@@ -45,6 +48,7 @@ def make_runner(kernel: CompiledKernel, general: Callable[..., None], go: Callab
         return general
     pointers = [i for i in passed if entries[i].startswith("*")]
     text = _RUN.format(
+        first="stream, " if with_stream else "",
         count=len(passed),
         names="".join(f"v{i}, " for i in passed),
         pointers="; ".join(f"v{i} = v{i}.data_ptr()" for i in pointers) or "pass",

@@ -136,16 +136,16 @@ class _Record:
 
 # The entry that `CudaKernel.direct` generates: a launch without a call of Python's between the arguments and the driver.
 _DIRECT = """
-def go(gx, gy, gz{parameters}):
+def go({first}gx, gy, gz{parameters}):
     try:
         record = pop()
     except IndexError:
         record = new()
     try:
-        pack(record.view, 0, gx, gy, gz, {threads}, 1, 1, {shared}, stream({ordinal}), record.attributes, {count}, {arguments})
+        pack(record.view, 0, gx, gy, gz, {threads}, 1, 1, {shared}, {stream}, record.attributes, {count}, {arguments})
     except (error, OverflowError):
         put(record)
-        run(repack(({arguments})), gx, gy, gz)
+        run(repack(({arguments})), gx, gy, gz, {stream})
         return
     code = call(record.config, handle, record.pointers, None)
     if code:
@@ -231,11 +231,14 @@ class CudaKernel:
 
         return launch
 
-    def direct(self, parameters: str, arguments: str, layout: str, repack: Callable[[tuple[Any, ...]], bytes]) -> Callable[..., None]:
+    def direct(
+        self, parameters: str, arguments: str, layout: str, repack: Callable[[tuple[Any, ...]], bytes], with_stream: bool = False
+    ) -> Callable[..., None]:
         """``go(gx, gy, gz, *values)`` for the GPU that is current now: what is quickest where the same one stays current.
 
         ``parameters``: the values' names (", v0, v1"); ``arguments``: expressions over them for the slots, each followed by a comma;
-        ``layout``: the slots in the notation of `struct`; ``repack(values)``: the argument block where that layout refuses them.
+        ``layout``: the slots in the notation of `struct`; ``repack(values)``: the argument block where that layout refuses them;
+        ``with_stream``: ``go(stream, gx, …)``, the handle of a stream of this GPU.
         """
         ordinal, shape = current_device(), self.shape
         run = self.prepare(ordinal)
@@ -244,11 +247,12 @@ class CudaKernel:
         c = _torch()
         records: list[_Record] = []
         text = _DIRECT.format(
+            first="stream, " if with_stream else "",
+            stream="stream" if with_stream else f"current_stream({ordinal})",
             parameters=parameters,
             arguments=arguments,
             threads=shape.threads,
             shared=shape.shared,
-            ordinal=ordinal,
             count=len(attributes) // _ATTRIBUTE.size,
         )
         device = function.module.device
@@ -260,7 +264,7 @@ class CudaKernel:
             "error": struct.error,
             "repack": repack,
             "run": run,
-            "stream": c._cuda_getCurrentRawStream if c is not None else current_stream,
+            "current_stream": c._cuda_getCurrentRawStream if c is not None else current_stream,
             "call": device.cuda.lib.cuLaunchKernelEx,
             "handle": function.handle,
             "device": device,
