@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import sys
 import threading
 import time
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ..errors import UnsupportedError
 from ..language.source import JITCallable, describe
 from ..language.types import parse_signature_type
 from ..targets.base import Artifact
@@ -156,7 +158,7 @@ class IRSource:
         from pathlib import Path
 
         self.path = Path(path)
-        self.text = self.path.read_text()
+        self.text = self.path.read_text(errors="replace")  # machine code is refused by its name
         _refuse_foreign_text(self.path, self.text)
         self.module = self._parse()
         self.fn = None
