@@ -160,3 +160,12 @@ def dot(op: Op) -> str | None:
     if a.rank == 3:
         ok = ok and a.shape[0] == b.shape[0] == c.shape[0]
     return None if ok else f"shapes do not match: {a} x {b} + {c}"
+
+
+def window(op: Op) -> str | None:
+    tiles, base, *rest = (v.type for v in op.operands)
+    if base is not tiles.with_shape(()):
+        return f"the base is {base}, the pointers are {tiles}"
+    if len(rest) != 3 * tiles.rank - 1:
+        return f"{len(rest)} offsets, extents and strides for {tiles.rank} dimensions"
+    return next((f"{t} among offsets, extents and strides" for t in rest if not (t.is_scalar and t.elem.is_int)), None)

@@ -51,6 +51,7 @@ from .op_rules import (
     shaped,
     to,
     uniform_types,
+    window,
 )
 from .types import I32, I64, scalar, tile
 
@@ -454,6 +455,15 @@ _row(
     "x unchanged with a promise per dimension: `kind` is 'divisible', 'contiguous' or 'constant'.",
     _g,
     attrs=[("kind", "str"), ("values", "ints")],
+)
+_row(
+    "window",
+    "ptrs parts*",
+    same,
+    "ptrs unchanged: they are those of a block of a strided tensor. Its `parts`: base; per dimension an offset, then an extent; the strides "
+    "but for the last, which is 1 (in elements). Accesses by them are masked outside of the extents, and nowhere else.",
+    _g,
+    check=window,
 )
 _row("assume", "cond", nothing, "A promise that the scalar i1 is true.", _g, effects=Effect.IO)
 _row(

@@ -24,6 +24,7 @@ from .arithmetic import add, mul
 from .builtin import builtin
 from .casting import cast_to
 from .constexpr import constexpr, unwrap, unwrap_deep
+from .context import current
 from .promotion import broadcast_to_shape, to_tensor
 from .shaping import arange, dims_of, expand_dims
 from .target_info import cuda_capability_geq
@@ -110,6 +111,18 @@ def _window(
     full = tuple(block)
     pointers = broadcast_to_shape(pointer, full) + broadcast_to_shape(tile, full)
     return pointers, None if mask is None else broadcast_to_shape(mask, full)
+
+
+def _told(pointers: tensor, base: tensor, offsets: Sequence[Any], shape: Sequence[Any], strides: Sequence[Any]) -> tensor:
+    """``pointers`` of `_window`, all of whose dimensions are checked: the IR says that they are a block, where the target can use it.
+
+    Hopper's copy engine moves blocks of two-dimensional tensors; nobody else asks.
+    """
+    if pointers.rank != 2 or not cuda_capability_geq(9) or any(isinstance(o, tensor) and o.rank for o in offsets):
+        return pointers
+    numbers = [*(cast_to(to_tensor(x), int32) for x in (*offsets, *shape)), *(cast_to(to_tensor(s), int64) for s in strides[:-1])]
+    op = current().builder.make("window", [pointers.handle, base.handle, *(x.handle for x in numbers)], {})
+    return tensor(op.results[0], pointers.type)
 
 
 def _is_one(x: Any) -> bool:
@@ -323,6 +336,8 @@ class tensor_descriptor_base(_Window):
         at = _scalars(offsets, len(block), "offsets", int32)
         pointers, mask = _window(self.base, at, self._shape, self._strides, block, range(len(block)))
         assert mask is not None
+        if self.padding == "zero":
+            pointers = _told(pointers, self.base, at, self._shape, self._strides)
         return pointers, mask
 
     @builtin

@@ -418,6 +418,7 @@ _RULES: dict[str, Callable[[AxisInfo, Op], AxisFact | None]] = {
     "icmp": _icmp,
     "select": _select,
     "hint": _hint,
+    "window": _same,
     "load": _uniform_groups,
     "iabs": _uniform_groups,
 }

@@ -20,7 +20,7 @@ from .scan import scan_place
 
 __all__ = ["Assignment", "VIEWS"]
 
-VIEWS = frozenset({"splat", "broadcast", "expand_dims", "reshape", "permute", "join", "split"})
+VIEWS = frozenset({"splat", "broadcast", "expand_dims", "reshape", "permute", "join", "split", "window"})
 _SOURCES = frozenset({"constant", "arange"})
 
 

@@ -10,6 +10,7 @@ memory is dynamic: the launch gives it ``metadata["shared"]`` bytes.
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from typing import Any
 
 from ...errors import UnsupportedError
@@ -30,6 +31,7 @@ from .chips import Chip
 from .control import emit_block
 from .elementwise import NATIVE_MATH, native_casts
 from .legalize_dot import legalize_dot
+from .tensor_maps import MAP_BYTES
 from .values import Generator, llvm_type
 
 __all__ = ["lower", "machine_passes"]
@@ -77,6 +79,7 @@ def lower(module: Module, options: Any, chip: Chip) -> tuple[str, dict[str, Any]
     limits = f'"nvvm.reqntid"="{num_warps * 32}"'
     if getattr(options, "maxnreg", None):
         limits += f' "nvvm.maxnreg"="{options.maxnreg}"'
+    parameters += [f'ptr byval([{MAP_BYTES} x i8]) align {MAP_BYTES} "nvvm.grid_constant" {name}' for name in g.maps.values()]
     text = "\n".join(
         [
             'target triple = "nvptx64-nvidia-cuda"',
@@ -97,6 +100,7 @@ def lower(module: Module, options: Any, chip: Chip) -> tuple[str, dict[str, Any]
         "shared": g.shared_bytes,
         "slots": [str(a.type) for a in kernel.args],
         "tile": tile,
+        "tensor_maps": [asdict(m) for m in g.maps],
     }
     return text + "\n", metadata
 

@@ -3,6 +3,7 @@
 **Parameters.**  Parameter *i* of the kernel is slot *i* of the argument block (`targets.base`): the driver is given a pointer to each
 slot, and reads as many bytes from there as the kernel's parameter has.  So a kernel declares its parameters by their natural types:
 pointers, i64 … i8, double, and float for all narrower floats (a bool is an i8).  Any of them fits, as slots are little-endian.
+Behind them come tensor maps, where the kernel has any: functions of the slots (`encode_maps`).
 
 **Records.**  All that the driver reads lies in one piece of memory, a *record*: the launch configuration, the slots, the pointers to
 them, and the attributes.  A launch takes a record from a list, overwrites configuration and slots (`CudaKernel.direct`: by one
@@ -25,6 +26,8 @@ from typing import Any
 
 from ...errors import OutOfResources
 from . import driver_api
+from .encode_maps import MapArguments
+from .tensor_maps import MAP_BYTES
 
 __all__ = ["CudaKernel", "LaunchShape", "current_device", "current_stream", "device_guard", "loaded_torch"]
 
@@ -113,25 +116,30 @@ class LaunchShape:
 
 
 class _Record:
-    """Memory of one launch in the making: configuration, slots, pointers to the slots, attributes.
+    """Memory of one launch in the making: configuration, slots, pointers to the parameters, attributes, tensor maps.
 
-    ``view``: all of it; ``config``, ``pointers``: addresses of its parts; ``attributes``: likewise, 0 where there are none.
+    ``view``: all but the maps, which are ``maps``; ``config``, ``pointers``: addresses of its parts; ``attributes``: likewise, 0 where there
+    are none.
     """
 
-    __slots__ = ("view", "config", "pointers", "attributes")
+    __slots__ = ("view", "config", "pointers", "attributes", "maps")
 
-    def __init__(self, attributes: bytes, slots: int):
+    def __init__(self, attributes: bytes, slots: int, maps: int = 0):
         first = _CONFIG.size
         table = first + 8 * slots
-        end = table + 8 * slots
-        memory = bytearray(end + len(attributes))
+        end = table + 8 * (slots + maps)
+        after = end + len(attributes)
+        memory = bytearray(after + MAP_BYTES * (maps + 1))
         self.view = memoryview(memory)
         self.config = ctypes.addressof(ctypes.c_char.from_buffer(memory))
         self.pointers = self.config + table
         self.attributes = self.config + end if attributes else 0
-        for i in range(slots):
-            struct.pack_into("<Q", memory, table + 8 * i, self.config + first + 8 * i)
-        memory[end:] = attributes
+        after += -(self.config + after) % MAP_BYTES
+        self.maps = self.view[after : after + MAP_BYTES * maps]
+        parameters = [*(first + 8 * i for i in range(slots)), *(after + MAP_BYTES * i for i in range(maps))]
+        for i, offset in enumerate(parameters):
+            struct.pack_into("<Q", memory, table + 8 * i, self.config + offset)
+        memory[end : end + len(attributes)] = attributes
 
 
 # The entry that `CudaKernel.direct` generates: a launch without a call of Python's between the arguments and the driver.
@@ -147,6 +155,7 @@ def go({first}gx, gy, gz{parameters}):
         put(record)
         run(repack(({arguments})), gx, gy, gz, {stream})
         return
+    {maps}
     code = call(record.config, handle, record.pointers, None)
     if code:
         failed(code, device, lambda: call(record.config, handle, record.pointers, None), (gx, gy, gz))
@@ -165,6 +174,8 @@ class CudaKernel:
     def __init__(self, image: bytes, name: str, entry: str, slots: int, shape: LaunchShape, metadata: dict[str, Any]):
         self.image, self.name, self.entry, self.slots, self.shape, self.metadata = image, name, entry, slots, shape, metadata
         self.n_regs, self.n_spills, self.n_max_threads = 0, 0, 0
+        described = metadata.get("tensor_maps")
+        self.maps = MapArguments(name, described, metadata["slots"]) if described else None
         self.functions: dict[int, driver_api.Function] = {}
         self._launchers: dict[int, Callable[..., None]] = {}
         self.run: Callable[..., None] = self._run
@@ -204,7 +215,8 @@ class CudaKernel:
 
     def _make_launch(self, device: driver_api.Device, function: driver_api.Function) -> Callable[..., None]:
         call, handle, ordinal, shape = device.cuda.lib.cuLaunchKernelEx, function.handle, device.ordinal, self.shape
-        attributes, slots = shape.attributes(), self.slots
+        attributes, slots, maps = shape.attributes(), self.slots, self.maps
+        number = len(maps.maps) if maps is not None else 0
         count = len(attributes) // _ATTRIBUTE.size
         c = _torch()
         raw_stream = c._cuda_getCurrentRawStream if c is not None else current_stream
@@ -218,9 +230,11 @@ class CudaKernel:
             try:
                 record = records.pop()
             except IndexError:
-                record = _Record(attributes, slots)
+                record = _Record(attributes, slots, number)
             view = record.view
             view[begin:end] = packed
+            if maps is not None:
+                record.maps[:] = maps(packed)
             if stream is None:
                 stream = raw_stream(ordinal)
             pack(view, 0, gx, gy, gz, threads, 1, 1, shared, stream, record.attributes, count)
@@ -243,7 +257,9 @@ class CudaKernel:
         ordinal, shape = current_device(), self.shape
         run = self.prepare(ordinal)
         function = self.functions[ordinal]
-        attributes, slots = shape.attributes(), self.slots
+        attributes, slots, maps = shape.attributes(), self.slots, self.maps
+        begin = _CONFIG.size
+        number = len(maps.maps) if maps is not None else 0
         c = _torch()
         records: list[_Record] = []
         text = _DIRECT.format(
@@ -253,13 +269,15 @@ class CudaKernel:
             arguments=arguments,
             threads=shape.threads,
             shared=shape.shared,
+            maps=f"record.maps[:] = maps(bytes(record.view[{begin}:{begin + 8 * slots}]))" if number else "",
             count=len(attributes) // _ATTRIBUTE.size,
         )
         device = function.module.device
         space: dict[str, Any] = {
             "pop": records.pop,
             "put": records.append,
-            "new": lambda: _Record(attributes, slots),
+            "new": lambda: _Record(attributes, slots, number),
+            "maps": maps,
             "pack": struct.Struct(_CONFIG.format + layout).pack_into,
             "error": struct.error,
             "repack": repack,

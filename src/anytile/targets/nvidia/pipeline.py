@@ -3,10 +3,13 @@
     before the loop     copies for iterations 0 … s − 2 into slots 0 … s − 2 of a ring of s = num_stages slots
     iteration i         wait for the copy of i; start the copy of i + s − 1 into the slot that i − 1 has left; dot from slot i mod s
 
-The copies are cp.async: up to 16 bytes a thread from global to shared memory, zeros where the mask is off, no registers between.
+There are two kinds of copies.  Blocks of tensors that the launcher can describe are fetched by the tensor memory accelerator (`copies`):
+one thread asks, and a barrier for each slot says when they are there.  All else is cp.async: up to 16 bytes a thread from global to shared
+memory, zeros where the mask is off, no registers between.
+
 The addresses of iteration i + s − 1 come from the loop's own arithmetic: the scalars it carries are carried a second
-time, s − 1 iterations *ahead*, and the pointers and masks of the loads are computed from those.  So a load takes part where
-its address follows from scalars alone (`_Slice`), which index arithmetic in a loop does after `passes.carried`.
+time, s − 1 iterations *ahead*, and the pointers and masks (or the coordinates) of the loads are computed from those.  So a load takes part
+where its address follows from scalars alone (`_Slice`), which index arithmetic in a loop does after `passes.carried`.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from dataclasses import dataclass, field
 from ...ir import Block, Effect, Op, Value
 from ...ir.rewrite import const_value, is_pure
 from . import wgmma
+from .copies import Barriers, Source, source
 from .matrices import ring_form
 from .memory import vector_width
 from .values import GLOBAL, SHARED, Generator, llvm_type
@@ -36,6 +40,25 @@ class _Slice:
     carried: set[int] = field(default_factory=set)  # indices among the carried values
 
 
+@dataclass(frozen=True)
+class _Move:
+    """A ``load`` that can be a copy: into ``form`` for the dots' ``operand``, which is its result or that permuted.
+
+    ``source``: how the tensor memory accelerator finds it, None where cp.async copies.
+    """
+
+    load: Op
+    operand: Value
+    form: Panels | Rows
+    source: Source | None
+
+    def roots(self) -> list[Value]:
+        """What must be known ahead."""
+        if self.source is not None:
+            return list(self.source.window.offsets)
+        return [x for x in (self.load.operand("ptr"), self.load.operand("mask")) if x is not None]
+
+
 def plan(g: Generator, loop: Op) -> Pipeline | None:
     """The pipeline for ``loop``, None where nothing in it can run ahead."""
     stages = loop.attrs["num_stages"] or g.num_stages
@@ -44,28 +67,38 @@ def plan(g: Generator, loop: Op) -> Pipeline | None:
         return None
     found, used = [], _Slice()
     for op in body.ops:
-        if op.name == "load" and (part := _movable(g, op, body)) is not None:
-            found.append(op)
+        move = _movable(g, op, body) if op.name == "load" else None
+        part = _ahead(g, move.roots(), body) if move is not None else None
+        if move is not None and part is not None:
+            found.append(move)
             used.ops |= part.ops
             used.carried |= part.carried
     return Pipeline(g, loop, found, used, stages) if found else None
 
 
-def _movable(g: Generator, op: Op, body: Block) -> _Slice | None:
-    """The slice of a load that can be a copy into a dot's operand; None where it cannot."""
+def _movable(g: Generator, op: Op, body: Block) -> _Move | None:
+    """A load as a copy into a dot's operand; None where it cannot be one."""
     v, pointer, mask, other = op.result, *(op.operand(n) for n in ("ptr", "mask", "other"))
     assert pointer is not None
     if v.type.rank != 2 or op.attrs["volatile"] or (other is not None and const_value(other) != 0):
         return None
+    if len(v.uses) == 1 and (user := v.users()[0]).name == "permute":
+        v = user.result
     forms = {ring_form(g, user, i) if user.block is body and user.name == "dot" and i <= 1 else None for user, i in v.uses}
     form = forms.pop() if len(forms) == 1 else None
     if form is None or form.inner != wgmma.inner_dimension(g, v):
         return None
-    if vector_width(g, pointer, g.homes[v], mask) * v.type.elem.bytes not in COPY_BYTES:
+    found = source(g, pointer, form)
+    if found is None and vector_width(g, pointer, g.homes[op.result], mask) * v.type.elem.bytes not in COPY_BYTES:
         return None
+    return _Move(op, v, form, found)
+
+
+def _ahead(g: Generator, roots: list[Value], body: Block) -> _Slice | None:
+    """What ``roots`` are computed from; None where that cannot be known ahead of the iteration."""
     out = _Slice()
     ends = body.terminator.operands
-    pending = [x for x in (pointer, mask) if x is not None]
+    pending = list(roots)
     while pending:
         x = pending.pop()
         if x.owner is body:
@@ -85,15 +118,16 @@ def _movable(g: Generator, op: Op, body: Block) -> _Slice | None:
 class Pipeline:
     """Emits one loop's copies.  Used by `control.for_`, in the order of its methods."""
 
-    def __init__(self, g: Generator, loop: Op, loads: list[Op], used: _Slice, stages: int):
-        self.g, self.loop, self.loads, self.used, self.stages = g, loop, loads, used, stages
+    def __init__(self, g: Generator, loop: Op, moves: list[_Move], used: _Slice, stages: int):
+        self.g, self.loop, self.moves, self.used, self.stages = g, loop, moves, used, stages
         self.body = loop.blocks[0]
-        self.forms: dict[Value, Panels | Rows] = {}
-        for op in loads:
-            form = ring_form(g, *next(iter(op.result.uses)))
-            assert form is not None
-            self.forms[op.result] = form
+        self.forms = {m.operand: m.form for m in moves}
         self.rings = {v: g.buffer(v, form.bytes * stages) for v, form in self.forms.items()}
+        self.threads = any(m.source is None for m in moves)  # whether cp.async copies anything
+        self.barriers: Barriers | None = None
+        if any(m.source is not None for m in moves):
+            at = g.emit(f"ptrtoint {SHARED} {g.buffer(loop, 8 * stages)} to i32")
+            self.barriers = Barriers(g, at, stages)
         self.args = [self.body.args[1 + i] for i in sorted(used.carried)]
         self.ends = [self.body.terminator.operands[i] for i in sorted(used.carried)]
         self.dot = self._accumulating()
@@ -127,6 +161,8 @@ class Pipeline:
         inits = self.loop.rest()
         state = [lb, *(g.scalar(inits[i]) for i in sorted(self.used.carried))]
         g.barrier()  # nobody still reads the ring
+        if self.barriers is not None:
+            self.barriers.begin()
         for slot in range(self.stages - 1):
             state = self._copies(state, str(slot))
         self.first = state
@@ -135,6 +171,7 @@ class Pipeline:
         """In the loop's header: names for its phis."""
         g = self.g
         self.slot, self.next_slot = g.w.fresh("slot"), g.w.fresh("slot")
+        self.parity, self.next_parity = g.w.fresh("parity"), g.w.fresh("parity")
         self.names = [g.w.fresh("ahead") for _ in self.first]
         self.hole = g.w.hole()
 
@@ -143,14 +180,18 @@ class Pipeline:
         g = self.g
         # No fence.proxy.async here: it would wait for the copies of later iterations too, and cp.async does not need it (the wait and
         # the barrier order what it wrote before the reads of wgmma).  What is stored from registers has one (`wgmma.stage`).
-        g.assembly(f"cp.async.wait_group {self.stages - 2};", "", "void", [])
-        g.barrier()
+        if self.threads:
+            g.assembly(f"cp.async.wait_group {self.stages - 2};", "", "void", [])
+        if self.barriers is not None:
+            self.barriers.wait(self.slot, self.parity)
+        if self.threads or self.dot is None or self.turned:
+            g.barrier()
         if self.dot is None:
             self._refill()
         else:
             g.in_flight[self.dot] = self._behind_dot
-        for v, form in self.forms.items():
-            g.ring[v] = self._slot_pointer(v, form, self.slot)
+        for m in self.moves:
+            g.ring[m.load.result] = g.ring[m.operand] = self._slot_pointer(m.operand, m.form, self.slot)
 
     def _refill(self) -> None:
         """Starts the copies into the slot that the iteration before has left."""
@@ -175,24 +216,32 @@ class Pipeline:
         for name, a, b, v in zip(self.names, self.first, self.last, [self.body.args[0], *self.args], strict=True):
             self.hole.append(f"  {name} = phi {llvm_type(v.type.elem)} [ {a}, %{entry} ], [ {b}, %{latch} ]")
         self.hole.append(f"  {self.slot} = phi i32 [ 0, %{entry} ], [ {self.next_slot}, %{latch} ]")
-        for v in self.forms:
+        if self.barriers is not None:
+            self.hole.append(f"  {self.parity} = phi i32 [ 0, %{entry} ], [ {self.next_parity}, %{latch} ]")
+        for v in {x for m in self.moves for x in (m.load.result, m.operand)}:
             del g.ring[v]
 
     def advance(self) -> None:
         g = self.g
         after = g.emit(f"add i32 {self.slot}, 1")
-        g.w.put(f"{self.next_slot} = select i1 {g.emit(f'icmp eq i32 {after}, {self.stages}')}, i32 0, i32 {after}")
+        around = g.emit(f"icmp eq i32 {after}, {self.stages}")
+        g.w.put(f"{self.next_slot} = select i1 {around}, i32 0, i32 {after}")
+        if self.barriers is not None:
+            g.w.put(f"{self.next_parity} = xor i32 {self.parity}, {g.emit(f'zext i1 {around} to i32')}")
 
     def finish(self) -> None:
         """Behind the loop, its results defined: nothing is in flight any more."""
         g = self.g
-        g.assembly("cp.async.wait_group 0;", "", "void", [])
+        if self.threads:
+            g.assembly("cp.async.wait_group 0;", "", "void", [])
         if self.dot is not None:
             del g.in_flight[self.dot]
         if self.dot is not None and not self.turned:
             result = self.loop.results[self.dot.operands[2].index - 1]
             home = g.homes[result]
             g.define(result, wgmma.waited(g, g.get(result, home), result.type.elem), home)
+        if self.barriers is not None:
+            self.barriers.end()
 
     def _slot_pointer(self, v: Value, form: Panels | Rows, slot: str) -> str:
         g = self.g
@@ -209,24 +258,32 @@ class Pipeline:
         for op in self.scalars:
             self.emit_op(g, op)
         runs = self.inside(state[0])
-        for op in self.loads:
-            self._copy(op, slot, runs)
-        g.assembly("cp.async.commit_group;", "", "void", [])
+        if self.barriers is not None:
+            asked = [(m.source, self._slot_address(m.operand, m.form, slot)) for m in self.moves if m.source is not None]
+            self.barriers.ask(slot, runs, asked)
+        if self.threads:
+            for m in self.moves:
+                if m.source is None:
+                    self._copy(m, slot, runs)
+            g.assembly("cp.async.commit_group;", "", "void", [])
         after = [g.emit(f"add {self.type} {state[0]}, {self.step}"), *(g.scalar(e) for e in self.ends)]
         g.scopes.pop()
         return after
 
-    def _copy(self, op: Op, slot: str, runs: str) -> None:
-        g, v = self.g, op.result
+    def _slot_address(self, v: Value, form: Panels | Rows, slot: str) -> str:
+        return self.g.emit(f"ptrtoint {SHARED} {self._slot_pointer(v, form, slot)} to i32")
+
+    def _copy(self, move: _Move, slot: str, runs: str) -> None:
+        g, op, form = self.g, move.load, move.form
         pointer, mask = op.operand("ptr"), op.operand("mask")
         assert pointer is not None
-        place, form = g.homes[v], self.forms[v]
+        place = g.homes[op.result]
         n = vector_width(g, pointer, place, mask)
         size_bytes = n * form.size
         how = "cg" if size_bytes == 16 else "ca"
         sources = g.get(pointer, place)
         on = g.get(mask, place) if mask is not None and const_value(mask) != 1 else None
-        targets = wgmma.panel_addresses(g, place, form, self._slot_pointer(v, form, slot), n)
+        targets = wgmma.panel_addresses(g, g.place_for(move.operand), form, self._slot_pointer(move.operand, form, slot), n)
         for r, target in zip(range(0, place.registers, n), targets, strict=True):
             if place.register_of[place.constants[r]] != r:
                 continue

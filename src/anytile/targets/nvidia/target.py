@@ -24,6 +24,7 @@ from ...errors import OutOfResources, UnsupportedError
 from ...llvm.host import host
 from ..base import Artifact
 from . import assemble as assembling
+from . import tensor_maps
 from .chips import CUDA_OF_PTX, Chip, chip, ptx_version
 from .launch import CudaKernel, LaunchShape
 
@@ -58,7 +59,8 @@ class NvidiaTarget:
         self.chip = chip(arch)
 
     def fingerprint(self) -> str:
-        return f"nvidia:{__version__}:{self.chip.target}:{host().version}:{assembling.identity(self.chip)}"
+        copies = "" if tensor_maps.wanted() else ":without TMA"
+        return f"nvidia:{__version__}:{self.chip.target}{copies}:{host().version}:{assembling.identity(self.chip)}"
 
     def compile(self, module: Module, options: Any = None) -> Artifact:
         """Stages ``tile``, ``llir``, ``ptx`` and ``cubin``.

@@ -32,6 +32,7 @@ from .placement import LANES, Placement, log2
 
 if TYPE_CHECKING:
     from .assignment import Assignment
+    from .tensor_maps import TensorMap
 
 __all__ = ["EAGER", "LAZY", "Generator", "literal", "llvm_type", "memory_type", "unsupported"]
 
@@ -99,6 +100,8 @@ class Generator:
         self.prologue = self.w.hole()
         self.shared_bytes = self.buffer_top = 0
         self.exchange = "@shared"
+        self.once: dict[str, str] = {}  # what a file of the generator computes once at the kernel's entry, by a name of its own
+        self.maps: dict[TensorMap, str] = {}  # tensor map → parameter
         self.ring: dict[Value, str] = {}  # operand of a pipelined dot → address of its current slot in shared memory
         self.in_flight: dict[Op, Callable[[], None]] = {}  # dot that nobody waits for in its loop → what comes behind it
         self._buffers: dict[object, int] = {}  # whose → first byte
@@ -212,6 +215,10 @@ class Generator:
         if key not in self._thread_parts:
             self._thread_parts[key] = self._special(register)
         return self._thread_parts[key]
+
+    def tensor_map(self, map_: TensorMap) -> str:
+        """The parameter (a pointer) in which the launcher passes a tensor map."""
+        return self.maps.setdefault(map_, f"%map{len(self.maps)}")
 
     # --- shared memory ---
 

@@ -51,6 +51,11 @@ def reshape(g: Generator, op: Op, place: Placement) -> list[str]:
     return g.get(x, place.before_reshape(x.type.shape))
 
 
+@lazy("window")
+def window(g: Generator, op: Op, place: Placement) -> list[str]:
+    return g.get(op.operands[0], place)
+
+
 @lazy("permute")
 def permute(g: Generator, op: Op, place: Placement) -> list[str]:
     x = op.operands[0]

@@ -26,6 +26,7 @@ from ...ir.types import BF16, F8E4M3, F8E5M2, F16, F32, I8, I32, Element
 from ...passes.axis_info import AxisInfo
 from .convert import memory_bytes, shared_addresses, shared_load, shared_store
 from .placement import Placement, log2, span
+from .tensor_maps import window_of
 from .values import SHARED, Generator
 
 __all__ = ["FORMATS", "Panels", "Rows", "accumulate", "accumulator_place", "inner_dimension", "panels", "plan", "usable"]
@@ -134,6 +135,10 @@ class Panels:
 
 def inner_dimension(g: Generator, v: Value) -> int:
     """The dimension along which the registers of ``v`` lie: that of its neighbours in memory, where it was loaded."""
+    if v.op is not None and v.op.name == "permute" and v.type.rank == 2:
+        return 1 - inner_dimension(g, v.op.operands[0])
+    if v.op is not None and v.op.name == "load" and window_of(v.op.operands[0]) is not None:
+        return 1
     place = g.place_for(v)
     first = place.register[0] if place.register else 1
     return 1 if first < v.type.shape[1] else 0

@@ -54,6 +54,11 @@ def _hint(run: Any, op: Any, x: np.ndarray) -> np.ndarray:
     return x
 
 
+@implements("window")
+def _window(run: Any, op: Any, ptrs: np.ndarray, base: np.ndarray, *parts: np.ndarray) -> np.ndarray:
+    return ptrs
+
+
 @implements("assume")
 def _assume(run: Any, op: Any, cond: np.ndarray) -> None:
     """A promise for optimisers; the oracle uses none and checks none."""

@@ -1,0 +1,109 @@
+"""Copies by the tensor memory accelerator: one thread asks for a whole tile, and a barrier in shared memory tells all threads when it is there.
+
+    mbarrier        counts the bytes that are still to come (expect_tx) and has a phase, which flips when none are left
+    cp.async.bulk.tensor    fetches a box, one panel of the tile (`wgmma.Panels`), in the swizzle that the panels have, which is the
+                    accelerator's own: 16-byte chunks xored by the row.  What lies outside of the tensor becomes zero
+
+A tile whose contiguous dimension is longer than a panel's row takes a box for each panel, one with more than 256 rows several for each.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ...ir import Value
+from .tensor_maps import ALIGNMENT, LARGEST_BOX, TensorMap, Window, tensor_map, wanted, window_of
+from .values import Generator
+from .wgmma import Panels, Rows
+
+__all__ = ["Barriers", "Source", "leader", "source"]
+
+_ROW_OF_BANKS = 1024
+"""Bytes after which the swizzle begins anew: panels must begin at its multiples."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the accelerator finds a tile that is wanted as ``form``: a window, and the map of its boxes."""
+
+    window: Window
+    map: TensorMap
+    form: Panels
+
+    def boxes(self) -> list[tuple[int, int, int]]:
+        """(outer, inner element, byte offset in the form) at which each box begins."""
+        rows, columns = self.map.box
+        outer, inner = self.form.shape[1 - self.form.inner], self.form.shape[self.form.inner]
+        return [(i, j, j // columns * self.form.panel + i * self.form.row) for j in range(0, inner, columns) for i in range(0, outer, rows)]
+
+
+def source(g: Generator, pointer: Value, form: Panels | Rows) -> Source | None:
+    """How the accelerator copies the tile at ``pointer`` into ``form``; None where it cannot."""
+    window = window_of(pointer)
+    if g.sm != 90 or window is None or not wanted() or not isinstance(form, Panels) or form.size > 4 or form.row < ALIGNMENT:
+        return None
+    outer = form.shape[1 - form.inner]
+    if form.width < form.shape[form.inner] and form.panel % _ROW_OF_BANKS:
+        return None
+    swizzle = form.row if form.row > ALIGNMENT else 0
+    made = tensor_map(window, g.info, (min(outer, LARGEST_BOX), form.width), swizzle)
+    return None if made is None else Source(window, made, form)
+
+
+def leader(g: Generator) -> str:
+    """i1: this is the one thread that asks for copies."""
+    if "leader" not in g.once:
+        first = g.early(f"icmp ult i32 {g.tid}, 32")
+        elected = g.early('call i32 asm sideeffect "{ .reg .pred p; elect.sync _|p, -1; selp.b32 $0, 1, 0, p; }", "=r"() #1')
+        g.once["leader"] = g.early(f"and i1 {first}, {g.early(f'icmp ne i32 {elected}, 0')}")
+    return g.once["leader"]
+
+
+class Barriers:
+    """The mbarriers of a ring of ``count`` slots, at ``address`` (i32) in shared memory."""
+
+    def __init__(self, g: Generator, address: str, count: int):
+        self.g, self.address, self.count = g, address, count
+
+    def begin(self) -> None:
+        """All threads: from here on the barriers count, and the ring's memory belongs to the accelerator."""
+        g, who = self.g, leader(self.g)
+        lines = [f"@$1 mbarrier.init.shared::cta.b64 [$0+{8 * i}], 1;" for i in range(self.count)]
+        g.assembly(" ".join([*lines, "fence.mbarrier_init.release.cluster;"]), "r,b", "void", [("i32", self.address), ("i1", who)])
+        g.assembly("fence.proxy.async.shared::cta;", "", "void", [])
+        g.barrier()
+
+    def end(self) -> None:
+        """All threads, with nothing in flight: the memory is free again."""
+        g = self.g
+        g.barrier()
+        lines = [f"@$1 mbarrier.inval.shared::cta.b64 [$0+{8 * i}];" for i in range(self.count)]
+        g.assembly(" ".join(lines), "r,b", "void", [("i32", self.address), ("i1", leader(g))])
+
+    def of(self, slot: str) -> str:
+        """Address of a slot's barrier."""
+        if slot.isdigit():
+            return self.g.emit(f"add i32 {self.address}, {8 * int(slot)}")
+        return self.g.emit(f"add i32 {self.address}, {self.g.emit(f'shl i32 {slot}, 3')}")
+
+    def ask(self, slot: str, runs: str, wanted: list[tuple[Source, str]]) -> None:
+        """Where ``runs``: copies of tiles to addresses (i32) in shared memory.  Offsets are looked up in the current scope."""
+        g = self.g
+        barrier, who = self.of(slot), g.emit(f"and i1 {leader(g)}, {runs}")
+        total = sum(s.form.bytes for s, _ in wanted)
+        g.assembly(f"@$1 mbarrier.arrive.expect_tx.shared::cta.b64 _, [$0], {total};", "r,b", "void", [("i32", barrier), ("i1", who)])
+        copy = "cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes"
+        for s, target in wanted:
+            outer, inner = (g.scalar(v) for v in s.window.offsets)
+            map_ = g.tensor_map(s.map)
+            for i, j, byte in s.boxes():
+                x = g.emit(f"add i32 {inner}, {j}") if j else inner
+                y = g.emit(f"add i32 {outer}, {i}") if i else outer
+                at = g.emit(f"add i32 {target}, {byte}") if byte else target
+                args = [("i32", at), ("ptr", map_), ("i32", x), ("i32", y), ("i32", barrier), ("i1", who)]
+                g.assembly(f"@$5 {copy} [$0], [$1, {{$2, $3}}], [$4];", "r,l,r,r,r,b", "void", args)
+
+    def wait(self, slot: str, parity: str) -> None:
+        """Until the copies of the phase ``parity`` are there."""
+        code = "{ .reg .pred p; WAIT: mbarrier.try_wait.parity.shared::cta.b64 p, [$0], $1; @!p bra WAIT; }"
+        self.g.assembly(code, "r,r", "void", [("i32", self.of(slot)), ("i32", parity)])
