@@ -7,13 +7,15 @@ Python.  A launch is one ctypes call, which releases the GIL; the calling thread
   a callback inside a kernel) runs on its own calling thread alone.  So launches never wait for each other.
 - Ctrl-C: every tenth of a second the call returns here, where Python handles signals; a KeyboardInterrupt
   withdraws the programs not yet begun.  A program is never interrupted half-way.
-- fork: the child has none of the threads and builds its own pool at its first launch.
+- fork: the child has none of the threads and builds its own pool, of workers, at its first launch.
+- torch: where it is there and has an OpenMP runtime, that runtime's threads stand for the workers (`openmp`).
 - Exit: workers sleep in native code and vanish with the process.
 - Rounding and flush-to-zero modes: workers have those of the thread that made the first launch; nothing here
   changes them.
 
-Environment: ``ANYTILE_NUM_THREADS`` (default: the CPUs this process may use), ``ANYTILE_SPIN_US`` (how long idle
-workers watch for the next launch before they sleep; default 50, and 0 where there are more threads than CPUs).
+Environment: ``ANYTILE_NUM_THREADS`` (default: the CPUs this process may use; torch's number where its threads are used, and a number
+other than torch's means workers), ``ANYTILE_SPIN_US`` (how long idle workers watch for the next launch before they sleep; default 50,
+and 0 where there are more threads than CPUs), ``ANYTILE_OPENMP`` (0: workers even where torch has an OpenMP runtime).
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ from typing import TYPE_CHECKING, Any
 from ...errors import AnytileError, UnsupportedError
 from ...llvm.kept import kept
 from ...llvm.loader import load_object
-from . import pool_ir
+from . import openmp, pool_ir
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -230,20 +232,23 @@ class Entry:
 
 
 class Pool:
-    """The workers of this process.  Made by `pool`; there is never more than one."""
+    """What works beside the caller of a launch: ``team``, or else ``threads`` - 1 workers.  Made by `pool`; there is never more than one."""
 
-    def __init__(self, threads: int, spin_us: int):
-        self.threads = threads
+    def __init__(self, threads: int, spin_us: int, team: openmp.Team | None = None):
         native = _native()
         native.reset(threads, int(spin_us * native.pauses_per_us), max(1, int(native.ticks_per_us)))
-        for number in range(1, threads):
-            _start_thread(native.worker_address, number)
+        if team is not None:
+            native.join_team(*team)
+        else:
+            for number in range(1, threads):
+                _start_thread(native.worker_address, number)
 
 
 # --- the process's pool ------------------------------------------------------------------------------------------
 
 _lock = threading.Lock()
 _pool: Pool | None = None
+_forked = False  # whether this process is somebody's forked child: no OpenMP runtime serves one
 
 
 def pool() -> Pool:
@@ -254,13 +259,24 @@ def pool() -> Pool:
             if _pool is None:
                 threads = _setting("ANYTILE_NUM_THREADS", available_cpus(), 1, pool_ir.ARENAS)
                 spin_us = _setting("ANYTILE_SPIN_US", 50 if threads <= available_cpus() else 0, 0, 1_000_000)
-                _pool = Pool(threads, spin_us)
+                _pool = Pool(threads, spin_us, _team(threads))
     return _pool
 
 
+def _team(threads: int) -> openmp.Team | None:
+    """The OpenMP team that serves launches; None: workers of our own."""
+    if _forked or not _setting("ANYTILE_OPENMP", 1, 0, 1):
+        return None
+    team = openmp.team_of_torch()
+    if team is not None and os.environ.get("ANYTILE_NUM_THREADS") and team.threads() != threads:
+        return None  # another number was asked for
+    return team
+
+
 def num_threads() -> int:
-    """Threads of the pool, the calling one included."""
-    return pool().threads
+    """Threads of a launch of the calling thread, which is one of them."""
+    pool()
+    return int(_native().threads())
 
 
 def status_address() -> int:
@@ -287,8 +303,8 @@ def callback(function: Callable[[int], None]) -> int:
 
 
 def _forget_after_fork() -> None:
-    global _pool, _lock
-    _pool, _lock = None, threading.Lock()
+    global _pool, _lock, _forked
+    _pool, _lock, _forked = None, threading.Lock(), True
     _idle.clear()
 
 
@@ -316,6 +332,8 @@ class _Native:
         self.resume = self._function("resume", wide, pointer)
         self.withdraw = self._function("withdraw", None, pointer)
         self.reset = self._function("reset", None, wide, wide, wide)
+        self.join_team = self._function("join_team", None, pointer, pointer, pointer)
+        self.threads = self._function("threads", wide)
         self.worker_address = self._object.address("worker")
         self.status_address = self._function("status", pointer)()
         self._status = ctypes.c_int32.from_address(self.status_address)

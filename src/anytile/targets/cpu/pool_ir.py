@@ -23,6 +23,10 @@ sizes the first chunk; from then on each thread doubles or halves its own, so th
 as hardware prefetchers want it.  Where programs save work by running one after the other on one thread (`launch_memory`), the cell's
 second word makes that `TOGETHER` times as long.  Nobody takes more than half of a thread's share of what is left, which keeps the tail
 balanced.
+
+With `@join_team` the threads are those of an OpenMP runtime instead (`openmp` says when and why).  Then nobody waits for a generation:
+the launcher opens the launch and takes its chunks inside a parallel region, whose other threads take theirs, and the region's end is the
+end of the launch.  A region is over at the end of the time slice for all of its threads, so that Python sees its signals.
 """
 
 from __future__ import annotations
@@ -59,6 +63,7 @@ _GROUPS = (
         "gz": "i32",
     },
     {"threads": "i64", "spin": "i64", "inline.limit": "i64", "chunk.ticks": "i64", "slice": "i64"},
+    {"parallel": "ptr", "most.threads": "ptr", "thread.number": "ptr"},
 )
 _SIZES = {"i32": 4, "i64": 8, "ptr": 8}
 _LINE = 128  # adjacent-line prefetchers pull lines in pairs
@@ -150,6 +155,14 @@ define void @reset(i64 %threads, i64 %spin, i64 %ticks.per.us) nounwind {{
   store i64 %chunk, ptr {at["chunk.ticks"]}
   %slice = mul i64 %ticks.per.us, 100000
   store i64 %slice, ptr {at["slice"]}{pool_system.RESET[system]}
+  ret void
+}}
+
+; From now on the threads of launches are those of an OpenMP runtime: its GOMP_parallel, omp_get_max_threads, omp_get_thread_num.
+define void @join_team(ptr %parallel, ptr %most.threads, ptr %thread.number) nounwind {{
+  store ptr %parallel, ptr {at["parallel"]}
+  store ptr %most.threads, ptr {at["most.threads"]}
+  store ptr %thread.number, ptr {at["thread.number"]}
   ret void
 }}
 
@@ -263,6 +276,81 @@ leave:
   ret i64 %done
 }}
 
+; What a launcher tells the threads of its parallel region: its own scratch, the deadline; it gets how many programs it ran itself.
+%Region = type {{ ptr, i64, i64 }}
+
+; One thread of a parallel region.
+define internal void @member(ptr %region) nounwind {{
+entry:
+  %number.of = load ptr, ptr {at["thread.number"]}
+  %number = call i32 %number.of()
+  %deadline.at = getelementptr %Region, ptr %region, i32 0, i32 1
+  %deadline = load i64, ptr %deadline.at
+  %launcher = icmp eq i32 %number, 0
+  br i1 %launcher, label %own, label %prepare
+own:
+  %own.scratch = load ptr, ptr %region
+  %programs = call i64 @work(ptr %own.scratch, i64 %deadline)
+  %programs.at = getelementptr %Region, ptr %region, i32 0, i32 2
+  store i64 %programs, ptr %programs.at
+  ret void
+prepare:
+  %roomy = icmp ult i32 %number, {ARENAS}
+  br i1 %roomy, label %equip, label %done
+equip:
+  %index = zext i32 %number to i64
+  %bytes = load i64, ptr {at["scratch.bytes"]}
+  %scratch = call ptr @arena(i64 %index, i64 %bytes)
+  %have = icmp ne ptr %scratch, null
+  %none = icmp eq i64 %bytes, 0
+  %ready = or i1 %have, %none
+  br i1 %ready, label %go, label %done
+go:
+  call i64 @work(ptr %scratch, i64 %deadline)
+  br label %done
+done:
+  ret void
+}}
+
+; The launcher's part of the open launch, beside workers that come by themselves, or with the threads of a parallel region.
+; Returns the number of programs that the launcher ran.
+define internal i64 @take_part(ptr %scratch, i64 %deadline) nounwind {{
+entry:
+  %told = alloca %Region
+  %parallel = load ptr, ptr {at["parallel"]}
+  %alone = icmp eq ptr %parallel, null
+  br i1 %alone, label %apart, label %region
+apart:
+  %programs = call i64 @work(ptr %scratch, i64 %deadline)
+  ret i64 %programs
+region:
+  store ptr %scratch, ptr %told
+  %deadline.at = getelementptr %Region, ptr %told, i32 0, i32 1
+  store i64 %deadline, ptr %deadline.at
+  ; 0: as many threads as torch's own regions have; a region of fewer would end the others, to be started anew by the next
+  call void %parallel(ptr @member, ptr %told, i32 0, i32 0)
+  %ran.at = getelementptr %Region, ptr %told, i32 0, i32 2
+  %ran = load i64, ptr %ran.at
+  ret i64 %ran
+}}
+
+; The threads that a launch may have now.
+define i64 @threads() nounwind {{
+entry:
+  %most = load ptr, ptr {at["most.threads"]}
+  %own = icmp eq ptr %most, null
+  br i1 %own, label %pool, label %ask
+ask:
+  %told = call i32 %most()
+  %count = call i32 @llvm.umin.i32(i32 %told, i32 {ARENAS})
+  %wide = zext i32 %count to i64
+  store i64 %wide, ptr {at["threads"]}
+  ret i64 %wide
+pool:
+  %threads = load i64, ptr {at["threads"]}
+  ret i64 %threads
+}}
+
 ; A worker thread.  %index: its number, 1 and up.
 define ptr @worker(ptr %index) nounwind {{
 entry:
@@ -329,7 +417,7 @@ entry:
   %start = call i64 @{clock}()
   %slice = load i64, ptr {at["slice"]}
   %deadline = add i64 %start, %slice
-  %programs = call i64 @work(ptr %scratch, i64 %deadline)
+  %programs = call i64 @take_part(ptr %scratch, i64 %deadline)
   %end = call i64 @{clock}()
   %any = icmp ne i64 %programs, 0
   br i1 %any, label %note, label %check
@@ -433,7 +521,7 @@ finish:
   ret i64 %code
 
 several:
-  %threads = load i64, ptr {at["threads"]}
+  %threads = call i64 @threads()
   %threaded = icmp ugt i64 %threads, 1
   %each = load i64, ptr %cell
   %left.first = sub i64 %total, %first
@@ -545,6 +633,7 @@ join:
 }}
 
 declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
+declare i32 @llvm.umin.i32(i32, i32)
 declare i64 @llvm.umin.i64(i64, i64)
 declare i64 @llvm.umax.i64(i64, i64)
 """
