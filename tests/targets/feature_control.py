@@ -1,0 +1,243 @@
+"""Python in kernels: statements, expressions, functions, aggregates, hints, options of a launch."""
+
+from __future__ import annotations
+
+from feature_table import case, integers, normal, zeros
+
+import anytile.language as tl
+from anytile.runtime.jit import constexpr_function, jit
+
+_N = 64
+
+
+@case(x=normal("fp32", _N), out=zeros("fp32", _N), n=5, m=3)
+@case("no turns", x=normal("fp32", _N), out=zeros("fp32", _N), n=0, m=-2)
+def loops(x, out, n, m, N: tl.constexpr = _N):
+    i = tl.arange(0, N)
+    v = tl.load(x + i)
+    acc = v
+    for k in range(n):
+        if k % 3 == 0:
+            acc = acc * 0.5 + v
+        elif k == 1:
+            acc += k
+        else:
+            acc -= 1
+    k = 0
+    while k < m:
+        acc += 1
+        k += 1
+    while tl.condition(k > 1, disable_licm=True):
+        k -= 1
+    for j in tl.range(10, 0, -3, num_stages=2):
+        acc += j
+    for j in tl.static_range(3):
+        acc = acc * 1.5 if j == 1 else acc + j
+    for weight in (0.5, 2.0):
+        acc *= weight
+    tl.store(out + i, acc)
+
+
+@case(x=integers("i32", _N), out=zeros("i32", _N), n=4)
+def nested_loops(x, out, n, N: tl.constexpr = _N):
+    i = tl.arange(0, N)
+    total = tl.zeros((N,), tl.int32)
+    for a in range(0, n):
+        for b in range(a, n, 2):
+            at = (i + a * 7 + b) % N
+            total += tl.load(x + at) * (b - a + 1)
+        if total.to(tl.int32).sum() % 2 == 0:
+            total += a
+    tl.store(out + i, total)
+
+
+@jit
+def early(value, limit):
+    if value > limit:
+        return value * 2
+    if value < -limit:
+        return -value
+    return value + 1
+
+
+@case(grid=(8,), x=integers("i32", 8), out=zeros("i32", 2, 8), limit=30)
+def branches(x, out, limit):
+    pid = tl.program_id(0)
+    v = tl.load(x + pid)
+    tl.store(out + pid, early(v, limit))
+    if pid >= 6:
+        return
+    chosen = v if v > 0 else -v
+    if v > 0 and chosen > 10 or pid == 2:
+        other = chosen + 1
+    else:
+        other = chosen - 1
+    tl.store(out + 8 + pid, other if not pid == 3 else 99)
+
+
+@jit(noinline=True)
+def apart(a, b):
+    return a * b + 1.0, a - b
+
+
+@jit
+def keyword(a, *rest, scale=2, flag: tl.constexpr = True):
+    for value in rest:
+        a += value
+    if flag:
+        a *= scale
+    return a
+
+
+@constexpr_function
+def doubled(n):
+    return n * 2
+
+
+@case(x=normal("fp32", _N), out=zeros("fp32", 3, _N), tolerance=1e-6)
+def functions(x, out, N: tl.constexpr = _N):
+    i = tl.arange(0, N)
+    v = tl.load(x + i)
+    product, difference = apart(v, v + 1)
+    tl.store(out + i, product - difference)
+    tl.store(out + N + i, keyword(v, 1, v, scale=3) + keyword(v, flag=False))
+    count: tl.constexpr = doubled(N)
+    name: tl.constexpr = f"N{count}"
+    tl.static_assert(name == "N128", f"{name}")
+    tl.store(out + count + i, v * min(count, 3, N) + max(2, 1) - abs(-4) + len([1, 2]))
+
+
+@case(x=normal("fp32", _N), out=zeros("fp32", 2, _N))
+def containers(x, out, N: tl.constexpr = _N):
+    i = tl.arange(0, N)
+    both = (tl.load(x + i), i)
+    (v, k), rest = both, tl.tuple((1.5, 2.5))
+    values = [v + j for j in (1, 2, 3)]
+    total = values[0]
+    for value in values[1:]:
+        total += value
+    a, *others = (1.0, 2.0, 3.0)
+    tl.store(out + i, total + rest[1] + len(both) + k.to(tl.float32) + others[1] * a)
+    if (last := rest[0]) is not None:
+        tl.store(out + N + i, v * last)
+    tl.static_assert("a" in ("a", "b") and 3 not in (1, 2))
+    pass
+
+
+class Region:
+    """A context manager of the compile time."""
+
+    def __enter__(self):
+        return tl.constexpr(5)
+
+    def __exit__(self, *exception):
+        return None
+
+
+@case(x=normal("fp32", 4, 16), out=zeros("fp32", 4, 16))
+def regions(x, out):
+    at = tl.arange(0, 4)[:, None] * 16 + tl.arange(0, 16)[None, :]
+    with Region() as five:
+        v = tl.load(x + at) + five
+    tl.store(out + at, v * v.shape[1])
+
+
+@case(x=normal("fp32", _N), out=zeros("fp32", 2, _N))
+def python_builtins(x, out, N: tl.constexpr = _N):
+    """What is known while compiling is Python's own arithmetic."""
+    i = tl.arange(0, N)
+    v = tl.load(x + i)
+    for k, (a, b) in enumerate(zip((1, 2), reversed((3, 4)))):
+        v += float(a * b) + k + sum((1, 2)) + int(2.5)
+    tl.static_assert(all((True, N > 1)) and any((False, True)) and bool(1) and isinstance(i, tl.tensor) and hasattr(v, "shape"))
+    tl.static_assert(str(N) == "64" and list((1,))[0] == 1 and tuple((2,))[0] == 2)
+    tl.static_assert(type(v) is tl.tensor and getattr(v, "dtype") == tl.float32)
+    print("compiling", N)
+    assert N > 0
+    tl.store(out + i, abs(v) + len((1, 2)))
+    tl.store(out + N + i, max(v, 0.0) + min(v, 1.0))
+
+
+@tl.aggregate
+class Span:
+    """A piece of memory."""
+
+    base: tl.tensor
+    length: tl.constexpr
+
+    @jit
+    def __init__(self, base, length: tl.constexpr):
+        self.base = base
+        self.length = length
+
+    @jit
+    def load(self, i):
+        return tl.load(self.base + i % self.length)
+
+
+@case(x=normal("fp32", _N), out=zeros("fp32", 2, _N))
+def aggregates(x, out, N: tl.constexpr = _N):
+    i = tl.arange(0, N)
+    span = Span(x, 16)
+    tl.store(out + i, span.load(i))
+    moved = tl.aggregate_replace(span, base=x + 16)
+    tl.store(out + N + i, moved.load(i) + moved.length)
+
+
+@case(x=normal("fp32", 128), out=zeros("fp32", 4, 128), n=128)
+def hints(x, out, n):
+    i = tl.arange(0, 128)
+    tl.assume(n % 16 == 0)
+    at = tl.max_contiguous(tl.multiple_of(i, 16), 16)
+    v = tl.load(x + at, mask=at < n)
+    tl.store(out + at, v, mask=tl.max_constancy(i // 8 * 8 < n, 8))
+    tl.store(tl.multiple_of(out + 128, 16) + i, v)
+    tl.store(out + 256 + i, v + tl.expect_zero(tl.where(i < 9, v, 0.0), i < 9))
+
+
+@case("warps", options={"num_warps": 8}, x=normal("fp32", 128), out=zeros("fp32", 128))
+@case("one warp", options={"num_warps": 1}, x=normal("fp32", 128), out=zeros("fp32", 128))
+@case("registers", options={"maxnreg": 32}, x=normal("fp32", 128), out=zeros("fp32", 128))
+@case("cooperative", grid=(4,), options={"launch_cooperative_grid": True}, x=normal("fp32", 128), out=zeros("fp32", 128))
+@case("dependent", options={"launch_pdl": True}, x=normal("fp32", 128), out=zeros("fp32", 128), arch=90)
+@case("cluster", grid=(4,), options={"num_ctas": 2}, x=normal("fp32", 128), out=zeros("fp32", 128), arch=90)
+@case("no fusion", options={"enable_fp_fusion": False}, x=normal("fp32", 128), out=zeros("fp32", 128))
+def launch_options(x, out):
+    i = tl.arange(0, 128)
+    v = tl.load(x + i)
+    tl.store(out + i, tl.sum(v * 0) + v * 2)
+
+
+@case(options={"launch_pdl": True}, x=normal("fp32", 128), out=zeros("fp32", 128), arch=90)
+def dependent_launches(x, out):
+    tl.extra.cuda.gdc_wait()
+    i = tl.arange(0, 128)
+    v = tl.load(x + i)
+    tl.extra.cuda.gdc_launch_dependents()
+    tl.store(out + i, v + 1)
+
+
+@case(out=zeros("i1", 8))
+def facts_of_the_target(out):
+    start = tl.extra.cuda.globaltimer()
+    tl.store(out, tl.extra.cuda.smid() >= 0)
+    tl.store(out + 1, tl.extra.cuda.num_warps() >= 1)
+    tl.store(out + 2, tl.extra.cuda.num_threads() >= 1)
+    tl.store(out + 3, tl.extra.cuda.globaltimer() >= start)
+    tl.store(out + 4, tl.target_info.is_cuda() or not tl.target_info.is_hip())
+    if tl.target_info.is_cuda():
+        tl.store(out + 5, tl.target_info.cuda_capability_geq(7, 5))
+    else:
+        tl.store(out + 5, True)
+
+
+@case(options={"num_warps": 4}, x=normal("fp16", 64, 256), y=normal("fp16", 256, 64), out=zeros("fp32", 64, 64), tolerance=1e-6)
+def pipelines(x, y, out):
+    """Loops whose loads are copied ahead; every hint that `tl.range` takes."""
+    m, n, k = tl.arange(0, 64), tl.arange(0, 64), tl.arange(0, 32)
+    acc = tl.zeros((64, 64), tl.float32)
+    for i in tl.range(0, 8, num_stages=3, flatten=True, warp_specialize=False, disallow_acc_multi_buffer=True, loop_unroll_factor=2):
+        a = tl.load(x + m[:, None] * 256 + (i * 32 + k)[None, :])
+        b = tl.load(y + (i * 32 + k)[:, None] * 64 + n[None, :])
+        acc = tl.dot(a, b, acc)
+    tl.store(out + m[:, None] * 64 + n[None, :], acc)

@@ -1,0 +1,103 @@
+"""Matrix products: element types, precisions, sizes, scales."""
+
+from __future__ import annotations
+
+from feature_table import Array, case, integers, normal, of, zeros
+
+import anytile.language as tl
+
+
+def product(
+    x,
+    y,
+    out,
+    M: tl.constexpr,
+    N: tl.constexpr,
+    K: tl.constexpr,
+    P: tl.constexpr = None,
+    TURN: tl.constexpr = False,
+    STEPS: tl.constexpr = 1,
+):
+    m, n, k = tl.arange(0, M), tl.arange(0, N), tl.arange(0, K)
+    kind: tl.constexpr = out.dtype.element_ty
+    acc = tl.zeros((M, N), tl.float32 if kind == tl.float16 or kind == tl.bfloat16 else kind)
+    for i in range(0, STEPS):
+        kk = i * K + k
+        a = tl.load(x + m[:, None] * (K * STEPS) + kk[None, :])
+        if TURN:
+            b = tl.load(y + n[:, None] * (K * STEPS) + kk[None, :]).T
+        else:
+            b = tl.load(y + kk[:, None] * N + n[None, :])
+        acc = tl.dot(a, b, acc, input_precision=P, out_dtype=acc.dtype)
+    tl.store(out + m[:, None] * N + n[None, :], acc.to(kind))
+
+
+def _product(name, x, out, m, n, k, tolerance, precision=None, turn=False, steps=1, arch=75, warps=4):
+    make = (lambda s: integers(x, *s, low=-9, high=9)) if x in ("i8", "u8") else (lambda s: normal(x, *s))
+    constants = {"M": m, "N": n, "K": k, "P": precision, "TURN": turn, "STEPS": steps}
+    y = (n, k * steps) if turn else (k * steps, n)
+    case(name, x=make((m, k * steps)), y=make(y), out=zeros(out, m, n), constants=constants, tolerance=tolerance, arch=arch, options={"num_warps": warps})(product)  # fmt: skip
+
+
+for _x, _tolerance in {"fp16": 1e-6, "bf16": 1e-6, "fp8e5": 1e-3, "fp8e4nv": 1e-3, "fp8e4b15": 1e-5}.items():
+    for _m, _n, _k in ((16, 16, 16), (32, 64, 32), (64, 128, 64)):
+        _product(f"{_x} {_m}x{_n}x{_k}", _x, "fp32", _m, _n, _k, _tolerance)
+_product("fp16 in steps", "fp16", "fp32", 64, 64, 32, 1e-6, steps=6)
+_product("fp16 in steps, turned", "fp16", "fp32", 64, 64, 32, 1e-6, turn=True, steps=5)
+_product("bf16 in steps, eight warps", "bf16", "bf16", 128, 128, 32, 1e-2, steps=4, warps=8)
+_product("fp16 of one row", "fp16", "fp32", 1, 16, 32, 1e-6)
+_product("i8", "i8", "i32", 32, 32, 64, 0)
+_product("i8 by warpgroup", "i8", "i32", 64, 64, 64, 0, turn=True)
+_product("fp64", "fp64", "fp64", 16, 32, 16, 1e-14)
+_product("fp32 ieee", "fp32", "fp32", 32, 32, 32, 1e-6, "ieee")
+_product("fp32 tf32", "fp32", "fp32", 64, 64, 32, 2e-3, "tf32")
+_product("fp32 tf32x3", "fp32", "fp32", 64, 64, 32, 2e-6, "tf32x3")
+_product("fp32 bf16x3", "fp32", "fp32", 64, 64, 32, 3e-5, "bf16x3")
+_product("fp32 bf16x6", "fp32", "fp32", 64, 64, 32, 2e-6, "bf16x6")
+
+
+@case(x=normal("fp16", 2, 32, 32), y=normal("fp16", 2, 32, 16), out=zeros("fp32", 2, 32, 16), tolerance=1e-6)
+def batched_product(x, y, out):
+    b, m, n, k = tl.arange(0, 2)[:, None, None], tl.arange(0, 32), tl.arange(0, 16), tl.arange(0, 32)
+    u = tl.load(x + b * 1024 + m[None, :, None] * 32 + k[None, None, :])
+    v = tl.load(y + b * 512 + k[None, :, None] * 16 + n[None, None, :])
+    tl.store(out + b * 512 + m[None, :, None] * 16 + n[None, None, :], tl.dot(u, v))
+
+
+@case(x=normal("fp16", 64, 64), y=normal("fp16", 64, 64), z=normal("fp16", 64, 64), out=zeros("fp32", 64, 64), tolerance=2e-3)
+def product_of_products(x, y, z, out):
+    at = tl.arange(0, 64)[:, None] * 64 + tl.arange(0, 64)[None, :]
+    first = tl.dot(tl.load(x + at), tl.load(y + at))
+    weights = tl.exp(first - tl.max(first, 1)[:, None]).to(tl.float16)
+    tl.store(out + at, tl.dot(weights, tl.load(z + at)) / tl.sum(weights.to(tl.float32), 1)[:, None])
+
+
+def scaled_product(x, sx, y, sy, out, XF: tl.constexpr, YF: tl.constexpr, XB: tl.constexpr, YB: tl.constexpr):
+    """32×32×64; XB, YB: elements in a stored one along k (2 of e2m1)."""
+    m, n, s = tl.arange(0, 32), tl.arange(0, 32), tl.arange(0, 2)
+    kx, ky = tl.arange(0, 64 // XB), tl.arange(0, 64 // YB)
+    a = tl.load(x + m[:, None] * (64 // XB) + kx[None, :])
+    b = tl.load(y + ky[:, None] * 32 + n[None, :])
+    scale_x = tl.load(sx + m[:, None] * 2 + s[None, :])
+    scale_y = tl.load(sy + n[:, None] * 2 + s[None, :])
+    tl.store(out + m[:, None] * 32 + n[None, :], tl.dot_scaled(a, scale_x, XF, b, scale_y, YF))
+
+
+_CODES = {"e2m1": ("u8", 2), "e4m3": ("fp8e4nv", 1), "e5m2": ("fp8e5", 1), "bf16": ("bf16", 1), "fp16": ("fp16", 1)}
+for _xf, _yf in (("e2m1", "e2m1"), ("e4m3", "e5m2"), ("e5m2", "e2m1"), ("e4m3", "e4m3")):
+    (_kx, _bx), (_ky, _by) = _CODES[_xf], _CODES[_yf]
+    _a, _b = (
+        integers("u8", *shape, low=0, high=256) if kind == "u8" else normal(kind, *shape)
+        for kind, shape in ((_kx, (32, 64 // _bx)), (_ky, (64 // _by, 32)))
+    )
+    _scales = {s: Array("u8", lambda random: random.integers(120, 134, (32, 2))) for s in ("sx", "sy")}
+    case(f"{_xf} by {_yf}", x=_a, y=_b, **_scales, out=zeros("fp32", 32, 32), tolerance=1e-5, constants={"XF": _xf, "YF": _yf, "XB": _bx, "YB": _by})(scaled_product)  # fmt: skip
+
+
+@case(x=normal("bf16", 32, 64), y=of("fp8e4nv", [[1.0] * 32] * 64), sy=integers("u8", 32, 2, low=125, high=130), out=zeros("fp32", 32, 32), tolerance=1e-5)  # fmt: skip
+def half_scaled_product(x, y, sy, out):
+    m, n, k = tl.arange(0, 32), tl.arange(0, 32), tl.arange(0, 64)
+    a, b = tl.load(x + m[:, None] * 64 + k[None, :]), tl.load(y + k[:, None] * 32 + n[None, :])
+    scales = tl.load(sy + n[:, None] * 2 + tl.arange(0, 2)[None, :])
+    acc = tl.full((32, 32), 1.0, tl.float32)
+    tl.store(out + m[:, None] * 32 + n[None, :], tl.dot_scaled(a, None, "bf16", b, scales, "e4m3", acc))
