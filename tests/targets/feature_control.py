@@ -142,7 +142,7 @@ def regions(x, out):
     tl.store(out + at, v * v.shape[1])
 
 
-@case(x=normal("fp32", _N), out=zeros("fp32", 2, _N))
+@case(printed=True, x=normal("fp32", _N), out=zeros("fp32", 2, _N))
 def python_builtins(x, out, N: tl.constexpr = _N):
     """What is known while compiling is Python's own arithmetic."""
     i = tl.arange(0, N)
@@ -151,7 +151,7 @@ def python_builtins(x, out, N: tl.constexpr = _N):
         v += float(a * b) + k + sum((1, 2)) + int(2.5)
     tl.static_assert(all((True, N > 1)) and any((False, True)) and bool(1) and isinstance(i, tl.tensor) and hasattr(v, "shape"))
     tl.static_assert(str(N) == "64" and list((1,))[0] == 1 and tuple((2,))[0] == 2)
-    tl.static_assert(type(v) is tl.tensor and getattr(v, "dtype") == tl.float32)
+    tl.static_assert(type(v) is tl.tensor and getattr(v, "dtype") == tl.float32)  # noqa: B009
     print("compiling", N)
     assert N > 0
     tl.store(out + i, abs(v) + len((1, 2)))
