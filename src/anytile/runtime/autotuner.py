@@ -26,6 +26,7 @@ from typing import Any
 
 from . import knobs
 from .driver import CpuDriver, driver, target_object
+from .elsewhere import prepare_nvidia
 from .errors import AutotunerError, OutOfResources, PTXASError
 from .jit import JITFunction, KernelInterface
 from .tuning import Progress, compile_ahead, race
@@ -292,7 +293,9 @@ class Autotuner(KernelInterface):
 
             return compile
 
-        return compile_ahead([compilation(c) for c in configs], self._failures(), done)
+        inner = self._kernel()
+        on_gpu = inner is not None and inner.target().backend == "cuda"
+        return compile_ahead([compilation(c) for c in configs], self._failures(), done, prepare_nvidia if on_gpu else None)
 
     def _nothing_works(self, n: int) -> AutotunerError:
         """All configurations failed: how many, and each kind of error with the configurations that met it."""

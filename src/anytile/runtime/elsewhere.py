@@ -17,7 +17,7 @@ from . import knobs
 if TYPE_CHECKING:
     from ..targets.base import Artifact
 
-__all__ = ["WorkerError", "compile_elsewhere", "remote_executor", "target_compile", "versions"]
+__all__ = ["WorkerError", "compile_elsewhere", "prepare_nvidia", "remote_executor", "target_compile", "versions"]
 
 #: The executor that compiles for this thread of control, or None: compile here.
 remote_executor: ContextVar[Any] = ContextVar("remote_executor", default=None)
@@ -40,8 +40,13 @@ def target_compile(machine: Any, module: Any, options: Any) -> Artifact:
     What goes wrong with cache or executor costs a compilation in this process; errors of the kernel are raised.
     """
     executor = remote_executor.get()
-    shared = knobs.cache.url or knobs.cache.remote_manager_class is not None
-    if machine.name != "cpu" or executor is None and not shared:
+    shared = machine.name == "cpu" and (knobs.cache.url or knobs.cache.remote_manager_class is not None)
+    if machine.name == "nvidia":
+        from .workers import WorkerPool
+
+        if not isinstance(executor, WorkerPool):
+            executor = None  # another machine may lack the assembler that this one has
+    if machine.name not in ("cpu", "nvidia") or executor is None and not shared:
         return machine.compile(module, options)
     from ..ir import print_module
 
@@ -59,7 +64,8 @@ def target_compile(machine: Any, module: Any, options: Any) -> Artifact:
 
 def _by(executor: Any, text: str, machine: Any, module: Any, options: Any) -> Artifact:
     try:
-        return executor.submit(compile_elsewhere, text, machine.machine, options, versions()).result()
+        described = machine.machine if machine.name == "cpu" else machine
+        return executor.submit(compile_elsewhere, text, described, options, versions()).result()
     except (AnytileError, NotImplementedError) as e:
         if not isinstance(e, WorkerError):
             raise
@@ -72,11 +78,23 @@ def _by(executor: Any, text: str, machine: Any, module: Any, options: Any) -> Ar
     return machine.compile(module, options)
 
 
+def prepare_nvidia() -> None:
+    """What compiling for NVIDIA begins with, done ahead: most of what a process's first kernel takes."""
+    from ..ir import parser  # noqa: F401
+    from ..targets.nvidia.target import prepare
+
+    prepare()
+
+
 def compile_elsewhere(text: str, machine: Any, options: Any, expected: str) -> Artifact:
-    """The artifact of the tile IR ``text`` for the CPU ``machine``.  WorkerError where the versions differ from ``expected``."""
+    """The artifact of the tile IR ``text`` for a CPU's `Machine`, or by an `NvidiaTarget`.
+
+    WorkerError where the versions differ from ``expected``.
+    """
     if versions() != expected:
         raise WorkerError(f"this worker has {versions()}, the caller {expected}; install the same versions on both")
     from ..ir.parser import parse_module
     from ..targets.cpu.target import CpuTarget
 
-    return CpuTarget(machine).compile(parse_module(text), options)
+    target = machine if getattr(machine, "name", "") == "nvidia" else CpuTarget(machine)
+    return target.compile(parse_module(text), options)

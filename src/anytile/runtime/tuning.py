@@ -26,6 +26,8 @@ __all__ = ["Progress", "chosen_executor", "compile_ahead", "executor", "race"]
 
 #: Seconds that child processes must save before they are started: they take about half a second to be there.
 WORTH_WORKERS = 1.0
+#: Compilations from which on child processes are started before anything is known of their time.
+WORTH_PREPARING = 4
 _IDLE_SECONDS = 20.0
 
 # --- which executor ---------------------------------------------------------------------------------------------
@@ -57,6 +59,17 @@ def chosen_executor(seconds_ahead: float) -> Any:
     if n < 2 or seconds_ahead * (1 - 1 / n) < WORTH_WORKERS or not sys.executable:
         return None
     return _own_pool(n)
+
+
+def _prepared_pool(compilations: int, prepare: Callable[[], None]) -> Any:
+    """Child processes of this machine that have begun with ``prepare``; None where they would not pay, or where an executor is chosen."""
+    n = min(knobs.autotuning.workers or _free_cores(), compilations - 1)
+    if _executors or n < 2 or compilations < WORTH_PREPARING or not sys.executable:
+        return None
+    pool = _own_pool(n)
+    for _ in range(n):
+        pool.submit(prepare)
+    return pool
 
 
 def _free_cores() -> int:
@@ -107,18 +120,25 @@ if hasattr(os, "register_at_fork"):
 
 
 def compile_ahead(
-    compilations: Sequence[Callable[[], Any]], failures: tuple[type[BaseException], ...], done: Callable[[], None]
+    compilations: Sequence[Callable[[], Any]],
+    failures: tuple[type[BaseException], ...],
+    done: Callable[[], None],
+    prepare: Callable[[], None] | None = None,
 ) -> list[Any]:
     """Runs ``compilations`` (each a launch with ``warmup=True``), and says for each what error of kind ``failures`` it met, or None.
 
     Those that this process runs itself tell by their time whether the rest is worth other processes (not the first, which
-    imports the compiler).  ``done()`` is called after each.
+    imports the compiler).  ``prepare``: what other processes begin with, for a target whose kernels are always worth them: they do it
+    while this process compiles the first.  ``done()`` is called after each.
     Tracing stays in this process, in threads; what an executor does is the compilation proper.
     """
     met: list[Any] = []
     seconds = 0.0
+    early = _prepared_pool(len(compilations), prepare) if prepare is not None else None
     for n, compilation in enumerate(compilations):
         pool = chosen_executor(seconds * (len(compilations) - n)) if len(compilations) - n > 1 else None
+        if n and early is not None:
+            pool = pool or early
         if pool is not None:
             return met + _in_parallel(pool, compilations[n:], failures, done)
         start = time.perf_counter()

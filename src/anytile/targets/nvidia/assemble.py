@@ -38,6 +38,7 @@ from .chips import CUDA_OF_PTX, Chip
 from .cubin import read_resources
 
 __all__ = [
+    "ASK",
     "Assembled",
     "Assembler",
     "DriverJit",
@@ -352,20 +353,24 @@ def _environment_options() -> list[str]:
 # --- PTX → cubin ------------------------------------------------------------------------------------------------------
 
 
-def assemble(ptx: str, chip: Chip, kernel: str, options: str = "") -> Assembled:
+ASK = "ask"
+
+
+def assemble(ptx: str, chip: Chip, kernel: str, options: str = "", driver: tuple[int, int] | None | str = ASK) -> Assembled:
     """Machine code of ``kernel`` (the name of the entry) for ``chip``.
 
-    ``options``: more options in ptxas's words; PTXAS_OPTIONS adds to them.  PTXASError where the PTX is refused, UnsupportedError
+    ``options``: more options in ptxas's words; PTXAS_OPTIONS adds to them.  ``driver``: the CUDA version of the driver that is to load the
+    code, None where there is none; `ASK`: that of this machine.  PTXASError where the PTX is refused, UnsupportedError
     where no assembler on this machine serves, OutOfResources where the code declares more shared memory than a block may have.
     """
     version = re.search(r"^\.version (\d+)\.(\d+)", ptx, re.M)
     if not version:
         raise PTXASError(f"the PTX of kernel {kernel} has no .version line")
     number = int(version[1]) * 10 + int(version[2])
-    driver = driver_api.version()
+    known = driver_api.version() if isinstance(driver, str) else driver
     reasons = []
     for assembler in assemblers(chip):
-        reason = assembler.refusal(number, chip, driver)
+        reason = assembler.refusal(number, chip, known)
         if reason:
             reasons.append(f"{assembler.name}: {reason}")
             continue

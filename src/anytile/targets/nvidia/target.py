@@ -24,14 +24,14 @@ from ...errors import OutOfResources, UnsupportedError
 from ...llvm.host import host
 from ..base import Artifact
 from . import assemble as assembling
-from . import tensor_maps
+from . import driver_api, tensor_maps
 from .chips import CUDA_OF_PTX, Chip, chip, ptx_version
 from .launch import CudaKernel, LaunchShape
 
 if TYPE_CHECKING:
     from ...ir import Module
 
-__all__ = ["NvidiaTarget", "make_ptx"]
+__all__ = ["NvidiaTarget", "make_ptx", "prepare"]
 
 TRIPLE = "nvptx64-nvidia-cuda"
 
@@ -50,13 +50,24 @@ def make_ptx(llir: str, chip: Chip, version: int | None = None, level: str = "O2
     return engine.emit_assembly(llir, cpu=chip.target, features={f"ptx{version or need}"}, level=level, triple=TRIPLE)
 
 
+def prepare() -> None:
+    """Imports the code generator and starts LLVM, ahead of the first kernel."""
+    from . import codegen  # noqa: F401
+
+    make_ptx(f'target triple = "{TRIPLE}"\ndefine ptx_kernel void @nothing() {{\n  ret void\n}}\n', chip(80))
+
+
 class NvidiaTarget:
-    """Compiles for one architecture, on any machine; loads where a GPU of it is."""
+    """Compiles for one architecture, on any machine; loads where a GPU of it is.  ``driver``: as in `assemble`."""
 
     name = "nvidia"
 
-    def __init__(self, arch: int | str):
-        self.chip = chip(arch)
+    def __init__(self, arch: int | str, driver: tuple[int, int] | None | str = assembling.ASK):
+        self.chip, self.driver = chip(arch), driver
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Other processes need not start the driver to learn its version."""
+        return NvidiaTarget, (self.chip.arch, driver_api.version() if self.driver == assembling.ASK else self.driver)
 
     def fingerprint(self) -> str:
         copies = "" if tensor_maps.wanted() else ":without TMA"
@@ -77,7 +88,7 @@ class NvidiaTarget:
         if metadata["shared"] > self.chip.shared_per_block:
             raise OutOfResources(metadata["shared"], self.chip.shared_per_block, "shared memory")
         ptx = make_ptx(llir, self.chip, getattr(options, "ptx_version", None))
-        made = assembling.assemble(ptx, self.chip, metadata["entry"], getattr(options, "ptx_options", None) or "")
+        made = assembling.assemble(ptx, self.chip, metadata["entry"], getattr(options, "ptx_options", None) or "", self.driver)
         if made.shared + metadata["shared"] > self.chip.shared_per_block:
             raise OutOfResources(made.shared + metadata["shared"], self.chip.shared_per_block, "shared memory")
         metadata["resources"] = {
