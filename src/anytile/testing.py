@@ -11,7 +11,8 @@ import os
 import statistics
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, Protocol
 
@@ -21,9 +22,13 @@ __all__ = [
     "Benchmark",
     "Mark",
     "assert_close",
+    "cublas",
+    "cuda_graph_without_gc",
     "cuda_memcheck",
     "do_bench",
     "do_bench_cudagraph",
+    "do_bench_cudagraph_proton",
+    "do_bench_proton",
     "get_dram_gbps",
     "get_max_simd_tflops",
     "get_max_tensorcore_tflops",
@@ -63,6 +68,7 @@ def do_bench(
     grad_to_none: Sequence[Any] | None = None,
     quantiles: Sequence[float] | None = None,
     return_mode: str = "mean",
+    fast_flush: bool = True,
 ) -> Any:
     """Milliseconds that a call of ``fn`` takes: by wall clock, or by the GPU's clock where one is in use.
 
@@ -71,7 +77,7 @@ def do_bench(
     quantiles (a number for one, else a list); else ``return_mode``: "mean", "min", "max", "median" or "all".
 
     On a CPU caches stay warm between the calls: emptying them takes far longer than most kernels run.  On a GPU the level 2 cache is
-    emptied before each.
+    emptied before each; ``fast_flush``, which Triton had up to 3.1, chose by what, and changes nothing.
     """
     _check_mode(return_mode)
     clock = device_clock()
@@ -193,6 +199,41 @@ def _graph_milliseconds(torch: Any, fn: Callable[[], Any], calls: int, gradients
     return out
 
 
+def do_bench_proton(fn: Callable[[], Any], *args: Any, **kwargs: Any) -> Any:
+    """`do_bench` by the Proton profiler: always raises UnsupportedError."""
+    raise UnsupportedError("do_bench_proton, which needs the Proton profiler,", "anytile", "use do_bench")
+
+
+def do_bench_cudagraph_proton(fn: Callable[[], Any], *args: Any, **kwargs: Any) -> Any:
+    """`do_bench_cudagraph` by the Proton profiler: always raises UnsupportedError."""
+    raise UnsupportedError("do_bench_cudagraph_proton, which needs the Proton profiler,", "anytile", "use do_bench_cudagraph")
+
+
+def cublas() -> Any:
+    """A handle of cuBLAS to compare with: always raises UnsupportedError."""
+    raise UnsupportedError("triton.testing.cublas", "anytile", "torch.matmul calls cuBLAS")
+
+
+@contextmanager
+def cuda_graph_without_gc(*args: Any, **kwargs: Any) -> Iterator[None]:
+    """``torch.cuda.graph(*args, **kwargs)`` without garbage collection meanwhile.
+
+    A kernel that is collected unloads its module, which CUDA forbids during a capture.
+    """
+    import gc
+
+    import torch
+
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        with torch.cuda.graph(*args, **kwargs):
+            yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
 def get_dram_gbps(device: Any = None) -> float:
     """GB/s (10⁹ bytes read and written) of a copy by all cores between arrays far larger than the caches.
 
@@ -307,6 +348,7 @@ class Benchmark:
         x_log: bool = False,
         y_log: bool = False,
         styles: list[tuple[str, str]] | None = None,
+        color: Any = None,  # Triton takes and ignores it
     ):
         self.x_names, self.x_vals, self.x_log = x_names, x_vals, x_log
         self.line_arg, self.line_vals, self.line_names = line_arg, line_vals, line_names

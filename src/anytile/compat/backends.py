@@ -6,15 +6,41 @@ everything that its code depends on.  It does not compile; `anytile.runtime.comp
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from enum import Enum
+from typing import Any, NamedTuple, Protocol
 
 from ..errors import UnsupportedError
 from ..runtime.cuda_driver import CudaDriver
 from ..runtime.driver import CpuDriver, DriverBase, GPUTarget, target_object
 from ..runtime.options import Options, option_names
 
-__all__ = ["Backend", "BaseBackend", "CpuBackend", "CudaBackend", "DriverBase", "GPUTarget", "backends", "make_backend"]
+__all__ = [
+    "Backend",
+    "BaseBackend",
+    "Benchmarker",
+    "CpuBackend",
+    "CudaBackend",
+    "CudaDriver",
+    "DriverBase",
+    "GPUTarget",
+    "Language",
+    "backends",
+    "make_backend",
+]
+
+
+class Language(Enum):
+    """What a kernel is written in.  There is no back end for Gluon here."""
+
+    TRITON = 0
+    GLUON = 1
+
+
+class Benchmarker(Protocol):
+    """What a driver's ``get_benchmarker`` gives: milliseconds of ``kernel_call`` at each of ``quantiles`` (0 to 1)."""
+
+    def __call__(self, kernel_call: Callable[[], Any], *, quantiles: list[float], **kwargs: Any) -> Sequence[float]: ...
 
 
 class BaseBackend:
@@ -42,6 +68,12 @@ class BaseBackend:
     def parse_options(self, options: dict[str, Any]) -> Any:
         """The compile options among ``options``; keys that are none are left out."""
         raise NotImplementedError(f"{type(self).__name__} does not parse options")
+
+    def add_stages(self, stages: dict[str, Any], options: Any, language: Language = Language.TRITON) -> None:
+        """Would put functions from text to text into ``stages``; the back ends here compile in one piece."""
+        raise UnsupportedError(
+            f"add_stages of {type(self).__name__}", "anytile", "triton.compile compiles; its result's asm holds every stage"
+        )
 
     def load_dialects(self, context: Any) -> None:
         """Nothing to load: the tile IR has one table of operations."""

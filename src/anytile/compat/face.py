@@ -14,6 +14,7 @@ from typing import Any
 
 from .level import current
 from .members import dress
+from .refused import why_refused
 from .table import MODULES, Entry, Module
 
 __all__ = ["find_spec"]
@@ -41,7 +42,7 @@ def _missing(fullname: str) -> str:
     """Why the face has no module ``fullname``; "" where it has."""
     module = MODULES.get(fullname)
     if module is None:
-        return f"anytile does not have {fullname} yet"
+        return why_refused(fullname) or f"anytile does not have {fullname} yet"
     return _outside_level(fullname, module)
 
 
@@ -148,4 +149,4 @@ def _resolve(name: str, description: Module, attribute: str) -> Any:
         home = import_module(description.mirror)
         if attribute in home.__all__:
             return getattr(home, attribute)
-    raise AttributeError(f"anytile does not have {full} yet", name=attribute, obj=sys.modules.get(name))
+    raise AttributeError(why_refused(full) or f"anytile does not have {full} yet", name=attribute, obj=sys.modules.get(name))

@@ -95,7 +95,13 @@ _serve(
 )
 _serve("triton.errors", "The root of the errors.", _at("errors", "TritonError=AnytileError"))
 _serve("triton._utils", "Paths into nested arguments.", _at("compat.host", "find_paths_if get_iterable_path"), since=(3, 3))
-_serve("triton.testing", "Measuring kernels, and comparing tensors.", mirror="anytile.testing")
+_serve(
+    "triton.testing",
+    "Measuring kernels, and comparing tensors.",
+    _at("testing", "do_bench_proton do_bench_cudagraph_proton", since=(3, 8)),
+    _at("testing", "cublas cuda_graph_without_gc", since=(3, 9)),
+    mirror="anytile.testing",
+)
 _serve("triton.knobs", "Settings.", since=(3, 4), alias="anytile.runtime.knobs")
 
 # ---- triton.language ----
@@ -155,6 +161,9 @@ _serve(
     _core_rows("language"),
     _at("language.builtin", "builtin extern is_builtin"),
     _at("language.core", "get_int_dtype CONSTEXPR_0"),
+    _at("language", "to_tensor", until=(3, 6)),  # from 3.7 on it is a name of `triton.language` as well
+    _at("language.types", "tensor_descriptor_type", since=(3, 3)),
+    _at("runtime.jit", "must_use_result", since=(3, 4)),
     _at("language.core", "tensor_descriptor_base _aggregate", since=(3, 4)),
     _at("language.core", "_constexpr_to_value=_unwrap_if_constexpr", until=(3, 3)),
     _at("language.core", "_unwrap_if_constexpr", since=(3, 2)),
@@ -182,7 +191,7 @@ _serve(
 _serve(
     "triton.language.extra.cuda",
     "What is particular to NVIDIA GPUs, with a meaning on every target.",
-    _at("language.extra.cuda", "globaltimer num_threads num_warps smid"),
+    _at("language.extra.cuda", "convert_custom_float8_sm70 convert_custom_float8_sm80 globaltimer num_threads num_warps smid"),
     _at("language.extra.cuda", "gdc_launch_dependents gdc_wait", since=(3, 4)),
 )
 _serve(
@@ -208,6 +217,8 @@ _serve(
     _at("runtime.wrappers", "MockTensor TensorWrapper reinterpret"),
     _at("runtime.autotuner", "Autotuner Config Heuristics autotune heuristics"),
     _at("runtime.driver", "driver"),
+    _at("runtime.cache", "RemoteCacheBackend"),
+    _at("runtime.remote", "RedisRemoteCacheBackend"),
     _at("runtime.errors", "OutOfResources InterpreterError"),
 )
 _serve(
@@ -237,11 +248,18 @@ _serve(
     "triton.runtime._allocation",
     "Scratch memory.",
     _at("runtime.allocation", "set_allocator NullAllocator _allocator=allocator"),
+    _at("runtime.allocation", "set_profile_allocator _profile_allocator=profile_allocator", since=(3, 5)),
+    _at("runtime.allocation", "has_profile_allocator", since=(3, 8)),
     since=(3, 3),
 )
-_serve("triton.runtime._async_compile", "Compiling ahead.", _at("runtime.async_compile", "AsyncCompileMode FutureKernel"), since=(3, 5))
+_serve(
+    "triton.runtime._async_compile",
+    "Compiling ahead.",
+    _at("runtime.async_compile", "AsyncCompileMode FutureKernel active_mode"),
+    since=(3, 5),
+)
 _serve("triton.runtime.interpreter", "Kernels run by the reference executor.", _at("runtime.interpreted", "InterpretedFunction"))
-_serve("triton.runtime.driver", "The active driver.", _at("runtime.driver", "driver"))
+_serve("triton.runtime.driver", "The active driver.", _at("runtime.driver", "driver DriverConfig"))
 _serve(
     "triton.runtime.errors",
     "What goes wrong in a launch.",
@@ -269,6 +287,10 @@ _serve(
     "From a kernel to code.",
     _at("runtime.compiler", _COMPILER),
     _at("runtime.compiler", "IRSource", since=(3, 3)),
+    _at("runtime.compiler", "max_shared_mem", since=(3, 7)),
+    _at("runtime.cache", "get_cache_key", since=(3, 5)),
+    _at("compat.attrs", "AttrsDescriptor=AttrsDescriptor0", until=(3, 1)),
+    _at("compat.attrs", "AttrsDescriptor=AttrsDescriptor2", (3, 2), (3, 2)),
     _at("compat.backends", "make_backend"),
     _at("runtime.hooks", "LazyDict"),
     _at("frontend.errors", "CompilationError"),
@@ -295,9 +317,15 @@ _serve(
     "triton.backends.compiler",
     "What a back end offers the compiler.",
     _at("compat.backends", "BaseBackend GPUTarget"),
+    _at("compat.backends", "Language", since=(3, 4)),
     _at("compat.attrs", "AttrsDescriptor=AttrsDescriptor2", (3, 2), (3, 2)),
 )
-_serve("triton.backends.driver", "What a back end offers a launch.", _at("compat.backends", "DriverBase"))
+_serve(
+    "triton.backends.driver",
+    "What a back end offers a launch.",
+    _at("compat.backends", "DriverBase GPUDriver=CudaDriver"),
+    _at("compat.backends", "Benchmarker", since=(3, 2)),
+)
 
 # ---- triton._C ----
 
@@ -329,4 +357,5 @@ _serve(
     _at("tools.tensor_descriptor", "TensorDescriptor"),
     since=(3, 4),
 )
+_serve("triton.tools.ragged_tma", "Slices of a tensor, through descriptors.", since=(3, 5), mirror="anytile.tools.ragged_tma")
 _serve("triton.tools.mxfp", "Microscaling formats on the host.", since=(3, 4), mirror="anytile.tools.mxfp")

@@ -6,6 +6,7 @@ src ──hash──▶ key ──cache──▶ Artifact ───────�
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import os
 import re
@@ -189,7 +190,9 @@ def _refuse_foreign_text(path: Path, text: str) -> None:
     kind = _FOREIGN_SUFFIXES.get(path.suffix) or ("TTIR" if _FOREIGN_TEXT.search(text) else "")
     if kind:
         raise UnsupportedError(
-            f"compiling {kind} text ({path.name})", "anytile", "compile the Python kernel by ASTSource; asm['tile'] holds text that can be read back"
+            f"compiling {kind} text ({path.name})",
+            "anytile",
+            "compile the Python kernel by ASTSource; asm['tile'] holds text that can be read back",
         )
 
 
@@ -345,16 +348,18 @@ class CompiledKernel(metaclass=SettingsClass):
 
     module: Any = None  # what the target loaded; also where __init__ failed, for __del__
 
-    __slots__ = ("__dict__", "__weakref__", "_go_on", "_runner", "go")
+    __slots__ = ("__dict__", "__weakref__", "_go_on", "_living", "_runner", "go")
 
     #: go(gx, gy, gz, *values): packs and runs; the first call loads the kernel and puts the real one here.
     go: Callable[..., None]
     _go_on: Callable[..., None] | None  # the same on a stream, which comes first
     _runner: Callable[..., None] | None
+    _living: ctypes.c_int64 | None
 
     def __new__(cls, *_: Any) -> CompiledKernel:
         self = super().__new__(cls)
         self.go, self._go_on, self._runner = self._first, None, None
+        self._living = None
         return self
 
     def __init__(self, src: Any, artifact: Artifact, key: str, target: GPUTarget, options: Options, clock: dict[str, float]):
@@ -420,6 +425,16 @@ class CompiledKernel(metaclass=SettingsClass):
             knobs.runtime.kernel_unload_hook(self.module, self.function, self.name, self.metadata_group, self.hash)
         self.module = self.function = self._go_on = self._runner = None
         self.go = self._first
+        if self._living is not None:
+            self._living.value = 0
+            self._living = None
+
+    def living(self) -> ctypes.c_int64:
+        """A word that is not 0 for as long as what is loaded now is: native launchers look at it."""
+        if self._living is None:
+            self._init_handles()
+            self._living = ctypes.c_int64(1)
+        return self._living
 
     def __del__(self) -> None:
         if not sys.is_finalizing():

@@ -67,6 +67,10 @@ class Knob(Generic[T]):
     def __delete__(self, group: Any) -> None:
         group.__dict__.pop(self.name, None)
 
+    def get(self) -> T:
+        """The value, of a knob that belongs to no group."""
+        return self.from_environment()
+
     def from_environment(self) -> T:
         text = os.environ.get(self.key)
         return self.fallback() if text is None else self.parse(text)
@@ -253,6 +257,7 @@ class compilation_knobs(base_knobs):
     front_end_debugging = env_bool("TRITON_FRONT_END_DEBUGGING")
     allow_non_constexpr_globals = env_bool("TRITON_ALLOW_NON_CONSTEXPR_GLOBALS")
     instrumentation_mode = env_str("TRITON_INSTRUMENTATION_MODE", "")
+    fpsan_homomorphic_casts = env_bool("TRITON_FPSAN_HOMOMORPHIC_CASTS")
     #: Directory that receives every stage of each compilation (`dump`).
     anytile_dump = env_opt_str("ANYTILE_DUMP")
     #: Called as listener(src=…, metadata=…, metadata_group=…, times=…, cache_hit=…) after each compilation.
@@ -271,6 +276,7 @@ class autotuning_knobs(base_knobs):
 class runtime_knobs(base_knobs):
     interpret = env_bool("TRITON_INTERPRET")
     debug = env_bool("TRITON_DEBUG")
+    native_launch = env_bool("ANYTILE_NATIVE_LAUNCH", True)
     override_arch = env_opt_str("TRITON_OVERRIDE_ARCH")
     #: Called with (key=, repr=, fn=, compile=, is_manual_warmup=, already_compiled=); the first may return
     #: True to prevent the compilation.
@@ -292,6 +298,10 @@ class language_knobs(base_knobs):
     fp32_default = env_opt_str("TRITON_F32_DEFAULT")
     default_fp_fusion = env_bool("TRITON_DEFAULT_FP_FUSION", True)
     force_disable_fp_fusion = env_bool("TRITON_FORCE_DISABLE_FP_FUSION")
+
+    def fp_fusion_enabled(self, requested: bool | None) -> bool:
+        """Whether a·b + c may be rounded once, where a launch said ``requested`` (None: nothing)."""
+        return not self.force_disable_fp_fusion and (self.default_fp_fusion if requested is None else requested)
 
 
 class NvidiaTool:
@@ -357,12 +367,34 @@ class amd_knobs(base_knobs):
     global_prefetch = env_int("TRITON_HIP_GLOBAL_PREFETCH")
     local_prefetch = env_int("TRITON_HIP_LOCAL_PREFETCH")
     scalarize_packed_fops = env_bool("AMDGCN_SCALARIZE_PACKED_FOPS")
+    lld_path = env_opt_str("TRITON_HIP_LLD_PATH")
+    codegen_path = env_opt_str("TRITON_AMD_CODEGEN_PATH")
+    buffer_ops_analyze_small_tensor_range = env_bool("AMDGCN_ANALYZE_SMALL_TENSOR_RANGE")
+    use_coexec_scheduler = env_opt_bool("TRITON_HIP_USE_COEXEC_SCHEDULER")
+    use_expert_scheduling = env_opt_bool("TRITON_HIP_USE_EXPERT_SCHEDULING")
+    dump_mir = env_opt_str("TRITON_DUMP_MIR")
+    swap_mir = env_opt_str("TRITON_SWAP_MIR")
+    swap_mir_enable_misched = env_bool("TRITON_SWAP_MIR_ENABLE_MISCHED")
 
 
 class proton_knobs(base_knobs):
     disable = env_bool("TRITON_PROTON_DISABLE")
     cupti_lib_dir = env_opt_str("TRITON_CUPTI_LIB_PATH")
+    cupti_dir = env_opt_str("TRITON_CUPTI_LIB_PATH")
+    cupti_lib_blackwell_dir = env_opt_str("TRITON_CUPTI_LIB_BLACKWELL_PATH")
+    hsa_runtime_path = env_opt_str("TRITON_HSA_RUNTIME_PATH")
+    hsa_runtime_library = env_opt_str("TRITON_HSA_RUNTIME_LIBRARY")
+    rocprofiler_sdk_include_path = env_opt_str("TRITON_ROCPROFILER_SDK_INCLUDE_PATH")
+    rocprofiler_sdk_lib_path = env_opt_str("TRITON_ROCPROFILER_SDK_LIB_PATH")
+    rocprofiler_sdk_library = env_opt_str("TRITON_ROCPROFILER_SDK_LIBRARY")
+    roctracer_lib_path = env_opt_str("TRITON_ROCTRACER_LIB_PATH")
+    roctracer_library = env_opt_str("TRITON_ROCTRACER_LIBRARY")
+    roctx_lib_path = env_opt_str("TRITON_ROCTX_LIB_PATH")
+    roctx_library = env_str("TRITON_ROCTX_LIBRARY", "libroctx64.so")
+    profile_buffer_size = env_int("TRITON_PROFILE_BUFFER_SIZE", 64 << 20)
+    profile_metric_buffer_size = env_int("TRITON_PROFILE_METRIC_BUFFER_SIZE", 64 << 20)
     enable_nvtx = env_bool("TRITON_ENABLE_NVTX", True)
+    enable_hw_trace = env_bool("TRITON_ENABLE_HW_TRACE")
 
 
 build = build_knobs()

@@ -6,16 +6,29 @@ already run in order here, so its two functions do nothing.
 
 from __future__ import annotations
 
+from typing import Any
+
 from .. import libdevice
 from ..builtin import builtin
-from ..constexpr import constexpr
+from ..casting import cast_to
+from ..constexpr import constexpr, unwrap
 from ..context import current
 from ..promotion import constant, emit
 from ..target_info import is_cuda
 from ..tensor import tensor
-from ..types import int32, int64
+from ..types import dtype, int32, int64
 
-__all__ = ["gdc_launch_dependents", "gdc_wait", "globaltimer", "libdevice", "num_threads", "num_warps", "smid"]
+__all__ = [
+    "convert_custom_float8_sm70",
+    "convert_custom_float8_sm80",
+    "gdc_launch_dependents",
+    "gdc_wait",
+    "globaltimer",
+    "libdevice",
+    "num_threads",
+    "num_warps",
+    "smid",
+]
 
 
 @builtin
@@ -46,6 +59,16 @@ def num_warps() -> constexpr:
 def num_threads() -> constexpr:
     """32 · num_warps."""
     return constexpr(current().options.num_warps * 32)
+
+
+@builtin
+def convert_custom_float8_sm80(arg: tensor, dst_ty: dtype, fp_downcast_rounding: Any = None) -> tensor:
+    """``arg`` converted from or to ``tl.float8e4b15``, which no GPU converts itself: `tl.cast`, which every target has."""
+    return cast_to(arg, unwrap(dst_ty).scalar, unwrap(fp_downcast_rounding))
+
+
+#: The same: what differs between these GPUs is which instructions do it.
+convert_custom_float8_sm70 = convert_custom_float8_sm80
 
 
 @builtin

@@ -1,0 +1,32 @@
+"""Parts of `triton` that this package does not have on purpose: an import of one says what it is and what to do instead.
+
+The rest of what a release has and the face has not is simply not there yet; what torch does without it is in
+`compatcheck/declined.py`.
+"""
+
+__all__ = ["why_refused"]
+
+#: Beginning of a dotted name → the sentence about it.
+_REFUSED = {
+    "triton.experimental": (
+        "Gluon (triton.experimental.gluon), whose kernels spell out the layouts of one kind of GPU, is not supported by anytile; "
+        "write the kernel in triton.language, which every target runs"
+    ),
+    "triton.profiler": (
+        "Proton (triton.profiler) is not supported by anytile; launches are reported to triton.knobs.runtime.launch_enter_hook and "
+        "launch_exit_hook, and triton.testing.do_bench measures"
+    ),
+    "triton.tools.build_extern": (
+        "triton.tools.build_extern, which writes Python for a library of LLVM bitcode, is not supported by anytile; "
+        "triton.language.extra.libdevice has every function of CUDA's libdevice on every target"
+    ),
+    "triton.runtime.build": (
+        "triton.runtime.build, which compiles C with the system's compiler, is not supported by anytile: it needs no C compiler, "
+        "and kernels for C programs are made by triton.tools.compile"
+    ),
+}
+
+
+def why_refused(fullname: str) -> str:
+    """The sentence about ``fullname`` or what it lies in; "" where nothing of it is refused."""
+    return next((why for name, why in _REFUSED.items() if fullname == name or fullname.startswith(name + ".")), "")
