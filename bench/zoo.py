@@ -10,7 +10,10 @@ result.  With ``--beside-cpp`` the same member is also compiled by Inductor's C+
 process: milliseconds (median over rounds of the best of a round) of forward and backward together, and ``ratio`` = C++ / Triton
 (above 1: anytile is ahead).  With ``--device cuda`` compiled and eager are timed; ``--plain`` runs with the triton that is installed instead
 of anytile, and ``--against`` adds the ratio to such a run's times (``ratio``) and to its seconds until the first result
-(``cold_ratio``, below 1: anytile compiles faster).  ``--set triton.autotune_pointwise=False`` sets an option of Inductor's.  The first line names versions and machine; the last one counts states and gives the geometric mean.
+(``cold_ratio``, below 1: anytile compiles faster).  ``--workers`` waits until torch's compile workers are
+ready, so that they compile what is measured as "first"; ``--kernels`` adds the microseconds of each kernel on the GPU in one call.
+``--set triton.autotune_pointwise=False`` sets an option of Inductor's.  The first line names versions and machine; the last one counts
+states and gives the geometric mean.
 
 Exit status: 1 where a member is wrong or failed.
 """
@@ -48,18 +51,24 @@ def results(function: Callable[..., Any], case: Case, inputs: tuple[Any, ...]) -
     """(outputs and changed buffers, gradients) of one call; the cotangents are fixed, uneven numbers."""
     kept = list(case.function.buffers()) if isinstance(case.function, torch.nn.Module) else []
     before = [b.clone() for b in kept]
-    made = function(*inputs)
-    outputs = [made] if isinstance(made, torch.Tensor) else list(made)
-    differentiable = [o for o in outputs if o.requires_grad]
-    leaves = [t for t in (*case.parameters, *inputs) if isinstance(t, torch.Tensor) and t.requires_grad]
-    gradients: list[torch.Tensor] = []
-    if differentiable and leaves:
-        cotangents = [_uneven(o) for o in differentiable]
-        gradients = [g for g in torch.autograd.grad(differentiable, leaves, cotangents, allow_unused=True) if g is not None]
+    outputs, gradients = both_ways(function, case, inputs, [])
     changed = [b.clone() for b in kept]
     for b, old in zip(kept, before):
         b.copy_(old)
     return [o.detach() for o in outputs] + changed, gradients
+
+
+def both_ways(function: Callable[..., Any], case: Case, inputs: tuple[Any, ...], cotangents: list[torch.Tensor]) -> Results:
+    """Forward and backward: (outputs, gradients).  ``cotangents``: one for each differentiable output; made, and left there, where empty."""
+    made = function(*inputs)
+    outputs = [made] if isinstance(made, torch.Tensor) else list(made)
+    differentiable = [o for o in outputs if o.requires_grad]
+    leaves = [t for t in (*case.parameters, *inputs) if isinstance(t, torch.Tensor) and t.requires_grad]
+    if not (differentiable and leaves):
+        return outputs, []
+    if not cotangents:
+        cotangents += [_uneven(o) for o in differentiable]
+    return outputs, [g for g in torch.autograd.grad(differentiable, leaves, cotangents, allow_unused=True) if g is not None]
 
 
 def _uneven(like: torch.Tensor) -> torch.Tensor:
@@ -140,7 +149,7 @@ def _finish() -> None:
 
 def _shortened(text: str) -> str:
     """Head and tail: an error of a compile worker's carries its traceback, and says at the end what it was."""
-    return text if len(text) <= 900 else f"{text[:200]} … {text[-700:]}"
+    return text if len(text) <= 2500 else f"{text[:200]} … {text[-2300:]}"
 
 
 def _innermost(e: BaseException) -> str:
@@ -154,14 +163,15 @@ def time_in_turns(functions: dict[str, tuple[Callable[..., Any], Case]], rounds:
     Each function comes with the case that it was made of: gradients with respect to another's parameters are computed by nobody.
     """
     best: dict[str, list[float]] = {name: [] for name in functions}
+    cotangents: list[torch.Tensor] = []
     for _ in range(rounds):
         for name, (function, case) in functions.items():
-            results(function, case, case.inputs)
+            both_ways(function, case, case.inputs, cotangents)
             _finish()
             least, end = math.inf, time.perf_counter() + seconds
             while time.perf_counter() < end:
                 start = time.perf_counter()
-                results(function, case, case.inputs)
+                both_ways(function, case, case.inputs, cotangents)
                 _finish()
                 least = min(least, time.perf_counter() - start)
             best[name].append(least * 1e3)
@@ -205,6 +215,26 @@ def add_ratios(row: dict[str, Any], against: dict[str, dict[str, Any]]) -> None:
         row["cold_ratio"] = round(row["first_s"] / max(other["first_s"], 0.01), 3)
 
 
+def kernel_times(case: Case, function: Callable[..., Any]) -> dict[str, float]:
+    """Microseconds on the GPU in one call (forward and backward) by kernel, averaged over twenty, those of at least 0.5 µs."""
+    from torch.profiler import ProfilerActivity, profile
+
+    calls = 20
+    with profile(activities=[ProfilerActivity.CUDA]) as found:
+        for _ in range(calls):
+            results(function, case, case.inputs)
+        _finish()
+    times = {event.key[:100]: round(event.device_time_total / calls, 2) for event in found.key_averages()}
+    return {name: us for name, us in sorted(times.items(), key=lambda item: -item[1]) if us >= 0.5}
+
+
+def wait_for_workers() -> None:
+    """Starts torch's compile workers, and returns when they can compile."""
+    from torch._inductor.async_compile import AsyncCompile
+
+    AsyncCompile.wait_pool_ready()
+
+
 def geometric_mean(values: list[float]) -> float | None:
     return round(math.exp(sum(map(math.log, values)) / len(values)), 3) if values else None
 
@@ -218,6 +248,8 @@ def arguments_of_command_line() -> argparse.Namespace:
     parser.add_argument("--beside-cpp", action="store_true")
     parser.add_argument("--against", help="JSON lines of another run")
     parser.add_argument("--set", action="append", default=[], help="an option of torch._inductor.config, such as max_autotune=True")
+    parser.add_argument("--workers", action="store_true")
+    parser.add_argument("--kernels", action="store_true")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--out", help="file that receives the JSON lines too")
     return parser.parse_args()
@@ -241,6 +273,10 @@ def prepare(arguments: argparse.Namespace) -> dict[str, Any]:
             holder = getattr(holder, part)
         setattr(holder, name, ast.literal_eval(value))
     torch.set_default_device(arguments.device)
+    # Inductor lays convolutions out otherwise than eager: cuDNN's TF32 would round them differently, whoever compiles the rest.
+    torch.backends.cudnn.allow_tf32 = False
+    if arguments.workers:
+        wait_for_workers()
     return {
         "torch": torch.__version__,
         "triton": triton.__version__,
@@ -279,6 +315,8 @@ def main() -> int:
         if timed and case is not None and function is not None and row["state"] == "equal":
             add_times(row, name, case, function, arguments)
             add_ratios(row, against)
+            if arguments.kernels:
+                row["kernels"] = kernel_times(case, function)
         rows.append(row)
         say(row)
     states = {state: sum(row["state"] == state for row in rows) for state in ("equal", "wrong", "failed", "unavailable")}
