@@ -31,6 +31,7 @@ from .hooks import SettingsClass
 from .launcher import Elsewhere, make_binder, make_launcher
 from .options import Options
 from .specialization import Specialization
+from .warm import Warm
 from .wrappers import MockTensor
 
 __all__ = [
@@ -278,9 +279,16 @@ class JITFunction(JITCallable, KernelInterface, metaclass=SettingsClass):
             kernels = self.device_caches[device][0]
             several = place != HOST and driver.active.device_count > 1
             launcher = make_launcher(self, kernels, device, place, driver.active.get_current_device if several else None)
-            kernels.forget = launcher.forget
-            found = self._launches[place] = launcher.launch
+            warm = Warm(self, kernels, place, launcher, several, lambda better: self._replace_launcher(place, better))
+            kernels.forget = warm.forget
+            found = self._launches[place] = warm.launch
         return found
+
+    def _replace_launcher(self, place: int, launch: Callable[..., Any]) -> None:
+        """``launch`` does from now on what the launcher for this place did."""
+        if self._launch is self._launches.get(place):
+            self._launch = launch
+        self._launches[place] = launch
 
     def launch_elsewhere(self, grid: Any, arguments: dict[str, Any], options: dict[str, Any]) -> Any:
         """A launch where the memory of ``arguments`` lies.  DeviceError where it lies in several places.

@@ -46,13 +46,24 @@ from .errors import ArgumentError, ArgumentRangeError, ArgumentTypeError, GridEr
 if TYPE_CHECKING:
     from .jit import JITFunction
 
-__all__ = ["Elsewhere", "GRID_LIMITS", "Launcher", "make_binder", "make_launcher", "make_packer", "normalize_grid"]
+__all__ = [
+    "Elsewhere",
+    "GRID_LIMITS",
+    "INTEGER_RANGES",
+    "Launcher",
+    "make_binder",
+    "make_launcher",
+    "make_packer",
+    "normalize_grid",
+    "slot_format",
+]
 
 #: Largest extents of a grid.  They are CUDA's, so that a program which runs here runs there; and their
 #: product stays below 2⁶³, the range of a linear program index.
 GRID_LIMITS = (2**31 - 1, 65535, 65535)
 
-_INT_RANGE = {
+#: Type of an integer parameter → least and largest value.
+INTEGER_RANGES = {
     **{f"i{b}": (-(2 ** (b - 1)), 2 ** (b - 1) - 1) for b in (8, 16, 32, 64)},
     **{f"u{b}": (-(2 ** (b - 1)), 2**b - 1) for b in (8, 16, 32, 64)},
 }
@@ -348,8 +359,8 @@ def _argument_code(i: int, p: Any, place: int) -> str:
         return f"    {v} = {x}\n    {k} = {x} if @type({x}) is @int else @constant({i}, {x})"
     specialize = not p.do_not_specialize
     align = specialize and not p.do_not_specialize_on_alignment
-    low, high = _INT_RANGE.get(p.annotation_type, _INT_RANGE["i32"])
-    name = p.annotation_type if p.annotation_type in _INT_RANGE else "i32"
+    low, high = INTEGER_RANGES.get(p.annotation_type, INTEGER_RANGES["i32"])
+    name = p.annotation_type if p.annotation_type in INTEGER_RANGES else "i32"
     integer = f"({name!r} if {x} & 15 else {name + ':16'!r})" if align else repr(name)
     if specialize:
         integer = f"1 if {x} == 1 else {integer}"
@@ -392,7 +403,7 @@ def make_packer(
     ``slots``: per slot of the argument block (expression over ``v0`` …, type text, name for errors);
     ``count``: number of parameters.  ``direct``: what makes a quicker ``go`` for this kernel (`targets.nvidia.launch` has one).
     """
-    layout = struct.Struct("<" + "".join(_slot_format(t) for _, t, _ in slots))
+    layout = struct.Struct("<" + "".join(slot_format(t) for _, t, _ in slots))
     parameters = "".join(f", v{i}" for i in range(count))
     arguments = ", ".join(e for e, _, _ in slots)
     source = f"""
@@ -408,7 +419,7 @@ def go({"stream, " if with_stream else ""}gx, gy, gz{parameters}):
         """Packs slot by slot: floats too large for f32 become infinities, other misfits are named."""
         out = b""
         for (_, type_name, argument), v in zip(slots, values):
-            one = struct.Struct("<" + _slot_format(type_name))
+            one = struct.Struct("<" + slot_format(type_name))
             try:
                 out += one.pack(v)
             except OverflowError:
@@ -428,7 +439,7 @@ def go({"stream, " if with_stream else ""}gx, gy, gz{parameters}):
     return space["go"]
 
 
-def _slot_format(type_name: str) -> str:
+def slot_format(type_name: str) -> str:
     """One 8-byte slot of the argument block (`targets.base`) in the notation of `struct`."""
     if type_name.startswith("*") or type_name == "u64":
         return "Q"

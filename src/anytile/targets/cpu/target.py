@@ -17,6 +17,7 @@ from .machine import Machine, current
 
 if TYPE_CHECKING:
     from ...ir import Module
+    from ..native_launch import CpuQueue
 
 __all__ = ["CpuKernel", "CpuTarget"]
 
@@ -41,7 +42,13 @@ class CpuKernel:
         self.address = self._object.address("kernel_in_launch" if together else "kernel")
         self.scratch = int(metadata["scratch"])
         entry = pool.Entry(self.address, self.scratch, explain, self._object, together)
-        self.run, self.direct = entry.run, entry.direct
+        self.run, self.direct, self.entry = entry.run, entry.direct, entry
+
+    def queue(self, slots: int) -> CpuQueue:
+        """What native launchers need to launch this kernel with an argument block of so many slots; NotNative for too many."""
+        from .native_queue import queue
+
+        return queue(self.entry, slots)
 
 
 def _nobodys(status: pool.KernelStatus) -> Exception:

@@ -25,6 +25,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from ...errors import OutOfResources
+from ..native_launch import GpuQueue, NotNative
 from . import driver_api
 from .encode_maps import MapArguments
 from .tensor_maps import MAP_BYTES
@@ -37,6 +38,7 @@ _COOPERATIVE, _CLUSTER, _OVERLAP = 2, 4, 6  # CU_LAUNCH_ATTRIBUTE_ COOPERATIVE, 
 _UNANNOUNCED_SHARED = 48 * 1024  # more dynamic shared memory than this must be asked for
 _PORTABLE_CLUSTER = 8
 _INVALID_CONTEXT, _INVALID_HANDLE = 201, 400
+_READY = ctypes.c_int64(1)  # what is prepared for launches stays valid
 
 
 # --- which GPU, which stream -------------------------------------------------------------------------------------------
@@ -290,6 +292,26 @@ class CudaKernel:
         }
         exec(compile(text, f"<launch of {self.name}>", "exec"), space)
         return space["go"]
+
+    def queue(self, slots: int) -> GpuQueue:
+        """What native launchers need to launch this kernel on the GPU that is current now; NotNative for one with tensor maps."""
+        if self.maps is not None:
+            raise NotNative(f"kernel {self.name} has tensor maps")
+        ordinal, shape = current_device(), self.shape
+        self.prepare(ordinal)
+        function, attributes = self.functions[ordinal], shape.attributes()
+        memory = ctypes.create_string_buffer(attributes, len(attributes)) if attributes else None
+        call = function.module.device.cuda.lib.cuLaunchKernelEx
+        return GpuQueue(
+            call=ctypes.cast(call, ctypes.c_void_p).value or 0,
+            function=function.handle,
+            threads=shape.threads,
+            shared=shape.shared,
+            attributes=ctypes.addressof(memory) if memory else 0,
+            attribute_count=len(attributes) // _ATTRIBUTE.size,
+            ready=_READY,
+            owned=(memory, call, self),
+        )
 
     def _failed(self, code: int, device: driver_api.Device, again: Callable[[], int], grid: tuple[int, int, int]) -> None:
         """A launch was refused: tries once more where only the thread's context was missing, else raises."""

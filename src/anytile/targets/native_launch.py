@@ -1,0 +1,299 @@
+"""What `native_launch_ir` needs around it: its code in this process, and entries for it to read.
+
+    maker = native(torch, …)                 once a process; NotNative says why there is none
+    launch, entries = maker.function(general)
+    entries.append(maker.entry(…))           from now on calls of that kind do not reach `general`
+
+What cannot be described as an entry stays with `general`: nothing is lost but time.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import struct
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from types import BuiltinFunctionType, GetSetDescriptorType
+from typing import Any, NamedTuple
+
+from ..errors import AnytileError
+from ..llvm.host import host
+from ..llvm.kept import kept
+from ..llvm.loader import load_object
+from . import native_launch_ir as ir
+
+__all__ = ["CpuQueue", "GpuQueue", "Native", "NotNative", "Row", "native_code"]
+
+_NOARGS, _ONE, _FAST_WITH_KEYWORDS = 0x4, 0x8, 0x82  # METH_NOARGS, METH_O, METH_FASTCALL | METH_KEYWORDS
+_DESCR_GET = 54  # Py_tp_descr_get
+
+
+class NotNative(Exception):
+    """This process, or this call, has no native launcher; the message says why."""
+
+
+class Row(NamedTuple):
+    """What argument number ``argument`` of a call must be: one of `native_launch_ir.KINDS`, with its words ``a`` … ``e``.
+
+    ``slot``: number of the slot that its value goes to, -1 for none; ``name``: the parameter's.
+    """
+
+    kind: str
+    argument: int
+    slot: int
+    name: str
+    a: int = 0
+    b: int = 0
+    c: int = 0
+    d: int = 0
+    e: int = 0
+
+
+class GpuQueue(NamedTuple):
+    """How a kernel is handed to the driver; ``call``: address of cuLaunchKernelEx, ``attributes``: address of launch attributes, or 0.
+
+    ``owned``: what the addresses point to.
+    """
+
+    call: int
+    function: int
+    threads: int
+    shared: int
+    attributes: int
+    attribute_count: int
+    ready: ctypes.c_int64
+    owned: Any
+
+
+class CpuQueue(NamedTuple):
+    """How a kernel is handed to the thread pool: addresses as in `native_launch_ir.ENTRY`; ``go_on(code, gx, gy, gz)``."""
+
+    call: int
+    record: int
+    first: int
+    extents: int
+    arguments: int
+    busy: int
+    go_on: Callable[[int, int, int, int], None]
+    ready: ctypes.c_int64
+    owned: Any
+
+
+class _MethodDef(ctypes.Structure):
+    _fields_ = [("name", ctypes.c_char_p), ("function", ctypes.c_void_p), ("flags", ctypes.c_int), ("doc", ctypes.c_char_p)]
+
+
+class _DLTensor(ctypes.Structure):
+    """``DLTensor`` of dlpack.h."""
+
+    _fields_ = [
+        ("data", ctypes.c_size_t),
+        ("device_type", ctypes.c_int32),
+        ("device_id", ctypes.c_int32),
+        ("ndim", ctypes.c_int32),
+        ("code", ctypes.c_uint8),
+        ("bits", ctypes.c_uint8),
+        ("lanes", ctypes.c_uint16),
+        ("shape", ctypes.c_void_p),
+        ("strides", ctypes.c_void_p),
+        ("byte_offset", ctypes.c_size_t),
+    ]
+
+
+class _DLPackTable(ctypes.Structure):
+    """``DLPackExchangeAPI`` of dlpack.h, version 1."""
+
+    _fields_ = [
+        ("major", ctypes.c_uint32),
+        ("minor", ctypes.c_uint32),
+        ("previous", ctypes.c_void_p),
+        ("allocate", ctypes.c_void_p),
+        ("export", ctypes.c_void_p),
+        ("import_", ctypes.c_void_p),
+        ("view", ctypes.c_void_p),  # (tensor, DLTensor): fills it for as long as the tensor lives
+        ("stream", ctypes.c_void_p),
+    ]
+
+
+def _api(name: str, result: Any, *arguments: Any) -> Any:
+    return ctypes.PYFUNCTYPE(result, *arguments)((name, ctypes.pythonapi))
+
+
+@lru_cache(maxsize=1)
+def native_code() -> int:
+    """Address of the function ``launch``.  NotNative where it cannot be had."""
+    if sys.implementation.name != "cpython" or not getattr(sys, "_is_gil_enabled", lambda: True)():
+        raise NotNative("this Python is not CPython with a global interpreter lock")
+    symbols = {name: ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p).value or 0 for name in ir.SYMBOLS}
+    try:
+        data = kept(f"native launcher {host().triple}", _compile)
+        return load_object(data, symbols, permanent=True).address("launch")
+    except (AnytileError, ImportError, OSError) as error:  # LLVM is not there, or memory may not be made executable
+        raise NotNative(str(error)) from error
+
+
+def _compile() -> bytes:
+    from ..llvm import engine
+
+    # Passes would take ten times as long, and save 3 % of a launch.  Features: the disk cache may be another machine's.
+    return engine.compile_object(ir.text(), features=(), level="none")
+
+
+class _Builtin(NamedTuple):
+    """A C function behind a Python one: its address, its ``self`` and what keeps it alive."""
+
+    address: int
+    self: int
+    owner: Any
+
+
+def _builtin(function: Any, flags: int) -> _Builtin:
+    """NotNative unless ``function`` is a function of C with those METH_ flags."""
+    if type(function) is not BuiltinFunctionType or _api("PyCFunction_GetFlags", ctypes.c_int, ctypes.py_object)(function) != flags:
+        raise NotNative(f"{function!r} is no C function of the expected kind")
+    address = _api("PyCFunction_GetFunction", ctypes.c_void_p, ctypes.py_object)(function)
+    return _Builtin(address, _api("PyCFunction_GetSelf", ctypes.c_void_p, ctypes.py_object)(function) or 0, function)
+
+
+def _exchange(tensor_type: type) -> int:
+    """Address of dltensor_from_py_object_no_sync; 0 where the tensors' library does not export it."""
+    table = getattr(tensor_type, "__dlpack_c_exchange_api__", None)
+    if table is None or type(table).__name__ != "PyCapsule":
+        return 0
+    address = _api("PyCapsule_GetPointer", ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)(table, b"dlpack_exchange_api")
+    found = _DLPackTable.from_address(address)
+    return found.view or 0 if found.major == 1 else 0
+
+
+class Native:
+    """Makes native launchers and their entries.
+
+    ``tensor``: a tensor of torch, to read off how its kind is asked; ``stream``: C function, number of a GPU → handle of its
+    current stream; ``device``: C function → number of the current GPU, None where there is one; ``settings``, ``environment``: the
+    dictionaries with ``launch_enter_hook``, ``launch_exit_hook`` and ``debug``, and with ``debug_variable``.
+    """
+
+    def __init__(
+        self,
+        tensor: Any,
+        types: tuple[type, type],
+        stream: Any,
+        device: Any,
+        settings: dict[str, Any],
+        environment: dict[Any, Any],
+        debug_variable: Any,
+    ):
+        self.types = types
+        self.code = native_code()
+        self._method = _MethodDef(b"launch", self.code, _FAST_WITH_KEYWORDS, None)
+        dtype = next((vars(c)["dtype"] for c in types[0].__mro__ if "dtype" in vars(c)), None)
+        if type(dtype) is not GetSetDescriptorType:
+            raise NotNative("the dtype of tensors is no attribute of C")
+        address, device_number = _builtin(tensor.data_ptr, _NOARGS), _builtin(tensor.get_device, _NOARGS)
+        queue = _builtin(stream, _ONE)
+        current = _builtin(device, _NOARGS) if device is not None else _Builtin(0, 0, None)
+        self._exchange = _exchange(types[0])
+        strings = ("debug", "launch_enter_hook", "launch_exit_hook")
+        words = {
+            "int_type": id(int),
+            "float_type": id(float),
+            "tuple_type": id(tuple),
+            "tensor_type": id(types[0]),
+            "parameter_type": id(types[1]),
+            "data_ptr": address.address,
+            "get_device": device_number.address,
+            "dtype_get": _api("PyType_GetSlot", ctypes.c_void_p, ctypes.py_object, ctypes.c_int)(type(dtype), _DESCR_GET),
+            "dtype_descriptor": id(dtype),
+            "exchange": self._exchange,
+            "stream": queue.address,
+            "stream_self": queue.self,
+            "device": current.address,
+            "device_self": current.self,
+            "settings": id(settings),
+            "debug": id(strings[0]),
+            "enter": id(strings[1]),
+            "exit": id(strings[2]),
+            "environment": id(environment),
+            "debug_variable": id(debug_variable),
+        }
+        self._context = struct.pack(f"={len(ir.CONTEXT)}Q", *(words[name] for name in ir.CONTEXT))
+        self._owned = (types, dtype, queue, current, settings, strings, environment, debug_variable)
+
+    def function(self, general: Callable[..., Any]) -> tuple[Callable[..., Any], list[Any]]:
+        """A launcher, and the list of its entries, whose first item is ``general``."""
+        entries: list[Any] = [general]
+        make = _api("PyCFunction_NewEx", ctypes.py_object, ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p)
+        return make(ctypes.addressof(self._method), entries, None), entries
+
+    def tensor_row(self, x: Any, place: int, argument: int, slot: int, name: str, aligned: int) -> Row:
+        """The row of tensors like ``x``; ``aligned``: word ``e``.  NotNative where ``x`` does not lie at ``place``.
+
+        DLPack's function costs half of torch's three, but it does not tell torch's integers of fewer than 8 bits from those of 8.
+        """
+        if x.get_device() != place:
+            raise NotNative(f"{name} lies elsewhere")
+        if self._exchange:
+            seen = _DLTensor()
+            view = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.py_object, ctypes.c_void_p)(self._exchange)
+            try:
+                view(x, ctypes.addressof(seen))
+            except Exception:  # an element type that DLPack does not have
+                seen.bits = 8
+            if seen.bits != 8 and seen.data + seen.byte_offset == x.data_ptr():
+                dtype, device = seen.code | seen.bits << 8 | seen.lanes << 16, seen.device_type | seen.device_id << 32
+                return Row("exchanged", argument, slot, name, dtype, device, e=aligned)
+        return Row("tensor", argument, slot, name, id(x.dtype), place, e=aligned)
+
+    def entry(
+        self,
+        positional: int,
+        keywords: Sequence[str],
+        rows: Sequence[Row],
+        slots: bytes,
+        kernel: Any,
+        alive: ctypes.c_int64,
+        check: Callable[[], Any] | None,
+        meta: Mapping[str, Any],
+        grid_of: Callable[[Any], tuple[int, int, int]],
+        place: int,
+        queue: GpuQueue | CpuQueue,
+        owned: Any,
+    ) -> tuple[Any, ...]:
+        """An entry.  ``slots``: the argument block with what no row writes; ``owned``: what rows and queue point to."""
+        context, ordinal, meta = self._context, place, dict(meta)
+        keywords = tuple(map(sys.intern, keywords))
+        names = [sys.intern(row.name) for row in rows]
+        words = {
+            "context": _address(context),
+            "positional": positional,
+            "keywords": len(keywords),
+            "rows": len(rows),
+            "slots": len(slots) // 8,
+            "kernel": id(kernel),
+            "alive": ctypes.addressof(alive),
+            "check": id(check) if check is not None else 0,
+            "meta": id(meta),
+            "grid_of": id(grid_of),
+            "place": place,
+            "ordinal": id(ordinal),
+            **{name: 0 for name in ir.ENTRY[ir.ENTRY.index("call") :]},
+            **{name: value for name, value in queue._asdict().items() if name in ir.ENTRY},
+            "ready": ctypes.addressof(queue.ready),
+            "go_on": id(queue.go_on) if isinstance(queue, CpuQueue) else 0,
+        }
+        data = b"".join(_word(words[name]) for name in ir.ENTRY) + b"".join(_word(id(name)) for name in keywords)
+        for row, name in zip(rows, names):
+            fields = {**row._asdict(), "kind": ir.KINDS[row.kind], "name": id(name)}
+            data += b"".join(_word(fields[field]) for field in ir.ROW)
+        return data + slots, self, context, kernel, alive, check, meta, grid_of, ordinal, keywords, names, queue, owned
+
+
+def _word(value: int) -> bytes:
+    return struct.pack("=Q", value & 0xFFFFFFFFFFFFFFFF)
+
+
+def _address(data: bytes) -> int:
+    """Where the bytes of an immutable object lie."""
+    address: int = _api("PyBytes_AsString", ctypes.c_void_p, ctypes.py_object)(data)
+    return address
