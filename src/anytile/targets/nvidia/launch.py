@@ -295,7 +295,7 @@ class CudaKernel:
 
     def queue(self, slots: int) -> GpuQueue:
         """What native launchers need to launch this kernel on the GPU that is current now; NotNative for one with tensor maps."""
-        if self.maps is not None:
+        if self.metadata.get("tensor_maps"):
             raise NotNative(f"kernel {self.name} has tensor maps")
         ordinal, shape = current_device(), self.shape
         self.prepare(ordinal)
