@@ -27,6 +27,7 @@ from ...passes.pipeline import Pass, optimize, run_passes
 from ...passes.unpack_map import unpack_map
 from ...passes.widen_floats import widen_floats
 from .assignment import Assignment
+from .bulk_stores import planned
 from .chips import Chip
 from .control import emit_block
 from .elementwise import NATIVE_MATH, native_casts
@@ -71,10 +72,13 @@ def lower(module: Module, options: Any, chip: Chip) -> tuple[str, dict[str, Any]
     recursion = sys.getrecursionlimit()
     sys.setrecursionlimit(max(recursion, 20000))  # lazy values are emitted recursively along their definitions
     try:
+        g.bulk_stores = planned(g, kernel)
         parameters = _parameters(g, kernel)
         emit_block(g, kernel.body)
     finally:
         sys.setrecursionlimit(recursion)
+    if g.bulk_stores:
+        g.assembly("cp.async.bulk.wait_group.read 0;", "", "void", [])
     g.w.put("ret void")
     limits = f'"nvvm.reqntid"="{num_warps * 32}"'
     if getattr(options, "maxnreg", None):

@@ -37,7 +37,7 @@ class Source:
         return [(i, j, j // columns * self.form.panel + i * self.form.row) for j in range(0, inner, columns) for i in range(0, outer, rows)]
 
 
-def source(g: Generator, pointer: Value, form: Panels | Rows) -> Source | None:
+def source(g: Generator, pointer: Value, form: Panels | Rows, stored: bool = False) -> Source | None:
     """How the accelerator copies the tile at ``pointer`` into ``form``; None where it cannot."""
     window = window_of(pointer)
     if g.sm != 90 or window is None or not wanted() or not isinstance(form, Panels) or form.size > 4 or form.row < ALIGNMENT:
@@ -46,7 +46,7 @@ def source(g: Generator, pointer: Value, form: Panels | Rows) -> Source | None:
     if form.width < form.shape[form.inner] and form.panel % _ROW_OF_BANKS:
         return None
     swizzle = form.row if form.row > ALIGNMENT else 0
-    made = tensor_map(window, g.info, (min(outer, LARGEST_BOX), form.width), swizzle)
+    made = tensor_map(window, g.info, (min(outer, LARGEST_BOX), form.width), swizzle, stored)
     return None if made is None else Source(window, made, form)
 
 

@@ -21,7 +21,7 @@ from .dot_table import Instruction, instruction
 from .placement import Placement, blocked, log2
 from .values import SHARED, Generator, eager, llvm_type, unsupported
 
-__all__ = ["accumulator", "dot_behind", "operand_chain", "stage_invariant", "wanted_operands"]
+__all__ = ["accumulator", "as_words", "dot_behind", "operand_chain", "stage_invariant", "wanted_operands"]
 
 
 def operand_chain(func: Func) -> set[Op]:
@@ -175,7 +175,7 @@ def _operand_words(g: Generator, op: Op, index: int, place: Placement, pack: int
     """Operand ``index`` in its fragments, as 32-bit words: from its ring where it has one."""
     v = op.operands[index]
     if v not in g.ring:
-        return _words(g, g.get(v, place), v.type.elem, pack)
+        return as_words(g, g.get(v, place), v.type.elem, pack)
     form = matrices.ring_form(g, op, index)
     assert form is not None
     return matrices.fragment_words(g, v, form, place, form.inner == 1 - index)
@@ -194,7 +194,7 @@ def _by_warpgroup(g: Generator, op: Op, acc: Placement) -> list[str]:
     else:
         fragment, _ = fragments(op, acc, pack)
         if a not in g.ring and _from_registers(op):
-            words = _words(g, g.get(a, fragment), a.type.elem, pack)
+            words = as_words(g, g.get(a, fragment), a.type.elem, pack)
     after = g.in_flight.get(op)
     out = wgmma.accumulate(g, op, acc, fragment, words, wait=after is None)
     if after is not None:
@@ -220,7 +220,7 @@ def _mma(g: Generator, row: Instruction, c: list[str], a: list[str], b: list[str
     """One instruction: c + a·b."""
     t, k = {"s32": ("i32", "r"), "f32": ("float", "f"), "f16": ("i32", "r")}[row.result]
     if row.result == "f16":  # two elements a register
-        c = _words(g, c, F16, 2)
+        c = as_words(g, c, F16, 2)
     n = len(c)
     target, fragment_a = "{" + ", ".join(f"${i}" for i in range(n)) + "}", "{" + ", ".join(f"${n + i}" for i in range(4)) + "}"
     start = "{" + ", ".join(f"${n + 6 + i}" for i in range(n)) + "}"
@@ -237,7 +237,7 @@ def _mma(g: Generator, row: Instruction, c: list[str], a: list[str], b: list[str
     return out
 
 
-def _words(g: Generator, registers: list[str], e: Element, pack: int) -> list[str]:
+def as_words(g: Generator, registers: list[str], e: Element, pack: int) -> list[str]:
     """Registers as i32, ``pack`` neighbours in each."""
     t = llvm_type(e)
     known: dict[tuple[str, ...], str] = {}

@@ -202,6 +202,11 @@ def load(g: Generator, op: Op) -> None:
 def store(g: Generator, op: Op) -> None:
     pointer, value, mask = (op.operand(n) for n in ("ptr", "value", "mask"))
     assert pointer is not None and value is not None
+    if op in g.bulk_stores:
+        from .bulk_stores import by_accelerator  # it needs vector_width
+
+        by_accelerator(g, op, g.bulk_stores[op])
+        return
     e, how = value.type.elem, _how(op)
     if const_value(mask) == 1:
         mask = None

@@ -160,7 +160,7 @@ class Pipeline:
         self.type = llvm_type(self.body.args[0].type.elem)
         inits = self.loop.rest()
         state = [lb, *(g.scalar(inits[i]) for i in sorted(self.used.carried))]
-        g.barrier()  # nobody still reads the ring
+        g.reclaim()
         if self.barriers is not None:
             self.barriers.begin()
         for slot in range(self.stages - 1):

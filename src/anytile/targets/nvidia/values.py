@@ -32,6 +32,7 @@ from .placement import LANES, Placement, log2
 
 if TYPE_CHECKING:
     from .assignment import Assignment
+    from .copies import Source
     from .tensor_maps import TensorMap
 
 __all__ = ["EAGER", "LAZY", "Generator", "literal", "llvm_type", "memory_type", "unsupported"]
@@ -104,6 +105,7 @@ class Generator:
         self.maps: dict[TensorMap, str] = {}  # tensor map → parameter
         self.ring: dict[Value, str] = {}  # operand of a pipelined dot → address of its current slot in shared memory
         self.in_flight: dict[Op, Callable[[], None]] = {}  # dot that nobody waits for in its loop → what comes behind it
+        self.bulk_stores: dict[Op, Source] = {}  # stores that read shared memory some time after they were asked for
         self._buffers: dict[object, int] = {}  # whose → first byte
         self.globals: list[str] = []
         self.scopes: list[dict[tuple[Value, Hashable], list[str]]] = [{}]
@@ -229,6 +231,12 @@ class Generator:
         """
         self.shared_bytes = max(self.shared_bytes, self.buffer_top + size)
         self.exchange = self._at_byte(self.buffer_top)
+        self.reclaim()
+
+    def reclaim(self) -> None:
+        """Waits until nobody, threads or copies, reads from shared memory what was there before."""
+        if self.bulk_stores:
+            self.assembly("cp.async.bulk.wait_group.read 0;", "", "void", [])
         self.barrier()
 
     def _at_byte(self, offset: int) -> str:

@@ -361,7 +361,7 @@ def stage(g: Generator, operands: list[tuple[Value, int]]) -> list[str]:
     if missing:
         held = [(v, form, g.place_for(v)) for v, form in missing]
         registers = [g.get(v, place) for v, _, place in held]
-        g.barrier()  # nobody still reads what the last dot had there
+        g.reclaim()
         for (v, form, place), regs in zip(held, registers, strict=True):
             pointer = g.buffer((v, form), form.bytes)
             store_panels(g, regs, place, form, pointer, v)

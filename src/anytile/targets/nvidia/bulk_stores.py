@@ -1,0 +1,92 @@
+"""Stores by the tensor memory accelerator: all threads put a tile into shared memory, one asks for it to be written.
+
+It serves stores to tensor descriptors of values whose registers are not neighbours in memory, as a dot's are not: any other store would
+move them through shared memory as well, and then through registers again.  The tile lies there in the panels that `copies` reads, whose
+swizzle keeps the writes out of each other's banks; 16-bit accumulators go by stmatrix, four 8×8 matrices at a time.
+
+The accelerator reads the shared memory later, so whoever wants it for something else waits first (`Generator.reclaim`), and so does the end of
+the kernel.  What it writes is not ordered with what the threads do afterwards: kernels that tell others of their stores (atomics, barriers,
+volatile accesses) are left to ordinary stores.
+"""
+
+from __future__ import annotations
+
+from ...ir import Effect, Func, Op, Value
+from ...ir.rewrite import const_value
+from . import wgmma
+from .convert import shared_addresses
+from .copies import Source, leader, source
+from .dot import as_words
+from .matrices import row_addresses
+from .memory import vector_width
+from .placement import Placement
+from .values import SHARED, Generator
+from .wgmma import Panels
+
+__all__ = ["by_accelerator", "planned"]
+
+_MOST = 128 << 10
+"""Bytes of shared memory that a store may take."""
+
+
+def planned(g: Generator, func: Func) -> dict[Op, Source]:
+    """The stores of the kernel that the accelerator makes."""
+    if any(op.defn.effects & Effect.SYNC or op.name.startswith("atomic") or op.attrs.get("volatile") for op in func.walk()):
+        return {}
+    found = ((op, _target(g, op)) for op in func.walk() if op.name == "store")
+    return {op: target for op, target in found if target is not None}
+
+
+def _target(g: Generator, op: Op) -> Source | None:
+    pointer, value, mask = (op.operand(n) for n in ("ptr", "value", "mask"))
+    assert pointer is not None and value is not None
+    if value.type.rank != 2 or op.attrs["cache"] or op.attrs["evict"]:
+        return None
+    place = g.assignment.where(value)
+    size = value.type.elem.bytes
+    if place is None or place.owners or vector_width(g, pointer, place, None if const_value(mask) == 1 else mask) * size >= 16:
+        return None
+    form = Panels(value.type.shape, size, 1)  # type: ignore[arg-type]
+    return source(g, pointer, form, stored=True) if form.bytes <= _MOST else None
+
+
+def by_accelerator(g: Generator, op: Op, target: Source) -> None:
+    """The store ``op``."""
+    value = op.operand("value")
+    assert value is not None
+    place = g.assignment.where(value)
+    assert place is not None
+    registers = g.get(value, place)
+    g.scratch(target.form.bytes)
+    if _as_matrices(target.form, place):
+        _store_matrices(g, registers, target.form, place, value)
+    else:
+        wgmma.store_panels(g, registers, place, target.form, g.exchange, value)
+    g.assembly("fence.proxy.async.shared::cta;", "", "void", [])
+    g.barrier()
+    outer, inner = (g.scalar(v) for v in target.window.offsets)
+    base, who = g.emit(f"ptrtoint {SHARED} {g.exchange} to i32"), leader(g)
+    copy = "cp.async.bulk.tensor.2d.global.shared::cta.tile.bulk_group"
+    for i, j, byte in target.boxes():
+        x, y, at = (g.emit(f"add i32 {a}, {b}") if b else a for a, b in ((inner, j), (outer, i), (base, byte)))
+        args = [("ptr", g.tensor_map(target.map)), ("i32", x), ("i32", y), ("i32", at), ("i1", who)]
+        g.assembly(f"@$4 {copy} [$0, {{$1, $2}}], [$3];", "l,r,r,r,b", "void", args)
+    g.assembly("cp.async.bulk.commit_group;", "", "void", [])
+
+
+def _as_matrices(form: Panels, place: Placement) -> bool:
+    """Whether a warp's registers are 8×8 matrices of 16-bit elements, each row 16 bytes of a panel."""
+    width = form.shape[1]
+    return form.size == 2 and place.register[:1] == (1,) and place.lane[:2] == (2, 4) and all(b >= width for b in place.lane[2:])
+
+
+def _store_matrices(g: Generator, registers: list[str], form: Panels, place: Placement, v: Value) -> None:
+    pairs = as_words(g, registers, v.type.elem, 2)
+    count, bases = row_addresses(form, place, True)
+    address = shared_addresses(g, g.exchange, bases)
+    names = ", ".join(f"${i + 1}" for i in range(count))
+    code = f"stmatrix.sync.aligned.m8n8.x{count}.shared.b16 [$0], {{{names}}};"
+    for r in range(0, place.registers, 2 * count):
+        at = g.emit(f"ptrtoint {SHARED} {address(form.offset(place.constants[r]))} to i32")
+        args = [("i32", at), *(("i32", w) for w in pairs[r // 2 : r // 2 + count])]
+        g.assembly(code, ",".join(["r"] * (count + 1)), "void", args)
