@@ -108,8 +108,8 @@ def test_descriptors_take_extrema_of_16_bit_floats_by_compare_and_swap(t) -> Non
 
 def test_combine_functions_may_assert() -> None:
     signature = {"x_ptr": "*i32", "out_ptr": "*i32"}
-    assert "trap;" in ptx_of(kernels.checked_sum, signature, {"N": 256}, debug=True)
-    assert "trap;" not in ptx_of(kernels.checked_sum, signature, {"N": 256})
+    assert "__assertfail" in ptx_of(kernels.checked_sum, signature, {"N": 256}, debug=True)
+    assert "__assertfail" not in ptx_of(kernels.checked_sum, signature, {"N": 256})
 
 
 def test_what_only_a_gpu_tells() -> None:

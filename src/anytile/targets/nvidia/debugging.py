@@ -2,6 +2,7 @@
 
 Prints go through the driver's ``vprintf``: a format string and a buffer of arguments, floats as doubles and small integers as
 32-bit ones, as C's printf takes them.  One thread prints each element of a tile; a scalar is printed by every thread, as with Triton.
+Assertions fail by the driver's ``__assertfail``.
 """
 
 from __future__ import annotations
@@ -92,7 +93,7 @@ def print_(g: Generator, op: Op) -> None:
 
 @eager("assert")
 def assert_(g: Generator, op: Op) -> None:
-    """The first thread that sees a false lane says so and stops the launch."""
+    """A thread that sees a false lane says so and stops the launch."""
     condition, mask = op.operand("cond"), op.operand("mask")
     assert condition is not None
     shape = condition.type.shape
@@ -110,16 +111,19 @@ def assert_(g: Generator, op: Op) -> None:
 
 
 def stop_where(g: Generator, op: Op, bad: str) -> None:
-    """Threads in which ``bad`` holds tell the message of the assertion ``op`` and stop the launch."""
+    """Threads in which ``bad`` holds stop the launch by the driver's ``__assertfail``, as C's assert does on a GPU.
+
+    The driver writes ``FILE:LINE: FUNCTION: block: [x,y,z], thread: [x,y,z] Assertion `MESSAGE` failed.`` to standard error, and the
+    launch ends with CUDA's error 710, "device-side assert triggered".
+    """
     a = op.attrs
-    source = f"{a['file']}:{a['line']}" + (f" in {a['function']}" if a["function"] else "") if a["file"] else str(op.loc)
-    message = f"{source}: device-side assert {a['message']!r} failed in program (%u, %u, %u), thread %u\n"
-    pid = [("i32", g.special(f"ctaid.{d}")) for d in "xyz"]
+    file, line, function = (a["file"], a["line"], a["function"]) if a["file"] else (str(op.loc), 0, "")
     yes, after = g.w.new_label("failed"), g.w.new_label("held")
     g.w.cond_br(bad, yes, after)
     g.w.open_block(yes)
-    _print(g, message.replace("%", "%%").replace("%%u", "%u"), [*pid, ("i32", g.tid)], None)
-    g.assembly("trap;", "", "void", [])
+    fail = g.w.declare("__assertfail", "void(ptr, ptr, i32, ptr, i64)")
+    texts = [_text(g, t) for t in (a["message"], file, function)]
+    g.w.put(f"call void {fail}(ptr {texts[0]}, ptr {texts[1]}, i32 {line}, ptr {texts[2]}, i64 1)")
     g.w.br(after)
     g.w.open_block(after)
 
