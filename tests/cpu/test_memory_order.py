@@ -189,6 +189,77 @@ def test_swap_with_addresses_from_a_reduction():
     same(swap, p=ramp(64), q=ramp(64) + 100, s=ramp(64), B=64)
 
 
+def statistic_first(p, o, at, n, WIDE: tl.constexpr, B: tl.constexpr):
+    i = tl.arange(0, B)
+    x = tl.load(p + 16 + i, mask=i < n, other=2.0)
+    total = tl.sum(x, axis=0)
+    if WIDE:
+        tl.store((p + at).to(tl.pointer_type(tl.float64), bitcast=True), total.to(tl.float64))
+    else:
+        tl.store(p + at, total)
+    tl.store(o + i, x - total)
+
+
+@pytest.mark.parametrize("at", [15, 16, 40, 16 + 99, 16 + 100, 16 + 127, 16 + 128])
+@pytest.mark.parametrize("n", [0, 100, 128])
+def test_row_that_a_scalar_is_stored_into(at, n):
+    """The row is read where it is only if the store goes elsewhere; that is decided at run time."""
+    same(statistic_first, p=ramp(256), o=ramp(128), at=at, n=n, WIDE=False, B=128)
+
+
+@pytest.mark.parametrize("at", [14, 15, 16, 16 + 127, 16 + 128])
+def test_row_that_a_wider_scalar_reaches_into(at):
+    same(statistic_first, p=ramp(256), o=ramp(128), at=at, n=100, WIDE=True, B=128)
+
+
+def sums_beside_a_store(p, q, o, rows, n, IN_PLACE: tl.constexpr, B: tl.constexpr):
+    i = tl.arange(0, B)
+    m = i < n
+    products, total = tl.zeros((B,), tl.float32), tl.zeros((B,), tl.float32)
+    for r in range(rows):
+        x, y = tl.load(p + r * B + i, mask=m, other=1.0), tl.load(q + r * B + i, mask=m, other=0.0)
+        c = tl.sum(x * y, axis=0) / n
+        d = tl.sum(y, axis=0) / n
+        tl.store((p if IN_PLACE else o + 2 * B) + r * B + i, y * c - x * d, mask=m)
+        products += x * y
+        total += y
+    tl.store(o + i, products, mask=m)
+    tl.store(o + B + i, total)
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+@pytest.mark.parametrize("n", [7, 64])
+def test_sums_that_a_loop_carries_beside_a_store(n, in_place):
+    small = np.round(np.cos(ramp(256)) * 8)
+    same(sums_beside_a_store, rtol=1e-6, p=small, q=small[::-1].copy(), o=ramp(384), rows=4, n=n, IN_PLACE=in_place, B=64)
+
+
+def carried_crosswise(p, o, rows, B: tl.constexpr):
+    i = tl.arange(0, B)
+    a, b = tl.zeros((B,), tl.float32), tl.zeros((B,), tl.float32)
+    for r in range(rows):
+        x = tl.load(p + r * B + i)
+        tl.store(o + (r + 2) * B + i, x + a - b)
+        a, b = b + x, a - x
+    tl.store(o + i, a)
+    tl.store(o + B + i, b)
+
+
+def carried_reversed(p, o, rows, B: tl.constexpr):
+    i = tl.arange(0, B)
+    a = tl.zeros((B,), tl.float32)
+    for r in range(rows):
+        x = tl.load(p + r * B + i)
+        tl.store(o + (r + 2) * B + i, x * 2)
+        a = tl.flip(a) + x
+    tl.store(o + i, a)
+
+
+@pytest.mark.parametrize("kernel", [carried_crosswise, carried_reversed])
+def test_carried_tiles_that_read_each_other(kernel):
+    same(kernel, p=ramp(256), o=ramp(384), rows=3, B=64)
+
+
 def stages(p, o, n, B: tl.constexpr):
     i = tl.arange(0, B)
     before = tl.load(p + i)

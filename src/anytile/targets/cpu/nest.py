@@ -206,6 +206,7 @@ class Nest(Masks):
             elif isinstance(r, WriteRoot):
                 self.m.store(self._buffer_lane(r.into, idx), read[r.value])
             elif isinstance(r, StoreRoot):
+                self._prefetch_store(read[r.op.operands[0]])
                 self.m.store(*(None if v is None else read[v] for v in r.op.operands))
             else:
                 self._atomic(r, idx)
@@ -402,7 +403,8 @@ class Nest(Masks):
     # --- memory roots and leaves ---
 
     def _load(self, op: Op, idx: Index) -> Lane:
-        p = self._address(op.operands[0], idx)
+        moved = self.p.moved.get(op.result)
+        p = self._address(op.operands[0], idx) if moved is None else self._buffer_lane(moved, idx)
         self._prefetch(op, p)
         mask, other = op.operands[1], op.operands[2]
         hoisted = bool(self.assumed) and p.level < self.assumed_level
@@ -418,20 +420,29 @@ class Nest(Masks):
         """Requests what will be read soon: the next iteration's tile of a dot operand, the stream's next lines (`prefetch`)."""
         if p.kind is not RAMP or p.stride != 1:
             return
-        e = p.elem.pointee
+        e = p.elem.pointee  # type: ignore[attr-defined]
         if self._packs() and self.p.loops:
             d = advance(self.p, self.p.loops[-1], op.operands[0])
             if d is None:
                 return
             addr = self.m.emit(f"getelementptr {llvm_type(e)}, ptr {p.val}, i64 {d.val}", max(p.level, d.level))
+            self._request(addr, write=False)
         elif self._streams():
-            if self.at_vector * self.m.width * e.bytes % 64:
-                return  # in the line that the vector before has requested
-            addr = self.m.emit(f"getelementptr i8, ptr {p.val}, i64 {STREAM_AHEAD}", p.level)
-        else:
-            return
+            self._request_ahead(p, write=False)
+
+    def _prefetch_store(self, p: Lane) -> None:
+        """Requests the lines that a long row's store will write soon."""
+        if p.kind is RAMP and p.stride == 1 and len(self.shape) == 1:
+            if self.shape[0] * p.elem.pointee.bytes >= 2 * STREAM_AHEAD:  # type: ignore[attr-defined]
+                self._request_ahead(p, write=True)
+
+    def _request_ahead(self, p: Lane, write: bool) -> None:
+        if self.at_vector * self.m.width * p.elem.pointee.bytes % 64 == 0:  # type: ignore[attr-defined]  # else: the vector before has
+            self._request(self.m.emit(f"getelementptr i8, ptr {p.val}, i64 {STREAM_AHEAD}", p.level), write)
+
+    def _request(self, address: str, write: bool) -> None:
         fn = self.w.declare("llvm.prefetch.p0", "void(ptr, i32, i32, i32)")
-        self.w.put(f"call void {fn}(ptr {addr}, i32 0, i32 3, i32 1)")
+        self.w.put(f"call void {fn}(ptr {address}, i32 {int(write)}, i32 3, i32 1)")
 
     def _streams(self) -> bool:
         """Whether this is a short elementwise pass over memory, whose programs follow each other in memory."""

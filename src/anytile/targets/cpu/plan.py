@@ -15,8 +15,13 @@ Loop-carried tiles live in one *home* buffer per position, and a yielded value t
 computed into the home directly when nothing reads the old value afterwards (`Planner.coalesce`).
 
 Program order between accesses to memory holds: a load that a later step would evaluate after a write gets its
-buffer before that write.  Inside one nest, lanes of accesses that may meet in memory (`alias`) are kept apart: the
+buffer before that write.  Where the writes in question are of single elements (a norm's mean, stored before the row
+is normalised) and the load is a contiguous row, the buffer is only for the case that they meet: a `Guard` asks at run time.
+Inside one nest, lanes of accesses that may meet in memory (`alias`) are kept apart: the
 load is buffered by a nest of its own in front, two such stores do not share a nest.
+
+The tiles that a loop carries from one iteration to the next are computed in the body's last nest where that is
+possible: it mostly reads what they need (a norm's backward stores one row and adds to the gradient of the weights).
 """
 
 from __future__ import annotations
@@ -25,9 +30,9 @@ from dataclasses import dataclass, field
 
 from ...ir import Block, Effect, Op, Value
 from .alias import Dims, meet
-from .shape import map_dims
+from .shape import map_dims, steps
 
-__all__ = ["Group", "Single", "Step", "BlockPlan", "Planner"]
+__all__ = ["Group", "Guard", "Single", "Step", "BlockPlan", "Planner"]
 
 CHEAP = 4  # evaluating a value again costs at most this many vector instructions: not worth a buffer
 _COST = {"fdiv": 4, "sqrt": 4, "sdiv": 8, "udiv": 8, "srem": 9, "urem": 9, "frem": 16}
@@ -54,7 +59,19 @@ class Single:
     key: float
 
 
-Step = Group | Single
+@dataclass(eq=False)
+class Guard:
+    """Sees to it that row ``value``, a load, may be read where it is in spite of ``stores`` of scalars to come.
+
+    If one of them goes into the row, it is copied first.
+    """
+
+    value: Value
+    stores: list[Op]
+    key: float
+
+
+Step = Group | Single | Guard
 
 
 @dataclass(eq=False)
@@ -106,7 +123,7 @@ class Planner:
     # --- backward sweep ---
 
     def _backward(self, block: Block, plan: BlockPlan, forward: _Forward) -> None:
-        extra: list[Group] = []  # nests that only fill buffers
+        extra: list[Group | Guard] = []  # nests that only fill buffers
         for pos in range(len(block.ops) - 1, -1, -1):
             op = block.ops[pos]
             for v in op.results:
@@ -152,8 +169,35 @@ class Planner:
         ordered = sorted(steps, key=lambda s: s.key)
         repeated = len(steps) > 1 or any(isinstance(s, Single) and s.op.name in ("for", "while") for s in steps)
         hazards = self._hazards(op, forward, ordered) if op.name == "load" and ordered else []
-        if v in self.needed or hazards or (repeated or self._rearranged(v) or self._spread(v, ordered)) and self.cost(v) > CHEAP:
+        expensive = (repeated or self._rearranged(v) or self._spread(v, ordered)) and self.cost(v) > CHEAP
+        if hazards and v not in self.needed and not expensive and (guard := self._guard(v, forward, ordered, hazards)):
+            extra.append(guard)
+            self.steps_of[v] = {*steps, guard}
+        elif v in self.needed or hazards or expensive:
             self._buffer(v, forward, ordered, extra, hazards)
+        elif last := self._last_nest(v, block, forward, ordered):
+            self._buffer(v, forward, [last, *ordered], extra, [])
+
+    def _guard(self, v: Value, forward: _Forward, users: list[Step], hazards: list[Step]) -> Guard | None:
+        """What lets load ``v`` stay without a buffer, if that can be decided when it runs."""
+        op = v.op
+        stores = [s.op for s in hazards if isinstance(s, Single) and s.op.name == "store"]
+        if len(stores) < len(hazards) or op.attrs["volatile"] or v.type.elem.is_bool or steps(op.operands[0], {}) != (1,):
+            return None
+        key = min((*hazards, *users), key=lambda s: s.key).key - 0.1
+        known = all(forward.dependence(x.operands[0]) < key for x in stores)
+        return Guard(v, stores, key) if known else None
+
+    def _last_nest(self, v: Value, block: Block, forward: _Forward, users: list[Step]) -> Group | None:
+        """The nest at the end of a loop's body in which ``v``, which the body yields, can be computed on the way."""
+        end = forward.step_of.get(block.terminator)
+        if users != [end] or block.terminator.name != "yield" or v not in block.terminator.operands:
+            return None
+        if not isinstance(block.parent, Op) or block.parent.name != "for":
+            return None
+        last = forward.trailing_group(before=end)
+        fits = last is not None and last.shape == v.type.shape and last.axis is None and not last.scalar and bool(last.roots)
+        return last if fits and forward.dependence(v) < last.key else None
 
     def _spread(self, v: Value, steps: list[Step]) -> bool:
         """An expensive low-rank value broadcast in a bigger nest would be recomputed along the other dimensions."""
@@ -344,9 +388,23 @@ class _Forward:
             d = max(d, self._last_write)
         return d
 
+    def dependence(self, v: Value) -> float:
+        """The key of the latest step that must be over before ``v`` can be evaluated."""
+        return self._dep.get(v, -1.0)
+
     def _open(self) -> Group | None:
         last = self.steps[-1] if self.steps else None
         return last if isinstance(last, Group) else None
+
+    def trailing_group(self, before: Step | None = None) -> Group | None:
+        """The last group, where nothing but scalar arithmetic has come after it (and before ``before``)."""
+        end = len(self.steps) if before is None else self.steps.index(before)
+        for s in reversed(self.steps[:end]):
+            if isinstance(s, Group):
+                return s
+            if s.op.defn.effects or s.op.blocks or any(r.type.rank for r in s.op.results):
+                return None
+        return None
 
     def _op(self, op: Op) -> None:
         ranked = any(v is not None and v.type.rank for v in op.operands) or any(r.type.rank for r in op.results)
@@ -367,7 +425,7 @@ class _Forward:
         deps = max((self._dep.get(v, -1.0) for v in op.operands if v is not None), default=-1.0)
         scalar = op.name.startswith("atomic")
         axis = op.attrs["axis"] if op.name == "reduce" else None
-        g = self._open()
+        g = self.trailing_group()
         fits = g is not None and g.shape == shape and g.scalar == scalar and deps < g.key and not (scalar and g.roots)
         if fits and axis is not None and g.axis is not None and g.axis != axis:
             fits = False

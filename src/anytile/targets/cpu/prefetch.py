@@ -11,6 +11,12 @@ mispredicted and the loads of the next program come late.  Programs mostly follo
 `STREAM_AHEAD` bytes ahead in the main loop covers the start of the next one: 6 % on 2²⁴ additions in tiles of 4096
 (10.0 to 9.4 ms on two Cascade Lake cores; 512 and 2048 bytes gained less).
 
+Stores wait too: a line must be there before it is written, they leave the core in order, and one that waits for memory
+holds up those behind it that would not.  So what a row's store is going to write is requested by the same
+distance, with the intent to write.  On two Cascade Lake cores, rows of 4096 floats: layer norm's forward 2.29 to 2.13 ms, softmax 2.65 to
+2.44, addition 2.16 to 2.10; layer norm's backward on one core, which adds to two rows in the second-level cache while it
+stores one to memory, 10.2 to 5.9.  Rows shorter than twice the distance are left alone: where they are scattered, most of it would be for nothing.
+
 Tried and dropped: requesting the next program's row in the last pass of a softmax (memory idles there): no gain
 on Cascade Lake, a loss on Emerald Rapids.
 """

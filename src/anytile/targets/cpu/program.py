@@ -13,6 +13,7 @@ from ...ir.types import I32, I64, Type
 from .combining import Combining
 from .direct import direct_load, emit_direct
 from .dot import DotEmitter, PackNest
+from .guard import emit_guard
 from .hostcalls import HostCalls
 from .lanes import Lane, uniform
 from .launch_memory import LaunchMemory
@@ -20,7 +21,7 @@ from .machine import Machine
 from .memory import Buffer, Memory
 from .nest import Nest
 from .panels import Panels
-from .plan import Group, Planner, Step
+from .plan import Group, Guard, Planner, Step
 from .roots import AtomicRoot, ReduceRoot, Root, StoreRoot, WriteRoot
 from .scan import emit_histogram, emit_scan
 from .shape import choose_unroll, choose_vector_dim
@@ -40,6 +41,7 @@ class Program:
         self.memory = Memory(self.w, 1, contract)
         self.scalars: dict[Value, Lane] = {}
         self.buffers: dict[Value, Buffer] = {}
+        self.moved: dict[Value, Buffer] = {}  # rows behind a guard: where their loads find them
         self.planner = Planner()
         self.step_memo: dict[Value, tuple] = {}
         self.dots = DotEmitter(self)
@@ -90,6 +92,8 @@ class Program:
     def step(self, step: Step) -> None:
         if isinstance(step, Group):
             self.group(step)
+        elif isinstance(step, Guard):
+            emit_guard(self, step)
         else:
             self.single(step.op)
 
