@@ -22,8 +22,9 @@ ALLOWED = {
     "inductor": {"compat"},
     "tune": {"runtime"},
     "testing": set(),  # timing, comparing: plain Python
-    "runtime": {"targets", "frontend", "language", "ir", "testing"},  # testing: the driver's benchmarker; ir: IRSource
-    "targets": {"layouts", "passes", "llvm", "math", "ir"},
+    "runtime": {"targets", "native", "frontend", "language", "ir", "testing"},  # testing: the driver's benchmarker; ir: IRSource
+    "targets": {"layouts", "passes", "llvm", "math", "ir", "native"},  # native: what it must be told to launch their kernels
+    "native": {"llvm"},  # warm launches
     "layouts": set(),
     "frontend": {"language", "ir"},
     "language": {"ir"},

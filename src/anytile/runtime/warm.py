@@ -4,7 +4,7 @@
                              └──no entry fits──▶ `Warm.general` ──▶ the Python launcher (`launcher`)
                                                        └──the eighth time──▶ a new entry
 
-An entry (`targets.native_launch_ir`) is made of the key under which the Python launcher found the kernel, so that it takes exactly the
+An entry (`native.entry`) is made of the key under which the Python launcher found the kernel, so that it takes exactly the
 calls of that key which have the same form.  What no row can describe (tuples, descriptors, arrays of NumPy, tensors of other classes)
 stays with the Python launcher; so does every launch while there are hooks or TRITON_DEBUG is set, and all of them where
 ANYTILE_NATIVE_LAUNCH=0, where Python has no global lock, and where memory may not be made executable: `unavailable_because`.
@@ -19,7 +19,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from ..targets.native_launch import Native, NotNative, Row
+from ..native.launcher import Native, NotNative, Row
 from . import knobs
 from .arguments import HOST
 from .launcher import INTEGER_RANGES, Launcher, normalize_grid, slot_format
@@ -48,7 +48,9 @@ def _maker(torch: Any, place: int, several: bool) -> Native | str:
         return "torch is not loaded"
     if not isinstance(_ENVIRONMENT, dict):
         return "os.environ keeps its variables elsewhere than this Python's"
-    stream = abs if place == HOST else torch._C._cuda_getCurrentRawStream
+    if place != HOST and not hasattr(torch._C, "_cuda_getCurrentRawStream"):
+        return "torch was built without CUDA"
+    stream = abs if place == HOST else torch._C._cuda_getCurrentRawStream  # abs: any function of C, for the CPU has no streams
     current = torch._C._cuda_getDevice if several else None
     types = (torch.Tensor, torch.nn.Parameter)
     try:

@@ -1,4 +1,4 @@
-"""The thread pool as native launchers see it (`targets.native_launch`): a record of a launch that only grid and arguments are missing from.
+"""The thread pool as native launchers see it (`native`): a record of a launch that only grid and arguments are missing from.
 
 An entry has a record, and scratch, of its own; while a launch has it, others take the general way.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import ctypes
 import os
 
-from ..native_launch import CpuQueue, NotNative
+from ...native.launcher import CpuQueue, NotNative
 from . import pool, pool_ir
 
 __all__ = ["queue"]

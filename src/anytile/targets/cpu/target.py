@@ -17,7 +17,7 @@ from .machine import Machine, current
 
 if TYPE_CHECKING:
     from ...ir import Module
-    from ..native_launch import CpuQueue
+    from ...native.launcher import CpuQueue
 
 __all__ = ["CpuKernel", "CpuTarget"]
 

@@ -25,7 +25,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from ...errors import OutOfResources
-from ..native_launch import GpuQueue, NotNative
+from ...native.launcher import GpuQueue, NotNative
 from . import driver_api
 from .encode_maps import MapArguments
 from .tensor_maps import MAP_BYTES

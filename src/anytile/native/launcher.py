@@ -1,4 +1,4 @@
-"""What `native_launch_ir` needs around it: its code in this process, and entries for it to read.
+"""What `launch_ir` needs around it: its code in this process, and entries for it to read.
 
     maker = native(torch, …)                 once a process; NotNative says why there is none
     launch, entries = maker.function(general)
@@ -21,7 +21,8 @@ from ..errors import AnytileError
 from ..llvm.host import host
 from ..llvm.kept import kept
 from ..llvm.loader import load_object
-from . import native_launch_ir as ir
+from . import launch_ir
+from .entry import CONTEXT, ENTRY, KINDS, ROW
 
 __all__ = ["CpuQueue", "GpuQueue", "Native", "NotNative", "Row", "native_code"]
 
@@ -34,7 +35,7 @@ class NotNative(Exception):
 
 
 class Row(NamedTuple):
-    """What argument number ``argument`` of a call must be: one of `native_launch_ir.KINDS`, with its words ``a`` … ``e``.
+    """What argument number ``argument`` of a call must be: one of `entry.KINDS`, with its words ``a`` … ``e``.
 
     ``slot``: number of the slot that its value goes to, -1 for none; ``name``: the parameter's.
     """
@@ -67,7 +68,7 @@ class GpuQueue(NamedTuple):
 
 
 class CpuQueue(NamedTuple):
-    """How a kernel is handed to the thread pool: addresses as in `native_launch_ir.ENTRY`; ``go_on(code, gx, gy, gz)``."""
+    """How a kernel is handed to the thread pool: addresses as in `entry.ENTRY`; ``go_on(code, gx, gy, gz)``."""
 
     call: int
     record: int
@@ -125,7 +126,7 @@ def native_code() -> int:
     """Address of the function ``launch``.  NotNative where it cannot be had."""
     if sys.implementation.name != "cpython" or not getattr(sys, "_is_gil_enabled", lambda: True)():
         raise NotNative("this Python is not CPython with a global interpreter lock")
-    symbols = {name: ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p).value or 0 for name in ir.SYMBOLS}
+    symbols = {name: ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p).value or 0 for name in launch_ir.DECLARED}
     try:
         data = kept(f"native launcher {host().triple}", _compile)
         return load_object(data, symbols, permanent=True).address("launch")
@@ -137,7 +138,7 @@ def _compile() -> bytes:
     from ..llvm import engine
 
     # Passes would take ten times as long, and save 3 % of a launch.  Features: the disk cache may be another machine's.
-    return engine.compile_object(ir.text(), features=(), level="none")
+    return engine.compile_object(launch_ir.text(), features=(), level="none")
 
 
 class _Builtin(NamedTuple):
@@ -217,7 +218,7 @@ class Native:
             "environment": id(environment),
             "debug_variable": id(debug_variable),
         }
-        self._context = struct.pack(f"={len(ir.CONTEXT)}Q", *(words[name] for name in ir.CONTEXT))
+        self._context = struct.pack(f"={len(CONTEXT)}Q", *(words[name] for name in CONTEXT))
         self._owned = (types, dtype, queue, current, settings, strings, environment, debug_variable)
 
     def function(self, general: Callable[..., Any]) -> tuple[Callable[..., Any], list[Any]]:
@@ -277,15 +278,15 @@ class Native:
             "grid_of": id(grid_of),
             "place": place,
             "ordinal": id(ordinal),
-            **{name: 0 for name in ir.ENTRY[ir.ENTRY.index("call") :]},
-            **{name: value for name, value in queue._asdict().items() if name in ir.ENTRY},
+            **{name: 0 for name in ENTRY[ENTRY.index("call") :]},
+            **{name: value for name, value in queue._asdict().items() if name in ENTRY},
             "ready": ctypes.addressof(queue.ready),
             "go_on": id(queue.go_on) if isinstance(queue, CpuQueue) else 0,
         }
-        data = b"".join(_word(words[name]) for name in ir.ENTRY) + b"".join(_word(id(name)) for name in keywords)
+        data = b"".join(_word(words[name]) for name in ENTRY) + b"".join(_word(id(name)) for name in keywords)
         for row, name in zip(rows, names):
-            fields = {**row._asdict(), "kind": ir.KINDS[row.kind], "name": id(name)}
-            data += b"".join(_word(fields[field]) for field in ir.ROW)
+            fields = {**row._asdict(), "kind": KINDS[row.kind], "name": id(name)}
+            data += b"".join(_word(fields[field]) for field in ROW)
         return data + slots, self, context, kernel, alive, check, meta, grid_of, ordinal, keywords, names, queue, owned
 
 
