@@ -39,6 +39,8 @@ PATTERNS: tuple[tuple[str, str], ...] = (
     ("undefined_symbol", r"(?:(?P<d>[^\s:]+\.so(?:\.\d+)*): )?undefined symbol:? (?P<v>\w+)"),
     ("undefined_symbol", r"(?P<d>[^\s:]+\.so(?:\.\d+)*): (?!undefined)[^\s:][^:]*: (?P<v>_Z\w+)"),
     ("undefined_symbol", r"symbol (?P<v>\w+),? version \S+ not defined in file"),
+    ("undefined_symbol", r"^\s*symbol:? (?P<v>_Z\w+)"),  # the line was broken before it
+    ("undefined_symbol", r"(?i)symbol not found:? '?_?(?P<v>\w+)"),
     ("symbol_version", r"\bversion (?P<v>lib[\w+.-]+?\.so(?:\.\d+)*)"),
     ("version_node", r"(?:(?P<d>[^\s:]+\.so(?:\.\d+)*): .*)?\b(?P<v>(?:GLIBCXX|CXXABI|GLIBC|GCC)_\d[\d.]*)"),
     ("linker_library", r"cannot find -l(?P<v>\w+)"),
@@ -56,7 +58,7 @@ PATTERNS: tuple[tuple[str, str], ...] = (
     ("no_distribution", r"No matching distribution found for (?P<v>[\w.-]+)(?P<d>[^\n]*)"),
     ("no_versions", r"requirement (?P<v>[\w.-]+)(?P<d>[^(]*)(?:\(from [^v][^)]*\) )?\(from versions: none\)"),
     ("no_wheel", r"has no wheels?[^\n]*(?P<v>(?:cp|py)3\d*|manylinux\w*|win_amd64|macosx\w*)"),
-    ("only_wheels", r"`?(?P<d>[\w.-]+)`? \(v?[\w.+]+\) only has wheels (?:with|for) the following (?P<v>Python|platform)"),
+    ("only_wheels", r"'?(?P<d>[\w.-]+)'? \(v?[\w.+]+\) only has wheels (?:with|for) the following (?P<v>Python|platform)"),
     ("wrong_wheel", r"(?P<v>[\w.+-]+\.whl)['\"]? is not a supported wheel"),
     ("no_candidate", r"Unable to find installation candidates for (?P<v>[\w.-]+)(?: \((?P<d>[^)]*)\))?"),
     ("other_python", r"requires a different Python:? (?P<v>[\d.]+)(?P<d>[^\n]*)"),
@@ -75,7 +77,7 @@ PATTERNS: tuple[tuple[str, str], ...] = (
     ("built_for", r"was built (?:for|with):?\s*(?P<v>PyTorch [\d.]+\S*)?(?P<d>[^\n]*)"),
     ("you_have", r"\(you have (?P<v>[\w.+-]+)\)"),
     ("operator", r"\b(?P<v>torch(?:vision|audio)::\w+)"),
-    ("bnb_binary", r"(?P<v>libbitsandbytes_\w+\.(?:so|dll))"),
+    ("bnb_binary", r"^(?!.*[Ll]oading binary).*?(?P<v>libbitsandbytes_\w+\.(?:so|dll))"),
     ("dlopen", r"dlopen[^\n]*?(?P<v>lib[\w.]+|nvcuda\.dll)"),
     ("libcuda", r"(?P<v>libcuda\.so(?:\.\d+)*)(?P<d>[^\n]*)"),
     ("python_limit", r"(?:not supported on|not (?:yet )?support(?:ed)?|requires?|unsupported)[^\n]*?Python (?P<v>3\.\d+)"),
@@ -148,7 +150,13 @@ _FAILURES = frozenset(
     " dll_load crash required no_candidate conflict not_installed statement cuda_gone byte dlopen".split()
 )
 _COMPLAINT = re.compile(
-    r"(?i)(?<![\w./=-])(?<!\bno )(?<!nothing )(?<!without )(?:errors?|fatal|fails?|failed|cannot|can't|could not(?! collect)|unable|not (?:found|available|supported)|wrong|silently)\b(?!: ?0|[=-])"
+    r"""(?i)(?<![\w./=-])(?<!\bno\ )(?<!nothing\ )(?<!without\ )(?<!\b0\ )(?:
+        errors?|fatal|fail(?:s|ed|ures?|ing)?|cannot|can't|could\ not(?!\ collect)|unable|not\ (?:found|available|supported|linked)|wrong|silently|problems?
+      | broken?|breaks|crash(?:es|ed)?|stop(?:s|ped)?\ working|no\ longer|instead\ of|conflicts?|incompatible|unsupported|mismatch|missing
+      | un-?install(?:s|ed)?\ (?:my|the|current)|downgrades?|resulted\ in|remove[sd]|forc(?:es|ing)
+    )\b(?!:\ ?0|[=-])
+    | 失败|错误|报错|无法|不可用|找不到|不支持|不兼容|降级|怎么安装|不行 | ошибк|не\ удал|не\ найден|не\ работает|сбой | fehler|fehlgeschlagen|nicht\ gefunden|funktioniert\ nicht""",
+    re.X,
 )
 # What programs say of their own work when asked to talk, and of tests that are content: nothing in such a line is a complaint.
 _CHATTER = re.compile(
@@ -164,6 +172,7 @@ _CHATTER = re.compile(
     )""",
     re.X,
 )
+_QUOTES = {ord(typed): plain for typed, plain in zip("‘’‚`´“”„«»", "'" * 5 + '"' * 5)}  # as typed by word processors, forges and locales
 _MAX_LINE = 4000  # longer lines (dumped tensors, base64) name nothing
 _SHOWN = 160
 
@@ -196,7 +205,7 @@ def _version(log: Log, *names: str) -> str | None:
 
 def read_log(text: str) -> Facts:
     """Reads pasted text: an error message, a traceback, the output of an installer, or all of them with what the user said."""
-    lines = tuple("" if _CHATTER.match(line) else line[:_MAX_LINE] for line in text.splitlines())
+    lines = tuple("" if _CHATTER.match(line) else line[:_MAX_LINE].translate(_QUOTES) for line in text.splitlines())
     mentions = tuple(_mentions(lines))
     log = Log(mentions, lines, any(m.kind in _FAILURES for m in mentions) or any(_COMPLAINT.search(line) for line in lines))
     torch, triton = _version(log, "torch", "pytorch"), _version(log, "triton", "triton-windows")

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from . import companions, gpu, installation, linux, skew, windows
 from .model import Rule
+from .told import TOLD
 
 __all__ = ["RULES"]
 
-RULES: tuple[Rule, ...] = (*skew.RULES, *windows.RULES, *linux.RULES, *gpu.RULES, *companions.RULES, *installation.RULES)
+_OF_PROGRAMS = (*skew.RULES, *windows.RULES, *linux.RULES, *gpu.RULES, *companions.RULES, *installation.RULES)
+RULES: tuple[Rule, ...] = tuple(replace(rule, clues=(*rule.clues, *TOLD.get(rule.cause, ()))) for rule in _OF_PROGRAMS)

@@ -133,7 +133,7 @@ RULES = (
             Clue(0.85, all_of(any_of(seen("statement", _XF), text(r"(?i)xformers")), seen("built_for"))),
             Clue(0.85, all_of(seen("built_for"), seen("you_have"))),
             Clue(0.45, seen("statement", _XF)),
-            Clue(0.6, text(r"No operator found for `memory_efficient_attention|xFormers wasn't buil[dt] with CUDA")),
+            Clue(0.6, text(r"No operator found for 'memory_efficient_attention|xFormers wasn't buil[dt] with CUDA")),
             Clue(0.8, seen("conflict", r"xformers", r"^torch\b")),
             Clue(0.7, all_of(any_of(seen("undefined_symbol"), seen("win_error")), text(r"xformers\S*\.(?:so|pyd)"))),
         ),

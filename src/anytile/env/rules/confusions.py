@@ -29,7 +29,7 @@ CONFUSED: dict[str, tuple[str, ...]] = {
     "nonascii_locale": ("win_c_compiler", "cache_corrupt"),
     # the build of torch: chosen wrongly, replaced later, or not there for this machine
     "torch_cpu_build": ("resolver_replaced_torch", "aarch64_wheels"),
-    "resolver_replaced_torch": ("torch_cpu_build", "torchvision_mismatch"),
+    "resolver_replaced_torch": ("torch_cpu_build", "aarch64_wheels", "torchvision_mismatch"),
     "aarch64_wheels": ("torch_cpu_build", "python_unsupported"),
     "python_unsupported": ("poetry_source", "aarch64_wheels", "win_no_triton"),
     "poetry_source": ("python_unsupported", "aarch64_wheels"),

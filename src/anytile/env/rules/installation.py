@@ -231,7 +231,7 @@ RULES = (
         (
             Clue(CERTAIN, _leftovers),
             Clue(0.95, seen("invalid_distribution")),
-            Clue(0.85, text(r"no RECORD file was found|uninstall-no-record|missing `RECORD` file")),
+            Clue(0.85, text(r"no RECORD file was found|uninstall-no-record|missing 'RECORD' file")),
             Clue(0.4, text(r"Cannot uninstall")),
         ),
         lambda f: [

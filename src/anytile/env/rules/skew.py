@@ -17,6 +17,9 @@ __all__ = ["RULES", "conflicts"]
 
 # Parts that every Triton has had since 2.0: where one of them is missing, what answers to `triton` is not Triton.
 _ALWAYS = r"triton\.(?:language|compiler|runtime|testing)"
+_OTHER_PROJECTS = (
+    r"TritonContext|ARCH|OPCODE|AST_\w+|Instruction|MemoryAccess|InferenceServerClient"  # of programs that are also named Triton
+)
 _ALWAYS_NAMES = r"jit|autotune|heuristics|Config|cdiv|next_power_of_2|language|testing|compile|runtime|compiler|libtriton"
 
 
@@ -167,7 +170,7 @@ RULES = (
                 all_of(seen("missing_module", r"triton\.(?!ops)[\w.]+"), unless(seen("missing_module", _ALWAYS), seen("not_a_package"))),
             ),
             Clue(0.75, seen("missing_attribute", detail=r"^triton\.")),
-            Clue(0.6, seen("missing_attribute", rf"(?!(?:{_ALWAYS_NAMES})$)\w+", detail=r"^triton$")),
+            Clue(0.6, seen("missing_attribute", rf"(?!(?:{_ALWAYS_NAMES}|{_OTHER_PROJECTS})$)\w+", detail=r"^triton$")),
             Clue(0.25, seen("missing_attribute", _ALWAYS_NAMES, detail=r"^triton$")),
             Clue(
                 0.75,
@@ -176,7 +179,7 @@ RULES = (
                 ),
             ),
             Clue(0.75, seen("statement", r"dataclass type or instance")),
-            Clue(0.5, text(r"launch_(?:enter|exit)_hook|triton_key|AttrsDescriptor")),
+            Clue(0.5, all_of(text(r"launch_(?:enter|exit)_hook|triton_key|AttrsDescriptor"), seen("exception"))),
             Clue(0.5, all_of(seen("wrong_argument"), text(r"triton|CompiledKernel|JITFunction"))),
             Clue(
                 0.5,
@@ -258,6 +261,7 @@ RULES = (
             Clue(0.8, all_of(seen("missing_module", r"triton"), seen("missing_module", r"triton\.[\w.]+"))),
             Clue(0.4, all_of(seen("missing_module", r"triton\.(?:common|compiler|language|runtime)[\w.]*"), unless(seen("not_a_package")))),
             Clue(0.6, seen("missing_attribute", _ALWAYS_NAMES, r"^triton$")),
+            Clue(0.85, seen("missing_attribute", _OTHER_PROJECTS, r"^triton$")),
             Clue(0.35, seen("missing_name", _ALWAYS_NAMES, r"^triton$")),
         ),
         lambda f: [

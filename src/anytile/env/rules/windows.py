@@ -280,6 +280,7 @@ RULES = (
         "a compiler answers in a code page that is not UTF-8, and torch decodes it as UTF-8",
         (
             Clue(0.75, all_of(seen("byte"), text(r"cpp_builder|_is_msvc|cl\.exe|inductor|subprocess|codecache"))),
+            Clue(0.7, all_of(seen("exception", r"UnicodeDecodeError"), text(r"cpp_builder|cpp_extension|inductor|codecache"))),
             Clue(0.5, seen("byte")),
             Clue(0.4, text(r"SUBPROCESS_DECODE_ARGS|_is_msvc_cl")),
         ),
