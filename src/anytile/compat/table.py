@@ -94,7 +94,13 @@ _serve(
     _at("compat.host", "cdiv next_power_of_2"),
 )
 _serve("triton.errors", "The root of the errors.", _at("errors", "TritonError=AnytileError"))
-_serve("triton._utils", "Paths into nested arguments.", _at("compat.host", "find_paths_if get_iterable_path"), since=(3, 3))
+_serve(
+    "triton._utils",
+    "Paths into nested arguments, and names of types.",
+    _at("compat.host", "find_paths_if get_iterable_path"),
+    _at("language.source", "canonicalize_dtype=normalize_type", since=(3, 5)),
+    since=(3, 3),
+)
 _serve(
     "triton.testing",
     "Measuring kernels, and comparing tensors.",
@@ -326,6 +332,9 @@ _serve(
     _at("compat.backends", "DriverBase GPUDriver=CudaDriver"),
     _at("compat.backends", "Benchmarker", since=(3, 2)),
 )
+_serve("triton.backends.nvidia", "The back end for NVIDIA GPUs.")
+_serve("triton.backends.nvidia.compiler", "What it offers the compiler.", _at("compat.backends", "CUDABackend=CudaBackend"))
+_serve("triton.backends.nvidia.driver", "What it offers a launch.", _at("compat.backends", "CudaDriver"))
 
 # ---- triton._C ----
 

@@ -15,7 +15,6 @@ import threading
 import time
 from collections import namedtuple
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -29,6 +28,7 @@ from .cache import get_cache_key
 from .driver import GPUTarget, driver, target_object
 from .errors import ArgumentError, DeviceError
 from .hooks import LazyDict, SettingsClass
+from .knobs import CompileTimes
 from .launcher import make_packer, normalize_grid
 from .options import Options
 from .runner import make_runner
@@ -48,24 +48,6 @@ __all__ = [
     "get_cache_key",
     "max_shared_mem",
 ]
-
-
-@dataclass(frozen=True)
-class CompileTimes:
-    """Microseconds that a compilation took; on a cache hit only ``load_results`` is not zero."""
-
-    ir_initialization: int
-    lowering_stages: list[tuple[str, int]]
-    store_results: int
-    load_results: int = 0
-
-    @property
-    def total_lowering(self) -> int:
-        return sum(t for _, t in self.lowering_stages)
-
-    @property
-    def total(self) -> int:
-        return self.ir_initialization + self.total_lowering + self.store_results + self.load_results
 
 
 class Specialized(NamedTuple):

@@ -17,11 +17,12 @@ import importlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from .hooks import HookChain
 
-__all__ = ["Env", "HookChain", "base_knobs", "env", "propagate_env", "refresh_knobs"]
+__all__ = ["CompileTimes", "Env", "HookChain", "base_knobs", "env", "propagate_env", "refresh_knobs"]
 
 T = TypeVar("T")
 K = TypeVar("K", bound="base_knobs")
@@ -36,6 +37,24 @@ class Env:
 
 env = Env()
 propagate_env: bool = True
+
+
+@dataclass(frozen=True)
+class CompileTimes:
+    """Microseconds that a compilation took; on a cache hit only ``load_results`` is not zero."""
+
+    ir_initialization: int
+    lowering_stages: list[tuple[str, int]]
+    store_results: int
+    load_results: int = 0
+
+    @property
+    def total_lowering(self) -> int:
+        return sum(t for _, t in self.lowering_stages)
+
+    @property
+    def total(self) -> int:
+        return self.ir_initialization + self.total_lowering + self.store_results + self.load_results
 
 
 class Knob(Generic[T]):
