@@ -31,6 +31,7 @@ DECLARED = {
     "PyDict_GetItem": ("ptr", "ptr, ptr"),
     "PyDict_SetItem": ("i32", "ptr, ptr, ptr"),
     "PyErr_Clear": ("void", ""),
+    "PyErr_Occurred": ("ptr", ""),
     "PyEval_RestoreThread": ("void", "ptr"),
     "PyEval_SaveThread": ("ptr", ""),
     "PyFloat_AsDouble": ("double", "ptr"),

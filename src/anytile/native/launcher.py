@@ -27,6 +27,7 @@ from .entry import CONTEXT, ENTRY, KINDS, ROW
 __all__ = ["CpuQueue", "GpuQueue", "Native", "NotNative", "Row", "native_code"]
 
 _NOARGS, _ONE, _FAST_WITH_KEYWORDS = 0x4, 0x8, 0x82  # METH_NOARGS, METH_O, METH_FASTCALL | METH_KEYWORDS
+_COEXIST = 0x40  # METH_COEXIST: says nothing about calls
 _DESCR_GET = 54  # Py_tp_descr_get
 
 
@@ -151,7 +152,8 @@ class _Builtin(NamedTuple):
 
 def _builtin(function: Any, flags: int) -> _Builtin:
     """NotNative unless ``function`` is a function of C with those METH_ flags."""
-    if type(function) is not BuiltinFunctionType or _api("PyCFunction_GetFlags", ctypes.c_int, ctypes.py_object)(function) != flags:
+    has = _api("PyCFunction_GetFlags", ctypes.c_int, ctypes.py_object)
+    if type(function) is not BuiltinFunctionType or has(function) & ~_COEXIST != flags:
         raise NotNative(f"{function!r} is no C function of the expected kind")
     address = _api("PyCFunction_GetFunction", ctypes.c_void_p, ctypes.py_object)(function)
     return _Builtin(address, _api("PyCFunction_GetSelf", ctypes.c_void_p, ctypes.py_object)(function) or 0, function)

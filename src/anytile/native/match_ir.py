@@ -37,6 +37,10 @@ failed:
 some:
   %fits = call i1 @integer(ptr %x, ptr %out)
   call void @Py_DecRef(ptr %x)
+  %error = call ptr @PyErr_Occurred()
+  %int = icmp eq ptr %error, null
+  br i1 %int, label %done, label %failed
+done:
   ret i1 %fits
 }}
 
