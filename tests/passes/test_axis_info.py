@@ -49,6 +49,20 @@ def test_facts_of_a_typical_kernel() -> None:
     assert info.ranges[values["col"]] == Range(0, 7)
 
 
+def test_runs_break_where_a_width_does_not_hold_them() -> None:
+    f = parse_module("""func @k() {
+  %r = arange {start = 0, end = 256} : tile<256xi32>
+  %byte = trunci %r {to = i8} : tile<256xi8>
+  %wide = zext %byte {to = i32} : tile<256xi32>
+  %half = trunci %r {to = i16} : tile<256xi16>
+  return
+}""").kernel
+    info = AxisInfo(f)
+    values = {r.name: r for op in f.walk() for r in op.results}
+    assert info[values["byte"]].contiguity == info[values["wide"]].contiguity == (1,)
+    assert info[values["half"]].contiguity == (256,)
+
+
 class _Recorder(executor.Program):
     """A program that checks every value against the facts as it is computed."""
 

@@ -98,7 +98,18 @@ def _hint(kind: str, input: Any, values: Any) -> tensor:
             raise TypeError(f"values element {i} must have type constexpr[int], but is {v!r}")
     if max(1, x.rank) != len(values):
         raise ValueError(f"one value per dimension is needed: the shape is {list(x.type.shape)}, the values are {list(values)}")
-    return emit("hint", x.type, x.handle, kind=kind, values=values)
+    hinted = emit("hint", x.type, x.handle, kind=kind, values=values)
+    if not _made_here(x):
+        return hinted
+    x.handle = hinted.handle  # `tl.multiple_of(x, 16)` as a statement of its own says it of x from here on
+    return x
+
+
+def _made_here(x: tensor) -> bool:
+    """Whether ``x`` is defined in the block that is being recorded: then all that follows may use what stands here in its place."""
+    owner = getattr(x.handle, "owner", None)
+    block = getattr(current().builder, "block", None)
+    return block is not None and (owner is block or getattr(owner, "block", None) is block)
 
 
 @builtin

@@ -228,6 +228,17 @@ def _same(info: AxisInfo, op: Op) -> AxisFact:
     return _fact(op, f.contiguity, f.divisibility, f.constancy)
 
 
+def _resized(info: AxisInfo, op: Op) -> AxisFact:
+    """Another width without the sign: runs break where a value does not fit, multiples of powers of two stay such."""
+    x, bits = op.operands[0], op.results[0].type.elem.bits
+    low, high = info.ranges[x]
+    narrowing = bits < x.type.elem.bits
+    if (low >= -(1 << bits - 1) and high < 1 << bits - 1) if narrowing else low >= 0:
+        return _same(info, op)
+    f = info[x]
+    return _fact(op, [1] * len(f.contiguity), [f.everywhere()] * len(f.contiguity), f.constancy)
+
+
 def _reinterpret(info: AxisInfo, op: Op) -> AxisFact | None:
     x = op.operands[0]
     assert x is not None
@@ -392,8 +403,8 @@ _RULES: dict[str, Callable[[AxisInfo, Op], AxisFact | None]] = {
     "permute": _permute,
     "reshape": _reshape,
     "sext": _same,
-    "zext": _same,
-    "trunci": _same,
+    "zext": _resized,
+    "trunci": _resized,
     "ptrtoint": _reinterpret,
     "inttoptr": _reinterpret,
     "bitcast": _reinterpret,
