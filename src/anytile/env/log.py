@@ -80,6 +80,7 @@ PATTERNS: tuple[tuple[str, str], ...] = (
     ("bnb_binary", r"^(?!.*[Ll]oading binary).*?(?P<v>libbitsandbytes_\w+\.(?:so|dll))"),
     ("dlopen", r"dlopen[^\n]*?(?P<v>lib[\w.]+|nvcuda\.dll)"),
     ("libcuda", r"(?P<v>libcuda\.so(?:\.\d+)*)(?P<d>[^\n]*)"),
+    ("python_limit", r"Python (?P<v>3\.\d+)t?\+?[^\n]{0,30}(?:not (?:yet )?support|unsupported|isn't supported)"),
     ("python_limit", r"(?:not supported on|not (?:yet )?support(?:ed)?|requires?|unsupported)[^\n]*?Python (?P<v>3\.\d+)"),
     ("requires_python", r"Requires-Python|requires-python(?P<v>)|Ignored the following versions that require a different python"),
     ("driver_version", r"found version (?P<v>\d{4,5})\b"),
@@ -97,7 +98,9 @@ PATTERNS: tuple[tuple[str, str], ...] = (
         "statement",
         r"(?i)(?P<v>(?:PyTorch and Torch(?:vision|audio) were compiled with different|your PyTorch and torchvision versions|Failed to load image Python extension)[^\n]*)",
     ),
-    ("statement", r"(?P<v>Compiler: \w+ is not found|InvalidCxxCompiler)"),
+    ("statement", r"(?P<v>Compiler: [{\w}+.-]+ is not found|InvalidCxxCompiler)"),
+    ("statement", r"(?P<v>cuDNN version incompatibility|PyTorch was compiled without CUDA|Could not create or locate cache dir)"),
+    ("statement", r"(?P<v>no longer supports this GPU|rather than the C extensions|Couldn't load custom C\+\+ ops|\b0 active drivers)"),
     ("statement", r"(?P<v>No (?:NVIDIA|CUDA) (?:GPUs?|devices?)(?: (?:found|are available|available))?)"),
     ("statement", r"(?i)(?P<v>Failed to find (?:C compiler|MSVC|Windows SDK|Python libs|Python headers?|CUDA))"),
     ("statement", r"(?P<v>Cannot find a working triton installation)"),
@@ -153,9 +156,11 @@ _COMPLAINT = re.compile(
     r"""(?i)(?<![\w./=-])(?<!\bno\ )(?<!nothing\ )(?<!without\ )(?<!\b0\ )(?:
         errors?|fatal|fail(?:s|ed|ures?|ing)?|cannot|can't|could\ not(?!\ collect)|unable|not\ (?:found|available|supported|linked)|wrong|silently|problems?
       | broken?|breaks|crash(?:es|ed)?|stop(?:s|ped)?\ working|no\ longer|instead\ of|conflicts?|incompatible|unsupported|mismatch|missing
+      | (?:does|do|did|is|are|was|were|has|have)(?:n't|\ not)|not\ yet|drop(?:s|ped)?\ |won't|overwrites?
+      | (?:how|why|what|can|could|is|its?|does|should|will)\b[^\n]*\?|(?:how|possible)\ to
       | un-?install(?:s|ed)?\ (?:my|the|current)|downgrades?|resulted\ in|remove[sd]|forc(?:es|ing)
     )\b(?!:\ ?0|[=-])
-    | 失败|错误|报错|无法|不可用|找不到|不支持|不兼容|降级|怎么安装|不行 | ошибк|не\ удал|не\ найден|не\ работает|сбой | fehler|fehlgeschlagen|nicht\ gefunden|funktioniert\ nicht""",
+    | 失败|错误|报错|无法|不可用|找不到|不支持|不兼容|降级|怎么|为什么|吗|如何|不行 | ошибк|не\ удал|не\ найден|не\ работает|сбой | fehler|fehlgeschlagen|nicht\ gefunden|funktioniert\ nicht""",
     re.X,
 )
 # What programs say of their own work when asked to talk, and of tests that are content: nothing in such a line is a complaint.

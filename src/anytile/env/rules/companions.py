@@ -84,6 +84,7 @@ RULES = (
             Clue(0.95, any_of(library("undefined", of=["torchvision"]), library("missing", of=["torchvision"]))),
             Clue(0.9, _local_parts("torchvision")),
             Clue(0.92, seen("operator", r"torchvision::\w+")),
+            Clue(0.9, seen("statement", r"Couldn't load custom C\+\+ ops")),
             Clue(0.8, seen("conflict", r"torchvision", r"^torch\b")),
             Clue(0.8, seen("statement", r"(?i).*torchvision.*|Failed to load image.*")),
             Clue(0.7, all_of(seen("undefined_symbol"), text(r"torchvision\S*\.so|image\.so"))),

@@ -60,6 +60,8 @@ RULES = (
         (
             Clue(CERTAIN, _cpu_build),
             Clue(0.85, seen("statement", r"Torch not compiled with CUDA enabled")),
+            Clue(0.85, seen("statement", r"PyTorch was compiled without CUDA")),
+            Clue(0.5, seen("statement", r"0 active drivers")),
             Clue(0.7, seen("statement", r"No NVIDIA GPU found|No CUDA GPUs.*")),
             Clue(0.7, all_of(seen("cpu_build"), any_of(seen("exception"), seen("statement"), seen("cuda_gone"), text(_CARD)))),
             Clue(0.5, all_of(seen("cpu_build"), failing, text(_MISSED))),
@@ -134,11 +136,17 @@ RULES = (
             Clue(0.82, seen("statement", r"no kernel image is available")),
             Clue(0.88, seen("statement", r"not compatible with the current PyTorch installation")),
             Clue(
-                0.85, all_of(seen("capability"), text(r"(?i)supported by this version of PyTorch|minimum (?:and maximum )?cuda capability"))
+                0.85,
+                all_of(
+                    seen("capability"),
+                    text(r"(?i)supported by this (?:version of PyTorch|library)|minimum (?:and maximum )?cuda capability|too old"),
+                ),
             ),
             Clue(0.45, all_of(seen("gpu_target"), unless(seen("ptxas_target"), seen("statement", r"PTX.*")))),
             Clue(0.4, text(r"cudaErrorNoKernelImageForDevice|TORCH_CUDA_ARCH_LIST|get_arch_list")),
             Clue(0.6, seen("statement", r"invalid device function")),
+            Clue(0.8, seen("statement", r"no longer supports this GPU")),
+            Clue(0.7, text(r"not compatible with devices with SM")),
             Clue(0.8, text(r"is for sm\d+-sm\d+, but was built for sm\d+|Unknown CUDA arch \(|too old to be supported by the triton")),
             Clue(
                 0.6,
@@ -183,6 +191,7 @@ RULES = (
             Clue(0.92, seen("statement", r"(?i)driver.*(?:too old|insufficient)")),
             Clue(0.85, seen("statement", r".*unsupported toolchain")),
             Clue(0.4, seen("driver_version")),
+            Clue(0.2, seen("statement", r"0 active drivers")),
             Clue(
                 0.5,
                 text(

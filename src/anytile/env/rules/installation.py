@@ -128,6 +128,7 @@ RULES = (
         "this Python is one for which the package has no release",
         (
             Clue(CERTAIN, _python_tags),
+            Clue(0.5, text(r"doesn't have a source distribution or wheel for the current platform")),
             Clue(0.93, text(r"Dynamo is not supported on Python|torch\.compile is not supported on Python")),
             Clue(0.75, seen("wrong_wheel")),
             Clue(0.8, seen("other_python")),
@@ -176,6 +177,7 @@ RULES = (
         "the lock file names a build that the source does not have for this Python or system",
         (
             Clue(0.92, seen("no_candidate")),
+            Clue(0.6, text(r"@ registry\+https://download\.pytorch\.org[^\n]*doesn't have a source distribution or wheel")),
             Clue(
                 0.6,
                 all_of(
@@ -252,7 +254,7 @@ RULES = (
                     unless(seen("undefined_symbol"), seen("version_node")),
                 ),
             ),
-            Clue(0.3, text(USER_SITE)),
+            Clue(0.3, all_of(text(USER_SITE), any_of(seen("exception"), seen("missing_module"), seen("statement")))),
             Clue(0.31, seen("failed_extension", r"libtriton")),
         ),
         lambda f: [
@@ -325,6 +327,7 @@ RULES = (
         "a cache folder cannot be written by this user",
         (
             Clue(0.95, _denied),
+            Clue(0.7, seen("statement", r"Could not create or locate cache dir")),
             Clue(
                 0.85, all_of(any_of(seen("win_error", r"5"), seen("errno", r"13|30"), seen("exception", r"PermissionError")), text(_CACHE))
             ),

@@ -14,7 +14,7 @@ from .windows import library
 __all__ = ["COMPANIONS", "COMPILED_HERE", "RULES"]
 
 _TORCH_SYMBOL = r"_ZN?K?\w*?(?:3c10|2at|5torch|5caffe2|8autograd)\w*"
-_CUDA_SYMBOL = r"_*(?:nvJitLink|cublas|cusparse|cudnn|cusolver|cufft|curand|nccl|nvrtc|cupti|nvtx|cuda[A-Z])\w*"
+_CUDA_SYMBOL = r"_ZNK?5(?:cudnn|cublas)\w*|_*(?:nvJitLink|cublas|cusparse|cudnn|cusolver|cufft|curand|nccl|nvrtc|cupti|nvtx|cuda[A-Z])\w*"
 _MKL_SYMBOL = r"iJIT_\w+|mkl_\w+|__kmpc?_\w+|MKL_\w+|i?omp_\w+"
 COMPILED_HERE = r"\.triton[\\/]|torchinductor|triton[\\/]cache"  # folders of what was compiled on this machine
 COMPANIONS = ("torchvision", "torchaudio", "xformers")  # made for one torch, with a cause of their own for another
@@ -156,6 +156,7 @@ RULES = (
         (
             Clue(CERTAIN, library("shadowed")),
             Clue(0.85, seen("undefined_symbol", _CUDA_SYMBOL)),
+            Clue(0.88, seen("statement", r"cuDNN version incompatibility")),
             Clue(0.4, seen("symbol_version", r"lib(?:nv|cu|nccl)\w*\.so\S*")),
             Clue(0.4, text(r"libnvJitLink\.so|LD_LIBRARY_PATH[^\n]*cuda")),
             Clue(0.35, seen("missing_library", r"lib(?:cudnn|cublas|cusparse|nccl|nvrtc)\S*")),

@@ -260,7 +260,7 @@ RULES = (
             Clue(0.85, all_of(seen("package", r"triton-library|tritonclient"), failing)),
             Clue(0.8, all_of(seen("missing_module", r"triton"), seen("missing_module", r"triton\.[\w.]+"))),
             Clue(0.4, all_of(seen("missing_module", r"triton\.(?:common|compiler|language|runtime)[\w.]*"), unless(seen("not_a_package")))),
-            Clue(0.6, seen("missing_attribute", _ALWAYS_NAMES, r"^triton$")),
+            Clue(0.5, seen("missing_attribute", _ALWAYS_NAMES, r"^triton$")),
             Clue(0.85, seen("missing_attribute", _OTHER_PROJECTS, r"^triton$")),
             Clue(0.35, seen("missing_name", _ALWAYS_NAMES, r"^triton$")),
         ),
@@ -286,7 +286,8 @@ RULES = (
                 0.5, all_of(seen("missing_attribute", detail=r"^(?:torch|triton)$"), text(r"partially initialized module|circular import"))
             ),
             Clue(0.5, text(r"\(unknown location\)")),
-            Clue(0.4, seen("missing_attribute", _ALWAYS_NAMES, r"^triton$")),
+            Clue(0.55, seen("missing_attribute", _ALWAYS_NAMES, r"^triton$")),
+            Clue(0.85, seen("statement", r"rather than the C extensions")),
             Clue(0.3, seen("missing_name", _ALWAYS_NAMES, r"^triton$")),
         ),
         _renamed,

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable
 
 from ..facts import Facts
-from .clues import USER_SITE, all_of, any_of, on, seen, unless
+from .clues import USER_SITE, all_of, any_of, on, seen, text, unless
 from .model import Clue, Evidence
 
 __all__ = ["TOLD", "told"]
@@ -44,7 +44,7 @@ _CHINESE_EDGE = re.compile(r"(?<=[\u4e00-\u9fff])(?=[A-Za-z0-9])|(?<=[A-Za-z0-9]
 _SENTENCE = 600  # characters; longer lines are dumps
 
 _STOPS = r"\b(?:incompatib\w*|mis-?match\w*|conflict\w*)|not compatible|wrong version|built (?:for|against|with)|compiled (?:for|against|with)|不兼容|不匹配|несовместим|inkompatib|nicht kompatibel|passt nicht"
-_LACKS = r"not (?:found|available|supported|defined|recogni[sz]ed|included)|\bmissing\b|\bunsupported\b|(?:does|do|is|are|was)n['o ]*t\b|(?<!-)\bno\b(?!-)|\bcannot\b|can't|could not|unable|without|找不到|没有|无法|不支持|缺少|не найден|не поддерж|отсутств|fehl(?:t|en)|nicht (?:gefunden|verfügbar|unterstützt)"
+_LACKS = r"not (?:found|available|supported|defined|recogni[sz]ed|included)|\bmissing\b|\bunsupported\b|(?:does|do|did|is|are|was|were)(?:n't| not)\b|(?<!-)\bno\b(?!-)|\bcannot\b|can't|could not|unable|without|找不到|没有|无法|不支持|缺少|не найден|не поддерж|отсутств|fehl(?:t|en)|nicht (?:gefunden|verfügbar|unterstützt)"
 _OLD = r"too old|\bold(?:er)?\b|out-?dated|insufficient|\bupdate\b|upgrade|过低|太老|太旧|过旧|устарел|veraltet|zu alt"
 # Something was installed, and took torch's place.
 _MOVED = r"\b(?:u\w*install|replac|down-?grad|overwr|remov|revert|swap|forc|pull|dumb)\w*|替换|降级|变成|卸载|覆盖|замен|удал|пониж|ersetz|deinstall|herabgestuft"
@@ -98,10 +98,13 @@ TOLD: dict[str, tuple[Clue, ...]] = {
         weigh(0.62, rf"{_TORCH}|\bcuda\b", _MOVED, _NO_CUDA, complaint=False),
         weigh(0.6, _AFTER, rf"{_TORCH}|\bcuda\b", _NO_CUDA, complaint=False),
         told(_AFTER, _TORCH, r"\bbroke|\bbreak|compatib"),
+        told(_TORCH, r"re-?install|\bdown-?grad|overwrit", rf"{_STOPS}|\bbroke|custom node|requirements"),
+        weigh(0.5, r"\binstall\w*", r"custom node|extension|plugin|requirements\.txt", r"stop|broke|break|caus|no longer"),
         told(_TORCH, r"替换|降级|变成|卸载|замен|пониж|ersetz|herabgestuft|\bdown-?grad|\bun-?install\w*"),
     ),
     "torch_cpu_build": (
         weigh(0.5, _TORCH, r"install|wheel|build|version|poetry|pip\b|安装|установ", _NO_CUDA),
+        _on(weigh(0.55, r"\bcuda\b", r"install|\buv\b|poetry|\bpip\b|lock", r"windows", _LACKS), "windows", None),
         _unless_seen(
             weigh(
                 0.5,
@@ -117,9 +120,13 @@ TOLD: dict[str, tuple[Clue, ...]] = {
             r"aarch64|arm64|\bsbsa\b|jetson|\bgh200\b|\bgb\d{2,3}\b|dgx spark|\borin\b|\bthor\b|grace",
             rf"{_NO_CUDA}|\bwheels?\b|\bpypi\b|not for|\bcuda\b[^\n]*{_LACKS}",
         ),
+        weigh(0.55, r"aarch64|arm64|jetson|\bgb10\b|dgx spark|\borin\b|\bthor\b", r"install|安装|установ|support"),
         weigh(0.6, r"not for (?:arm|aarch)|no (?:arm|aarch)|x86[-_]64 but not", complaint=False),
     ),
-    "python_unsupported": (_unless_seen(weigh(0.5, r"\bpython ?3\.\d+|\bcp3\d+", rf"{_STOPS}|{_LACKS}|requires"), "exception"),),
+    "python_unsupported": (
+        told(r"\b3\.\d+t\b|\bnogil\b|free-?thread", r"torch|triton|dynamo|compile"),
+        _unless_seen(weigh(0.5, r"\bpython ?3\.\d+|\bcp3\d+", rf"{_STOPS}|{_LACKS}|requires"), "exception"),
+    ),
     "poetry_source": (weigh(0.5, r"\bpoetry\b", r"torch|source|\bcu\d{3}\b", _LACKS),),
     "build_isolation": (weigh(0.5, r"flash|xformers|mamba|deepspeed|apex", r"\btorch\b", r"build", _LACKS),),
     "user_site_leak": (
@@ -129,7 +136,7 @@ TOLD: dict[str, tuple[Clue, ...]] = {
             rf"{USER_SITE}|\.local\b|user[- ](?:site|install)",
             r"sys\.path|shadow|ahead of|conflict|instead of|picked|preced|priorit|leak",
         ),
-        _on(weigh(0.6, USER_SITE, r"site-packages"), "windows", "linux", None),
+        Clue(0.6, all_of(text(USER_SITE), weigh(1.0, r"on sys\.path|ahead of|user-installed|shadow", complaint=False).find)),
     ),
     "leftover_files": (told(r"site-packages", r"[\\/ ]~\w|left-?over|remnant|corrupt|half"),),
     # companions
@@ -166,7 +173,7 @@ TOLD: dict[str, tuple[Clue, ...]] = {
         ),
         weigh(0.65, r"\b(?:stdlib|stdio|limits|string)\.h\b|\bcrt[1i]\.o\b", rf"{_LACKS}|No such"),
     ),
-    "linux_python_headers": (_on(told(r"python3?(?:\.\d+)?-dev(?:el)?\b|Python\.h", rf"{_LACKS}|\bneeds?\b|install"), "linux", None),),
+    "linux_python_headers": (_on(told(r"python3?(?:\.\d+)?-dev(?:el)?\b|Python\.h", rf"{_LACKS}|\bneeds?\b"), "linux", None),),
     "glibc_cxx": (told(r"\bglibc(?:xx)?\b|libstdc\+\+", rf"{_OLD}|{_LACKS}|requires"),),
     "cudart_soname": (weigh(0.5, r"libcudart|cudart64|libnvrtc|libcublas", _LACKS),),
     "cuda_lib_shadowed": (told(r"LD_LIBRARY_PATH", r"cuda|nvjitlink|cudnn|nccl|cublas", r"older|conflict|unset|wrong|instead|shadow|mix"),),

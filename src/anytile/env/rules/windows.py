@@ -220,7 +220,8 @@ RULES = (
             ),
             Clue(0.7, NO_PROGRAM),
             Clue(0.55, all_of(seen("win_error", r"2"), text(r"(?i)subprocess|CreateProcess|Popen|triton|inductor"))),
-            Clue(0.75, seen("statement", r"Compiler: cl.*")),
+            Clue(0.75, seen("statement", r"Compiler: (?:cl|\{).*")),
+            Clue(0.8, text(r"'where', 'cl'|compiler version for cl\b")),
             Clue(0.5, text(r"\btcc(?:\.exe)?\b|\bcl\.exe\b|vcvarsall|VCINSTALLDIR")),
         ),
         lambda f: [
