@@ -360,6 +360,7 @@ _serve(
     _at("tools.compile", "main"),  # what `python -m` runs; upstream has it as a name since 3.5
     _at("tools.compile", "CompileArgs compile_kernel", since=(3, 5)),
 )
+_serve("triton.tools.link", "One C function for several compilations of a kernel.", _at("tools.link", "main"))
 _serve(
     "triton.tools.tensor_descriptor",
     "Descriptors of tensors, as kernel arguments.",

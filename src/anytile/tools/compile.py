@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import AnytileError, UnsupportedError
+from .link import directive
 
 __all__ = ["CompileArgs", "compile_kernel", "main"]
 
@@ -51,6 +52,7 @@ class _Parameter:
     type: str  # signature text, or "constexpr"
     value: Any = None
     hint: str = ""  # "d": a multiple of 16, "c": 1
+    kind: str = ""  # signature text, also where the hint made the parameter a constant; "" for those that are constants by themselves
 
 
 def compile_kernel(args: CompileArgs) -> tuple[str, list[Path]]:
@@ -160,7 +162,7 @@ def _parse_entry(name: str, entry: str) -> _Parameter:
         raise AnytileError(f"parameter {name}: {e}; a number makes it a constant") from None
     if kind.startswith("tensordesc"):
         raise UnsupportedError(f"the tensor descriptor {name}", "ahead-of-time compilation", "pass pointer, shape and strides")
-    return _Parameter(name, "constexpr", 1, "c") if hint == "1" else _Parameter(name, kind, hint="d" if hint else "")
+    return _Parameter(name, "constexpr", 1, "c", kind) if hint == "1" else _Parameter(name, kind, hint="d" if hint else "", kind=kind)
 
 
 def _machine(target: str | None) -> Any:
@@ -266,6 +268,8 @@ def _header(name: str, kernel: str, parameters: list[_Parameter], grid: list[str
     aligned = [p.name for p in parameters if p.hint == "d"]
     promises = f"\n * {', '.join(aligned)}: multiples of 16 (addresses in bytes); the kernel relies on it." if aligned else ""
     constants = f"\n * Constants: {', '.join(f'{p.name} = {p.value}' for p in fixed)}." if fixed else ""
+    taken = [(p.name, _c_type(p.kind), p.hint) for p in parameters if p.kind]
+    linked = directive(name, kernel, taken, {p.name: p.value for p in parameters if not p.kind})
     return f"""/* Kernel {kernel}, compiled by anytile for {machine} CPUs.  Link the object file of the same name.{promises}{constants}
  *
  * {name}(...) runs the whole grid in the calling thread.  It returns 0, or 1 where memory ran out.
@@ -274,6 +278,7 @@ def _header(name: str, kernel: str, parameters: list[_Parameter], grid: list[str
  * gx * gy * gz of a grid; threads may share a grid.  arguments: one uint64_t per parameter, as the function below
  * fills them.  scratch: {name}_SCRATCH bytes for each thread, aligned to 64.
  */
+{linked}
 #ifndef {name.upper()}_H
 #define {name.upper()}_H
 #include <stdint.h>
