@@ -265,6 +265,11 @@ def constants() -> dict[str, tuple[tuple[float, ...], str]]:
             "two_thirds": mp.mpf(2) / 3,
         }.items():
             out[f"{name}_{fmt}"] = (split(x, fmt, full), f"{name} as a sum of two")
+    rest, parts = mp.pi / 2, []
+    for bits in (23, 47, 71):  # after the binary point: each part leaves less than its last place
+        parts.append(mp.floor(rest * mp.mpf(2) ** bits) / mp.mpf(2) ** bits)
+        rest -= parts[-1]
+    out["pi_2_f32_parts"] = (tuple(map(float, parts)), "π/2 in three parts of at most 24 bits, from below")
     with mp.workdps(450):
         words = mp.floor(2 / mp.pi * mp.mpf(2) ** (64 * 20))
         ints = [int(words) >> (64 * (19 - i)) & (2**64 - 1) for i in range(20)]

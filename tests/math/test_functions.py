@@ -14,7 +14,7 @@ from evaluate import evaluator, ulp_error
 
 from anytile.ir.ops import MATH_BINARY, MATH_UNARY
 from anytile.ir.types import F32, F64
-from anytile.math.library import EXPANSIONS
+from anytile.math.library import EXPANSIONS, NEAR
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
 
@@ -70,6 +70,28 @@ def test_f32(row):
         got, want = f(*xs), f32_truth(row, xs)
         err = np.where(flushed(row, got, want), 0, ulp_error(got, want))
         assert err.max() <= F32_LIMIT[row], describe(row, xs, got, want, err)
+
+
+@pytest.mark.parametrize("row", [row for row, _ in NEAR])
+def test_the_short_way_of_usual_arguments(row):
+    """Below the limit, as right as the formula for all; dense near multiples of π/2, where few digits of the argument are left."""
+    limit, formula = NEAR[row, "f32"]
+    f = evaluator(formula, F32)
+    top = int(np.float32(limit).view(np.uint32))
+    quarters = (np.arange(int(limit / (np.pi / 2)) - 1) * (np.pi / 2)).astype(np.float32)
+    chunks = [
+        np.random.default_rng(1).integers(0, top, 1 << 20).astype(np.uint32).view(np.float32),
+        quarters,
+        np.nextafter(quarters, np.float32(9e9)),
+    ]
+    if EXHAUSTIVE:
+        chunks += [np.arange(i, min(i + 2**24, top), dtype=np.uint32).view(np.float32) for i in range(0, top, 2**24)]
+    for chunk in chunks:
+        for xs in (chunk, -chunk):
+            got, want = f(xs), f32_truth(row, (xs,))
+            err = ulp_error(got, want)
+            assert err.max() <= 1.55, describe(row, (xs,), got, want, err)
+            assert (np.signbit(got) == np.signbit(want)).all()
 
 
 @pytest.mark.parametrize("row", [r for r in ROWS if r not in BITWISE])

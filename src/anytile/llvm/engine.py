@@ -245,6 +245,7 @@ def _run_passes(llvm: Any, module: Any, machine: Any, level: str) -> None:
         passes = builder.getModulePassManager()
     else:
         passes = llvm.create_new_module_pass_manager()
+        passes.add_always_inliner_pass()
         passes.add_sroa_pass()
         passes.add_instruction_combine_pass()
         passes.add_simplify_cfg_pass()

@@ -2,7 +2,7 @@
 
 Three kinds of entry: a formula written for both formats, one written for f64 whose f32 version goes through it
 (rare functions: exact enough by itself, and f64 is not slow enough to deserve a second set of polynomials),
-and `sqrt`-based one-liners.
+and `sqrt`-based one-liners.  `NEAR` has shorter formulas, which hold for usual arguments only.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from . import (
 )
 from .expr import E, Scope, copysign, sqrt
 
-__all__ = ["EXPANSIONS", "THROUGH_F64"]
+__all__ = ["EXPANSIONS", "NEAR", "THROUGH_F64"]
 
 Formula = Callable[..., E]
 EXPANSIONS: dict[tuple[str, str], Callable[..., Value]] = {}
@@ -117,3 +117,9 @@ for _name, _formula in _BOTH.items():
 for _name, _formula in _F64_FIRST.items():
     EXPANSIONS[_name, "f64"] = _expansion(_formula)
     EXPANSIONS[_name, "f32"] = _expansion(_through_f64(_formula))
+
+NEAR = {
+    ("sin", "f32"): (trigonometric.NEAR, _expansion(trigonometric.sin_near)),
+    ("cos", "f32"): (trigonometric.NEAR, _expansion(trigonometric.cos_near)),
+}
+"""Short formulas for the usual arguments: row, element name → (they hold for magnitudes below this, formula)."""

@@ -9,12 +9,16 @@ and x·2/π modulo 4 needs 2^(32c)·2/π only modulo 2²⁵.  That constant in p
 first two products with the 24-bit x' exact; their integers are dropped before adding.  The error is about
 2⁻⁵⁵ quadrants, and no f32 lies closer than 2⁻³⁰ to a multiple of π/2, so r keeps the 24 bits it needs.
 
+Most angles are small.  For f32 below `NEAR`, three parts of π/2 are subtracted n times in f32 (Cody and Waite, "Software Manual for
+the Elementary Functions", 1980); a target that can branch on a whole vector asks for `sin_near` and `cos_near` first.
+
 f64 uses the method of Payne and Hanek ("Radian reduction for trigonometric functions", SIGNUM 1983): the
 significand as an integer times a 192-bit window of 2/π, chosen by the exponent, modulo 4.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from ..ir.types import F32, F64, I32
@@ -22,7 +26,9 @@ from .coefficients import C
 from .exponential import fmt
 from .expr import E, copysign, fabs, flip_sign, fma, horner, select
 
-__all__ = ["sin", "cos", "tan", "sinpi", "cospi"]
+__all__ = ["NEAR", "cos", "cos_near", "cospi", "sin", "sin_near", "sinpi", "tan"]
+
+NEAR = 2.0**15
 
 
 def nearest(x: E) -> E:
@@ -139,6 +145,29 @@ def sin(x: E) -> E:
 
 def cos(x: E) -> E:
     q, s, c = _sin_cos(x)
+    return _turn(x, q + 1, s, c)
+
+
+def _sin_cos_near(x: E) -> tuple[E, E, E]:
+    """`_sin_cos` for f32 |x| < `NEAR`.  The first product's difference from |x| is exact: both are multiples of 2⁻²⁴, and it is below 1."""
+    magic = 1.5 * 2.0**23
+    r = fabs(x)
+    shifted = fma(r, 2.0 / math.pi, magic)  # its last bits are those of n = rint(x·2/π)
+    n = shifted - magic
+    for part in C["pi_2_f32_parts"]:
+        r = fma(n, -part, r)
+    return shifted.as_int(), *sin_cos_reduced(r)
+
+
+def sin_near(x: E) -> E:
+    """sin x for f32 |x| < `NEAR`."""
+    q, s, c = _sin_cos_near(x)
+    return flip_sign(_turn(x, q, s, c), x)
+
+
+def cos_near(x: E) -> E:
+    """cos x for f32 |x| < `NEAR`."""
+    q, s, c = _sin_cos_near(x)
     return _turn(x, q + 1, s, c)
 
 

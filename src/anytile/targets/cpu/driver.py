@@ -21,6 +21,7 @@ from ..base import Artifact
 from .arith import NATIVE_MATH
 from .dot import legalize_dot
 from .machine import Machine
+from .near import NATIVE_NEAR
 from .program import Program
 from .text import llvm_type, number_type
 
@@ -44,7 +45,7 @@ def machine_passes(machine: Machine) -> list[Pass]:
         unpack_map,  # lanes of a map become tiles of their own
         fuse_dot,  # acc + dot(a, b, 0): before widening turns the additions into other shapes
         widen_floats,  # before expand_math, which expands f32 and f64 only
-        _named("expand_math", lambda m: expand_math(m, NATIVE_MATH)),
+        _named("expand_math", lambda m: expand_math(m, NATIVE_MATH | NATIVE_NEAR)),
         _named("expand_casts", lambda m: expand_casts(m, native_casts(machine))),  # after widening made its casts
         canonicalize,
         cse,  # expansions repeat constants and sub-terms

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 from ...ir import Op
 from ...ir.types import BOOL, F16, F32, F64, I8, Element
-from .division import Division
 from .lanes import RAMP, UNIFORM, Lane, uniform, vector
 from .microkernel_layout import PackedLayout
+from .near import Near
 from .text import literal, llvm_type, memory_type, number_type, unsupported
 
 __all__ = ["Buffer", "Memory"]
@@ -52,7 +52,7 @@ def _suffix(e: Element) -> str:
     return _SUFFIX.get(e, memory_type(e))
 
 
-class Memory(Division):
+class Memory(Near):
     """Adds memory access to `Arith`.  ``dummy`` is the address of a 64-byte word that loads may touch."""
 
     dummy = "@anytile_dummy"
@@ -87,7 +87,7 @@ class Memory(Division):
         if p.kind is UNIFORM and (mask is None or mask.kind is UNIFORM):
             return self._load_scalar(p, e, mask, other, v, level)
         if p.kind is UNIFORM:
-            some = self._any(mask)
+            some = self.any_of(mask)
             x = self._load_scalar(p, e, some, None, v, max(level, some.level))
             return self.select(mask, x, other if other is not None else self._zero(e))
         rest = self.vec(other if other is not None else self._zero(e))
@@ -111,11 +111,6 @@ class Memory(Division):
         if mask is None:
             return x
         return self.select(mask, x, other if other is not None else self._zero(e))
-
-    def _any(self, mask: Lane) -> Lane:
-        n = self.width
-        fn = self.w.declare(f"llvm.vector.reduce.or.v{n}i1", f"i1(<{n} x i1>)")
-        return uniform(self.emit(f"call i1 {fn}(<{n} x i1> {self.vec(mask)})", mask.level), BOOL, mask.level)
 
     def store(self, p: Lane, x: Lane, mask: Lane | None = None) -> None:
         """Writes at the current place (stores keep their order)."""

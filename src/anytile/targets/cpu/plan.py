@@ -35,7 +35,7 @@ from .shape import map_dims, steps
 __all__ = ["Group", "Guard", "Single", "Step", "BlockPlan", "Planner"]
 
 CHEAP = 4  # evaluating a value again costs at most this many vector instructions: not worth a buffer
-_COST = {"fdiv": 4, "sqrt": 4, "sdiv": 8, "udiv": 8, "srem": 9, "urem": 9, "frem": 16}
+_COST = {"fdiv": 4, "sqrt": 4, "sdiv": 8, "udiv": 8, "srem": 9, "urem": 9, "frem": 16, "sin": 25, "cos": 25}
 _FREE = ("splat", "broadcast", "expand_dims", "permute", "reshape", "constant", "arange", "hint", "addptr")
 
 
@@ -170,6 +170,7 @@ class Planner:
         repeated = len(steps) > 1 or any(isinstance(s, Single) and s.op.name in ("for", "while") for s in steps)
         hazards = self._hazards(op, forward, ordered) if op.name == "load" and ordered else []
         expensive = (repeated or self._rearranged(v) or self._spread(v, ordered)) and self.cost(v) > CHEAP
+        expensive = expensive or len(steps) > 1 and self._for_several(v, forward, ordered)
         if hazards and v not in self.needed and not expensive and (guard := self._guard(v, forward, ordered, hazards)):
             extra.append(guard)
             self.steps_of[v] = {*steps, guard}
@@ -177,6 +178,23 @@ class Planner:
             self._buffer(v, forward, ordered, extra, hazards)
         elif last := self._last_nest(v, block, forward, ordered):
             self._buffer(v, forward, [last, *ordered], extra, [])
+
+    def _for_several(self, v: Value, forward: _Forward, users: list[Step]) -> bool:
+        """Whether a buffer of ``v`` does for those of several loads: they would need one each, and only ``v`` needs them."""
+        loads: list[Op] = []
+        inside, stack = {v.op}, [v]
+        while stack:
+            op = stack.pop().op
+            for x in op.operands:
+                if x is None or x.op is None or x.type.is_scalar or x in self.buffered or x.op in inside or x.op.block is not v.op.block:
+                    continue
+                inside.add(x.op)
+                if x.op.name == "load":
+                    loads.append(x.op)
+                elif x.op.defn.elementwise and x.type.shape == v.type.shape:
+                    stack.append(x)
+        held = [op for op in loads if set(op.result.users()) <= inside and self._hazards(op, forward, users)]
+        return len(held) > 1
 
     def _guard(self, v: Value, forward: _Forward, users: list[Step], hazards: list[Step]) -> Guard | None:
         """What lets load ``v`` stay without a buffer, if that can be decided when it runs."""
