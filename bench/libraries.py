@@ -12,7 +12,8 @@ kernels overwrite what the forward saved).
 faults are paid once, by the untimed first round.  ``--malloc system``: as glibc does it; each line says how many faults a round had.
 
 One JSON line for each direction of a case: median milliseconds of both, eager/anytile (``ratio``), page faults, and the largest error
-beside float64 of both.  ``counted`` is false where eager's reference hands out a tensor that
+beside float64 of both.  ``kernels_ms``, of a round of its own: what of the library's time is in kernels; the rest is its Python and the
+operations of torch that it calls.  ``counted`` is false where eager's reference hands out a tensor that
 was made beforehand (the same one twice).  The last line has the geometric mean of the counted ratios and those below 0.8.
 """
 
@@ -83,14 +84,48 @@ class Side:
     def round(self, inputs: dict, grads: tuple[str, ...], outer: list[torch.Tensor | None]) -> None:
         """Forward, and backward where ``grads`` names inputs; ``outer``: the gradients of the outputs."""
         self.results.clear()
-        leaves = {k: v.detach().clone().requires_grad_(k in grads) if torch.is_tensor(v) else v for k, v in inputs.items()}
-        # not the leaves themselves: kernels may write into their inputs
-        given = {k: v.clone() if torch.is_tensor(v) and v.requires_grad else v for k, v in leaves.items()}
+        leaves, given = self.inputs(inputs, grads)
         out = self.clock("forward", lambda: self.run(**given))
         if grads:
-            wanted = [leaves[k] for k in grads]
-            gradients = [None if g is None else g.to(o.dtype).clone() for g, o in zip(outer, out)]
-            self.clock("backward", lambda: torch.autograd.grad(list(out), wanted, gradients))
+            self.clock("backward", self.backward(out, leaves, grads, outer))
+
+    def kernels_ms(self, inputs: dict, grads: tuple[str, ...], outer: list[torch.Tensor | None]) -> dict[str, float]:
+        """Milliseconds between the hooks around launches, in one round, by direction."""
+        from triton import knobs
+
+        entered, spent = [0.0], [0.0]
+
+        def enter(*_: Any) -> None:
+            entered[0] = time.perf_counter()
+
+        def leave(*_: Any) -> None:
+            spent[0] += time.perf_counter() - entered[0]
+
+        knobs.runtime.launch_enter_hook.add(enter)
+        knobs.runtime.launch_exit_hook.add(leave)
+        try:
+            leaves, given = self.inputs(inputs, grads)
+            out = tensors(self.run(**given))
+            found = {"forward": spent[0] * 1e3}
+            if grads:
+                self.backward(out, leaves, grads, outer)()
+                found["backward"] = spent[0] * 1e3 - found["forward"]
+            return found
+        finally:
+            knobs.runtime.launch_enter_hook.remove(enter)
+            knobs.runtime.launch_exit_hook.remove(leave)
+
+    @staticmethod
+    def inputs(inputs: dict, grads: tuple[str, ...]) -> tuple[dict, dict]:
+        """(leaves, what the function is given): copies; not the leaves themselves, since kernels may write into their inputs."""
+        leaves = {k: v.detach().clone().requires_grad_(k in grads) if torch.is_tensor(v) else v for k, v in inputs.items()}
+        return leaves, {k: v.clone() if torch.is_tensor(v) and v.requires_grad else v for k, v in leaves.items()}
+
+    @staticmethod
+    def backward(out: tuple, leaves: dict, grads: tuple[str, ...], outer: list[torch.Tensor | None]) -> Any:
+        """The call that computes the gradients of ``grads``; ``outer``: those of the outputs."""
+        gradients = [None if g is None else g.to(o.dtype).clone() for g, o in zip(outer, out)]
+        return lambda: torch.autograd.grad(list(out), [leaves[k] for k in grads], gradients)
 
     def forget(self) -> None:
         for lists in (self.ms, self.faults):
@@ -133,6 +168,7 @@ class Bench:
             for side in (ours, eager) if rounds % 2 else (eager, ours):
                 side.round(inputs, grads, outer)
             rounds += 1
+        kernels = ours.kernels_ms(inputs, grads, outer)
         for direction in ("forward", "backward") if grads else ("forward",):
             wrong = [max((error(f, x) for f, x in zip(s.results[direction], exact.results[direction])), default=0.0) for s in (ours, eager)]
             ms, eager_ms = (statistics.median(s.ms[direction]) for s in (ours, eager))
@@ -143,6 +179,7 @@ class Bench:
                 "ms": round(ms, 4),
                 "eager_ms": round(eager_ms, 4),
                 "ratio": round(eager_ms / ms, 3),
+                "kernels_ms": round(kernels[direction], 4),
                 "counted": computes,
                 "rounds": rounds,
                 "faults": [int(statistics.median(s.faults[direction])) for s in (ours, eager)],
