@@ -10,15 +10,18 @@ import inspect
 import re
 import sys
 from collections.abc import Iterable, Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import anytile.frontend  # noqa: F401 - fills the tracer's tables
 import anytile.language as tl
+from anytile.compat import refused
 from anytile.compat.level import NEWEST, OLDEST
 from anytile.compat.table import MODULES
 from anytile.frontend import builtin_functions, visitor
 from anytile.language import libdevice, ptx_table
+from anytile.runtime import knobs
 
 TARGET = Path(__file__).parent.parent / "docs" / "language.md"
 
@@ -85,7 +88,7 @@ EXPRESSIONS = {
 
 
 def render() -> str:
-    return "".join([HEAD, *_dtypes(), *_functions(), *_methods(), *_python(), *_libdevice(), *_ptx()])
+    return "".join([HEAD, *_dtypes(), *_functions(), *_methods(), *_python(), *_libdevice(), *_ptx(), *_modules()])
 
 
 def _dtypes() -> Iterator[str]:
@@ -163,6 +166,37 @@ def _ptx() -> Iterator[str]:
     yield "| instruction | modifiers |\n|---|---|\n"
     for name, row in ptx_table.TABLE.items():
         yield f"| `{name}` | {' '.join(f'`{m}`' for m in sorted(row.modifiers))} |\n"
+
+
+def _modules() -> Iterator[str]:
+    yield (
+        "\n## Around kernels\n\nWhat the other modules of `triton` have, for programs and libraries, with the releases whose face shows a name "
+        "where they are not all of 3.0 to 3.9. `tests/compat` holds the forms that changed between releases.\n\n| module | names |\n|---|---|\n"
+    )
+    for name, module in MODULES.items():
+        beside = name in ("triton.language.extra.cuda", "triton.language.extra.hip", "triton.language.target_info")
+        if (name.startswith("triton.language") and not beside) or name.startswith("triton._"):
+            continue
+        forms = {n: entries for n, entries in module.entries.items() if not n.startswith("_")}
+        names = {n: (min(e.since for e in entries), max(e.until for e in entries)) for n, entries in forms.items()}
+        for n in import_module(module.mirror).__all__ if module.mirror else ():
+            names.setdefault(n, (OLDEST, NEWEST))
+        if module.alias == "anytile.runtime.knobs":
+            names |= {n: (OLDEST, NEWEST) for n, value in vars(knobs).items() if isinstance(value, knobs.base_knobs)}
+        if names:
+            shown = ", ".join(f"`{n}`{_span(*span)}" for n, span in sorted(names.items(), key=lambda x: x[0].lower()))
+            yield f"| `{name}`{_span(module.since, module.until)} | {shown} |\n"
+    yield "\nAsking for one of these is an error that says so:\n\n| name | what the error says |\n|---|---|\n"
+    for name, why in refused.REFUSED.items():
+        yield f"| `{name}` | {why} |\n"
+    yield "| text of Triton's stages (TTIR, TTGIR, LLVM IR, PTX) in `triton.compile` | compile the Python kernel by ASTSource |\n"
+
+
+def _span(since: tuple[int, int], until: tuple[int, int]) -> str:
+    first, last = (".".join(map(str, x)) for x in (since, until))
+    if until < NEWEST:
+        return f" ({first} to {last})" if since < until else f" ({first})"
+    return f" (since {first})" if since > OLDEST else ""
 
 
 def _signature(value: Any) -> str:

@@ -4,10 +4,10 @@ The rest of what a release has and the face has not is simply not there yet; wha
 `compatcheck/declined.py`.
 """
 
-__all__ = ["why_refused"]
+__all__ = ["REFUSED", "why_refused"]
 
 #: Beginning of a dotted name → the sentence about it.
-_REFUSED = {
+REFUSED: dict[str, str] = {
     "triton.experimental": (
         "Gluon (triton.experimental.gluon), whose kernels spell out the layouts of one kind of GPU, is not supported by anytile; "
         "write the kernel in triton.language, which every target runs"
@@ -29,4 +29,4 @@ _REFUSED = {
 
 def why_refused(fullname: str) -> str:
     """The sentence about ``fullname`` or what it lies in; "" where nothing of it is refused."""
-    return next((why for name, why in _REFUSED.items() if fullname == name or fullname.startswith(name + ".")), "")
+    return next((why for name, why in REFUSED.items() if fullname == name or fullname.startswith(name + ".")), "")

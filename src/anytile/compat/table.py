@@ -253,8 +253,8 @@ _serve(
 _serve(
     "triton.runtime._allocation",
     "Scratch memory.",
-    _at("runtime.allocation", "set_allocator NullAllocator _allocator=allocator"),
-    _at("runtime.allocation", "set_profile_allocator _profile_allocator=profile_allocator", since=(3, 5)),
+    _at("runtime.allocation", "set_allocator NullAllocator _allocator"),
+    _at("runtime.allocation", "set_profile_allocator _profile_allocator", since=(3, 5)),
     _at("runtime.allocation", "has_profile_allocator", since=(3, 8)),
     since=(3, 3),
 )

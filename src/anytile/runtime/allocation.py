@@ -10,7 +10,10 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
 
-__all__ = ["NullAllocator", "allocator", "has_profile_allocator", "profile_allocator", "set_allocator", "set_profile_allocator"]
+__all__ = ["Allocator", "NullAllocator", "has_profile_allocator", "set_allocator", "set_profile_allocator"]
+
+#: ``allocator(size, alignment, stream)`` in bytes; returns an object with ``data_ptr()``.
+Allocator = Callable[[int, int, "int | None"], Any]
 
 
 class NullAllocator:
@@ -22,21 +25,20 @@ class NullAllocator:
         )
 
 
-allocator: ContextVar[Callable[[int, int, int | None], Any]] = ContextVar("allocator", default=NullAllocator())  # noqa: B039 - it has no state
+# Programs and tests read them by these names.
+_allocator: ContextVar[Allocator] = ContextVar("allocator", default=NullAllocator())  # noqa: B039 - it has no state
+_profile_allocator: ContextVar[Allocator] = ContextVar("profile_allocator", default=NullAllocator())  # noqa: B039
 
 
-profile_allocator: ContextVar[Callable[[int, int, int | None], Any]] = ContextVar("profile_allocator", default=NullAllocator())  # noqa: B039
+def set_allocator(allocator: Allocator) -> None:
+    """From now on ``allocator`` gives launches their scratch memory."""
+    _allocator.set(allocator)
 
 
-def set_allocator(fn: Callable[[int, int, int | None], Any]) -> None:
-    """``fn(size, alignment, stream)`` returns an object with ``data_ptr()``: scratch memory of a launch."""
-    allocator.set(fn)
-
-
-def set_profile_allocator(fn: Callable[[int, int, int | None], Any] | None) -> None:
-    """As `set_allocator`, for a profiler's records; None for none."""
-    profile_allocator.set(NullAllocator() if fn is None else fn)
+def set_profile_allocator(allocator: Allocator | None) -> None:
+    """From now on ``allocator`` gives launches memory for a profiler's records; None for none."""
+    _profile_allocator.set(NullAllocator() if allocator is None else allocator)
 
 
 def has_profile_allocator() -> bool:
-    return not isinstance(profile_allocator.get(), NullAllocator)
+    return not isinstance(_profile_allocator.get(), NullAllocator)
