@@ -32,7 +32,7 @@ from .chips import Chip
 from .control import emit_block
 from .elementwise import NATIVE_MATH, native_casts
 from .legalize_dot import legalize_dot
-from .tensor_maps import MAP_BYTES
+from .tensor_maps import MAP_BYTES, wanted
 from .values import Generator, llvm_type
 
 __all__ = ["lower", "machine_passes"]
@@ -72,6 +72,7 @@ def lower(module: Module, options: Any, chip: Chip) -> tuple[str, dict[str, Any]
     recursion = sys.getrecursionlimit()
     sys.setrecursionlimit(max(recursion, 20000))  # lazy values are emitted recursively along their definitions
     try:
+        g.tma = sm == 90 and wanted(options)
         g.bulk_stores = planned(g, kernel)
         parameters = _parameters(g, kernel)
         emit_block(g, kernel.body)

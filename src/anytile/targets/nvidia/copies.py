@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ...ir import Value
-from .tensor_maps import ALIGNMENT, LARGEST_BOX, TensorMap, Window, tensor_map, wanted, window_of
+from .tensor_maps import ALIGNMENT, LARGEST_BOX, TensorMap, Window, tensor_map, window_of
 from .values import Generator
 from .wgmma import Panels, Rows
 
@@ -40,13 +40,13 @@ class Source:
 def source(g: Generator, pointer: Value, form: Panels | Rows, stored: bool = False) -> Source | None:
     """How the accelerator copies the tile at ``pointer`` into ``form``; None where it cannot."""
     window = window_of(pointer)
-    if g.sm != 90 or window is None or not wanted() or not isinstance(form, Panels) or form.size > 4 or form.row < ALIGNMENT:
+    if not g.tma or window is None or not isinstance(form, Panels) or form.size > 4 or form.row < ALIGNMENT:
         return None
     outer = form.shape[1 - form.inner]
     if form.width < form.shape[form.inner] and form.panel % _ROW_OF_BANKS:
         return None
     swizzle = form.row if form.row > ALIGNMENT else 0
-    made = tensor_map(window, g.info, (min(outer, LARGEST_BOX), form.width), swizzle, stored)
+    made = tensor_map(window, (min(outer, LARGEST_BOX), form.width), swizzle, stored)
     return None if made is None else Source(window, made, form)
 
 

@@ -15,59 +15,56 @@ from typing import Any
 from . import driver_api
 from .tensor_maps import ALIGNMENT, MAP_BYTES, Formula
 
-__all__ = ["MapArguments"]
+__all__ = ["MapArguments", "PROTOTYPE", "value"]
 
 _KEPT = 256  # argument blocks whose maps are remembered
 _TYPES = {1: 0, 2: 1, 4: 2}  # bytes of an element → CU_TENSOR_MAP_DATA_TYPE_UINT8, UINT16, UINT32
 _SWIZZLES = {0: 0, 32: 1, 64: 2, 128: 3}  # CU_TENSOR_MAP_SWIZZLE_…
 _L2_256B = 3  # CU_TENSOR_MAP_L2_PROMOTION_L2_256B
-_PROTOTYPE = [c_void_p, c_int, c_uint32, c_void_p, *([c_void_p] * 4), c_int, c_int, c_int, c_int]
+PROTOTYPE = [c_void_p, c_int, c_uint32, c_void_p, *([c_void_p] * 4), c_int, c_int, c_int, c_int]
 _BINARY = {"add": operator.add, "sub": operator.sub, "mul": operator.mul}
 
 
 class MapArguments:
     """``maps``: as in a kernel's metadata, the fields of each `TensorMap`; ``slots``: types of the argument block."""
 
-    def __init__(self, kernel: str, maps: Sequence[dict[str, Any]], slots: Sequence[str]):
-        self.kernel, self.maps = kernel, maps
-        self.bytes = MAP_BYTES * len(maps)
+    def __init__(self, maps: Sequence[dict[str, Any]], slots: Sequence[str]):
+        self.maps = maps
         self._layout = struct.Struct("<" + "".join("Q" if s.startswith("ptr") else "q" for s in slots))
-        self._known: dict[bytes, bytes] = {}
+        self._known: dict[bytes, bytes | None] = {}
 
-    def __call__(self, packed: bytes) -> bytes:
-        """The maps, one after the other, for the arguments ``packed``.  CudaError for a tensor that the accelerator cannot address."""
-        got = self._known.get(packed)
-        if got is None:
-            if len(self._known) >= _KEPT:
-                self._known.clear()
-            arguments = self._layout.unpack(packed)
-            got = self._known[packed] = b"".join(self._encoded(m, arguments) for m in self.maps)
+    def __call__(self, packed: bytes) -> bytes | None:
+        """The maps, one after the other, for the arguments ``packed``; None where the accelerator cannot address one of the tensors."""
+        if packed in self._known:
+            return self._known[packed]
+        if len(self._known) >= _KEPT:
+            self._known.clear()
+        arguments = self._layout.unpack(packed)
+        made = [_encoded(m, arguments) for m in self.maps]
+        got = self._known[packed] = None if None in made else b"".join(made)  # type: ignore[arg-type]
         return got
 
-    def _encoded(self, m: dict[str, Any], arguments: Sequence[int]) -> bytes:
-        base = value(m["base"], arguments) & (1 << 64) - 1
-        outer, inner = (value(f, arguments) for f in m["extents"])
-        stride = value(m["stride"], arguments) * m["size"]
-        if outer <= 0 or inner <= 0:  # nothing lies inside, and the driver knows no empty tensors
-            base, outer, inner, stride = _nothing(m["stored"]), 1, 1, ALIGNMENT
-        if outer == 1:
-            stride = ALIGNMENT  # nobody takes a step, and the driver refuses some strides
-        cuda = driver_api.cuda()
-        encode = cuda.lib.cuTensorMapEncodeTiled  # since CUDA 12.0, as is the PTX of these kernels
-        encode.argtypes, encode.restype = _PROTOTYPE, c_int
-        memory = ctypes.create_string_buffer(2 * MAP_BYTES)
-        at = -(-ctypes.addressof(memory) // MAP_BYTES) * MAP_BYTES
-        rows, columns = m["box"]
-        code = encode(
-            at, _TYPES[m["size"]], 2, base, (c_uint64 * 2)(inner, outer), (c_uint64 * 1)(stride & (1 << 64) - 1),
-            (c_uint32 * 2)(columns, rows), (c_uint32 * 2)(1, 1), 0, _SWIZZLES[m["swizzle"]], _L2_256B, 0,
-        )  # fmt: skip
-        cuda.check(
-            code,
-            f"describing to the GPU's copy engine the tensor of a descriptor of kernel {self.kernel}, at {base:#x} with extents "
-            f"{outer} × {inner} of {m['size']} bytes and rows {stride} bytes apart (ANYTILE_TMA=0 compiles kernels that do without it)",
-        )
-        return ctypes.string_at(at, MAP_BYTES)
+
+def _encoded(m: dict[str, Any], arguments: Sequence[int]) -> bytes | None:
+    base = value(m["base"], arguments) & (1 << 64) - 1
+    outer, inner = (value(f, arguments) for f in m["extents"])
+    stride = value(m["stride"], arguments) * m["size"]
+    if outer <= 0 or inner <= 0:  # nothing lies inside, and the driver knows no empty tensors
+        base, outer, inner = _nothing(m["stored"]), 1, 1
+    if outer == 1:
+        stride = ALIGNMENT  # nobody takes a step
+    if base % ALIGNMENT or stride % ALIGNMENT or stride < 0:
+        return None
+    encode = driver_api.cuda().lib.cuTensorMapEncodeTiled  # since CUDA 12.0, as is the PTX of these kernels
+    encode.argtypes, encode.restype = PROTOTYPE, c_int
+    memory = ctypes.create_string_buffer(2 * MAP_BYTES)
+    at = -(-ctypes.addressof(memory) // MAP_BYTES) * MAP_BYTES
+    rows, columns = m["box"]
+    code = encode(
+        at, _TYPES[m["size"]], 2, base, (c_uint64 * 2)(inner, outer), (c_uint64 * 1)(stride),
+        (c_uint32 * 2)(columns, rows), (c_uint32 * 2)(1, 1), 0, _SWIZZLES[m["swizzle"]], _L2_256B, 0,
+    )  # fmt: skip
+    return None if code else ctypes.string_at(at, MAP_BYTES)
 
 
 def value(f: Formula, arguments: Sequence[int]) -> int:

@@ -157,11 +157,21 @@ def go({first}gx, gy, gz{parameters}):
         put(record)
         run(repack(({arguments})), gx, gy, gz, {stream})
         return
-    {maps}
     code = call(record.config, handle, record.pointers, None)
     if code:
         failed(code, device, lambda: call(record.config, handle, record.pointers, None), (gx, gy, gz))
     put(record)
+"""
+
+
+# The same for kernels with tensor maps, which are made from the packed slots.
+_DIRECT_MAPPED = """
+def go({first}gx, gy, gz{parameters}):
+    try:
+        packed = pack({arguments})
+    except (error, OverflowError):
+        packed = repack(({arguments}))
+    run(packed, gx, gy, gz, {stream})
 """
 
 
@@ -170,14 +180,25 @@ class CudaKernel:
 
     ``run(packed, gx, gy, gz, stream=None)`` queues the grid and returns; ``stream``: a CUDA stream's handle, default the current
     one.  Raises CudaError, or OutOfResources at the first launch where the GPU cannot hold a block.
+    ``instead()``: the kernel for arguments that no tensor maps describe, where this one has such maps.
     ``n_regs``: registers a thread; ``n_spills``: 32-bit words of local memory a thread; ``n_max_threads`` a block: known once loaded.
     """
 
-    def __init__(self, image: bytes, name: str, entry: str, slots: int, shape: LaunchShape, metadata: dict[str, Any]):
+    def __init__(
+        self,
+        image: bytes,
+        name: str,
+        entry: str,
+        slots: int,
+        shape: LaunchShape,
+        metadata: dict[str, Any],
+        instead: Callable[[], CudaKernel] | None = None,
+    ):
+        self.instead = instead
         self.image, self.name, self.entry, self.slots, self.shape, self.metadata = image, name, entry, slots, shape, metadata
         self.n_regs, self.n_spills, self.n_max_threads = 0, 0, 0
         described = metadata.get("tensor_maps")
-        self.maps = MapArguments(name, described, metadata["slots"]) if described else None
+        self.maps = MapArguments(described, metadata["slots"]) if described else None
         self.functions: dict[int, driver_api.Function] = {}
         self._launchers: dict[int, Callable[..., None]] = {}
         self.run: Callable[..., None] = self._run
@@ -236,7 +257,13 @@ class CudaKernel:
             view = record.view
             view[begin:end] = packed
             if maps is not None:
-                record.maps[:] = maps(packed)
+                described = maps(packed)
+                if described is None:
+                    records.append(record)
+                    assert self.instead is not None
+                    self.instead().run(packed, gx, gy, gz, stream)
+                    return
+                record.maps[:] = described
             if stream is None:
                 stream = raw_stream(ordinal)
             pack(view, 0, gx, gy, gz, threads, 1, 1, shared, stream, record.attributes, count)
@@ -260,27 +287,23 @@ class CudaKernel:
         run = self.prepare(ordinal)
         function = self.functions[ordinal]
         attributes, slots, maps = shape.attributes(), self.slots, self.maps
-        begin = _CONFIG.size
-        number = len(maps.maps) if maps is not None else 0
         c = _torch()
         records: list[_Record] = []
-        text = _DIRECT.format(
+        text = (_DIRECT if maps is None else _DIRECT_MAPPED).format(
             first="stream, " if with_stream else "",
             stream="stream" if with_stream else f"current_stream({ordinal})",
             parameters=parameters,
             arguments=arguments,
             threads=shape.threads,
             shared=shape.shared,
-            maps=f"record.maps[:] = maps(bytes(record.view[{begin}:{begin + 8 * slots}]))" if number else "",
             count=len(attributes) // _ATTRIBUTE.size,
         )
         device = function.module.device
         space: dict[str, Any] = {
             "pop": records.pop,
             "put": records.append,
-            "new": lambda: _Record(attributes, slots, number),
-            "maps": maps,
-            "pack": struct.Struct(_CONFIG.format + layout).pack_into,
+            "new": lambda: _Record(attributes, slots),
+            "pack": struct.Struct(_CONFIG.format + layout).pack_into if maps is None else struct.Struct("<" + layout).pack,
             "error": struct.error,
             "repack": repack,
             "run": run,

@@ -184,16 +184,16 @@ def load(g: Generator, op: Op) -> None:
         instead = [g.scalar(other)] if other is not None else None
         g.define(op.result, _load_vector(g, g.scalar(pointer), 1, e, on, instead, how))
         return
-    p = g.get(pointer, place)
-    m = g.get(mask, place) if mask is not None else None
-    o = g.get(other, place) if other is not None else None
     n = vector_width(g, pointer, place, mask)
+    p = g.every(pointer, place, n)
+    m = g.every(mask, place, n) if mask is not None else None
+    o = g.get(other, place) if other is not None else None
     out: list[str] = []
     known: dict[int, list[str]] = {}
-    for r in range(0, place.registers, n):
+    for i, r in enumerate(range(0, place.registers, n)):
         c = place.constants[r]
         if c not in known:
-            known[c] = _load_vector(g, p[r], n, e, m[r] if m else None, o[r : r + n] if o else None, how)
+            known[c] = _load_vector(g, p[i], n, e, m[i] if m else None, o[r : r + n] if o else None, how)
         out += known[c]
     g.define(op.result, out, place)
 
@@ -215,15 +215,15 @@ def store(g: Generator, op: Op) -> None:
         _store_vector(g, g.scalar(pointer), [g.scalar(value)], e, on, how)
         return
     place = g.store_place(op)
-    p, x = g.get(pointer, place), g.get(value, place)
-    m = g.get(mask, place) if mask is not None else None
     n = vector_width(g, pointer, place, mask)
+    p, x = g.every(pointer, place, n), g.get(value, place)
+    m = g.every(mask, place, n) if mask is not None else None
     owner = g.owner(place.owners)
     done: set[int] = set()
-    for r in range(0, place.registers, n):
+    for i, r in enumerate(range(0, place.registers, n)):
         if place.constants[r] not in done:
             done.add(place.constants[r])
-            _store_vector(g, p[r], x[r : r + n], e, g.conjunction(m[r] if m else None, owner), how)
+            _store_vector(g, p[i], x[r : r + n], e, g.conjunction(m[i] if m else None, owner), how)
 
 
 # --- atomics ------------------------------------------------------------------------------------------------

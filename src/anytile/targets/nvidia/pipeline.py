@@ -281,14 +281,14 @@ class Pipeline:
         n = vector_width(g, pointer, place, mask)
         size_bytes = n * form.size
         how = "cg" if size_bytes == 16 else "ca"
-        sources = g.get(pointer, place)
-        on = g.get(mask, place) if mask is not None and const_value(mask) != 1 else None
+        sources = g.every(pointer, place, n)
+        on = g.every(mask, place, n) if mask is not None and const_value(mask) != 1 else None
         targets = wgmma.panel_addresses(g, g.place_for(move.operand), form, self._slot_pointer(move.operand, form, slot), n)
-        for r, target in zip(range(0, place.registers, n), targets, strict=True):
-            if place.register_of[place.constants[r]] != r:
+        for i, target in enumerate(targets):
+            if place.register_of[place.constants[i * n]] != i * n:
                 continue
-            condition = g.conjunction(on[r] if on else None, runs)
+            condition = g.conjunction(on[i] if on else None, runs)
             size = g.emit(f"select i1 {condition}, i32 {size_bytes}, i32 0")
             address = g.emit(f"ptrtoint {SHARED} {target} to i32")
-            args = [("i32", address), (GLOBAL, sources[r]), ("i32", size)]
+            args = [("i32", address), (GLOBAL, sources[i]), ("i32", size)]
             g.assembly(f"cp.async.{how}.shared.global [$0], [$1], {size_bytes}, $2;", "r,l,r", "void", args)

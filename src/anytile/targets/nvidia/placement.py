@@ -101,6 +101,10 @@ class Placement:
         """One register for each element that a thread holds."""
         return list(self.register_of.values())
 
+    def every(self, n: int) -> Placement:
+        """Of each ``n`` registers the first alone (n a power of two): part of the tile."""
+        return Placement(self.shape, self.register[log2(n) :], self.lane, self.warp)
+
     def element(self, register: int, lane: int, warp: int) -> int:
         """The flat index at a place: what the rest of the file means, for tests."""
         out = self.constants[register]

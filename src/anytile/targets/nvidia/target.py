@@ -17,10 +17,13 @@ A kernel from the disk cache is loaded and launched without LLVM and without an 
 
 from __future__ import annotations
 
+from functools import lru_cache
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from ... import __version__
 from ...errors import OutOfResources, UnsupportedError
+from ...ir.parser import parse_module
 from ...llvm.host import host
 from ..base import Artifact
 from . import assemble as assembling
@@ -32,6 +35,12 @@ if TYPE_CHECKING:
     from ...ir import Module
 
 __all__ = ["NvidiaTarget", "make_ptx", "prepare"]
+
+_OPTIONS = (
+    *("num_warps", "num_stages", "num_ctas", "maxnreg", "enable_fp_fusion", "enable_reflect_ftz", "ptx_version", "ptx_options"),
+    *("cluster_dims", "launch_cooperative_grid", "launch_pdl"),
+)
+"""What compiling asks of the options."""
 
 TRIPLE = "nvptx64-nvidia-cuda"
 
@@ -99,6 +108,8 @@ class NvidiaTarget:
             "static_shared": made.shared,
             "assembler": made.by,
         }
+        if metadata["tensor_maps"]:
+            metadata["instead"] = {name: getattr(options, name) for name in _OPTIONS if hasattr(options, name)}
         return Artifact({"tile": tile, "llir": llir, "ptx": ptx, "cubin": made.cubin}, metadata)
 
     @staticmethod
@@ -121,7 +132,13 @@ class NvidiaTarget:
         shape = LaunchShape(32 * m["num_warps"], m["shared"], (x, y, z), m["launch_cooperative_grid"], m["launch_pdl"])
         image = artifact.stages["cubin"]
         assert isinstance(image, bytes)
-        return CudaKernel(image, m["name"], m["entry"], len(m["slots"]), shape, m)
+        return CudaKernel(image, m["name"], m["entry"], len(m["slots"]), shape, m, lru_cache(1)(lambda: self._instead(artifact)))
+
+    def _instead(self, artifact: Artifact) -> CudaKernel:
+        """The kernel of an artifact without tensor maps, for launches whose tensors have none."""
+        tile = artifact.stages["tile"]
+        assert isinstance(tile, str)
+        return self.load(self.compile(parse_module(tile), SimpleNamespace(**artifact.metadata["instead"], tma=False)))
 
     def derived(self, artifact: Artifact, stage: str) -> str | None:
         """A stage that is made only when asked for: ``sass``.  None for any other name."""

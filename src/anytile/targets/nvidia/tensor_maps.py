@@ -17,7 +17,6 @@ from typing import Any
 
 from ...ir import Value
 from ...ir.types import Ptr
-from ...passes.axis_info import AxisInfo
 from .convert import memory_bytes
 
 __all__ = ["ALIGNMENT", "Formula", "LARGEST_BOX", "MAP_BYTES", "TensorMap", "Window", "tensor_map", "wanted", "window_of"]
@@ -33,9 +32,9 @@ Formula = tuple[Any, ...]
 """``("argument", i)``, ``("constant", n)``, or a row of `_ROWS`, the width of its result in bits, and the formulas of its operands."""
 
 
-def wanted() -> bool:
-    """Whether kernels may use the accelerator: unless ANYTILE_TMA is 0."""
-    return os.environ.get("ANYTILE_TMA", "") != "0"
+def wanted(options: Any = None) -> bool:
+    """Whether a kernel may use the accelerator: unless ANYTILE_TMA is 0, or ``options.tma`` false."""
+    return os.environ.get("ANYTILE_TMA", "") != "0" and getattr(options, "tma", True)
 
 
 _ROWS = frozenset({"add", "sub", "mul", "sext", "trunci", "addptr"})
@@ -77,13 +76,15 @@ class TensorMap:
     stored: bool = False
 
 
-def tensor_map(window: Window, info: AxisInfo, box: tuple[int, int], swizzle: int, stored: bool = False) -> TensorMap | None:
-    """The map of a window, None where the launcher cannot know it, or where base or stride may not be aligned."""
+def tensor_map(window: Window, box: tuple[int, int], swizzle: int, stored: bool = False) -> TensorMap | None:
+    """The map of a window, None where the launcher cannot know it.
+
+    Base and stride are taken to be multiples of 16 bytes, as they must be for descriptors in Triton; where they are not, the launcher
+    takes the kernel that does without (`CudaKernel.instead`).
+    """
     element = window.base.type.elem
     assert isinstance(element, Ptr)
     size = memory_bytes(element.pointee)
-    if info[window.base].everywhere() % ALIGNMENT or info[window.stride].everywhere() * size % ALIGNMENT:
-        return None
     parts = [formula(v) for v in (window.base, *window.extents, window.stride)]
     if None in parts:
         return None

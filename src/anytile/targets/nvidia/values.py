@@ -105,6 +105,7 @@ class Generator:
         self.maps: dict[TensorMap, str] = {}  # tensor map → parameter
         self.ring: dict[Value, str] = {}  # operand of a pipelined dot → address of its current slot in shared memory
         self.in_flight: dict[Op, Callable[[], None]] = {}  # dot that nobody waits for in its loop → what comes behind it
+        self.tma = False  # whether the tensor memory accelerator may be used
         self.bulk_stores: dict[Op, Source] = {}  # stores that read shared memory some time after they were asked for
         self._buffers: dict[object, int] = {}  # whose → first byte
         self.globals: list[str] = []
@@ -132,6 +133,12 @@ class Generator:
                 got = convert(self, source, home, place, v.type.elem)
             self.define(v, got, place)
         return got
+
+    def every(self, v: Value, place: Placement, n: int) -> list[str]:
+        """Each ``n``-th register of ``v`` in ``place``: addresses and masks of accesses that move ``n`` neighbours."""
+        if n > 1 and self.assignment.cheap(v):
+            return self.get(v, place.every(n))
+        return self.get(v, place)[::n]
 
     def _recompute(self, op: Op, v: Value, place: Placement) -> list[str]:
         row = LAZY.get(op.name)
