@@ -40,6 +40,7 @@ def test_an_attribute_of_the_package():
     import triton
 
     assert not hasattr(triton, "experimental")
+    assert not triton.jit(through_e4b15.fn).is_gluon()
     with pytest.raises(ImportError, match="gluon"):
         from triton.experimental import gluon  # noqa: F401
     with pytest.raises(AttributeError, match=r"Proton \(triton\.profiler\) is not supported"):

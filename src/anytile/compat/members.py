@@ -52,6 +52,7 @@ MEMBERS: dict[str, dict[str, tuple[Member, ...]]] = {
             Member("_get_config", "compat.specialisation:get_config", until=(3, 1)),
             # From 3.4 on they are `triton.knobs.runtime.jit_cache_hook` and `jit_post_compile_hook`.
             Member("cache_hook", "compat.members:CACHE_HOOK", "setting", until=(3, 3)),
+            Member("is_gluon", "compat.members:is_gluon", since=(3, 4)),
             Member("compiled_hook", "compat.members:COMPILED_HOOK", "setting", since=(3, 2), until=(3, 3)),
         ),
     },
@@ -100,6 +101,12 @@ LAUNCH_ENTER = _chain("launch_enter_hook")
 LAUNCH_EXIT = _chain("launch_exit_hook")
 CACHE_HOOK = _knob("jit_cache_hook")
 COMPILED_HOOK = _knob("jit_post_compile_hook")
+
+
+def is_gluon(self: Any) -> bool:
+    """``JITFunction.is_gluon``: there are no kernels in Gluon here."""
+    return False
+
 
 _dressed: set[str] = set()
 
