@@ -22,22 +22,22 @@ def launcher(kernel: CudaKernel, slots: int, rows: list[Row], general=None, curr
     native = Native(
         torch.empty(0), (torch.Tensor, torch.nn.Parameter), stream, current, {"launch_enter_hook": [], "launch_exit_hook": []}, {}, b"X"
     )
-    launch, entries = native.function(general or (lambda *args, **options: ("general", args, options)))
+    bind, entries = native.function(general or (lambda *args, **options: ("general", args, options)))
     entries.append(
         native.entry(
-            1 + len(rows), (), rows, bytes(8 * slots), "kernel", alive or ctypes.c_int64(1), None, {}, lambda grid: (*grid, 1, 1), 0,
+            len(rows), (), rows, bytes(8 * slots), "kernel", alive or ctypes.c_int64(1), None, {}, lambda grid: (*grid, 1, 1), 0,
             kernel.queue(slots), None,
         )
     )  # fmt: skip
-    return launch
+    return lambda grid, *args, **options: bind(grid)(*args, **options)
 
 
 def rows() -> list[Row]:
     return [
-        Row("exchanged", 1, 0, "x", FLOAT32, CPU_AS_DLPACK),
-        Row("integer", 2, 1, "n", -(2**31), 2**31 - 1, 1, 1, 2),
-        Row("float32", 3, 2, "f"),
-        Row("float64", 4, 3, "d"),
+        Row("exchanged", 0, 0, "x", FLOAT32, CPU_AS_DLPACK),
+        Row("integer", 1, 1, "n", -(2**31), 2**31 - 1, 1, 1, 2),
+        Row("float32", 2, 2, "f"),
+        Row("float64", 3, 3, "d"),
     ]
 
 

@@ -7,7 +7,10 @@ what their comment says.
 
 from __future__ import annotations
 
-__all__ = ["CONTEXT", "ENTRY", "ENTRY_BYTES", "KINDS", "ROW", "ROW_BYTES", "words"]
+__all__ = ["CONTEXT", "ENTRY", "ENTRY_BYTES", "KINDS", "ROW", "ROW_BYTES", "TYPE_OFFSET", "words"]
+
+#: Bytes from the beginning of an object to the address of its type, where there is a GIL.
+TYPE_OFFSET = 8
 
 #: Words that all entries share: addresses of objects (o), of C functions (f).
 CONTEXT = (
@@ -21,6 +24,7 @@ CONTEXT = (
     "dtype_get",  # f: (dtype_descriptor, tensor, type) → dtype
     "dtype_descriptor",  # o
     "exchange",  # f: (tensor, DLTensor) → 0, or an exception: DLPack's function for tensors of the first type; 0 where there is none
+    "work_stream",  # f: (device type, ordinal, where to write the handle of the current stream) → 0: DLPack's; 0 where there is none
     "stream",  # f: (stream_self, ordinal as an int) → handle of the current stream as an int
     "stream_self",  # o or 0
     "device",  # f: (device_self, NULL) → number of the current GPU as an int; 0 where there is one only
@@ -36,7 +40,7 @@ CONTEXT = (
 #: Words of an entry; keywords (o), rows and slots follow, in this order.
 ENTRY = (
     "context",  # address of CONTEXT's words
-    "positional",  # number of positional arguments, grid included
+    "positional",  # number of positional arguments
     "keywords",  # number of keyword arguments
     "rows",
     "slots",

@@ -5,14 +5,16 @@ that the compiled kernel of last time is the right one, pack, call the driver) i
 extensions define theirs (``METH_FASTCALL | METH_KEYWORDS``).  It knows no kernel: what to expect is data, an *entry*.  So it is compiled
 once a machine and kept (`llvm.kept`); `launcher` loads it and writes entries.
 
-``self`` of the function is a list: ``[general, entry, entry, …]``.  Each entry describes one kind of call, seen before: its form (how many
+``kernel[grid]`` is ``bind(grid)``: a new function object around the C function ``launch``, whose ``self`` is a list and the grid.  The list is
+``[general, entry, entry, …]``.  Each entry describes one kind of call, seen before: its form (how many
 positional arguments, which keywords), and for each argument a *row* with what it must be.  The function takes the first entry
-that fits.  Where none does, or where anything is unusual, it calls ``general`` with the arguments as they came; that is the Python launcher, which
+that fits.  Where none does, or where anything is unusual, it calls ``general`` with the grid and the arguments as they came; that is the Python launcher, which
 is right for every call and raises the errors.  Nothing is decided here that is not decided in the same way there.
 
 An entry (`entry`) is held while it is in use, for a launch may run Python code that drops it from the list.
 
-Only functions of the stable ABI are called, and none that needs to know how objects lie in memory.  The GIL is held except in the
+Only functions of the stable ABI are called, and nothing is assumed of how objects lie in memory but where their type is (`TYPE_OFFSET`, which
+`launcher` checks).  The GIL is held except in the
 driver's call, which may wait for the GPU.
 """
 
@@ -26,6 +28,7 @@ __all__ = ["DECLARED", "text"]
 #: Functions of Python's C API that the text refers to: result and arguments.
 DECLARED = {
     "PyBytes_AsString": ("ptr", "ptr"),
+    "PyCFunction_NewEx": ("ptr", "ptr, ptr, ptr"),
     "PyCallable_Check": ("i32", "ptr"),
     "PyDict_Copy": ("ptr", "ptr"),
     "PyDict_GetItem": ("ptr", "ptr, ptr"),
@@ -40,9 +43,10 @@ DECLARED = {
     "PyLong_AsLongLongAndOverflow": ("i64", "ptr, ptr"),
     "PyLong_FromLongLong": ("ptr", "i64"),
     "PyObject_IsTrue": ("i32", "ptr"),
-    "PyObject_Type": ("ptr", "ptr"),
     "PyObject_Vectorcall": ("ptr", "ptr, ptr, i64, ptr"),
     "PyTuple_GetItem": ("ptr", "ptr, i64"),
+    "PyTuple_New": ("ptr", "i64"),
+    "PyTuple_SetItem": ("i32", "ptr, i64, ptr"),
     "PyTuple_Size": ("i64", "ptr"),
     "Py_DecRef": ("void", "ptr"),
     "Py_IncRef": ("void", "ptr"),
@@ -50,7 +54,7 @@ DECLARED = {
 
 
 def text() -> str:
-    """The LLVM module; its function ``launch`` is what PyMethodDef.ml_meth points to."""
+    """The LLVM module, with the functions ``bind`` and ``launch`` for PyMethodDef.ml_meth."""
     declared = "\n".join(f"declare {result} @{name}({arguments})" for name, (result, arguments) in DECLARED.items())
     return f"{declared}\ndeclare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)\n{match_ir.text()}{run_ir.text()}{_own()}"
 
@@ -100,13 +104,12 @@ no:
   ret i1 false
 }}
 
-; A new reference to the grid: what was given, or what that returns for the arguments by name if it is a function.
-define internal ptr @grid(ptr %context, ptr %entry, ptr %rows, ptr %arguments) nounwind {{
+; A new reference to the grid: %grid, or what it returns for the arguments by name if it is a function.
+define internal ptr @grid(ptr %context, ptr %entry, ptr %grid, ptr %rows, ptr %arguments) nounwind {{
 begin:
 {words("context", CONTEXT, "tuple_type")}
 {words("entry", ENTRY, "rows meta")}
   %stack = alloca ptr
-  %grid = load ptr, ptr %arguments
   %type = call ptr @type_of(ptr %grid)
   %tuple = icmp eq ptr %type, %context.tuple_type
   br i1 %tuple, label %itself, label %other
@@ -149,7 +152,7 @@ failed:
 }}
 
 ; One entry.  A new reference to its kernel; null where the entry does not serve; an exception where %raised is set.
-define internal ptr @try(ptr %entry, ptr %arguments, i64 %positional, ptr %keywords, ptr %raised) nounwind {{
+define internal ptr @try(ptr %entry, ptr %grid, ptr %arguments, i64 %positional, ptr %keywords, ptr %raised) nounwind {{
 begin:
 {words("entry", ENTRY, "context alive ready")}
   %extents = alloca [3 x i64], align 8
@@ -179,16 +182,16 @@ rows:
   br i1 %fits, label %check, label %no
 check:
   %unchecked = icmp eq ptr %entry.check, null
-  br i1 %unchecked, label %grid, label %checked
+  br i1 %unchecked, label %extent, label %checked
 checked:
   %nothing = call ptr @PyObject_Vectorcall(ptr %entry.check, ptr null, i64 0, ptr null)
   %refused = icmp eq ptr %nothing, null
   br i1 %refused, label %raise, label %agreed
 agreed:
   call void @Py_DecRef(ptr %nothing)
-  br label %grid
-grid:
-  %grid.made = call ptr @grid(ptr %entry.context, ptr %entry, ptr %rows.at, ptr %arguments)
+  br label %extent
+extent:
+  %grid.made = call ptr @grid(ptr %entry.context, ptr %entry, ptr %grid, ptr %rows.at, ptr %arguments)
   %grid.none = icmp eq ptr %grid.made, null
   br i1 %grid.none, label %raise, label %grid.look
 grid.look:
@@ -238,24 +241,51 @@ no:
   ret ptr null
 }}
 
+; kernel[grid]: a new function of Python with @launch, its ``self`` being the list of entries and the grid.  %self: the list, and
+; the address of the PyMethodDef as an int.
+define ptr @bind(ptr %self, ptr %grid) nounwind {{
+begin:
+  %address = alloca ptr
+  %entries = call ptr @PyTuple_GetItem(ptr %self, i64 0)
+  %number = call ptr @PyTuple_GetItem(ptr %self, i64 1)
+  %fits = call i1 @integer(ptr %number, ptr %address)
+  %pair = call ptr @PyTuple_New(i64 2)
+  %none = icmp eq ptr %pair, null
+  br i1 %none, label %return, label %fill
+fill:
+  call void @Py_IncRef(ptr %entries)
+  call void @Py_IncRef(ptr %grid)
+  %first = call i32 @PyTuple_SetItem(ptr %pair, i64 0, ptr %entries)
+  %second = call i32 @PyTuple_SetItem(ptr %pair, i64 1, ptr %grid)
+  %method = load ptr, ptr %address
+  %function = call ptr @PyCFunction_NewEx(ptr %method, ptr %pair, ptr null)
+  call void @Py_DecRef(ptr %pair)
+  br label %return
+return:
+  %result = phi ptr [ null, %begin ], [ %function, %fill ]
+  ret ptr %result
+}}
+
 define ptr @launch(ptr %self, ptr %arguments, i64 %positional, ptr %keywords) nounwind {{
 begin:
   %raised = alloca i1
   store i1 false, ptr %raised
+  %entries = call ptr @PyTuple_GetItem(ptr %self, i64 0)
+  %grid = call ptr @PyTuple_GetItem(ptr %self, i64 1)
   br label %next
 next:
   %i = phi i64 [ 1, %begin ], [ %i1, %no ]
   ; anew each time: what ran may have changed the list
-  %n = call i64 @PyList_Size(ptr %self)
+  %n = call i64 @PyList_Size(ptr %entries)
   %more = icmp slt i64 %i, %n
   br i1 %more, label %one, label %general
 one:
   %i1 = add i64 %i, 1
-  %owner = call ptr @PyList_GetItem(ptr %self, i64 %i)
+  %owner = call ptr @PyList_GetItem(ptr %entries, i64 %i)
   call void @Py_IncRef(ptr %owner)
   %bytes = call ptr @PyTuple_GetItem(ptr %owner, i64 0)
   %words = call ptr @PyBytes_AsString(ptr %bytes)
-  %kernel = call ptr @try(ptr %words, ptr %arguments, i64 %positional, ptr %keywords, ptr %raised)
+  %kernel = call ptr @try(ptr %words, ptr %grid, ptr %arguments, i64 %positional, ptr %keywords, ptr %raised)
   call void @Py_DecRef(ptr %owner)
   %done = icmp ne ptr %kernel, null
   %error = load i1, ptr %raised
@@ -266,9 +296,31 @@ no:
 return:
   ret ptr %kernel
 general:
-  %function = call ptr @PyList_GetItem(ptr %self, i64 0)
+  %result = call ptr @general(ptr %entries, ptr %grid, ptr %arguments, i64 %positional, ptr %keywords)
+  ret ptr %result
+}}
+
+; The first item of the list, called with the grid and the arguments.
+define internal ptr @general(ptr %entries, ptr %grid, ptr %arguments, i64 %positional, ptr %keywords) nounwind {{
+begin:
+  %none = icmp eq ptr %keywords, null
+  br i1 %none, label %copy, label %some
+some:
+  %size = call i64 @PyTuple_Size(ptr %keywords)
+  br label %copy
+copy:
+  %named = phi i64 [ 0, %begin ], [ %size, %some ]
+  %given = add i64 %positional, %named
+  %all = add i64 %given, 1
+  %stack = alloca ptr, i64 %all, align 8
+  store ptr %grid, ptr %stack
+  %after = getelementptr ptr, ptr %stack, i64 1
+  %bytes = shl i64 %given, 3
+  call void @llvm.memcpy.p0.p0.i64(ptr %after, ptr %arguments, i64 %bytes, i1 false)
+  %function = call ptr @PyList_GetItem(ptr %entries, i64 0)
   call void @Py_IncRef(ptr %function)
-  %result = call ptr @PyObject_Vectorcall(ptr %function, ptr %arguments, i64 %positional, ptr %keywords)
+  %count = add i64 %positional, 1
+  %result = call ptr @PyObject_Vectorcall(ptr %function, ptr %stack, i64 %count, ptr %keywords)
   call void @Py_DecRef(ptr %function)
   ret ptr %result
 }}

@@ -22,9 +22,9 @@ from ..llvm.host import host
 from ..llvm.kept import kept
 from ..llvm.loader import load_object
 from . import launch_ir
-from .entry import CONTEXT, ENTRY, KINDS, ROW
+from .entry import CONTEXT, ENTRY, KINDS, ROW, TYPE_OFFSET
 
-__all__ = ["CpuQueue", "GpuQueue", "Native", "NotNative", "Row", "native_code"]
+__all__ = ["CpuQueue", "GpuQueue", "Native", "NotNative", "Row", "exports_dlpack", "native_code"]
 
 _NOARGS, _ONE, _FAST_WITH_KEYWORDS = 0x4, 0x8, 0x82  # METH_NOARGS, METH_O, METH_FASTCALL | METH_KEYWORDS
 _COEXIST = 0x40  # METH_COEXIST: says nothing about calls
@@ -123,14 +123,18 @@ def _api(name: str, result: Any, *arguments: Any) -> Any:
 
 
 @lru_cache(maxsize=1)
-def native_code() -> int:
-    """Address of the function ``launch``.  NotNative where it cannot be had."""
+def native_code() -> tuple[int, int]:
+    """Addresses of the functions ``bind`` and ``launch``.  NotNative where they cannot be had."""
     if sys.implementation.name != "cpython" or not getattr(sys, "_is_gil_enabled", lambda: True)():
         raise NotNative("this Python is not CPython with a global interpreter lock")
+    known = (native_code, 1, "", ())
+    if any(ctypes.c_size_t.from_address(id(x) + TYPE_OFFSET).value != id(type(x)) for x in known):
+        raise NotNative("objects of this Python lie otherwise in memory")
     symbols = {name: ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p).value or 0 for name in launch_ir.DECLARED}
     try:
         data = kept(f"native launcher {host().triple}", _compile)
-        return load_object(data, symbols, permanent=True).address("launch")
+        loaded = load_object(data, symbols, permanent=True)
+        return loaded.address("bind"), loaded.address("launch")
     except (AnytileError, ImportError, OSError) as error:  # LLVM is not there, or memory may not be made executable
         raise NotNative(str(error)) from error
 
@@ -159,21 +163,26 @@ def _builtin(function: Any, flags: int) -> _Builtin:
     return _Builtin(address, _api("PyCFunction_GetSelf", ctypes.c_void_p, ctypes.py_object)(function) or 0, function)
 
 
-def _exchange(tensor_type: type) -> int:
-    """Address of dltensor_from_py_object_no_sync; 0 where the tensors' library does not export it."""
-    table = getattr(tensor_type, "__dlpack_c_exchange_api__", None)
-    if table is None or type(table).__name__ != "PyCapsule":
-        return 0
-    address = _api("PyCapsule_GetPointer", ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)(table, b"dlpack_exchange_api")
-    found = _DLPackTable.from_address(address)
-    return found.view or 0 if found.major == 1 else 0
+def _exchange_table(tensor_type: type) -> _DLPackTable | None:
+    """The functions that the tensors' library exports by DLPack; None where it exports none of version 1."""
+    capsule = getattr(tensor_type, "__dlpack_c_exchange_api__", None)
+    if capsule is None or type(capsule).__name__ != "PyCapsule":
+        return None
+    address = _api("PyCapsule_GetPointer", ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)(capsule, b"dlpack_exchange_api")
+    table = _DLPackTable.from_address(address)
+    return table if table.major == 1 else None
+
+
+def exports_dlpack(tensor_type: type) -> bool:
+    """Whether tensors of this type can be asked, and their library for streams, by DLPack's functions."""
+    return _exchange_table(tensor_type) is not None
 
 
 class Native:
     """Makes native launchers and their entries.
 
     ``tensor``: a tensor of torch, to read off how its kind is asked; ``stream``: C function, number of a GPU → handle of its
-    current stream; ``device``: C function → number of the current GPU, None where there is one; ``settings``, ``environment``: the
+    current stream, or None for DLPack's; ``device``: C function → number of the current GPU, None where there is one; ``settings``, ``environment``: the
     dictionaries with ``launch_enter_hook``, ``launch_exit_hook`` and ``debug``, and with ``debug_variable``.
     """
 
@@ -188,15 +197,19 @@ class Native:
         debug_variable: Any,
     ):
         self.types = types
-        self.code = native_code()
-        self._method = _MethodDef(b"launch", self.code, _FAST_WITH_KEYWORDS, None)
+        bind, launch = native_code()
+        self._bind = _MethodDef(b"bind", bind, _ONE, None)
+        self._launch = _MethodDef(b"launch", launch, _FAST_WITH_KEYWORDS, None)
         dtype = next((vars(c)["dtype"] for c in types[0].__mro__ if "dtype" in vars(c)), None)
         if type(dtype) is not GetSetDescriptorType:
             raise NotNative("the dtype of tensors is no attribute of C")
         address, device_number = _builtin(tensor.data_ptr, _NOARGS), _builtin(tensor.get_device, _NOARGS)
-        queue = _builtin(stream, _ONE)
+        table = _exchange_table(types[0])
+        self._exchange = table.view or 0 if table is not None else 0
+        if stream is None and table is None:
+            raise NotNative("tensors export no DLPack functions, and there is no other way to the current stream")
+        queue = _builtin(stream, _ONE) if stream is not None else _Builtin(0, 0, None)
         current = _builtin(device, _NOARGS) if device is not None else _Builtin(0, 0, None)
-        self._exchange = _exchange(types[0])
         strings = ("debug", "launch_enter_hook", "launch_exit_hook")
         words = {
             "int_type": id(int),
@@ -209,6 +222,7 @@ class Native:
             "dtype_get": _api("PyType_GetSlot", ctypes.c_void_p, ctypes.py_object, ctypes.c_int)(type(dtype), _DESCR_GET),
             "dtype_descriptor": id(dtype),
             "exchange": self._exchange,
+            "work_stream": table.stream or 0 if table is not None and stream is None else 0,
             "stream": queue.address,
             "stream_self": queue.self,
             "device": current.address,
@@ -223,11 +237,11 @@ class Native:
         self._context = struct.pack(f"={len(CONTEXT)}Q", *(words[name] for name in CONTEXT))
         self._owned = (types, dtype, queue, current, settings, strings, environment, debug_variable)
 
-    def function(self, general: Callable[..., Any]) -> tuple[Callable[..., Any], list[Any]]:
-        """A launcher, and the list of its entries, whose first item is ``general``."""
+    def function(self, general: Callable[..., Any]) -> tuple[Callable[[Any], Callable[..., Any]], list[Any]]:
+        """(``bind``, the list of its entries, whose first item is ``general``): ``bind(grid)(…)`` is a launch, and so is ``general(grid, …)``."""
         entries: list[Any] = [general]
         make = _api("PyCFunction_NewEx", ctypes.py_object, ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p)
-        return make(ctypes.addressof(self._method), entries, None), entries
+        return make(ctypes.addressof(self._bind), (entries, ctypes.addressof(self._launch)), None), entries
 
     def tensor_row(self, x: Any, place: int, argument: int, slot: int, name: str, aligned: int) -> Row:
         """The row of tensors like ``x``; ``aligned``: word ``e``.  NotNative where ``x`` does not lie at ``place``.

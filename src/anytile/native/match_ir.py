@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .entry import CONTEXT, ENTRY, KINDS, ROW, ROW_BYTES, words
+from .entry import CONTEXT, ENTRY, KINDS, ROW, ROW_BYTES, TYPE_OFFSET, words
 
 __all__ = ["text"]
 
@@ -12,8 +12,8 @@ def text() -> str:
     return f"""
 ; The type of %x; the reference is borrowed from %x.
 define internal ptr @type_of(ptr %x) nounwind {{
-  %type = call ptr @PyObject_Type(ptr %x)
-  call void @Py_DecRef(ptr %type)
+  %at = getelementptr i8, ptr %x, i64 {TYPE_OFFSET}
+  %type = load ptr, ptr %at, align 8
   ret ptr %type
 }}
 

@@ -13,15 +13,24 @@ def text() -> str:
 ; Queues the kernel.  The driver's code; -1 where the current stream is not known.
 define internal i32 @queue(ptr %context, ptr %entry, ptr %slots, ptr %extents) nounwind {{
 begin:
-{words("context", CONTEXT, "stream stream_self")}
-{words("entry", ENTRY, "slots ordinal call function threads shared attributes attribute_count")}
+{words("context", CONTEXT, "work_stream stream stream_self")}
+{words("entry", ENTRY, "slots place ordinal call function threads shared attributes attribute_count")}
   %value = alloca i64
   %config = alloca [56 x i8], align 8
   %parameters = alloca ptr, i64 %entry.slots, align 8
+  %by.object = icmp eq ptr %context.work_stream, null
+  br i1 %by.object, label %object, label %word
+word:
+  %place32 = trunc i64 %entry.place to i32
+  %said = call i32 %context.work_stream(i32 2, i32 %place32, ptr %value)
+  %good = icmp eq i32 %said, 0
+  br i1 %good, label %describe, label %unknown
+object:
   %current = call ptr %context.stream(ptr %context.stream_self, ptr %entry.ordinal)
   %known = call i1 @returned(ptr %current, ptr %value)
   br i1 %known, label %describe, label %unknown
 unknown:
+  call void @PyErr_Clear()
   ret i32 -1
 describe:
   %stream = load i64, ptr %value

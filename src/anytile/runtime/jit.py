@@ -166,8 +166,8 @@ class JITFunction(JITCallable, KernelInterface, metaclass=SettingsClass):
         self.kernel: Any = None
         self.device_caches = _DeviceCaches(self)
         self._epoch: object = None
-        self._launch: Callable[..., Any] | None = None
-        self._launches: dict[int, Callable[..., Any]] = {}  # by place, while `_launch` is one of them
+        self._bind: Callable[[Any], Callable[..., Any]] | None = None  # grid → launch
+        self._binds: dict[int, Callable[[Any], Callable[..., Any]]] = {}  # by place, while `_bind` is one of them
 
     def renew_locks(self) -> None:
         super().renew_locks()
@@ -217,11 +217,11 @@ class JITFunction(JITCallable, KernelInterface, metaclass=SettingsClass):
     # -- launching ---------------------------------------------------------------------------------------
 
     def __getitem__(self, grid: Any) -> Callable[..., Any]:
-        if self._launch is None or self._epoch is not driver.epoch:
+        if self._bind is None or self._epoch is not driver.epoch:
             self._make_launchers()
         if self.pre_run_hooks:
             return partial(self._launch_after_hooks, grid)
-        return partial(self._launch, grid)  # type: ignore[arg-type,misc]
+        return self._bind(grid)  # type: ignore[misc]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         from ..language.context import active
@@ -236,8 +236,8 @@ class JITFunction(JITCallable, KernelInterface, metaclass=SettingsClass):
     def _launch_after_hooks(self, grid: Any, *args: Any, **kwargs: Any) -> Any:
         for hook in self.pre_run_hooks:
             hook(*args, **kwargs)
-        assert self._launch is not None
-        return self._launch(grid, *args, **kwargs)
+        assert self._bind is not None
+        return self._bind(grid)(*args, **kwargs)
 
     def run(self, *args: Any, grid: Any = None, warmup: bool = False, **kwargs: Any) -> Any:
         """``kernel[grid](*args, **kwargs)``, or only the compilation where ``warmup``."""
@@ -262,18 +262,18 @@ class JITFunction(JITCallable, KernelInterface, metaclass=SettingsClass):
 
     def forget_launchers(self) -> None:
         """Generate the launcher anew at the next launch."""
-        self._launch = None
-        self._launches.clear()
+        self._bind = None
+        self._binds.clear()
 
     def _make_launchers(self) -> None:
         if self._epoch is not driver.epoch and self._epoch is not None:
             self.device_caches.clear()  # kernels of another driver's target
-        self._launch = self._launcher_at(driver.active.get_current_device() if _is_gpu() else HOST)
+        self._bind = self._launcher_at(driver.active.get_current_device() if _is_gpu() else HOST)
         self._epoch = driver.epoch
 
-    def _launcher_at(self, place: int) -> Callable[..., Any]:
-        """The launcher for memory of the CPU or of a GPU."""
-        found = self._launches.get(place)
+    def _launcher_at(self, place: int) -> Callable[[Any], Callable[..., Any]]:
+        """The launcher for memory of the CPU or of a GPU: grid → launch."""
+        found = self._binds.get(place)
         if found is None:
             device = _device_at(place)
             kernels = self.device_caches[device][0]
@@ -281,14 +281,14 @@ class JITFunction(JITCallable, KernelInterface, metaclass=SettingsClass):
             launcher = make_launcher(self, kernels, device, place, driver.active.get_current_device if several else None)
             warm = Warm(self, kernels, place, launcher, several, lambda better: self._replace_launcher(place, better))
             kernels.forget = warm.forget
-            found = self._launches[place] = warm.launch
+            found = self._binds[place] = warm.bind
         return found
 
-    def _replace_launcher(self, place: int, launch: Callable[..., Any]) -> None:
-        """``launch`` does from now on what the launcher for this place did."""
-        if self._launch is self._launches.get(place):
-            self._launch = launch
-        self._launches[place] = launch
+    def _replace_launcher(self, place: int, bind: Callable[[Any], Callable[..., Any]]) -> None:
+        """``bind`` does from now on what the launcher for this place did."""
+        if self._bind is self._binds.get(place):
+            self._bind = bind
+        self._binds[place] = bind
 
     def launch_elsewhere(self, grid: Any, arguments: dict[str, Any], options: dict[str, Any]) -> Any:
         """A launch where the memory of ``arguments`` lies.  DeviceError where it lies in several places.
@@ -299,14 +299,14 @@ class JITFunction(JITCallable, KernelInterface, metaclass=SettingsClass):
         place = common_place(self.__name__, arguments)
         if place is None:
             place = current
-        launch = self._launcher_at(place)
+        bind = self._launcher_at(place)
         if place == HOST:
-            return launch(grid, **arguments, **options)
+            return bind(grid)(**arguments, **options)
         if place == current:
-            self._launch = launch
-            return launch(grid, **arguments, **options)
+            self._bind = bind
+            return bind(grid)(**arguments, **options)
         with driver.active.device_guard(place):
-            return launch(grid, **arguments, **options)
+            return bind(grid)(**arguments, **options)
 
     def _make_device_cache(self, device: Any) -> tuple[Any, ...]:
         if device == "cpu":

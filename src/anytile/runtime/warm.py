@@ -16,10 +16,10 @@ import os
 import struct
 import sys
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
-from ..native.launcher import Native, NotNative, Row
+from ..native.launcher import Native, NotNative, Row, exports_dlpack
 from . import knobs
 from .arguments import HOST
 from .launcher import INTEGER_RANGES, Launcher, normalize_grid, slot_format
@@ -50,7 +50,9 @@ def _maker(torch: Any, place: int, several: bool) -> Native | str:
         return "os.environ keeps its variables elsewhere than this Python's"
     if place != HOST and not hasattr(torch._C, "_cuda_getCurrentRawStream"):
         return "torch was built without CUDA"
-    stream = abs if place == HOST else torch._C._cuda_getCurrentRawStream  # abs: any function of C, for the CPU has no streams
+    stream = abs  # any function of C, for the CPU has no streams
+    if place != HOST:
+        stream = None if exports_dlpack(torch.Tensor) else torch._C._cuda_getCurrentRawStream
     current = torch._C._cuda_getDevice if several else None
     types = (torch.Tensor, torch.nn.Parameter)
     try:
@@ -66,9 +68,9 @@ def unavailable_because(place: int = HOST) -> str:
 
 
 class Warm:
-    """Stands before the Python launcher ``launcher`` of ``fn`` and counts; ``launch`` is what to call, now or later native code.
+    """Stands before the Python launcher ``launcher`` of ``fn`` and counts; ``bind(grid)(…)`` is a launch, now or later by native code.
 
-    ``kernels``: the launcher's kernels by key; ``install(function)`` puts a better ``launch`` in the place of the present one.
+    ``kernels``: the launcher's kernels by key; ``install(bind)`` puts a better one in the place of the present one.
     """
 
     def __init__(
@@ -84,7 +86,7 @@ class Warm:
         self._install = install
         self._entries: list[Any] = []  # of the native function, once there is one
         self._counts: dict[Any, list[int]] = {}  # kernel → launches seen, launches to wait for
-        self.launch: Callable[..., Any] = self.general
+        self.bind: Callable[[Any], Callable[..., Any]] = partial(partial, self.general)
 
     def forget(self) -> None:
         """No kernel that was launched before is valid any more."""
@@ -112,15 +114,15 @@ class Warm:
             return
         maker = _maker(sys.modules.get("torch"), self._place, self._several)
         if isinstance(maker, str):
-            self._install(self._launcher.launch)
+            self._install(partial(partial, self._launcher.launch))
             return
         try:
             entry = _Call(self._fn, self._key(kernel), self._place, maker, kernel, args, kwargs).entry()
         except NotNative:
             return
         if not self._entries:
-            self.launch, self._entries = maker.function(self.general)
-            self._install(self.launch)
+            self.bind, self._entries = maker.function(self.general)
+            self._install(self.bind)
         self._entries.insert(1, entry)
         del self._entries[1 + _ENTRIES :]
 
@@ -156,7 +158,7 @@ class _Call:
         params = {p.name: p for p in fn.params}
         positional = [p.name for p in fn.params if p._param.kind is not p._param.KEYWORD_ONLY]
         given = {**dict(zip(positional, self.args)), **self.kwargs}
-        number = {name: i for i, name in enumerate(given, 1)}
+        number = {name: i for i, name in enumerate(given)}
         for name, p in params.items():
             if name not in given and name in self.slots:
                 self._write(name, p.default)
@@ -165,7 +167,7 @@ class _Call:
         rows.sort(key=lambda row: row.kind in ("tensor", "exchanged"))
         meta = {**{name: p.default for name, p in params.items()}, **self.kwargs}
         return self.maker.entry(
-            1 + len(self.args),
+            len(self.args),
             tuple(self.kwargs),
             rows,
             bytes(self.block),
