@@ -1,14 +1,16 @@
 """Replaces mathematical functions that a target lacks by arithmetic.
 
 ``native`` says what the target has: ``"sqrt"`` in every format, ``"exp.f32"`` in one.  f32 and f64 rows take
-their expansion from `math.library`; narrower formats compute in f32 and round once.  An expansion may use
+their expansion from the target's own formulas, else from `math.library`; narrower formats compute in f32 and round once.  An expansion may use
 other mathematical rows (``sqrt``, ``rint``), which are expanded in their turn.  ``sqrt`` has no expansion:
 every target has it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
+from types import MappingProxyType
+from typing import Any
 
 from ..errors import UnsupportedError
 from ..ir import Block, Builder, Module, Op, Value
@@ -34,21 +36,28 @@ def _is_native(name: str, elem: str, native: Collection[str]) -> bool:
     return name in native or f"{name}.{elem}" in native
 
 
-def _expand(b: Builder, op: Op) -> Value:
+Formulas = Mapping[tuple[str, str], Callable[..., Any]]
+
+
+def _expand(b: Builder, op: Op, own: Formulas) -> Value:
     """The value of ``op``, built before it."""
     elem = op.result.type.elem
     operands = [v for v in op.operands if v is not None]
     if elem not in (F32, F64):
         wide = b.op(op.name, *(b.fpcast(v, to=F32) for v in operands))
         return b.fpcast(wide, to=elem)
-    formula = EXPANSIONS.get((op.name, str(elem)))
+    key = (op.name, str(elem))
+    formula = own.get(key) or EXPANSIONS.get(key)
     if formula is None:
         raise UnsupportedError(f"{op.name} of {elem}", f"this target ({op.loc})", "declare it native or add its expansion to anytile/math")
     return formula(b, *operands)
 
 
-def expand_math(m: Module, native: Collection[str]) -> bool:
-    """Expands every mathematical row (and ``frem``) not in ``native``.  Raises UnsupportedError for one without expansion."""
+def expand_math(m: Module, native: Collection[str], own: Formulas = MappingProxyType({})) -> bool:
+    """Expands every mathematical row (and ``frem``) not in ``native``.  UnsupportedError for one without expansion.
+
+    ``own``: formulas of the target, which go before the library's; (row, element name) → a function like those of `EXPANSIONS`.
+    """
     changed = False
     for block in all_blocks(m):
         pending, done = list(reversed(block.ops)), []
@@ -59,7 +68,7 @@ def expand_math(m: Module, native: Collection[str]) -> bool:
                 continue
             # Built in a block of its own: inserting one by one would search the whole block each time.
             fresh = Block()
-            value = _expand(Builder(fresh, loc=op.loc), op)
+            value = _expand(Builder(fresh, loc=op.loc), op, own)
             for made in fresh.ops:
                 made.block = block
             op.result.replace_with(value)

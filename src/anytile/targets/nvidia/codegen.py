@@ -31,6 +31,7 @@ from .bulk_stores import planned
 from .chips import Chip
 from .control import emit_block
 from .elementwise import NATIVE_MATH, native_casts
+from .formulas import FORMULAS
 from .legalize_dot import legalize_dot
 from .tensor_maps import MAP_BYTES, wanted
 from .values import Generator, llvm_type
@@ -45,7 +46,7 @@ def machine_passes(sm: int) -> list[Pass]:
         fuse_dot,  # acc + dot(a, b, 0): before widening turns the additions into other shapes
         _named("legalize_dot", lambda m: legalize_dot(m, sm)),  # before expand_casts, which does its casts
         widen_floats,  # before expand_math, which expands f32 and f64 only
-        _named("expand_math", lambda m: expand_math(m, NATIVE_MATH)),
+        _named("expand_math", lambda m: expand_math(m, NATIVE_MATH, FORMULAS)),
         _named("expand_casts", lambda m: expand_casts(m, native_casts(sm))),  # after widening made its casts
         canonicalize,
         cse,  # expansions repeat constants and sub-terms
