@@ -4,6 +4,11 @@ A basis of the operand's placement lies along the reduced axis or across it (whe
 converted to a blocked placement first).  Bases along the axis are combined: those of registers by a tree, those of
 lanes by butterflies, those of warps by everybody reading every warp's partial result.  Afterwards all places
 along the axis hold the result: it is the operand's placement without the axis (`natural`).
+
+Order of the combinations: neighbouring registers first; lanes 16 apart, then 8, 4, 2, 1; warps half of them apart first.  It is
+Triton's, and some libraries rely on its last bits.  Where the element is a product, the first butterfly becomes a fused
+multiply-add, which rounds each lane's own product only in its partner: lanes may differ in the last bit, and the first is the one
+that counts.
 """
 
 from __future__ import annotations
@@ -50,8 +55,8 @@ def reduce(g: Generator, op: Op) -> None:
         groups.setdefault(c & ~mask, []).append(r)
     partial = {c: _tree(g, block, [[col[r] for col in columns] for r in rs]) for c, rs in groups.items()}
 
-    # Lanes.
-    for k, b in enumerate(place.lane):
+    # Lanes, far ones first.
+    for k, b in reversed(list(enumerate(place.lane))):
         if b & mask:
             for c, xs in partial.items():
                 others = [shuffle(g, x, e, "bfly", str(1 << k)) for x, e in zip(xs, elems, strict=True)]
@@ -61,7 +66,8 @@ def reduce(g: Generator, op: Op) -> None:
     values = {keep(c): xs for c, xs in partial.items()}
     warps = [k for k, b in enumerate(place.warp) if b & mask]
     if warps:
-        values = _between_warps(g, block, values, place, result, warps, elems)
+        first_lanes = g.owner(sum(1 << k for k, b in enumerate(place.lane) if b & mask))
+        values = _between_warps(g, block, values, place, result, warps, elems, first_lanes)
     for i, v in enumerate(op.results):
         out = [values[c][i] for c in result.constants]
         home = g.home(v)
@@ -85,10 +91,28 @@ def _tree(g: Generator, block: Block, items: list[list[str]]) -> list[str]:
     return items[0]
 
 
+def _by_halves(g: Generator, block: Block, items: list[list[str]]) -> list[str]:
+    """All ``items`` (a power of two of them) combined, those half of them apart first."""
+    while len(items) > 1:
+        half = len(items) // 2
+        items = [run_block(g, block, [*a, *b]) for a, b in zip(items[:half], items[half:], strict=True)]
+    return items[0]
+
+
 def _between_warps(
-    g: Generator, block: Block, values: dict[int, list[str]], place: Placement, result: Placement, warps: list[int], elems: list[Element]
+    g: Generator,
+    block: Block,
+    values: dict[int, list[str]],
+    place: Placement,
+    result: Placement,
+    warps: list[int],
+    elems: list[Element],
+    first_lanes: str | None,
 ) -> dict[int, list[str]]:
-    """Partial results of the warps ``warps`` (bit numbers) tell apart, combined in every thread."""
+    """Partial results of the warps ``warps`` (bit numbers) tell apart, combined in every thread.
+
+    ``first_lanes``: i1, whether this lane is the one whose partial result counts; None where each lane has one of its own.
+    """
     numel, count = 1, 1 << len(warps)
     for n in result.shape:
         numel *= n
@@ -100,10 +124,17 @@ def _between_warps(
         end += numel * count * size
     g.scratch(end)
     slots = {LANES + k: 1 << i for i, k in enumerate(warps)}  # thread bit → bit of the slot among the partial results
+    parts = [g.thread_part(tuple((b * count | slots.get(k, 0)) * n for k, b in enumerate(result.thread)))[0] for n in sizes]
+    store, after = g.w.new_label("store"), g.w.new_label("stored")
+    if first_lanes is not None:
+        g.w.cond_br(first_lanes, store, after)
+        g.w.open_block(store)
     for i, (e, size, begin) in enumerate(zip(elems, sizes, begins, strict=True)):
-        own, _ = g.thread_part(tuple((b * count | slots.get(k, 0)) * size for k, b in enumerate(result.thread)))
         for c, xs in values.items():
-            shared_store(g, _at(g, own, c * count * size, begin), [xs[i]], e)
+            shared_store(g, _at(g, parts[i], c * count * size, begin), [xs[i]], e)
+    if first_lanes is not None:
+        g.w.br(after)
+        g.w.open_block(after)
     g.barrier()
     read: dict[int, list[list[str]]] = {}
     for e, size, begin in zip(elems, sizes, begins, strict=True):
@@ -114,7 +145,7 @@ def _between_warps(
             for w in range(0, count, width):
                 got += shared_load(g, _at(g, base, c * count * size, begin + w * size), width, e)
             read.setdefault(c, []).append(got)
-    return {c: _tree(g, block, [list(xs) for xs in zip(*columns, strict=True)]) for c, columns in read.items()}
+    return {c: _by_halves(g, block, [list(xs) for xs in zip(*columns, strict=True)]) for c, columns in read.items()}
 
 
 def _at(g: Generator, base: str, constant: int, begin: int) -> str:
