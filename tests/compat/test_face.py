@@ -205,3 +205,12 @@ def test_upstream_is_outranked(tmp_path):
     late = "import triton, anytile\ntry:\n    anytile.install()\nexcept RuntimeError as e:\n    print(e)"
     done = subprocess.run([sys.executable, "-c", late], env={**os.environ, **env}, capture_output=True, text=True)
     assert "another triton is already imported" in done.stdout
+
+
+def test_functions_of_the_language_say_where_triton_has_them():
+    """torch writes an import for each global of a user-defined kernel that says it is of triton."""
+    code = (
+        "from triton.language import store as put; from triton.language.extra.libdevice import fast_dividef; import triton.language.math as m; "
+        "print(put.__module__, put.__name__, fast_dividef.__module__, m.rsqrt.__module__)"
+    )
+    assert python(code) == "triton.language store triton.language.extra.libdevice triton.language.math"

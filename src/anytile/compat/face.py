@@ -9,7 +9,7 @@ code paths by `hasattr`.
 import sys
 from importlib import import_module
 from importlib.machinery import ModuleSpec
-from types import CodeType, ModuleType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 from .level import current
@@ -77,6 +77,7 @@ class _Loader:
 
         def __getattr__(attribute: str) -> Any:
             value = _resolve(name, description, attribute)
+            _settle(value, name, attribute)
             module.__dict__[attribute] = value
             return value
 
@@ -119,6 +120,15 @@ def _names(name: str, description: Module) -> list[str]:
     if description.mirror:
         names += [n for n in import_module(description.mirror).__all__ if n not in description.entries]
     return names
+
+
+def _settle(value: Any, name: str, attribute: str) -> None:
+    """Lets a function of the language say that it is of face module ``name``, the first one that had it.
+
+    torch writes user-defined kernels anew, with an import of each global of theirs whose ``__module__`` begins with "triton".
+    """
+    if isinstance(value, FunctionType) and value.__module__.startswith("anytile.language.") and value.__name__ == attribute:
+        value.__module__ = name
 
 
 def _resolve(name: str, description: Module, attribute: str) -> Any:
