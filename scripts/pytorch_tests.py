@@ -4,8 +4,8 @@
     scripts/pytorch_tests.py FOLDER MODULE[:CLASS] … [--seconds 270] [--jobs 15] [--match RE] [--only FILE] [--plain] [--out FILE]
 
 FOLDER is ``test/inductor`` of PyTorch's sources; its files are imported, never changed.  Tests are taken in a seeded order until the
-time is over; each runs in a fork of a process that has imported torch and the modules, with a limit of its own, so that a crash or
-an endless loop costs one test.  One JSON line per test: ``state`` (passed, failed, error, skipped, xfailed: failed as marked,
+time is over, by ``--jobs`` processes that run one after another; each test has a limit, and a process that crashes, hangs or loses
+the GPU is replaced: that costs one test.  One JSON line per test: ``state`` (passed, failed, error, skipped, xfailed: failed as marked,
 xpassed: passed though marked as failing, crashed, timeout), seconds, ``kernels`` (how many Triton kernels torch compiled or took from
 a cache) and ``launches`` in it (so that a test that passes without running one can be told), and for what did not pass the end
 of its traceback.  The last line counts states, and passed tests without a kernel.
@@ -28,8 +28,9 @@ import json
 import os
 import random
 import re
-import shutil
+import select
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -39,17 +40,15 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-#: What torch imports at its first compilation; imported once, before the forks.
-PRELOADED = (
-    "torch._dynamo.convert_frame torch._inductor.compile_fx torch._inductor.codegen.triton torch._inductor.codegen.wrapper "
-    "torch._inductor.scheduler torch._inductor.runtime.triton_heuristics torch._inductor.fx_passes.post_grad "
-    "torch._inductor.fx_passes.joint_graph torch._inductor.select_algorithm torch._functorch.aot_autograd sympy"
-)
+#: What an error says after which the process can use the GPU no more.
+LOST_GPU = ("CUDA error", "AcceleratorError", "KernelFaultError")
 #: Names of torch.testing._internal's modules in older releases → what they are now.
 DROPPED = {
     "inductor_utils": {"HAS_CUDA": "HAS_CUDA_AND_TRITON", "HAS_XPU": "HAS_XPU_AND_TRITON"},
     "triton_utils": {"requires_cuda": "requires_cuda_and_triton", "inline_asm_kernel": "inline_asm_kernel_is_pure_false"},
 }
+#: Seconds that a new process may take to import torch and the tests, beside its first test's own limit.
+STARTING = 60
 UNFINISHED = ("failed", "error", "crashed", "timeout", "xpassed")
 
 
@@ -136,79 +135,122 @@ def count_kernels() -> Counter[str]:
     return counted
 
 
-def run_here(test: Any, folder: str) -> dict[str, Any]:
-    """One test in this process, which then ends."""
-    os.environ["TORCHINDUCTOR_CACHE_DIR"] = os.path.join(folder, "inductor")
-    os.environ["TRITON_CACHE_DIR"] = os.path.join(folder, "triton")
+def serve(arguments: argparse.Namespace) -> int:
+    """A worker: runs the tests whose names come on stdin, one line each, and answers with a row each on what was stdout."""
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # what tests print goes to the log
+    prepare(arguments)
+    tests = {test.id(): test for test in collect(arguments.modules)}
     counted = count_kernels()
-    outcome = Outcome()
-    unittest.TestSuite([test]).run(outcome)
-    if not outcome.testsRun and outcome.state == "passed":
-        outcome.state = "skipped"
-    return {"state": outcome.state, "kernels": counted["kernels"], "launches": counted["launches"], "text": outcome.text}
+    for line in sys.stdin:
+        counted.clear()
+        outcome = Outcome()
+        unittest.TestSuite([tests[line.strip()]]).run(outcome)
+        if not outcome.testsRun and outcome.state == "passed":
+            outcome.state = "skipped"
+        row = {"state": outcome.state, "kernels": counted["kernels"], "launches": counted["launches"], "text": outcome.text}
+        answers.write(json.dumps(row) + "\n")
+        answers.flush()
+    return 0
 
 
-class Pool:
-    """Up to ``jobs`` forks, each with one test and at most ``limit`` seconds."""
+class Worker:
+    """A process that runs tests one after another.  ``directory``: where it starts; ``folder``: its own, for caches and its log."""
 
-    def __init__(self, jobs: int, limit: float, folder: str) -> None:
-        self.jobs, self.limit, self.folder = jobs, limit, folder
-        self.running: dict[int, tuple[Any, float, str]] = {}
+    def __init__(self, command: list[str], directory: str, folder: str) -> None:
+        self.command, self.directory, self.folder = command, directory, folder
+        self.test, self.begun, self.runs = "", 0.0, 0
+        self.start()
 
-    def start(self, test: Any) -> None:
-        place = tempfile.mkdtemp(dir=self.folder)
-        pid = os.fork()
-        if not pid:
-            os.setsid()  # its own children end with it
-            log = os.open(os.path.join(place, "log"), os.O_WRONLY | os.O_CREAT)
-            os.dup2(log, 1)
-            os.dup2(log, 2)
-            try:
-                row = run_here(test, place)
-            except BaseException:
-                row = {"state": "error", "text": traceback.format_exc()[-2500:]}
-            Path(place, "row").write_text(json.dumps(row), encoding="utf-8")
-            os._exit(0)
-        self.running[pid] = (test, time.monotonic(), place)
+    def start(self) -> None:
+        self.runs += 1
+        place = os.path.join(self.folder, str(self.runs))
+        os.makedirs(place)
+        self.log = os.path.join(place, "log")
+        environment = {**os.environ, "TORCHINDUCTOR_CACHE_DIR": f"{place}/inductor", "TRITON_CACHE_DIR": f"{place}/triton"}
+        with open(self.log, "w", encoding="utf-8") as log:
+            # In a session of its own: what it starts ends with it.
+            self.process = subprocess.Popen(
+                self.command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env=environment,
+                cwd=self.directory,
+                start_new_session=True,
+            )
+        self.buffer, self.patience = b"", STARTING
 
-    def finished(self) -> list[dict[str, Any]]:
-        """Rows of the tests that have ended; those beyond their limit are ended."""
-        rows = []
-        for pid, (test, start, place) in list(self.running.items()):
-            done, status = os.waitpid(pid, os.WNOHANG)
-            seconds = time.monotonic() - start
-            if not done and seconds < self.limit:
-                continue
-            late = not done
-            if late:
-                os.killpg(pid, signal.SIGKILL)
-                os.waitpid(pid, 0)
-            file = Path(place, "row")
-            row: dict[str, Any] = {"test": test.id().split(".", 1)[-1]}
-            if file.exists():
-                row |= json.loads(file.read_text(encoding="utf-8"))
-            else:
-                log = Path(place, "log").read_text(encoding="utf-8", errors="replace") if Path(place, "log").exists() else ""
-                row |= {"state": "timeout" if late else "crashed", "text": f"status {status}\n{log[-1500:]}"}
-            rows.append({**row, "s": round(seconds, 1)})
-            del self.running[pid]
-            shutil.rmtree(place, ignore_errors=True)
-        return rows
+    def give(self, test: str) -> None:
+        """Begins a test; the first one of a process waits until torch is imported."""
+        self.test, self.begun = test, time.monotonic()
+        assert self.process.stdin is not None
+        try:
+            self.process.stdin.write(test.encode() + b"\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            pass  # it has ended: `answer` will say so
+
+    def answer(self, limit: float) -> dict[str, Any] | None:
+        """The row of the test under way once there is one; after a crash, a timeout or a lost GPU the worker is started anew."""
+        seconds = time.monotonic() - self.begun
+        assert self.process.stdout is not None
+        pipe = self.process.stdout.fileno()
+        ended = False
+        while not self.buffer.endswith(b"\n") and not ended and select.select([pipe], [], [], 0)[0]:
+            piece = os.read(pipe, 1 << 16)
+            self.buffer += piece
+            ended = not piece
+        row: dict[str, Any]
+        if self.buffer.endswith(b"\n"):
+            row, self.buffer = json.loads(self.buffer), b""
+        elif ended or seconds > limit + self.patience:
+            row = {"state": "crashed" if ended else "timeout", "text": self.tail()}
+        else:
+            return None
+        self.patience = 0
+        if row["state"] in ("crashed", "timeout") or any(sign in row.get("text", "") for sign in LOST_GPU):
+            self.stop()
+            self.start()
+        return {"test": self.test.split(".", 1)[-1], **row, "s": round(seconds, 1)}
+
+    def tail(self) -> str:
+        return Path(self.log).read_text(encoding="utf-8", errors="replace")[-1500:]
+
+    def stop(self) -> None:
+        try:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        self.process.wait()
 
 
-def wanted(arguments: argparse.Namespace, tests: list[Any]) -> list[Any]:
+def wanted(arguments: argparse.Namespace, tests: list[Any], only: list[str] | None) -> list[Any]:
+    """Those of the tests that the command line asks for; ``only``: lines of the file that it names."""
     out = [t for t in tests if re.search(arguments.match, t.id())]
     if arguments.skip:
         out = [t for t in out if not re.search(arguments.skip, t.id())]
-    if arguments.only:
+    if only is not None:
         names = set()
-        for line in Path(arguments.only).read_text(encoding="utf-8").splitlines():
+        for line in only:
             if not line.startswith("{"):
                 names.add(line.strip())
             elif (row := json.loads(line)).get("state") in UNFINISHED:
                 names.add(row["test"])
         out = [t for t in out if t.id().split(".", 1)[-1] in names]
     return out
+
+
+def prepare(arguments: argparse.Namespace) -> None:
+    """torch, Triton and the tests' folder, ready for the tests' modules."""
+    if not arguments.plain:
+        import anytile.torch
+
+        anytile.torch.enable(cpu=not arguments.keep_backend, say=False)
+    folder = os.path.abspath(arguments.folder)
+    sys.path[:0] = [folder, os.path.dirname(folder)]
+    os.chdir(folder)
+    prepare_helpers(arguments.cpu_is_gpu)
 
 
 def main() -> int:
@@ -224,27 +266,23 @@ def main() -> int:
     parser.add_argument("--cpu-is-gpu", action="store_true")
     parser.add_argument("--plain", action="store_true")
     parser.add_argument("--keep-backend", action="store_true")
+    parser.add_argument("--serve", action="store_true", help="be one of the processes that run tests")
     parser.add_argument("--out")
     arguments = parser.parse_args()
     end = time.monotonic() + arguments.seconds
     for name, value in (("OMP_NUM_THREADS", "1"), ("ANYTILE_NUM_THREADS", "1"), ("TORCHINDUCTOR_COMPILE_THREADS", "1")):
         os.environ.setdefault(name, value)
-    if not arguments.plain:
-        import anytile.torch
-
-        anytile.torch.enable(cpu=not arguments.keep_backend, say=False)
-    folder = os.path.abspath(arguments.folder)
-    sys.path[:0] = [folder, os.path.dirname(folder)]
-    os.chdir(folder)
+    if arguments.serve:
+        return serve(arguments)
+    directory = os.getcwd()
+    out = open(arguments.out, "w", encoding="utf-8") if arguments.out else None
+    only = Path(arguments.only).read_text(encoding="utf-8").splitlines() if arguments.only else None
+    prepare(arguments)
     import torch
     import triton
 
-    for name in PRELOADED.split():
-        importlib.import_module(name)
-    prepare_helpers(arguments.cpu_is_gpu)
     collected = collect(arguments.modules)
-    tests = wanted(arguments, collected)
-    out = open(arguments.out, "w", encoding="utf-8") if arguments.out else None
+    tests = wanted(arguments, collected, only)
 
     def say(row: dict[str, Any]) -> None:
         line = json.dumps(row, ensure_ascii=False)
@@ -258,17 +296,25 @@ def main() -> int:
     say({**head, "collected": len(collected), "selected": len(tests)})
     states: Counter[str] = Counter()
     empty = 0
+    command = [sys.executable, "-W", "ignore", os.path.abspath(__file__), *sys.argv[1:], "--serve"]
     with tempfile.TemporaryDirectory(prefix="anytile-pytorch-tests-") as scratch:
-        pool = Pool(arguments.jobs, arguments.limit, scratch)
-        waiting = tests[::-1]
-        while pool.running or (waiting and time.monotonic() < end):
-            while waiting and len(pool.running) < pool.jobs and time.monotonic() < end:
-                pool.start(waiting.pop())
-            for row in pool.finished():
-                states[row["state"]] += 1
-                empty += row["state"] == "passed" and not row.get("launches")
-                say(row)
+        waiting = [test.id() for test in tests[::-1]]
+        workers = [Worker(command, directory, os.path.join(scratch, str(i))) for i in range(min(arguments.jobs, len(waiting)))]
+        busy: list[Worker] = []
+        while busy or (waiting and time.monotonic() < end):
+            for worker in workers:
+                if worker not in busy and waiting and time.monotonic() < end:
+                    worker.give(waiting.pop())
+                    busy.append(worker)
+                row = worker.answer(arguments.limit) if worker in busy else None
+                if row is not None:
+                    busy.remove(worker)
+                    states[row["state"]] += 1
+                    empty += row["state"] == "passed" and not row.get("launches")
+                    say(row)
             time.sleep(0.02)
+        for worker in workers:
+            worker.stop()
     say({**states, "passed_without_a_launch": empty, "not_reached": len(waiting)})
     return 0 if sum(states.values()) else 1
 
