@@ -43,16 +43,19 @@ class UnsupportedError(AnytileError, NotImplementedError):
 
 
 class OutOfResources(AnytileError):
-    """A kernel needs more of a hardware resource than there is.  Autotuning skips such a configuration."""
+    """A kernel needs more of a hardware resource than there is.  Autotuning skips such a configuration.
 
-    def __init__(self, required: int, limit: int, name: str):
-        self.required, self.limit, self.name = required, limit, name
-        super().__init__(required, limit, name)  # what pickle calls the class with
+    ``detail``: what needs it and what would fit, where that is known.
+    """
+
+    def __init__(self, required: int, limit: int, name: str, detail: str = ""):
+        self.required, self.limit, self.name, self.detail = required, limit, name, detail
+        super().__init__(required, limit, name, detail)  # what pickle calls the class with
 
     def __str__(self) -> str:
         return (
             f"out of resource: {self.name}, Required: {self.required}, Hardware limit: {self.limit}. "
-            "Reducing block sizes or `num_stages` may help."
+            "Reducing block sizes or `num_stages` may help." + (f"\n{self.detail}" if self.detail else "")
         )
 
 

@@ -321,7 +321,9 @@ def _descriptor(x: Any) -> Unwrapped:
     base = unwrap(x.base)
     name, _, aligned = base.key[1:].rstrip("!").partition(":")
     if not aligned:
-        raise DescriptorArgumentError(f"is a TensorDescriptor whose base lies at {base.value:#x}, which is not a multiple of 16 bytes")
+        raise DescriptorArgumentError(
+            f"is a TensorDescriptor whose base lies at {base.value:#x}, which is not a multiple of 16 bytes; describe a copy (.clone()) of it"
+        )
     *strides, last = map(int, x.strides)
     item = _item_size(name)
     if last != 1 or any(s * item & 15 for s in strides):

@@ -33,6 +33,7 @@ from .control import emit_block
 from .elementwise import NATIVE_MATH, native_casts
 from .formulas import FORMULAS
 from .legalize_dot import legalize_dot
+from .shared_use import told
 from .tensor_maps import MAP_BYTES, wanted
 from .values import Generator, llvm_type
 
@@ -58,7 +59,7 @@ def lower(module: Module, options: Any, chip: Chip) -> tuple[str, dict[str, Any]
     """(LLVM text, metadata) of ``module``, which is rewritten in place.
 
     Metadata: ``name``, ``num_warps``, ``shared`` (bytes of dynamic shared memory), ``slots`` (types of the parameters),
-    ``tile`` (the tile IR after the shared passes).
+    ``tile`` (the tile IR after the shared passes), ``shared_use`` (what the shared memory is for, where it is too much).
     """
     sm = chip.arch
     optimize(module)
@@ -104,6 +105,7 @@ def lower(module: Module, options: Any, chip: Chip) -> tuple[str, dict[str, Any]
         "name": kernel.name,
         "num_warps": num_warps,
         "shared": g.shared_bytes,
+        "shared_use": told(g.fullest, options.num_stages, chip.shared_per_block) if g.shared_bytes > chip.shared_per_block else "",
         "slots": [str(a.type) for a in kernel.args],
         "tile": tile,
         "tensor_maps": [asdict(m) for m in g.maps],

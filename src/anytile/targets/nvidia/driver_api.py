@@ -247,7 +247,10 @@ class Cuda:
         name = (text.value or b"").decode() or f"CUDA error {code}"
         kind, sentence = _SENTENCES.get(code, (CudaError, "the driver reports an error"))
         if kind is KernelFaultError:
-            sentence += ". It may have been an earlier kernel: set CUDA_LAUNCH_BLOCKING=1 to have each launch report its own faults"
+            if os.environ.get("CUDA_LAUNCH_BLOCKING") == "1":
+                sentence += ". Every launch waits for its kernel, so it was this one"
+            else:
+                sentence += ". It may have been an earlier kernel: set CUDA_LAUNCH_BLOCKING=1 to have each launch report its own faults"
         return kind(f"{doing}: {sentence} ({name})", code)
 
     def device(self, ordinal: int) -> Device:
@@ -360,9 +363,9 @@ class Device:
             if before.value:
                 self.cuda.check(self.cuda.lib.cuCtxSetCurrent(before.value), "switching back to the former GPU")
 
-    def load(self, image: bytes) -> Module:
-        """Loads machine code (a cubin) for this GPU.  Raises CudaError where it is for another, or too new."""
-        return Module(self, image)
+    def load(self, image: bytes, name: str = "") -> Module:
+        """Loads machine code (a cubin) for this GPU, that of kernel ``name``.  CudaError where it is for another, or too new."""
+        return Module(self, image, name)
 
     def link(self, ptx: str, name: str, level: int = 3) -> tuple[bytes, str]:
         """(cubin, log) of PTX by the driver's own compiler; ``level``: 0 … 3.  CudaError has the compiler's words."""
@@ -402,12 +405,12 @@ class Module:
     It is not unloaded with this object: CUDA graphs that were captured refer to its kernels, and nobody can count those.
     """
 
-    def __init__(self, device: Device, image: bytes):
+    def __init__(self, device: Device, image: bytes, name: str = ""):
         self.device, self.handle = device, c_void_p()
         lib = device.cuda.lib
         with device.current(), device.cuda.capturing_allowed():
             code = lib.cuModuleLoadDataEx(self.handle, image, 0, None, None)
-        device.cuda.check(code, f"loading {len(image)} bytes of machine code on GPU {device.ordinal}")
+        device.cuda.check(code, f"loading {f'kernel {name}, ' if name else ''}{len(image)} bytes of machine code, on GPU {device.ordinal}")
 
     def function(self, name: str) -> Function:
         """The kernel of this name."""

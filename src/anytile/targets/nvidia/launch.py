@@ -215,7 +215,7 @@ class CudaKernel:
         found = self._launchers.get(ordinal)
         if found is None:
             device = driver_api.cuda().device(ordinal)
-            function = device.load(self.image).function(self.entry)
+            function = device.load(self.image, self.name).function(self.entry)
             self.n_regs, self.n_spills, self.n_max_threads = function.registers, function.local_bytes // 4, function.max_threads
             self._claim(device, function)
             self.functions[ordinal] = function
@@ -228,9 +228,16 @@ class CudaKernel:
         limit = device.attribute("max_shared_per_block_optin")
         total = shape.shared + function.static_shared
         if total > limit:
-            raise OutOfResources(total, limit, "shared memory")
+            raise OutOfResources(
+                total, limit, "shared memory", f"kernel {self.name} was compiled for a GPU that gives a block more than {device!r}"
+            )
         if shape.threads > function.max_threads:
-            raise OutOfResources(shape.threads, function.max_threads, "threads")
+            warps = 1 << (function.max_threads // 32).bit_length() - 1 if function.max_threads >= 32 else 1
+            detail = (
+                f"kernel {self.name} has {function.registers} registers a thread, so a block on {device!r} can have {function.max_threads} threads; "
+                f"launch it with num_warps={warps}, or with maxnreg={device.attribute('registers_per_block') // shape.threads // 8 * 8}"
+            )
+            raise OutOfResources(shape.threads, function.max_threads, "threads", detail)
         if shape.shared > _UNANNOUNCED_SHARED:
             function.allow_shared(shape.shared)
         if shape.cluster_blocks > _PORTABLE_CLUSTER:

@@ -93,13 +93,16 @@ class NvidiaTarget:
         slots = [str(a.type) for a in kernel.args]
         llir, found = lower(module, options, self.chip)
         tile = found.pop("tile", None) or str(module)
+        use = found.pop("shared_use", "")
         metadata = {"name": kernel.name, "entry": kernel.name, "slots": slots, **self._shape(options), **found}
         if metadata["shared"] > self.chip.shared_per_block:
-            raise OutOfResources(metadata["shared"], self.chip.shared_per_block, "shared memory")
+            detail = f"a block of kernel {kernel.name} takes, on {self.chip}: {use}"
+            raise OutOfResources(metadata["shared"], self.chip.shared_per_block, "shared memory", detail)
         ptx = make_ptx(llir, self.chip, getattr(options, "ptx_version", None))
         made = assembling.assemble(ptx, self.chip, metadata["entry"], getattr(options, "ptx_options", None) or "", self.driver)
         if made.shared + metadata["shared"] > self.chip.shared_per_block:
-            raise OutOfResources(made.shared + metadata["shared"], self.chip.shared_per_block, "shared memory")
+            detail = f"a block of kernel {kernel.name} takes {metadata['shared']} bytes, and its code declares {made.shared} more"
+            raise OutOfResources(made.shared + metadata["shared"], self.chip.shared_per_block, "shared memory", detail)
         metadata["resources"] = {
             "registers": made.registers,
             "spill_stores": made.spill_stores,

@@ -29,6 +29,7 @@ from ..text import Writer
 from ..text import literal as plain_literal
 from ..text import llvm_type as plain_type
 from .placement import LANES, Placement, log2
+from .shared_use import Fullest
 
 if TYPE_CHECKING:
     from .assignment import Assignment
@@ -100,6 +101,7 @@ class Generator:
         self.w = Writer()
         self.prologue = self.w.hole()
         self.shared_bytes = self.buffer_top = 0
+        self.fullest = Fullest({}, 0, 0)  # what `shared_bytes` are for
         self.exchange = "@shared"
         self.once: dict[str, str] = {}  # what a file of the generator computes once at the kernel's entry, by a name of its own
         self.maps: dict[TensorMap, str] = {}  # tensor map → parameter
@@ -236,7 +238,7 @@ class Generator:
 
         All exchanges use the same memory, above the buffers: each begins with a barrier, so that no thread still reads the last one.
         """
-        self.shared_bytes = max(self.shared_bytes, self.buffer_top + size)
+        self._filled(size)
         self.exchange = self._at_byte(self.buffer_top)
         self.reclaim()
 
@@ -259,8 +261,14 @@ class Generator:
         if key not in self._buffers:
             self._buffers[key] = self.buffer_top
             self.buffer_top += -(-size // 1024) * 1024
-            self.shared_bytes = max(self.shared_bytes, self.buffer_top)
+            self._filled(0)
         return self._at_byte(self._buffers[key])
+
+    def _filled(self, exchange: int) -> None:
+        """Notes how much shared memory is in use now, ``exchange`` bytes of it above the buffers."""
+        if self.buffer_top + exchange > self.shared_bytes:
+            self.shared_bytes = self.buffer_top + exchange
+            self.fullest = Fullest(dict(self._buffers), self.buffer_top, exchange)
 
     def release(self, top: int) -> None:
         """Gives back the buffers made since ``buffer_top`` was ``top``; who uses their memory next begins with a barrier."""
