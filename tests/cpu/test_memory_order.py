@@ -146,6 +146,23 @@ def atomic_neighbour(p, B: tl.constexpr):
     tl.atomic_add(p + i, tl.load(p + (i + 1) % B))
 
 
+def rows_added_to(o, p, rows, start, n, B: tl.constexpr):
+    i, r = tl.arange(0, B), tl.arange(0, 4)
+    row = tl.load(rows + r)
+    x = tl.load(p + r[:, None] * B + i[None, :])
+    tl.atomic_add(o + start + row[:, None] * B + i[None, :], x, mask=(i < n)[None, :] & (row >= 0)[:, None])
+    tl.atomic_add(o + start + i, 1.0)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("n", [0, 5, 30, 32])
+@pytest.mark.parametrize("start", [0, 1, 4])
+def test_floats_added_by_rows(start, n, dtype):
+    """Groups of floats are compared and exchanged together; those that are not aligned or partly masked off go one by one."""
+    rows = np.array([2, 0, -1, 2], np.int32)
+    same(rows_added_to, grid=(3,), o=ramp(128).astype(dtype), p=ramp(128).astype(dtype), rows=rows, start=start, n=n, B=32)
+
+
 def bf16_atomics(o, p, n, B: tl.constexpr):
     i = tl.arange(0, B)
     kind: tl.constexpr = tl.pointer_type(tl.bfloat16)
