@@ -100,6 +100,7 @@ class FakeCuda:
             "max_shared_per_block_optin": chip.shared_per_block,
             "max_shared_per_multiprocessor": chip.shared_per_sm,
             "multiprocessors": 132,
+            "registers_per_block": 65536,
             "warp_size": 32,
         }.get(name, 0)
 
