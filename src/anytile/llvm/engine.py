@@ -48,8 +48,9 @@ __all__ = [
     "optimize",
 ]
 
-LEVELS = ("none", "lite", "O2")
-"""``none``: no passes and the fastest code generation, a fifth of the time, for text that runs rarely.  ``lite``: a few
+LEVELS = ("none", "plain", "lite", "O2")
+"""``none``: no passes and the fastest code generation, a fifth of the time, for text that runs rarely.  ``plain``: no passes, but
+optimising code generation, for clean text that another compiler will optimise again (PTX).  ``lite``: a few
 function passes, for text that is already clean (folded constants, no allocas, addresses shared).  ``O2``: LLVM's own
 pipeline, vectorisers and unroller off (anytile vectorises itself; the unroller costs most of the time and gains nothing
 on loops over native vectors)."""
@@ -81,6 +82,10 @@ def _foreign_targets() -> None:
         llvm = _binding()
         llvm.initialize_all_targets()
         llvm.initialize_all_asmprinters()
+        if llvm.llvm_version_info[0] == 22:  # unknown options end the process
+            # Straight-line strength reduction takes NVPTX's code generator half of its time, and what it makes of addresses costs
+            # registers; the assembler behind it does better.  (Targets of CPUs do not run it.)
+            llvm.set_option("anytile", "-opt-disable=slsr")
 
 
 def ask_host() -> Host:
@@ -153,7 +158,7 @@ def _prepared(text: str, cpu: str | None, features: Collection[str] | None, leve
         machine = _target_machine(triple, cpu or _baseline(triple), _feature_string(features, native), level)
         module.triple = triple
         module.data_layout = str(machine.target_data)
-        if level != "none":
+        if level not in ("none", "plain"):
             _run_passes(llvm, module, machine, level)
         yield module, machine
 

@@ -12,7 +12,7 @@ from . import debugging, dot, exchange, memory, pipeline, reduce, scan  # noqa: 
 from .dot import stage_invariant, wanted_operands
 from .elementwise import apply, compute, run_block
 from .placement import Placement
-from .values import EAGER, Generator, eager, literal, llvm_type, unsupported
+from .values import EAGER, Generator, Scope, eager, literal, llvm_type, unsupported
 from .views import elementwise
 
 __all__ = ["emit_block"]
@@ -156,11 +156,12 @@ def for_(g: Generator, op: Op) -> None:
     if ahead is not None:
         ahead.start(lb, step, takes_place, _emit)
     entry, header, inside, done = g.w.label, *(g.w.new_label(s) for s in ("for", "body", "done"))
+    before = g.w.hole()
     g.w.br(header)
     g.w.open_block(header)
     i, after = g.w.fresh("i"), g.w.fresh("i")
     phi = g.w.hole()
-    g.scopes.append({})
+    g.scopes.append(Scope(body, before))
     carried.open()
     if ahead is not None:
         ahead.open()
@@ -193,7 +194,7 @@ def while_(g: Generator, op: Op) -> None:
     entry, header, inside, done = g.w.label, *(g.w.new_label(s) for s in ("while", "body", "done"))
     g.w.br(header)
     g.w.open_block(header)
-    g.scopes.append({})
+    g.scopes.append(Scope())
     carried.open()
     emit_block(g, before)
     condition, *passed = before.terminator.operands
@@ -201,7 +202,7 @@ def while_(g: Generator, op: Op) -> None:
     through = [g.get(v, g.home(a)) for v, a in zip(passed, after.args, strict=True)]
     g.w.cond_br(g.scalar(condition), inside, done)
     g.w.open_block(inside)
-    g.scopes.append({})
+    g.scopes.append(Scope())
     for a, regs in zip(after.args, through, strict=True):
         g.define(a, regs, g.home(a))
     emit_block(g, after)
@@ -225,7 +226,7 @@ def if_(g: Generator, op: Op) -> None:
     came: list[str] = []
     for label, block in zip(labels, op.blocks, strict=True):
         g.w.open_block(label)
-        g.scopes.append({})
+        g.scopes.append(Scope())
         emit_block(g, block)
         ends.append([g.get(v, g.home(r)) for v, r in zip(block.terminator.operands, op.results, strict=True)])
         g.scopes.pop()

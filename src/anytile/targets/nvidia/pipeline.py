@@ -23,7 +23,7 @@ from . import wgmma
 from .copies import Barriers, Source, source
 from .matrices import ring_form
 from .memory import vector_width
-from .values import GLOBAL, SHARED, Generator, llvm_type
+from .values import GLOBAL, SHARED, Generator, Scope, llvm_type
 from .wgmma import Panels, Rows
 
 __all__ = ["Pipeline", "plan"]
@@ -251,7 +251,7 @@ class Pipeline:
     def _copies(self, state: list[str], slot: str) -> list[str]:
         """Copies of the iteration that ``state`` (induction variable, carried scalars) belongs to; the state after it."""
         g = self.g
-        g.scopes.append({})
+        g.scopes.append(Scope(self.body))
         iv = self.body.args[0]
         for v, text in zip([iv, *self.args], state, strict=True):
             g.define(v, [text])

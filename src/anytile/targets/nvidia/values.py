@@ -12,20 +12,21 @@ conversion is ever made for an offset or a mask, and a view of an eager value as
 which makes the view free.
 
 `Generator.get` is the one door to all of this: it finds, recomputes or converts.  What it makes is remembered for
-the block that is being written and the blocks inside.
+the block that is being written and the blocks inside; what a loop does not define is recomputed in front of it, once (`Scope`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ...errors import UnsupportedError
-from ...ir import Func, Op, Value
+from ...ir import Block, Func, Op, Value
 from ...ir.builder import canonical
 from ...ir.types import BOOL, Element
 from ...passes.axis_info import AxisInfo
-from ..text import Writer
+from ..text import Chunk, Writer
 from ..text import literal as plain_literal
 from ..text import llvm_type as plain_type
 from .placement import LANES, Placement, log2
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from .copies import Source
     from .tensor_maps import TensorMap
 
-__all__ = ["EAGER", "LAZY", "Generator", "literal", "llvm_type", "memory_type", "unsupported"]
+__all__ = ["EAGER", "LAZY", "Generator", "Scope", "literal", "llvm_type", "memory_type", "unsupported"]
 
 GLOBAL = "ptr addrspace(1)"
 SHARED = "ptr addrspace(3)"
@@ -84,6 +85,24 @@ def eager(*names: str):
     return mark
 
 
+@dataclass
+class Scope:
+    """What is known in a part of the text.  ``values``: registers of (value, placement).
+
+    ``block``: the loop body that the part belongs to: what is defined outside of it is computed outside, in the text ``before`` the
+    loop (None: here).  None: nothing is moved out.
+    """
+
+    block: Block | None = None
+    before: Chunk | None = None
+    values: dict[tuple[Value, Hashable], list[str]] = field(default_factory=dict)
+
+    def depends(self, v: Value) -> bool:
+        """Whether ``v`` is defined in the loop, or nothing is moved out."""
+        owner = v.owner
+        return self.block is None or self.block.encloses(owner if isinstance(owner, Block) else owner.block)
+
+
 class Generator:
     """The text of one kernel under construction.
 
@@ -111,7 +130,7 @@ class Generator:
         self.bulk_stores: dict[Op, Source] = {}  # stores that read shared memory some time after they were asked for
         self._buffers: dict[object, int] = {}  # whose → first byte
         self.globals: list[str] = []
-        self.scopes: list[dict[tuple[Value, Hashable], list[str]]] = [{}]
+        self.scopes = [Scope()]
         self._thread_parts: dict[Any, str] = {}
         self.tid = self._special("tid.x")
         self.warp_bits = log2(num_warps)
@@ -124,8 +143,7 @@ class Generator:
         if got is None:
             assert place is not None, f"{v} has no value yet"
             if self.is_lazy(v):
-                assert v.op is not None
-                got = self._recompute(v.op, v, place)
+                return self._recomputed(v, place)
             else:
                 from .convert import convert  # convert needs Generator
 
@@ -142,6 +160,24 @@ class Generator:
             return self.get(v, place.every(n))
         return self.get(v, place)[::n]
 
+    def _recomputed(self, v: Value, place: Placement) -> list[str]:
+        """A lazy value's registers, computed in front of the loops that do not define it."""
+        assert v.op is not None
+        scopes, here = self.scopes, self.w.cur
+        level = len(scopes)
+        while level > 1 and not scopes[level - 1].depends(v):
+            level -= 1
+        if level < len(scopes):
+            self.scopes = scopes[:level]
+            outer = scopes[level].before
+            self.w.cur = here if outer is None else outer
+        try:
+            got = self._recompute(v.op, v, place)
+            self.define(v, got, place)
+        finally:
+            self.scopes, self.w.cur = scopes, here
+        return got
+
     def _recompute(self, op: Op, v: Value, place: Placement) -> list[str]:
         row = LAZY.get(op.name)
         if row is None:
@@ -153,13 +189,13 @@ class Generator:
 
     def find(self, v: Value, place: Hashable) -> list[str] | None:
         for scope in reversed(self.scopes):
-            got = scope.get((v, place))
+            got = scope.values.get((v, place))
             if got is not None:
                 return got
         return None
 
     def define(self, v: Value, registers: list[str], place: Hashable = None) -> None:
-        self.scopes[-1][(v, place)] = registers
+        self.scopes[-1].values[(v, place)] = registers
 
     def home(self, v: Value) -> Placement | None:
         return None if v.type.is_scalar else self.homes[v]
