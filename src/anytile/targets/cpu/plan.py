@@ -88,6 +88,7 @@ class Planner:
         self.needed: set[Value] = set()  # must be in memory whatever the cost
         self.steps_of: dict[Value, set[Step]] = {}
         self.home: dict[Value, Value] = {}  # buffered value → carried block argument whose home it is computed into
+        self._forwards: dict[Block, _Forward] = {}
         self._costs: dict[Value, int] = {}
         self._filler: dict[Value, Group] = {}  # buffered value → the nest that writes it
 
@@ -110,7 +111,7 @@ class Planner:
                 self.buffered.update(a for a in b.args if a.type.rank)
 
     def _block(self, block: Block) -> None:
-        forward = _Forward(block)
+        forward = self._forwards[block] = _Forward(block)
         plan = BlockPlan(forward.steps)
         self.plans[block] = plan
         for s in plan.steps:
@@ -301,26 +302,40 @@ class Planner:
             return
         args = block.args[1:] if parent.name == "for" else block.args
         for a, v in zip(args, block.terminator.operands):
-            if not a.type.rank or v in self.home or v.op is None or v.op.block is not block or v not in self.buffered:
-                continue
-            if v.op.name in ("if", "for", "while", "atomic_rmw", "atomic_cas", "scan", "sort", "reduce", "histogram", "inline_asm"):
-                continue
-            at = self._filled_at(v, block)
-            if at is None:
-                continue
-            readers = self.steps_of.get(a, set())
-            yield_step = self._yield_step(block)
-            if any(s.key > at.key and s is not yield_step for s in readers):
-                continue
-            if yield_step in readers and self._reads_in_yield(a, block):
-                continue
-            if at in readers and not self._reads_identically(a, at):
-                continue
-            self.home[v] = a
+            if a.type.rank and self._replaces(v, a, block):
+                self._settle(v, a)
+
+    def _settle(self, v: Value, a: Value) -> None:
+        """Puts ``v`` into the home of ``a``; where it comes from a branch, what the branches yield too, if they can."""
+        self.home[v] = a
+        assert v.op is not None
+        for branch in v.op.blocks if v.op.name == "if" else ():
+            mine = branch.terminator.operands[v.index]
+            if mine is not a and self._replaces(mine, a, branch):
+                self._settle(mine, a)
+
+    def _replaces(self, v: Value, a: Value, block: Block) -> bool:
+        """Whether ``v``, yielded by ``block``, can be computed into the home of ``a`` as nothing there reads ``a`` afterwards."""
+        if v in self.home or v.op is None or v.op.block is not block or v not in self.buffered:
+            return False
+        if v.op.name in ("for", "while", "atomic_rmw", "atomic_cas", "scan", "sort", "reduce", "histogram", "inline_asm"):
+            return False
+        at = self._filled_at(v, block)
+        if at is None:
+            return False
+        readers = self._users(a, block, self._forwards[block])
+        yield_step = self._yield_step(block)
+        if any(s.key > at.key and s is not yield_step for s in readers):
+            return False
+        if yield_step in readers and self._reads_in_yield(a, block):
+            return False
+        if v.op.name == "if":
+            return True  # its branches read before they yield
+        return at not in readers or self._reads_identically(a, at)
 
     def _filled_at(self, v: Value, block: Block) -> Step | None:
-        """The step that starts to overwrite ``v``'s buffer: its filler, or the dot that accumulates into it."""
-        if v.op.name == "dot":
+        """The step that starts to overwrite ``v``'s buffer: its filler, the dot that accumulates into it, the branch that fills it."""
+        if v.op.name in ("dot", "if"):
             return next((s for s in self.plans[block].steps if isinstance(s, Single) and s.op is v.op), None)
         return self._filler.get(v)
 

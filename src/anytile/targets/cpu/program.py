@@ -321,7 +321,7 @@ class Program:
 
     def _op_if(self, op: Op) -> None:
         w = self.w
-        homes = self._homes(op.results)
+        homes = [self.place(r) if r.type.rank else None for r in op.results]
         yes, no, after = w.new_label("then"), w.new_label("else"), w.new_label("endif")
         w.cond_br(self.scalar(op.operands[0]).val, yes, no)
         ends: list[tuple[str, list[str]]] = []
