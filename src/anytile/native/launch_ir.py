@@ -5,17 +5,16 @@ that the compiled kernel of last time is the right one, pack, call the driver) i
 extensions define theirs (``METH_FASTCALL | METH_KEYWORDS``).  It knows no kernel: what to expect is data, an *entry*.  So it is compiled
 once a machine and kept (`llvm.kept`); `launcher` loads it and writes entries.
 
-``kernel[grid]`` is ``bind(grid)``: a new function object around the C function ``launch``, whose ``self`` is a list and the grid.  The list is
-``[general, entry, entry, …]``.  Each entry describes one kind of call, seen before: its form (how many
-positional arguments, which keywords), and for each argument a *row* with what it must be.  The function takes the first entry
-that fits.  Where none does, or where anything is unusual, it calls ``general`` with the grid and the arguments as they came; that is the Python launcher, which
-is right for every call and raises the errors.  Nothing is decided here that is not decided in the same way there.
+``kernel[grid]`` is ``bind(grid)``: a new function object around the C function ``launch``, whose ``self`` is a list and the grid.  The list
+is ``[general, entry, entry, …]``.  Each entry (`entry`) describes one kind of call, seen before: its form (how many positional arguments,
+which keywords), and for each argument a *row* with what it must be.  The first entry that fits is launched.  Where none does, or
+where anything is unusual, ``general`` is called with the grid and the arguments as they came; that is the Python launcher, which is right for
+every call and raises the errors.  Nothing is decided here that is not decided there in the same way.  An entry is held while it is in use,
+for a launch may run Python code that drops it from the list.
 
-An entry (`entry`) is held while it is in use, for a launch may run Python code that drops it from the list.
-
-Only functions of the stable ABI are called, and nothing is assumed of how objects lie in memory but where their type is (`TYPE_OFFSET`, which
-`launcher` checks).  The GIL is held except in the
-driver's call, which may wait for the GPU.
+Only functions that CPython exports from 3.10 on are called, all but one of them of the stable ABI, and nothing is assumed of how objects
+lie in memory but where their type is (`entry.TYPE_OFFSET`, which `launcher` checks).  The GIL is held except in the driver's call, which
+may wait for the GPU, and while the CPU's threads work.
 """
 
 from __future__ import annotations
@@ -32,6 +31,7 @@ DECLARED = {
     "PyCallable_Check": ("i32", "ptr"),
     "PyDict_Copy": ("ptr", "ptr"),
     "PyDict_GetItem": ("ptr", "ptr, ptr"),
+    "PyDict_New": ("ptr", ""),
     "PyDict_SetItem": ("i32", "ptr, ptr, ptr"),
     "PyErr_Clear": ("void", ""),
     "PyErr_Occurred": ("ptr", ""),
@@ -43,7 +43,7 @@ DECLARED = {
     "PyLong_AsLongLongAndOverflow": ("i64", "ptr, ptr"),
     "PyLong_FromLongLong": ("ptr", "i64"),
     "PyObject_IsTrue": ("i32", "ptr"),
-    "PyObject_Vectorcall": ("ptr", "ptr, ptr, i64, ptr"),
+    "PyObject_VectorcallDict": ("ptr", "ptr, ptr, i64, ptr"),
     "PyTuple_GetItem": ("ptr", "ptr, i64"),
     "PyTuple_New": ("ptr", "i64"),
     "PyTuple_SetItem": ("i32", "ptr, i64, ptr"),
@@ -144,7 +144,7 @@ drop:
   br label %failed
 call:
   store ptr %meta, ptr %stack
-  %result = call ptr @PyObject_Vectorcall(ptr %grid, ptr %stack, i64 1, ptr null)
+  %result = call ptr @PyObject_VectorcallDict(ptr %grid, ptr %stack, i64 1, ptr null)
   call void @Py_DecRef(ptr %meta)
   ret ptr %result
 failed:
@@ -184,7 +184,7 @@ check:
   %unchecked = icmp eq ptr %entry.check, null
   br i1 %unchecked, label %extent, label %checked
 checked:
-  %nothing = call ptr @PyObject_Vectorcall(ptr %entry.check, ptr null, i64 0, ptr null)
+  %nothing = call ptr @PyObject_VectorcallDict(ptr %entry.check, ptr null, i64 0, ptr null)
   %refused = icmp eq ptr %nothing, null
   br i1 %refused, label %raise, label %agreed
 agreed:
@@ -199,7 +199,7 @@ grid.look:
   br i1 %plain, label %grid.done, label %odd
 odd:
   store ptr %grid.made, ptr %stack
-  %three = call ptr @PyObject_Vectorcall(ptr %entry.grid_of, ptr %stack, i64 1, ptr null)
+  %three = call ptr @PyObject_VectorcallDict(ptr %entry.grid_of, ptr %stack, i64 1, ptr null)
   %wrong = icmp eq ptr %three, null
   br i1 %wrong, label %grid.wrong, label %odd.read
 grid.wrong:
@@ -303,25 +303,51 @@ general:
 ; The first item of the list, called with the grid and the arguments.
 define internal ptr @general(ptr %entries, ptr %grid, ptr %arguments, i64 %positional, ptr %keywords) nounwind {{
 begin:
-  %none = icmp eq ptr %keywords, null
-  br i1 %none, label %copy, label %some
-some:
-  %size = call i64 @PyTuple_Size(ptr %keywords)
-  br label %copy
-copy:
-  %named = phi i64 [ 0, %begin ], [ %size, %some ]
-  %given = add i64 %positional, %named
-  %all = add i64 %given, 1
-  %stack = alloca ptr, i64 %all, align 8
+  %count = add i64 %positional, 1
+  %stack = alloca ptr, i64 %count, align 8
   store ptr %grid, ptr %stack
   %after = getelementptr ptr, ptr %stack, i64 1
-  %bytes = shl i64 %given, 3
+  %bytes = shl i64 %positional, 3
   call void @llvm.memcpy.p0.p0.i64(ptr %after, ptr %arguments, i64 %bytes, i1 false)
+  %none = icmp eq ptr %keywords, null
+  br i1 %none, label %call, label %some
+some:
+  %dictionary = call ptr @PyDict_New()
+  %empty = icmp eq ptr %dictionary, null
+  br i1 %empty, label %failed, label %fill
+fill:
+  %named = call i64 @PyTuple_Size(ptr %keywords)
+  br label %next
+next:
+  %i = phi i64 [ 0, %fill ], [ %i1, %put ]
+  %more = icmp ult i64 %i, %named
+  br i1 %more, label %put, label %call
+put:
+  %name = call ptr @PyTuple_GetItem(ptr %keywords, i64 %i)
+  %index = add i64 %positional, %i
+  %at = getelementptr ptr, ptr %arguments, i64 %index
+  %x = load ptr, ptr %at
+  %code = call i32 @PyDict_SetItem(ptr %dictionary, ptr %name, ptr %x)
+  %i1 = add i64 %i, 1
+  %good = icmp eq i32 %code, 0
+  br i1 %good, label %next, label %drop
+drop:
+  call void @Py_DecRef(ptr %dictionary)
+  br label %failed
+failed:
+  ret ptr null
+call:
+  %options = phi ptr [ null, %begin ], [ %dictionary, %next ]
   %function = call ptr @PyList_GetItem(ptr %entries, i64 0)
   call void @Py_IncRef(ptr %function)
-  %count = add i64 %positional, 1
-  %result = call ptr @PyObject_Vectorcall(ptr %function, ptr %stack, i64 %count, ptr %keywords)
+  %result = call ptr @PyObject_VectorcallDict(ptr %function, ptr %stack, i64 %count, ptr %options)
   call void @Py_DecRef(ptr %function)
+  %plain = icmp eq ptr %options, null
+  br i1 %plain, label %out, label %free
+free:
+  call void @Py_DecRef(ptr %options)
+  br label %out
+out:
   ret ptr %result
 }}
 """

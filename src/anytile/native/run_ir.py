@@ -155,7 +155,7 @@ made:
   %full = icmp eq i64 %i1, 4
   br i1 %full, label %call, label %next
 call:
-  %called = call ptr @PyObject_Vectorcall(ptr %function, ptr %stack, i64 4, ptr null)
+  %called = call ptr @PyObject_VectorcallDict(ptr %function, ptr %stack, i64 4, ptr null)
   br label %drop
 drop:
   %result = phi ptr [ null, %make ], [ %called, %call ]
