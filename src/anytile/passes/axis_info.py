@@ -296,7 +296,10 @@ def _divided(info: AxisInfo, op: Op, divisor: int) -> AxisFact:
 def _div(info: AxisInfo, op: Op) -> AxisFact:
     x, y = op.operands
     v = const_value(y)
-    if v is None or v <= 0 or info.ranges[x].lo < 0:  # type: ignore[index]
+    if v is None or v <= 0:
+        return _uniform_groups(info, op)
+    exact = _pow2(int(v)) == v and info[x].everywhere() % v == 0  # then the sign does not matter
+    if info.ranges[x].lo < 0 and not exact:  # type: ignore[index]
         return _uniform_groups(info, op)
     return _divided(info, op, int(v))
 

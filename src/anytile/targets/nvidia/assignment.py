@@ -130,6 +130,12 @@ class Assignment:
                 back = tuple(order.index(d) for d in range(len(order)))
                 return inner.before_permute(v.type.shape, back)
             return inner.before_reshape(v.type.shape)
+        if op.name == "join":
+            inner = self.where(op.operands[0]) or self.where(op.operands[1])
+            return inner.joined() if inner is not None else None
+        if op.name == "split":
+            inner = self.where(op.operands[0])
+            return inner.mapped(v.type.shape, lambda b: b >> 1).compact() if inner is not None else None
         return None
 
     def _follow(self, op: Op, shape: tuple[int, ...], final: bool) -> Placement | None:

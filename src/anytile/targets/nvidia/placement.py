@@ -117,6 +117,11 @@ class Placement:
         """The placement of a tile of ``shape`` whose element f(i) lies where i lies here; ``f`` is linear."""
         return Placement(shape, *(tuple(f(b) for b in bs) for bs in (self.register, self.lane, self.warp)))
 
+    def joined(self) -> Placement:
+        """Where two tiles lie that are here and are joined: each thread has both of a pair in neighbouring registers."""
+        pair = self.mapped((*self.shape, 2), lambda b: b << 1)
+        return Placement(pair.shape, (1, *pair.register), pair.lane, pair.warp)
+
     # --- the operand of a view, from where its result is wanted ---
 
     def before_reshape(self, shape: tuple[int, ...]) -> Placement:
