@@ -190,6 +190,57 @@ def test_slow_ones_are_given_up(monkeypatch):
     assert len(calls) == 8
 
 
+def test_slow_ones_are_given_up_on_a_gpu():
+    asked = []
+
+    def bench(call, warmup, rep, quantiles=None, return_mode="mean"):
+        asked.append(rep)
+        return [2.1, 2.0, 2.2] if return_mode == "all" else [2.0] * len(quantiles)
+
+    assert tuning.race_on_gpu(print, [0.5, 0.0], None, bench, 25, 100) == [2.0, 2.0] and asked == [100]
+    assert tuning.race_on_gpu(print, [0.5, 0.0], 1.9, bench, 25, 100) == [2.0, 2.0] and asked[1:] == [7.6, 100]
+    assert tuning.race_on_gpu(print, [0.5, 0.0], 1.0, bench, 25, 100) == [2.1, 2.0] and asked[3:] == [4.0]
+
+
+def test_child_processes_start_early_where_kernels_are_worth_them(monkeypatch):
+    """For a GPU: they prepare while this process compiles the first configuration, and compile the others."""
+    knobs.autotuning.workers = 2
+    ran = []
+
+    class Pool(ThreadPoolExecutor):
+        def submit(self, fn, /, *args):
+            ran.append(fn)
+            return super().submit(fn, *args)
+
+    monkeypatch.setattr(tuning, "_own_pool", lambda n: Pool(n))
+    seen = []
+    jobs = [lambda i=i: seen.append((i, elsewhere.remote_executor.get() is not None)) for i in range(5)]
+    prepare = seen.copy
+    assert tuning.compile_ahead(jobs, (ValueError,), lambda: None, prepare) == [None] * 5
+    assert ran == [prepare, prepare] and seen == [(0, False), *((i, True) for i in range(1, 5))]
+    assert tuning._prepared_pool(3, prepare) is None  # too few
+    with tune.executor(None):
+        assert tuning._prepared_pool(9, prepare) is None
+
+
+def test_kernels_for_nvidia_are_compiled_by_own_processes_only(monkeypatch):
+    """What other machines have for an assembler nobody knows."""
+    from anytile.runtime.workers import WorkerPool
+    from anytile.targets.nvidia.target import NvidiaTarget
+
+    target = pickle.loads(pickle.dumps(NvidiaTarget(90, (12, 8))))
+    assert target.chip.arch == 90 and target.driver == (12, 8)
+    monkeypatch.setattr(NvidiaTarget, "compile", lambda self, module, options: "here")
+    monkeypatch.setattr(elsewhere, "_by", lambda executor, text, machine, module, options: "there")
+    monkeypatch.setattr("anytile.ir.print_module", lambda module: "")
+    for executor, where in ((None, "here"), (ThreadPoolExecutor(1), "here"), (WorkerPool(1), "there")):
+        token = elsewhere.remote_executor.set(executor)
+        try:
+            assert elsewhere.target_compile(target, None, None) == where
+        finally:
+            elsewhere.remote_executor.reset(token)
+
+
 def test_bar_only_on_a_terminal(monkeypatch, capsys):
     monkeypatch.setattr(tuning.Progress, "_DELAY", 0.0)
     with tuning.Progress("k", 2) as bar:
