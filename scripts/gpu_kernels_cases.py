@@ -75,6 +75,13 @@ def _add(torch: Any, case: Case):
     return [x, y, o, n], (-(-n // case.constants["B"]),), lambda: _error(o, x + y)
 
 
+def _bias(torch: Any, case: Case):
+    length, channels = case.constants["L"], case.constants["C"]
+    x, b = _random(torch, (4, channels, length), "fp32"), _random(torch, (channels,), "fp32")
+    o = torch.full_like(x, 7)
+    return [x, b, o], (x.numel() // case.constants["B"],), lambda: _error(o, x + b[:, None])
+
+
 def _softmax(torch: Any, case: Case):
     m, n = case.extra["shape"]
     x = _random(torch, (m, n), case.extra["dtype"])
@@ -328,6 +335,7 @@ CASES: list[Case] = [
     _add_case("fp16", 2**24, 2048),
     _add_case("bf16", 12345, 256, 1, False),
     _add_case("i32", 2**20, 1024),
+    Case("bias", "bias_k", {"x": _F, "b": _F, "o": _F}, {"L": 4096, "C": 16, "B": 1024}, _bias, tolerance=1e-6),
     _softmax_case("fp16", 4096, 4096, 4096, 8),
     _softmax_case("fp16", 2048, 12000, 16384, 8),
     _softmax_case("fp32", 1823, 781, 1024, 4),

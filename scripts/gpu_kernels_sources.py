@@ -12,6 +12,13 @@ def add_k(x, y, o, n, B: tl.constexpr):
 
 
 @triton.jit
+def bias_k(x, b, o, L: tl.constexpr, C: tl.constexpr, B: tl.constexpr):
+    """One value of ``b`` for each run of ``L`` elements, in ``C`` turns."""
+    i = tl.program_id(0) * B + tl.arange(0, B)
+    tl.store(o + i, tl.load(x + i) + tl.load(b + i // L % C))
+
+
+@triton.jit
 def softmax_k(o, x, so, sx, n, B: tl.constexpr):
     r = tl.program_id(0)
     c = tl.arange(0, B)

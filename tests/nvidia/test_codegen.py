@@ -69,6 +69,12 @@ def test_sizes_that_are_not_known_to_be_multiples_are_masked_element_by_element(
     assert count(ptx, r"@%p\d+ ld\.global\.b32") == 16
 
 
+def test_elements_of_one_address_are_loaded_once_a_thread():
+    ptx, _ = compiled("bias")
+    assert count(ptx, r"ld\.global\.v4\.b32") == 2  # 1024 elements by 128 threads
+    assert count(ptx, r"ld\.global\.b32") == 1
+
+
 def test_row_reductions_shuffle_and_meet_once_each():
     ptx, metadata = compiled("softmax_fp16_4096x4096")
     assert count(ptx, r"shfl\.sync\.bfly") == 10  # five for the maximum, five for the sum

@@ -76,7 +76,8 @@ def _unit(v: Value) -> int:
 class AxisInfo:
     """Facts about all integer and pointer values of ``func``; ``info[v]`` never fails, it may be all ones.
 
-    ``trusting``: dividends of signed remainders are taken not to be negative, as Triton does for ``offsets % size``.
+    ``trusting``: dividends of signed quotients and remainders are taken not to be negative inside a run, as Triton does for
+    ``offsets // length % size``.
     """
 
     def __init__(self, func: Func, ranges: RangeInfo | None = None, trusting: bool = False):
@@ -299,7 +300,7 @@ def _div(info: AxisInfo, op: Op) -> AxisFact:
     if v is None or v <= 0:
         return _uniform_groups(info, op)
     exact = _pow2(int(v)) == v and info[x].everywhere() % v == 0  # then the sign does not matter
-    if info.ranges[x].lo < 0 and not exact:  # type: ignore[index]
+    if info.ranges[x].lo < 0 and not exact and not info.trusting:  # type: ignore[index]
         return _uniform_groups(info, op)
     return _divided(info, op, int(v))
 

@@ -1,7 +1,7 @@
 """Loads, stores and atomics in global memory.
 
 One instruction moves up to 16 bytes: registers that hold neighbours in memory, as the axis information proves, go
-together.  Masks become predicates of the instruction, so an address whose lane is off is never touched.  Where several
+together; those that it proves to be of one address are loaded once.  Masks become predicates of the instruction, so an address whose lane is off is never touched.  Where several
 threads hold copies of an element, all of them load it and one of them stores it.
 """
 
@@ -56,6 +56,16 @@ def _last_bits(place: Placement) -> list[int]:
     d = _vector_dim(place)
     low = sum(n.bit_length() - 1 for n in place.shape[d + 1 :])
     return [1 << (low + k) for k in range(place.shape[d].bit_length() - 1)]
+
+
+def _alike(g: Generator, values: list[Value], place: Placement) -> int:
+    """Bits of an element's number on which none of ``values`` depends: elements that differ in these alone are loaded once a thread."""
+    bits = shift = 0
+    for d in reversed(range(len(place.shape))):
+        same = min(g.info[v].constancy[d] for v in values if not v.type.is_scalar)
+        bits |= (min(same, place.shape[d]) - 1) << shift
+        shift += place.shape[d].bit_length() - 1
+    return bits
 
 
 # --- one access ------------------------------------------------------------------------------------------------
@@ -190,8 +200,9 @@ def load(g: Generator, op: Op) -> None:
     o = g.get(other, place) if other is not None else None
     out: list[str] = []
     known: dict[int, list[str]] = {}
+    alike = 0 if op.attrs.get("volatile") else _alike(g, [v for v in (pointer, mask, other) if v is not None], place)
     for i, r in enumerate(range(0, place.registers, n)):
-        c = place.constants[r]
+        c = place.constants[r] & ~alike
         if c not in known:
             known[c] = _load_vector(g, p[i], n, e, m[i] if m else None, o[r : r + n] if o else None, how)
         out += known[c]
