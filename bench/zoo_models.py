@@ -277,7 +277,7 @@ def reductions(size: str) -> Case:
             torch.softmax(x, 0),
             x.norm(dim=1),
             x.amax(0) - x.amin(0),
-            x.cumsum(1) * 1e-3,
+            x[:, : columns // 2].cumsum(1) * 1e-3,  # not as long as the sums: torch cannot join a split scan and a reduction on CUDA
             (x * 1e-2 + 1).prod(1),
         )
 
