@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from ...ir import Block, Op, Value
 from ...ir.rewrite import const_value
-from ...ir.types import BF16, BOOL, F16, F32, F64, I32, Element
+from ...ir.types import BF16, BOOL, F8E4M3, F16, F32, F64, I32, Element
 from .values import Generator, literal, llvm_type, memory_type, unsupported
 
 __all__ = ["NATIVE_MATH", "apply", "compute", "native_casts", "run_block"]
@@ -26,6 +26,8 @@ def native_casts(sm: int) -> frozenset[str]:
     names = {"fpcast.f16.f32", "fpcast.f16.f64", "fpcast.f32.f16", "fpcast.bf16.f32", "fpcast.bf16.f64"}
     if sm >= 80:
         names.add("fpcast.f32.bf16")
+    if sm >= 89:
+        names.add("fpcast.f8e4m3.f32")
     return frozenset(names)
 
 
@@ -54,12 +56,27 @@ def apply(g: Generator, op: Op, operands: list[list[str]]) -> list[str]:
     """The row on every register; registers with the same operands share the result."""
     if op.name == "fpcast" and g.sm >= 80 and op.operands[0].type.elem is F32 and op.attrs["to"] in (F16, BF16):
         return _narrow_pairs(g, operands[0], op.attrs["to"])
+    if op.name == "fpcast" and op.operands[0].type.elem is F8E4M3:
+        return _widen_pairs(g, operands[0])
     known: dict[tuple[str, ...], str] = {}
     out = []
     for xs in zip(*operands, strict=True):
         if xs not in known:
             known[xs] = compute(g, op, list(xs))
         out.append(known[xs])
+    return out
+
+
+def _widen_pairs(g: Generator, registers: list[str]) -> list[str]:
+    """float8e4nv to f32 by way of f16, which holds each of its numbers: two at a time, as the instruction takes them."""
+    out: list[str] = []
+    for i in range(0, len(registers), 2):
+        pair, vector = registers[i : i + 2], "zeroinitializer"
+        for k, x in enumerate(pair):
+            vector = g.emit(f"insertelement <2 x i8> {vector}, i8 {x}, i32 {k}")
+        halves = g.call("llvm.nvvm.e4m3x2.to.f16x2.rn", "<2 x half>", ("i16", g.emit(f"bitcast <2 x i8> {vector} to i16")))
+        for k in range(len(pair)):
+            out.append(g.emit(f"fpext half {g.emit(f'extractelement <2 x half> {halves}, i32 {k}')} to float"))
     return out
 
 
