@@ -19,12 +19,12 @@ from typing import Any, NamedTuple
 
 from ..errors import AnytileError
 from ..llvm.host import host
-from ..llvm.kept import kept
+from ..llvm.kept import keep_in, kept
 from ..llvm.loader import load_object
 from . import launch_ir
 from .entry import CONTEXT, ENTRY, KINDS, ROW, TYPE_OFFSET
 
-__all__ = ["CpuQueue", "GpuQueue", "Native", "NotNative", "Row", "exports_dlpack", "native_code"]
+__all__ = ["CpuQueue", "GpuQueue", "Native", "NotNative", "Row", "exports_dlpack", "keep_in", "native_code"]
 
 _NOARGS, _ONE, _FAST_WITH_KEYWORDS = 0x4, 0x8, 0x82  # METH_NOARGS, METH_O, METH_FASTCALL | METH_KEYWORDS
 _COEXIST = 0x40  # METH_COEXIST: says nothing about calls

@@ -19,8 +19,8 @@ from collections.abc import Callable
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
-from ..native.launcher import Native, NotNative, Row, exports_dlpack
-from . import knobs
+from ..native.launcher import Native, NotNative, Row, exports_dlpack, keep_in
+from . import cache, knobs
 from .arguments import HOST
 from .launcher import INTEGER_RANGES, Launcher, normalize_grid, slot_format
 
@@ -54,6 +54,7 @@ def _maker(torch: Any, place: int, several: bool) -> Native | str:
     if place != HOST:
         stream = None if exports_dlpack(torch.Tensor) else torch._C._cuda_getCurrentRawStream
     current = torch._C._cuda_getDevice if several else None
+    keep_in(cache.load_kept, cache.keep)  # native code is compiled once a machine
     types = (torch.Tensor, torch.nn.Parameter)
     try:
         return Native(torch.empty(0), types, stream, current, knobs.runtime.__dict__, _ENVIRONMENT, _DEBUG)
