@@ -5,8 +5,8 @@ of a tile and computes equal ones once.  Floats below 32 bits arrive here only t
 (`passes.widen_floats`, `passes.expand_casts`).
 
 Accuracy of the native mathematical rows, f32 (PTX ISA, tables of the .approx instructions): ``ex2.approx`` 2 ulp, and
-exp is that of x·log₂e (results below 2⁻¹²⁶ are zero unless the option ``enable_reflect_ftz`` is off); ``rsqrt.approx`` 2 ulp; ``sqrt.approx`` and ``div.full`` 2 ulp (``precise`` asks for
-the correctly rounded ones).  Every other function is expanded by `passes.expand_math`.
+exp is that of x·log₂e (results below 2⁻¹²⁶ are zero unless the option ``enable_reflect_ftz`` is off); ``rsqrt.approx`` 2 ulp;
+``rcp.approx`` (1/x) 1 ulp; ``sqrt.approx`` and ``div.full`` 2 ulp (``precise`` asks for the correctly rounded ones).  Every other function is expanded by `passes.expand_math`.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def apply(g: Generator, op: Op, operands: list[list[str]]) -> list[str]:
     if op.name == "fpcast" and g.sm >= 80 and op.operands[0].type.elem is F32 and op.attrs["to"] in (F16, BF16):
         return _narrow_pairs(g, operands[0], op.attrs["to"])
     if op.name == "fpcast" and op.operands[0].type.elem is F8E4M3:
-        return _widen_pairs(g, operands[0])
+        return _widen_pairs(g, operands[0], op.attrs["to"])
     known: dict[tuple[str, ...], str] = {}
     out = []
     for xs in zip(*operands, strict=True):
@@ -67,17 +67,19 @@ def apply(g: Generator, op: Op, operands: list[list[str]]) -> list[str]:
     return out
 
 
-def _widen_pairs(g: Generator, registers: list[str]) -> list[str]:
-    """float8e4nv to f32 by way of f16, which holds each of its numbers: two at a time, as the instruction takes them."""
+def _widen_pairs(g: Generator, registers: list[str], to: Element) -> list[str]:
+    """float8e4nv by way of f16, which holds each of its numbers: two at a time, as the instruction takes them."""
     out: list[str] = []
     for i in range(0, len(registers), 2):
         pair, vector = registers[i : i + 2], "zeroinitializer"
         for k, x in enumerate(pair):
             vector = g.emit(f"insertelement <2 x i8> {vector}, i8 {x}, i32 {k}")
         halves = g.call("llvm.nvvm.e4m3x2.to.f16x2.rn", "<2 x half>", ("i16", g.emit(f"bitcast <2 x i8> {vector} to i16")))
-        for k in range(len(pair)):
-            out.append(g.emit(f"fpext half {g.emit(f'extractelement <2 x half> {halves}, i32 {k}')} to float"))
-    return out
+        out += [g.emit(f"extractelement <2 x half> {halves}, i32 {k}") for k in range(len(pair))]
+    if to is F16:
+        return out
+    wide = [g.emit(f"fpext half {x} to {'double' if to is F64 else 'float'}") for x in out]
+    return _narrow_pairs(g, wide, BF16) if to is BF16 else wide
 
 
 def _narrow_pairs(g: Generator, registers: list[str], to: Element) -> list[str]:
@@ -167,9 +169,29 @@ def _high_product(g: Generator, name: str, e: Element, xs: list[str]) -> str:
     return g.emit(f"trunc {wide} {g.emit(f'lshr {wide} ' + g.emit(f'mul {wide} {a}, {b}') + f', {e.bits}')} to {t}")
 
 
+def _at_least_one(v: Value) -> bool:
+    """1 + exp(…), as in sigmoid and tanh: never subnormal, a case that costs the reciprocal four instructions more."""
+    if v.op is None or v.op.name != "fadd":
+        return False
+    a, b = v.op.operands
+    return any(const_value(c) == 1 and (e.is_op("exp") or e.is_op("exp2")) for c, e in ((a, b), (b, a)))
+
+
+def _reciprocal(g: Generator, op: Op, divisor: str) -> str | None:
+    """1/x, and 2/x where the reciprocal cannot overflow, without the scaling that ``div.full`` does for its dividend."""
+    c, divides = const_value(op.operands[0]), op.operands[1]
+    safe = g.ftz and _at_least_one(divides)
+    if c != 1 and not (c == 2 and safe):
+        return None
+    y = g.assembly(f"rcp.approx{'.ftz' if safe else ''}.f32 $0, $1;", "=f,f", "float", [("float", divisor)], pure=True)
+    return y if c == 1 else g.emit(f"fmul contract float {y}, {literal(2.0, F32)}")
+
+
 def _fdiv(g: Generator, op: Op, xs: list[str]) -> str:
     e = op.operands[0].type.elem
     if e is F32 and not op.attrs["precise"]:
+        if (y := _reciprocal(g, op, xs[1])) is not None:
+            return y
         return g.call("llvm.nvvm.div.full", "float", ("float", xs[0]), ("float", xs[1]))
     return g.emit(f"fdiv {llvm_type(e)} {xs[0]}, {xs[1]}")
 
