@@ -121,12 +121,12 @@ def test_the_face_is_asked_as_a_program_asks():
 
 
 def test_every_rule_of_forms_tells_two_sides_apart():
-    fine = TritonForms("dataclass", 3, False, True, True, False, False)
-    torch = TorchForms(True, True, True, True, True, False, False, True, False, True, False)
+    fine = TritonForms("dataclass", 3, False, True, True, False, False, True)
+    torch = TorchForms(True, True, True, True, True, False, False, True, False, True, False, True)
     assert [r.name for r in RULES if r.breaks(torch, fine)] == []
-    worst = TritonForms("none", 5, True, False, False, True, True)
+    worst = TritonForms("none", 5, True, False, False, True, True, False)
     broken = {r.name for r in RULES if r.breaks(torch, worst)} | {
-        r.name for r in RULES if r.breaks(torch, TritonForms("class", 3, False, True, True, False, False))
+        r.name for r in RULES if r.breaks(torch, TritonForms("class", 3, False, True, True, False, False, True))
     }
     assert broken == {r.name for r in RULES}
 

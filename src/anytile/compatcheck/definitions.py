@@ -169,8 +169,9 @@ class TritonSources:
     @cached_property
     def forms(self) -> TritonForms:
         compiler, back_ends, jit = "triton.compiler.compiler", "triton.backends.compiler", "triton.runtime.jit"
-        for module in (compiler, back_ends, jit, "triton.backends.nvidia.compiler"):
+        for module in (compiler, back_ends, jit, "triton.compiler.code_generator", "triton.backends.nvidia.compiler"):
             self._names(module)
+        function = self._parameters("triton.compiler.code_generator.ASTFunction", "__init__")
         described = self._classes.get(f"{compiler}.AttrsDescriptor") or self._classes.get(f"{back_ends}.AttrsDescriptor")
         decorated = described is not None and any("dataclass" in ast.unparse(d) for d in described.decorator_list)
         return TritonForms(
@@ -181,6 +182,7 @@ class TritonSources:
             cluster_dims="cluster_dims" in self._members("triton.backends.nvidia.compiler", "CUDAOptions")[0],
             native_specialisation="native_specialize_impl" in self._names(jit) and "create_specialize_impl" not in self._names(jit),
             hash_lock="_hash_lock" in self._members(jit, "JITCallable")[0],
+            constants_by_value=not function or "constants" in function,
         )
 
     def _parameters(self, cls: str, method: str) -> list[str]:

@@ -114,6 +114,7 @@ def _forms() -> dict[str, Any]:
         "cluster_dims": "cluster_dims" in vars(_default_options(compiler)),
         "native_specialisation": hasattr(jit, "native_specialize_impl") and not hasattr(jit, "create_specialize_impl"),
         "hash_lock": _holds_a_lock(jit.jit(_empty)),
+        "constants_by_value": True,  # the analysis reads anytile's own IR, in which every argument has its place
     }
 
 

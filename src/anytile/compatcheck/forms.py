@@ -22,7 +22,8 @@ class TritonForms:
 
     ``constexprs``: `ASTSource` takes constants under that name, with signatures by parameter name; ``hooks_on_class``: launch hooks are
     attributes of `CompiledKernel`; ``cluster_dims``: a kernel's metadata has them; ``native_specialisation``: arguments specialise by
-    `native_specialize_impl` alone; ``hash_lock``: kernels hold a lock that cannot be pickled.
+    `native_specialize_impl` alone; ``hash_lock``: kernels hold a lock that cannot be pickled; ``constants_by_value``: any argument may be
+    given to `ASTSource` as a constant, and later arguments keep their place.
     """
 
     attrs: str
@@ -32,6 +33,7 @@ class TritonForms:
     cluster_dims: bool
     native_specialisation: bool
     hash_lock: bool
+    constants_by_value: bool
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ class TorchForms:
     renews_hash_lock: bool
     sends_kernels: bool
     launches_itself: bool
+    analyses_with_constants: bool
 
 
 _HINTS = "torch/_inductor/runtime/hints.py"
@@ -67,6 +70,7 @@ _READ: dict[str, tuple[str, str, str | None]] = {
     "renews_hash_lock": (_HEURISTICS, r"_hash_lock", None),
     "sends_kernels": (_HEURISTICS, r"def prepare_for_pickle|self\.fn\.fn = None", None),
     "launches_itself": ("torch/_inductor/config.py", r"use_static_(?:cuda|triton)_launcher", None),
+    "analyses_with_constants": (_WRAP, r"in ordered_args\.items\(\) if not (?:isinstance\(arg, Tensor\)|is_tensor_like_arg)", None),
 }
 
 
@@ -136,6 +140,12 @@ RULES = (
             and not torch.knows_native_specialisation
         ),
         "user-defined kernels cannot be analysed: every tensor argument counts as written",
+    ),
+    FormRule(
+        "constants are types",
+        "analysis",
+        lambda torch, triton: torch.analyses_kernels and torch.analyses_with_constants and not triton.constants_by_value,
+        "user-defined kernels with numbers among their arguments cannot be analysed: every tensor argument counts as written",
     ),
     FormRule(
         "kernels hold a lock",
