@@ -217,11 +217,12 @@ class JITFunction(JITCallable, KernelInterface, metaclass=SettingsClass):
     # -- launching ---------------------------------------------------------------------------------------
 
     def __getitem__(self, grid: Any) -> Callable[..., Any]:
-        if self._bind is None or self._epoch is not driver.epoch:
-            self._make_launchers()
+        bind = self._bind
+        if bind is None or self._epoch is not driver.epoch:
+            bind = self._make_launchers()
         if self.pre_run_hooks:
             return partial(self._launch_after_hooks, grid)
-        return self._bind(grid)  # type: ignore[misc]
+        return bind(grid)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         from ..language.context import active
@@ -270,6 +271,7 @@ class JITFunction(JITCallable, KernelInterface, metaclass=SettingsClass):
             self.device_caches.clear()  # kernels of another driver's target
         self._bind = self._launcher_at(driver.active.get_current_device() if _is_gpu() else HOST)
         self._epoch = driver.epoch
+        return self._bind
 
     def _launcher_at(self, place: int) -> Callable[[Any], Callable[..., Any]]:
         """The launcher for memory of the CPU or of a GPU: grid → launch."""

@@ -50,7 +50,7 @@ def _maker(torch: Any, place: int, several: bool) -> Native | str:
         return "os.environ keeps its variables elsewhere than this Python's"
     if place != HOST and not hasattr(torch._C, "_cuda_getCurrentRawStream"):
         return "torch was built without CUDA"
-    stream = abs  # any function of C, for the CPU has no streams
+    stream: Any = abs  # any function of C, for the CPU has no streams
     if place != HOST:
         stream = None if exports_dlpack(torch.Tensor) else torch._C._cuda_getCurrentRawStream
     current = torch._C._cuda_getDevice if several else None
