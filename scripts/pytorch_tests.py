@@ -25,12 +25,11 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import multiprocessing
 import os
 import random
 import re
-import select
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -135,94 +134,88 @@ def count_kernels() -> Counter[str]:
     return counted
 
 
-def serve(arguments: argparse.Namespace) -> int:
-    """A worker: runs the tests whose names come on stdin, one line each, and answers with a row each on what was stdout."""
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what tests print goes to the log
-    prepare(arguments)
-    tests = {test.id(): test for test in collect(arguments.modules)}
+def serve(arguments: argparse.Namespace, pipe: Any, place: str, tests: dict[str, Any] | None) -> None:
+    """A worker: runs the tests whose names come through ``pipe`` and answers with a row each; ``tests`` where they are imported already."""
+    os.setsid()  # what it starts ends with it
+    log = os.open(os.path.join(place, "log"), os.O_WRONLY | os.O_CREAT)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    os.environ["TORCHINDUCTOR_CACHE_DIR"], os.environ["TRITON_CACHE_DIR"] = f"{place}/inductor", f"{place}/triton"
+    if tests is None:
+        prepare(arguments)
+        tests = {test.id(): test for test in collect(arguments.modules)}
     counted = count_kernels()
-    for line in sys.stdin:
+    while True:
+        name = pipe.recv()
         counted.clear()
         outcome = Outcome()
-        unittest.TestSuite([tests[line.strip()]]).run(outcome)
+        unittest.TestSuite([tests[name]]).run(outcome)
         if not outcome.testsRun and outcome.state == "passed":
             outcome.state = "skipped"
-        row = {"state": outcome.state, "kernels": counted["kernels"], "launches": counted["launches"], "text": outcome.text}
-        answers.write(json.dumps(row) + "\n")
-        answers.flush()
-    return 0
+        pipe.send({"state": outcome.state, "kernels": counted["kernels"], "launches": counted["launches"], "text": outcome.text})
 
 
 class Worker:
-    """A process that runs tests one after another.  ``directory``: where it starts; ``folder``: its own, for caches and its log."""
+    """A process that runs tests one after another.  ``folder``: its own, for caches and its log.
 
-    def __init__(self, command: list[str], directory: str, folder: str) -> None:
-        self.command, self.directory, self.folder = command, directory, folder
+    Without a GPU it is a fork of this process, where torch and the tests are imported; with one it is a new process, because
+    importing tests asks the GPU for its properties, and CUDA serves no fork.
+    """
+
+    def __init__(self, arguments: argparse.Namespace, tests: dict[str, Any] | None, folder: str) -> None:
+        self.arguments, self.tests, self.folder = arguments, tests, folder
         self.test, self.begun, self.runs = "", 0.0, 0
         self.start()
 
     def start(self) -> None:
         self.runs += 1
-        place = os.path.join(self.folder, str(self.runs))
-        os.makedirs(place)
-        self.log = os.path.join(place, "log")
-        environment = {**os.environ, "TORCHINDUCTOR_CACHE_DIR": f"{place}/inductor", "TRITON_CACHE_DIR": f"{place}/triton"}
-        with open(self.log, "w", encoding="utf-8") as log:
-            # In a session of its own: what it starts ends with it.
-            self.process = subprocess.Popen(
-                self.command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                env=environment,
-                cwd=self.directory,
-                start_new_session=True,
-            )
-        self.buffer, self.patience = b"", STARTING
+        self.place = os.path.join(self.folder, str(self.runs))
+        os.makedirs(self.place)
+        context = multiprocessing.get_context("spawn" if self.tests is None else "fork")
+        self.pipe, theirs = context.Pipe()
+        self.process = context.Process(target=serve, args=(self.arguments, theirs, self.place, self.tests))  # type: ignore[attr-defined]
+        self.process.start()
+        theirs.close()
+        self.patience = STARTING if self.tests is None else 0
 
     def give(self, test: str) -> None:
-        """Begins a test; the first one of a process waits until torch is imported."""
+        """Begins a test; the first one of a new process waits until torch is imported."""
         self.test, self.begun = test, time.monotonic()
-        assert self.process.stdin is not None
         try:
-            self.process.stdin.write(test.encode() + b"\n")
-            self.process.stdin.flush()
+            self.pipe.send(test)
         except BrokenPipeError:
             pass  # it has ended: `answer` will say so
 
     def answer(self, limit: float) -> dict[str, Any] | None:
         """The row of the test under way once there is one; after a crash, a timeout or a lost GPU the worker is started anew."""
         seconds = time.monotonic() - self.begun
-        assert self.process.stdout is not None
-        pipe = self.process.stdout.fileno()
-        ended = False
-        while not self.buffer.endswith(b"\n") and not ended and select.select([pipe], [], [], 0)[0]:
-            piece = os.read(pipe, 1 << 16)
-            self.buffer += piece
-            ended = not piece
-        row: dict[str, Any]
-        if self.buffer.endswith(b"\n"):
-            row, self.buffer = json.loads(self.buffer), b""
-        elif ended or seconds > limit + self.patience:
-            row = {"state": "crashed" if ended else "timeout", "text": self.tail()}
+        row: dict[str, Any] = {}
+        if self.pipe.poll():
+            try:
+                row = self.pipe.recv()
+            except (EOFError, ConnectionResetError):
+                row = {"state": "crashed", "text": self.tail()}
+        elif seconds > limit + self.patience:
+            row = {"state": "timeout", "text": self.tail()}
         else:
             return None
         self.patience = 0
-        if row["state"] in ("crashed", "timeout") or any(sign in row.get("text", "") for sign in LOST_GPU):
+        if row["state"] in ("crashed", "timeout") or any(sign in row["text"] for sign in LOST_GPU):
             self.stop()
             self.start()
         return {"test": self.test.split(".", 1)[-1], **row, "s": round(seconds, 1)}
 
     def tail(self) -> str:
-        return Path(self.log).read_text(encoding="utf-8", errors="replace")[-1500:]
+        log = Path(self.place, "log")
+        return log.read_text(encoding="utf-8", errors="replace")[-1500:] if log.exists() else ""
 
     def stop(self) -> None:
+        assert self.process.pid is not None
         try:
             os.killpg(self.process.pid, signal.SIGKILL)
         except ProcessLookupError:
-            pass
-        self.process.wait()
+            self.process.kill()  # not in a session of its own yet
+        self.process.join()
 
 
 def wanted(arguments: argparse.Namespace, tests: list[Any], only: list[str] | None) -> list[Any]:
@@ -247,15 +240,14 @@ def prepare(arguments: argparse.Namespace) -> None:
         import anytile.torch
 
         anytile.torch.enable(cpu=not arguments.keep_backend, say=False)
-    folder = os.path.abspath(arguments.folder)
-    sys.path[:0] = [folder, os.path.dirname(folder)]
-    os.chdir(folder)
+    sys.path[:0] = [arguments.folder, os.path.dirname(arguments.folder)]
+    os.chdir(arguments.folder)
     prepare_helpers(arguments.cpu_is_gpu)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder")
+    parser.add_argument("folder", type=os.path.abspath)
     parser.add_argument("modules", nargs="+")
     parser.add_argument("--seconds", type=float, default=270, help="no test is begun after these")
     parser.add_argument("--limit", type=float, default=60, help="seconds that one test may take")
@@ -266,15 +258,11 @@ def main() -> int:
     parser.add_argument("--cpu-is-gpu", action="store_true")
     parser.add_argument("--plain", action="store_true")
     parser.add_argument("--keep-backend", action="store_true")
-    parser.add_argument("--serve", action="store_true", help="be one of the processes that run tests")
     parser.add_argument("--out")
     arguments = parser.parse_args()
     end = time.monotonic() + arguments.seconds
     for name, value in (("OMP_NUM_THREADS", "1"), ("ANYTILE_NUM_THREADS", "1"), ("TORCHINDUCTOR_COMPILE_THREADS", "1")):
         os.environ.setdefault(name, value)
-    if arguments.serve:
-        return serve(arguments)
-    directory = os.getcwd()
     out = open(arguments.out, "w", encoding="utf-8") if arguments.out else None
     only = Path(arguments.only).read_text(encoding="utf-8").splitlines() if arguments.only else None
     prepare(arguments)
@@ -296,10 +284,10 @@ def main() -> int:
     say({**head, "collected": len(collected), "selected": len(tests)})
     states: Counter[str] = Counter()
     empty = 0
-    command = [sys.executable, "-W", "ignore", os.path.abspath(__file__), *sys.argv[1:], "--serve"]
+    imported = None if torch.cuda.is_available() else {test.id(): test for test in collected}
     with tempfile.TemporaryDirectory(prefix="anytile-pytorch-tests-") as scratch:
         waiting = [test.id() for test in tests[::-1]]
-        workers = [Worker(command, directory, os.path.join(scratch, str(i))) for i in range(min(arguments.jobs, len(waiting)))]
+        workers = [Worker(arguments, imported, os.path.join(scratch, str(i))) for i in range(min(arguments.jobs, len(waiting)))]
         busy: list[Worker] = []
         while busy or (waiting and time.monotonic() < end):
             for worker in workers:
