@@ -158,7 +158,6 @@ def rows_added_to(o, p, rows, start, n, B: tl.constexpr):
 @pytest.mark.parametrize("n", [0, 5, 30, 32])
 @pytest.mark.parametrize("start", [0, 1, 4])
 def test_floats_added_by_rows(start, n, dtype):
-    """Groups of floats are compared and exchanged together; those that are not aligned or partly masked off go one by one."""
     rows = np.array([2, 0, -1, 2], np.int32)
     same(rows_added_to, grid=(3,), o=ramp(128).astype(dtype), p=ramp(128).astype(dtype), rows=rows, start=start, n=n, B=32)
 

@@ -149,6 +149,9 @@ class Memory(Near):
         self.w.open_block(after)
 
     # --- atomics: one element at a time (the nest that holds them has width 1) ---
+    #
+    # Tried and dropped: four f32 of a row by one compare-and-exchange of 16 bytes.  It takes 44 cycles on Cascade Lake, four of 4 bytes
+    # take 11 each: an embedding's gradient, 512 rows of 1024, took 1.00 ms either way on two cores.
 
     _RMW = {"smax": "max", "smin": "min", "umax": "umax", "umin": "umin", "fmax": "fmax", "fmin": "fmin"}
     _ORDER = {"acquire": "acquire", "release": "release", "acq_rel": "acq_rel", "relaxed": "monotonic"}

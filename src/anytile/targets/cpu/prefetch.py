@@ -18,7 +18,8 @@ distance, with the intent to write.  On two Cascade Lake cores, rows of 4096 flo
 stores one to memory, 10.2 to 5.9.  Rows shorter than twice the distance are left alone: where they are scattered, most of it would be for nothing.
 
 Tried and dropped: requesting the next program's row in the last pass of a softmax (memory idles there): no gain
-on Cascade Lake, a loss on Emerald Rapids.
+on Cascade Lake, a loss on Emerald Rapids.  Requesting rows whose addresses only data tell (an embedding's) four rows before their
+turn: no gain on Cascade Lake, 0.40 ms beside 0.48 when torch took 0.29 and 0.36.
 """
 
 from __future__ import annotations

@@ -28,7 +28,6 @@ from .shape import choose_unroll, choose_vector_dim
 from .sort import emit_sort
 from .text import Writer, llvm_type, opaque, unsupported
 from .transpose import TransposeNest, transposed_dim
-from .wide_atomics import WideAtomics
 
 __all__ = ["Program"]
 
@@ -49,7 +48,6 @@ class Program:
         self.launch = LaunchMemory(self)
         self.panels = Panels(self)
         self.combining = Combining(self)
-        self.wide_atomics = WideAtomics(self)
         self.offset = 0
         self.scratch = 0
         self.hostcalls = HostCalls(self)
@@ -81,7 +79,7 @@ class Program:
         self.block(self.func.body)
         body = self.w.text()
         head = f"define internal void @program({', '.join(params)}) #0 {{\nentry:\n"
-        functions = [f for part in (self.dots, self.launch, self.combining, self.wide_atomics) for f in part.functions()]
+        functions = [f for part in (self.dots, self.launch, self.combining) for f in part.functions()]
         return "\n".join([*self.constants, head + body + "\n}", *functions])
 
     # --- blocks and steps ---
@@ -137,8 +135,6 @@ class Program:
                 lambda: self.nest(g.shape, [AtomicRoot(op, None, self.combining.add)], scalar=True),
                 lambda: self.nest(g.shape, rest, scalar=True),
             )
-        elif g.roots and self.wide_atomics.suits(g.roots[0]):
-            self.wide_atomics.emit(g.roots[0])
         elif rest:
             self.nest(g.shape, rest, scalar=g.scalar)
         self.buffers.update(filled)
