@@ -120,17 +120,18 @@ def count_kernels() -> Counter[str]:
     from torch._inductor.runtime.triton_heuristics import CachingAutotuner
 
     counted: Counter[str] = Counter()
-    make, launch = CachingAutotuner._make_launchers, CachingAutotuner.run
+    holder: Any = CachingAutotuner
+    make, launch = holder.__init__, holder.run
 
-    def _make_launchers(self: Any, *args: Any, **kwargs: Any) -> Any:
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
         counted["kernels"] += 1
-        return make(self, *args, **kwargs)
+        make(self, *args, **kwargs)
 
     def run(self: Any, *args: Any, **kwargs: Any) -> Any:
         counted["launches"] += 1
         return launch(self, *args, **kwargs)
 
-    CachingAutotuner._make_launchers, CachingAutotuner.run = _make_launchers, run
+    holder.__init__, holder.run = __init__, run
     return counted
 
 
