@@ -50,9 +50,9 @@ class TensorDescriptor:
             )
         if self.padding not in _PADDINGS:
             raise DescriptorError(f"padding is 'zero' or 'nan', not {self.padding!r}")
-        for size in self.block_shape:
+        for d, size in enumerate(self.block_shape):
             if size < 1 or size & (size - 1):
-                raise DescriptorError(f"every dimension of block_shape must be a power of two, and {list(self.block_shape)} has {size}")
+                raise DescriptorError(f"Shape element {d} must be a power of 2, and block_shape is {list(self.block_shape)}")
         address, item = _address_and_itemsize(self.base)
         if address % _ALIGNMENT:
             raise DescriptorError(f"the base of a TensorDescriptor must be aligned to {_ALIGNMENT} bytes, and its address is {address:#x}")
@@ -61,8 +61,10 @@ class TensorDescriptor:
         for stride in self.strides[:-1]:
             if stride * item % _ALIGNMENT:
                 raise DescriptorError(
-                    f"strides must be multiples of {_ALIGNMENT} bytes, and a stride of {stride} elements of {item} bytes is not"
+                    f"strides must be {_ALIGNMENT}-byte aligned, and a stride of {stride} elements of {item} bytes is not"
                 )
+        if any(size <= 0 for size in self.shape):
+            raise DescriptorError(f"shape must be positive in every dimension, and it is {list(self.shape)}")
 
     @staticmethod
     def from_tensor(tensor: Any, block_shape: Sequence[int], padding: str = "zero", round_f32_to_tf32: bool = False) -> TensorDescriptor:
