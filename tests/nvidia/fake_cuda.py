@@ -12,7 +12,7 @@ import struct
 from dataclasses import dataclass, field
 from typing import Any
 
-from anytile.targets.nvidia import driver_api
+from anytile.targets.nvidia import driver_api, encode_maps
 from anytile.targets.nvidia.chips import CHIPS
 
 OK, OUT_OF_MEMORY, INVALID_CONTEXT, NOT_FOUND = 0, 2, 201, 500
@@ -30,15 +30,22 @@ class Launch:
     attributes: dict[int, tuple[int, int, int]]
     slots: list[int]
     context: int
+    maps: list[bytes] = field(default_factory=list)
 
 
 @dataclass
 class FakeCuda:
-    """``arches``: one GPU each.  ``slots``: how many parameters kernels have.  ``fail``: function name → codes of its next calls."""
+    """``arches``: one GPU each.  ``slots``: how many parameters kernels have; ``maps``: how many tensor maps follow.
+
+    ``fail``: function name → codes of its next calls.  ``encoded``: the tensor maps that were asked for; the 128 bytes of each begin with
+    its number here.
+    """
 
     arches: tuple[int, ...] = (90,)
     version: int = 13000
     slots: int = 0
+    maps: int = 0
+    encoded: list[dict[str, Any]] = field(default_factory=list)
     memory: int = 1 << 20
     max_threads: int = 1024
     fail: dict[str, list[int]] = field(default_factory=dict)
@@ -52,7 +59,7 @@ class FakeCuda:
     def library(self) -> Any:
         """An object with C functions, as ctypes.CDLL gives."""
         lib = type("FakeLibrary", (), {})()
-        for name, arguments in driver_api.PROTOTYPES.items():
+        for name, arguments in {**driver_api.PROTOTYPES, "cuTensorMapEncodeTiled": encode_maps.PROTOTYPE}.items():
             method = getattr(self, re.sub(r"^cu|_v2$", "", name))
             setattr(lib, name, ctypes.CFUNCTYPE(ctypes.c_int, *arguments)(self._guarded(name, method)))
         return lib
@@ -163,8 +170,23 @@ class FakeCuda:
             found[kind] = (a, b, c)
         pointers = struct.unpack(f"<{self.slots}Q", ctypes.string_at(parameters, 8 * self.slots)) if self.slots else ()
         slots = [struct.unpack("<Q", ctypes.string_at(p, 8))[0] for p in pointers]
-        self.launches.append(Launch(function, (x, y, z), (bx, by, bz), shared, stream, found, slots, self.context))
+        behind = struct.unpack(f"<{self.maps}Q", ctypes.string_at(parameters + 8 * self.slots, 8 * self.maps)) if self.maps else ()
+        assert not any(p % 64 for p in behind)
+        maps = [ctypes.string_at(p, 128) for p in behind]
+        self.launches.append(Launch(function, (x, y, z), (bx, by, bz), shared, stream, found, slots, self.context, maps))
         assert not extra
+
+    def TensorMapEncodeTiled(self, out, kind, rank, base, extents, strides, box, steps, interleave, swizzle, promotion, fill):
+        assert out % 64 == 0 and rank == 2 and not interleave and not fill
+
+        def numbers(at, format):
+            return struct.unpack(format, ctypes.string_at(at, struct.calcsize(format)))
+
+        assert numbers(steps, "<2I") == (1, 1)
+        (stride,) = numbers(strides, "<Q")
+        made = {"type": kind, "base": base, "extents": numbers(extents, "<2Q"), "stride": stride, "box": numbers(box, "<2I")}
+        self.encoded.append(made | {"swizzle": swizzle})
+        ctypes.memmove(out, struct.pack("<Q120x", len(self.encoded)), 128)
 
     def MemAlloc(self, out, size):
         if size > self.memory:

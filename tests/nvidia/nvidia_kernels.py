@@ -77,3 +77,30 @@ def where(out_ptr):
     tl.extra.cuda.gdc_wait()
     tl.store(out_ptr, tl.extra.cuda.smid())
     tl.extra.cuda.gdc_launch_dependents()
+
+
+@jit
+def windows(a, b, c, k, M: tl.constexpr, N: tl.constexpr, K: tl.constexpr, TURNED: tl.constexpr):
+    """One tile of a·b between descriptors; TURNED: b has rows of k."""
+    m, n = tl.program_id(0) * M, tl.program_id(1) * N
+    acc = tl.zeros((M, N), tl.float32)
+    for i in range(0, k, K):
+        y = b.load([n, i]).T if TURNED else b.load([i, n])
+        acc = tl.dot(a.load([m, i]), y, acc)
+    c.store([m, n], acc.to(c.dtype))
+
+
+@jit
+def made_windows(
+    a_ptr, b_ptr, c_ptr, m, n, k, M: tl.constexpr, N: tl.constexpr, K: tl.constexpr, PADDING: tl.constexpr, FAR: tl.constexpr,
+    TELLS: tl.constexpr,
+):  # fmt: skip
+    """The same, the descriptors made here.  FAR: a's base comes from memory; TELLS: others are told that c is written."""
+    if FAR:
+        a_ptr = tl.load(a_ptr).to(tl.pointer_type(tl.float16))
+    a = tl.make_tensor_descriptor(a_ptr, [m, k], [k, 1], [M, K], padding_option=PADDING)
+    b = tl.make_tensor_descriptor(b_ptr, [k, n // 2], [n + 8, 1], [K, N])
+    c = tl.make_tensor_descriptor(c_ptr, [m, n], [n, 1], [M, N])
+    windows(a, b, c, k, M, N, K, False)
+    if TELLS:
+        tl.debug_barrier()

@@ -22,7 +22,14 @@ _TYPES = {1: 0, 2: 1, 4: 2}  # bytes of an element → CU_TENSOR_MAP_DATA_TYPE_U
 _SWIZZLES = {0: 0, 32: 1, 64: 2, 128: 3}  # CU_TENSOR_MAP_SWIZZLE_…
 _L2_256B = 3  # CU_TENSOR_MAP_L2_PROMOTION_L2_256B
 PROTOTYPE = [c_void_p, c_int, c_uint32, c_void_p, *([c_void_p] * 4), c_int, c_int, c_int, c_int]
-_BINARY = {"add": operator.add, "sub": operator.sub, "mul": operator.mul}
+
+
+def _quotient(x: int, y: int) -> int:
+    """Towards zero, as the kernel divides; what no kernel may ask for is 0."""
+    return (abs(x) // abs(y) * (1 if (x < 0) == (y < 0) else -1)) if y else 0
+
+
+_BINARY = {"add": operator.add, "sub": operator.sub, "mul": operator.mul, "sdiv": _quotient}
 
 
 class MapArguments:

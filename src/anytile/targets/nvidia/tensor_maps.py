@@ -37,7 +37,7 @@ def wanted(options: Any = None) -> bool:
     return os.environ.get("ANYTILE_TMA", "") != "0" and getattr(options, "tma", True)
 
 
-_ROWS = frozenset({"add", "sub", "mul", "sext", "trunci", "addptr"})
+_ROWS = frozenset({"add", "sub", "mul", "sdiv", "sext", "trunci", "addptr"})
 
 
 @dataclass(frozen=True)
