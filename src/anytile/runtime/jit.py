@@ -266,7 +266,7 @@ class JITFunction(JITCallable, KernelInterface, metaclass=SettingsClass):
         self._bind = None
         self._binds.clear()
 
-    def _make_launchers(self) -> None:
+    def _make_launchers(self) -> Callable[[Any], Callable[..., Any]]:
         if self._epoch is not driver.epoch and self._epoch is not None:
             self.device_caches.clear()  # kernels of another driver's target
         self._bind = self._launcher_at(driver.active.get_current_device() if _is_gpu() else HOST)

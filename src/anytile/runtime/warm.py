@@ -39,10 +39,10 @@ _ENVIRONMENT = getattr(os.environ, "_data", None)
 _DEBUG = os.environ.encodekey("TRITON_DEBUG") if hasattr(os.environ, "encodekey") else "TRITON_DEBUG"
 
 
-@lru_cache(maxsize=4)
-def _maker(torch: Any, place: int, several: bool) -> Native | str:
-    """What makes native launchers for memory of the CPU or of a GPU; a text says why there is none."""
-    if not knobs.runtime.native_launch:
+@lru_cache(maxsize=8)
+def _maker(torch: Any, place: int, several: bool, runtime: Any) -> Native | str:
+    """What makes native launchers for memory of the CPU or of a GPU; a text says why there is none.  ``runtime``: the knobs that they obey."""
+    if not runtime.native_launch:
         return "ANYTILE_NATIVE_LAUNCH=0"
     if torch is None:
         return "torch is not loaded"
@@ -57,14 +57,14 @@ def _maker(torch: Any, place: int, several: bool) -> Native | str:
     keep_in(cache.load_kept, cache.keep)  # native code is compiled once a machine
     types = (torch.Tensor, torch.nn.Parameter)
     try:
-        return Native(torch.empty(0), types, stream, current, knobs.runtime.__dict__, _ENVIRONMENT, _DEBUG)
+        return Native(torch.empty(0), types, stream, current, runtime.__dict__, _ENVIRONMENT, _DEBUG)
     except NotNative as reason:
         return str(reason)
 
 
 def unavailable_because(place: int = HOST) -> str:
     """Why launches on the CPU, or on a GPU, do not become native; empty where they do."""
-    found = _maker(sys.modules.get("torch"), place, False)
+    found = _maker(sys.modules.get("torch"), place, False, knobs.runtime)
     return found if isinstance(found, str) else ""
 
 
@@ -84,7 +84,7 @@ class Warm:
         install: Callable[[Callable[..., Any]], None],
     ):
         self._fn, self._kernels, self._place, self._launcher, self._several = fn, kernels, place, launcher, several
-        self._install = install
+        self._install, self._runtime = install, knobs.runtime
         self._entries: list[Any] = []  # of the native function, once there is one
         self._counts: dict[Any, list[int]] = {}  # kernel → launches seen, launches to wait for
         self.bind: Callable[[Any], Callable[..., Any]] = partial(partial, self.general)
@@ -110,10 +110,10 @@ class Warm:
         return kernel
 
     def _learn(self, kernel: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        runtime = knobs.runtime
+        runtime = self._runtime
         if runtime.launch_enter_hook or runtime.launch_exit_hook or runtime.debug:
             return
-        maker = _maker(sys.modules.get("torch"), self._place, self._several)
+        maker = _maker(sys.modules.get("torch"), self._place, self._several, runtime)
         if isinstance(maker, str):
             self._install(partial(partial, self._launcher.launch))
             return
