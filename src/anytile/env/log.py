@@ -21,7 +21,7 @@ _FILE = r"[^\s\"'()\[\],;:]+"
 PATTERNS: tuple[tuple[str, str], ...] = (
     ("exception", r"\b(?P<v>[A-Z]\w*(?:Error|Exception))\b(?::\s*(?P<d>.*))?"),
     ("exception", r"\b(?P<v>BadZipFile|TritonMissing|GPUTooOldForTriton|InvalidCxxCompiler)\b(?::\s*(?P<d>.*))?"),
-    ("missing_module", rf"No module named ['\"]?(?P<v>{_MODULE})['\"]?(?:;\s*(?P<d>.*))?"),
+    ("missing_module", rf"(?i:no module named) ['\"]?(?P<v>{_MODULE})['\"]?(?:;\s*(?P<d>.*))?"),
     ("not_a_package", r"['\"](?P<v>\w+)['\"] is not a package"),
     ("missing_name", rf"cannot import name ['\"](?P<v>\w+)['\"](?: from (?:partially initialized module )?['\"](?P<d>{_MODULE})['\"])?"),
     ("missing_attribute", rf"module ['\"](?P<d>{_MODULE})['\"] has no attribute ['\"](?P<v>\w+)['\"]"),
@@ -47,7 +47,7 @@ PATTERNS: tuple[tuple[str, str], ...] = (
     ("linker_library", r"\bld(?:\.\w+)?:[^\n]*\s-l(?P<v>\w+)"),
     ("linker_library", r"library ['\"](?P<v>python3\d+)['\"] not found"),
     ("python_library", r"Module use of (?P<v>python3\d+\.dll)"),
-    ("linker_library", r"LNK1104[^\n]*?(?P<v>[\w.]+\.lib)"),
+    ("linker_library", r"LNK1(?:104|181)[^\n]*?(?P<v>[\w.]+\.lib)"),
     ("header", r"(?:fatal error|C1083|include file|error:)[^\n]*?\b(?P<v>\w+\.h)\b"),
     ("program_failed", r"(?P<v>(?:tcc|cl|gcc|cc|clang|ptxas|nvcc)(?:\.exe)?)['\"]?[^\n]*(?:non-zero|exit (?:code|status)|ExitCode)"),
     ("ptxas_target", r"ptxas[^\n]*(?P<v>sm_\d+[af]?)"),
@@ -105,6 +105,8 @@ PATTERNS: tuple[tuple[str, str], ...] = (
     ("statement", r"(?i)(?P<v>Failed to find (?:C compiler|MSVC|Windows SDK|Python libs|Python headers?|CUDA))"),
     ("statement", r"(?P<v>Cannot find a working triton installation)"),
     ("statement", r"(?P<v>can't load C\+\+/CUDA extensions)"),
+    ("statement", r"(?P<v>device kernel image is invalid|requires \.target sm_\d+|Driver/library version mismatch|Found no NVIDIA driver)"),
+    ("statement", r"(?P<v>failed to map segment|cannot execute '?cc1\w*)"),
     ("statement", r"(?i)(?P<v>dataclass type or instance)"),
     ("statement", r"(?i)(?P<v>triton (?:is )?not available|triton not found|without triton)"),
     (
@@ -126,7 +128,7 @@ PATTERNS: tuple[tuple[str, str], ...] = (
     ("path", rf"(?P<v>(?:[A-Za-z]:[\\/]|~[\\/]|/|\.\.\.[\\/])(?:{_FILE}[\\/])*{_FILE})"),
     (
         "package_version",
-        r"\b(?P<v>torchvision|torchaudio|torch|xformers|bitsandbytes|triton[-_]windows|triton|flash[-_]attn|unsloth|mkl)\s*(?:[-=:]=?|[\s(]v?(?=\d)|version)\s*v?(?P<d>\d+\.\d+[\w.+]*)",
+        r"\b(?P<v>torchvision|torchaudio|torch|xformers|bitsandbytes|triton[-_]windows|pytorch-triton(?:-\w+)?|triton|flash[-_]attn|unsloth|mkl)\s*(?:[-=:]=?|[\s(]v?(?=\d)|version)\s*v?(?P<d>\d+\.\d+[\w.+]*)",
     ),
     ("package_version", r"\b(?P<v>PyTorch)\s*(?:version)?:?\s*(?P<d>\d+\.\d+[\w.+]*)"),
     ("cpu_build", r"(?P<v>\d+\.\d+\.\d+\+cpu)"),

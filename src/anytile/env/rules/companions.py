@@ -159,6 +159,7 @@ RULES = (
             Clue(0.6, seen("undefined_symbol", r"c\w*(?:quant|gemm|optim|igemm|adam)\w*")),
             Clue(0.7, seen("missing_member", r"c\w*(?:quant|gemm|optim|adam|32bit|8bit)\w*", r"^NoneType$")),
             Clue(0.6, text(r"bitsandbytes library load error")),
+            Clue(0.7, text(r"name '(?:str2optimizer\w*|COMPILED_WITH_CUDA|CUDA_RUNTIME_LIB)' is not defined")),
             Clue(0.4, text(r"BNB_CUDA_VERSION|bitsandbytes[\\/]cextension|bitsandbytes[\\/]cuda_setup")),
         ),
         lambda f: [

@@ -147,6 +147,8 @@ RULES = (
             Clue(0.6, seen("statement", r"invalid device function")),
             Clue(0.8, seen("statement", r"no longer supports this GPU")),
             Clue(0.7, text(r"not compatible with devices with SM")),
+            Clue(0.6, seen("statement", r"requires \.target.*")),
+            Clue(0.45, seen("statement", r"device kernel image is invalid")),
             Clue(0.8, text(r"is for sm\d+-sm\d+, but was built for sm\d+|Unknown CUDA arch \(|too old to be supported by the triton")),
             Clue(
                 0.6,
@@ -192,6 +194,9 @@ RULES = (
             Clue(0.85, seen("statement", r".*unsupported toolchain")),
             Clue(0.4, seen("driver_version")),
             Clue(0.2, seen("statement", r"0 active drivers")),
+            Clue(0.6, seen("statement", r"Driver/library version mismatch")),
+            Clue(0.5, seen("statement", r"Found no NVIDIA driver")),
+            Clue(0.35, seen("statement", r"device kernel image is invalid")),
             Clue(
                 0.5,
                 text(

@@ -129,6 +129,10 @@ RULES = (
         (
             Clue(CERTAIN, _python_tags),
             Clue(0.5, text(r"doesn't have a source distribution or wheel for the current platform")),
+            Clue(
+                0.8,
+                text(r"only found wheels for|not compatible with some of the required packages Python requirement|matching Python ABI tag"),
+            ),
             Clue(0.93, text(r"Dynamo is not supported on Python|torch\.compile is not supported on Python")),
             Clue(0.75, seen("wrong_wheel")),
             Clue(0.8, seen("other_python")),
@@ -327,7 +331,7 @@ RULES = (
         "a cache folder cannot be written by this user",
         (
             Clue(0.95, _denied),
-            Clue(0.7, seen("statement", r"Could not create or locate cache dir")),
+            Clue(0.7, seen("statement", r"Could not create or locate cache dir|failed to map segment")),
             Clue(
                 0.85, all_of(any_of(seen("win_error", r"5"), seen("errno", r"13|30"), seen("exception", r"PermissionError")), text(_CACHE))
             ),

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from ..facts import Facts
 from .clues import all_of, any_of, failing, on, seen, text, unless
 from .model import CERTAIN, Clue, Evidence, Fix, Rule, install
-from .windows import library
+from .windows import FOR_ONE_TORCH, library
 
 __all__ = ["COMPANIONS", "COMPILED_HERE", "RULES"]
 
@@ -143,7 +143,7 @@ RULES = (
                 ),
             ),
             Clue(0.35, all_of(seen("win_error", "127"), text(r"site-packages"))),
-            Clue(0.4, seen("failed_extension", r"(?!libtriton|cuda_utils|__triton)\w*(?:cuda|_C|ext|ops)\w*")),
+            Clue(0.55, seen("failed_extension", rf"(?!libtriton|cuda_utils|__triton){FOR_ONE_TORCH}")),
             Clue(0.4, text(r"cxx11abi(?:TRUE|FALSE)|GLIBCXX_USE_CXX11_ABI")),
             Clue(0.5, all_of(seen("missing_library", r"lib(?:torch|c10)\w*\.so\S*"), unless(text(_BUILT_ON_TORCH)))),
         ),
@@ -245,6 +245,10 @@ RULES = (
                 any_of(seen("errno", r"2", r"\b(?:gcc|cc|g\+\+|c\+\+|clang)\b"), text(r"(?:gcc|g\+\+|cc|clang): (?:command )?not found")),
             ),
             Clue(0.6, text(r"InvalidCxxCompiler|No working C\+\+ compiler")),
+            Clue(
+                0.85, text(r"(?:unable to execute|command) '\S*(?:gcc|g\+\+|cc|c\+\+|clang)'[^\n]*No such file|exec: \"(?:gcc|cc|clang)\"")
+            ),
+            Clue(0.75, seen("statement", r"cannot execute '?cc1\w*")),
         ),
         lambda f: [
             Fix("Install one", ("sudo apt-get install build-essential",)),

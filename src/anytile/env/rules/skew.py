@@ -138,10 +138,10 @@ def _two_owners(facts: Facts) -> Iterator[Evidence]:
 
 
 def _two_in_log(facts: Facts) -> Iterator[Evidence]:
-    """triton and triton-windows both with a version: a list of packages was pasted."""
+    """triton and another distribution of it both with a version: a list of packages was pasted."""
     for d in facts.distributions if facts.log else ():
-        if d.name == "triton-windows" and facts.distribution("triton"):
-            yield Evidence("the log lists both triton and triton-windows", "log")
+        if d.name.startswith(("triton-windows", "pytorch-triton")) and facts.distribution("triton"):
+            yield Evidence(f"the log lists both triton and {d.name}", "log")
 
 
 def _no_triton_named(facts: Facts) -> Iterator[Evidence]:
@@ -179,7 +179,10 @@ RULES = (
                 ),
             ),
             Clue(0.75, seen("statement", r"dataclass type or instance")),
-            Clue(0.5, all_of(text(r"launch_(?:enter|exit)_hook|triton_key|AttrsDescriptor"), seen("exception"))),
+            Clue(
+                0.5,
+                all_of(text(r"launch_(?:enter|exit)_hook|triton_key|AttrsDescriptor"), seen("exception"), unless(seen("failed_extension"))),
+            ),
             Clue(0.5, all_of(seen("wrong_argument"), text(r"triton|CompiledKernel|JITFunction"))),
             Clue(
                 0.5,

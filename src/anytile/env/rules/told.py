@@ -67,7 +67,7 @@ def _unless_seen(clue: Clue, *kinds: str) -> Clue:
 TOLD: dict[str, tuple[Clue, ...]] = {
     # who answers `import triton`
     "torch_triton_api_skew": (
-        told(r"AttrsDescriptor|triton_key|launch_(?:enter|exit)_hook|triton\.common"),
+        _unless_seen(told(r"AttrsDescriptor|triton_key|launch_(?:enter|exit)_hook|triton\.common"), "failed_extension"),
         told(r"\btriton\b", rf"{_TORCH}|inductor", rf"{_STOPS}|old API|new API|API change|broke"),
         _unless_seen(
             told(r"ImportError|AttributeError", r"\btriton\s*(?:==|version|v)?\s*\d+\.\d+"),
@@ -88,7 +88,7 @@ TOLD: dict[str, tuple[Clue, ...]] = {
     "shadowed_module": (
         weigh(
             0.75,
-            r"\b(?:folder|directory|file|repo)\b|文件夹|目录|папк|Ordner",
+            r"^(?!.*(?:no module|line \d)).*\b(?:folder|directory|file|repo)\b|文件夹|目录|папк|Ordner",
             r"\b(?:called|named|name)\b|名为|叫|названи|namens",
             r"\b(?:triton|torch|xformers|unsloth|bitsandbytes)\b",
         ),
@@ -125,7 +125,7 @@ TOLD: dict[str, tuple[Clue, ...]] = {
     ),
     "python_unsupported": (
         told(r"\b3\.\d+t\b|\bnogil\b|free-?thread", r"torch|triton|dynamo|compile"),
-        _unless_seen(weigh(0.5, r"\bpython ?3\.\d+|\bcp3\d+", rf"{_STOPS}|{_LACKS}|requires"), "exception"),
+        _unless_seen(weigh(0.5, r"(?<![/\\\w])python ?3\.\d+|\bcp3\d+", rf"{_STOPS}|{_LACKS}|requires"), "exception"),
     ),
     "poetry_source": (weigh(0.5, r"\bpoetry\b", r"torch|source|\bcu\d{3}\b", _LACKS),),
     "build_isolation": (weigh(0.5, r"flash|xformers|mamba|deepspeed|apex", r"\btorch\b", r"build", _LACKS),),
@@ -142,7 +142,10 @@ TOLD: dict[str, tuple[Clue, ...]] = {
     # companions
     "xformers_mismatch": (told(r"\bxformers\b", _STOPS, _COMPANION),),
     "torchvision_mismatch": (told(r"\btorchvision\b", _STOPS, _COMPANION),),
-    "torchaudio_mismatch": (told(r"\btorchaudio\b", _STOPS, _COMPANION),),
+    "torchaudio_mismatch": (
+        told(r"\btorchaudio\b", _STOPS, _COMPANION),
+        Clue(0.65, all_of(told(r"\btorchaudio\b").find, told(r"undefined symbol|symbol not found").find)),
+    ),
     "bnb_cuda_binary": (weigh(0.5, r"bitsandbytes", r"\bcuda\b|\bgpu\b", rf"{_LACKS}|compiled without"),),
     "ext_abi_undefined_symbol": (
         told(r"\babi\b|cxx11", r"mismatch|incompat|different|\bbuilt\b|compiled|\bfalse\b|wrong|不兼容|несовместим"),
@@ -177,7 +180,10 @@ TOLD: dict[str, tuple[Clue, ...]] = {
     "glibc_cxx": (told(r"\bglibc(?:xx)?\b|libstdc\+\+", rf"{_OLD}|{_LACKS}|requires"),),
     "cudart_soname": (weigh(0.5, r"libcudart|cudart64|libnvrtc|libcublas", _LACKS),),
     "cuda_lib_shadowed": (told(r"LD_LIBRARY_PATH", r"cuda|nvjitlink|cudnn|nccl|cublas", r"older|conflict|unset|wrong|instead|shadow|mix"),),
-    "mkl_symbol": (told(r"\bmkl\b", r"iJIT|libmkl|202[45]\.\d", rf"{_STOPS}|{_LACKS}|downgrad|undefined"),),
+    "mkl_symbol": (
+        weigh(0.8, r"\biJIT_\w+", complaint=False),
+        told(r"\bmkl\b", r"iJIT|libmkl|202[45]\.\d", rf"{_STOPS}|{_LACKS}|downgrad|undefined"),
+    ),
     # Windows
     "win_vcredist_old": (_on(weigh(0.62, r"\bVC\+\+|Visual C\+\+|vc_?redist|redistributable", r"redist|runtime"), "windows", None),),
     "win_c_compiler": (_on(weigh(0.5, r"\bMSVC\b|build tools|\bcl\.exe|\btcc\b", rf"{_LACKS}|fails?|detect"), "windows", None),),
@@ -211,6 +217,7 @@ TOLD: dict[str, tuple[Clue, ...]] = {
     "cache_corrupt": (told(_CACHE, r"corrupt|race|stale|damaged|\bnfs\b|concurrent|损坏|поврежд|beschädigt"),),
     "cache_stale_after_upgrade": (
         told(_CACHE, r"(?:after|when|different|another|other|old)\b[^\n]*\b(?:upgrad|updat|switch|chang|version|python)"),
+        Clue(0.6, all_of(told(_CACHE, r"invalid|stale|\bold\b|not found").find, told(r"upgrad|updat|switch|升级|обнов").find)),
         Clue(
             0.45,
             all_of(

@@ -8,7 +8,10 @@ from ..facts import Facts
 from .clues import USER_SITE, all_of, any_of, failing, on, seen, text, unless
 from .model import CERTAIN, Clue, Evidence, Fix, Rule, install
 
-__all__ = ["NO_PROGRAM", "RULES", "library"]
+__all__ = ["FOR_ONE_TORCH", "NO_PROGRAM", "RULES", "library"]
+
+# Extensions of other packages that are compiled for one torch, by the names that they have.
+FOR_ONE_TORCH = r"(?!_C$)\w*(?:cuda|_C|_?ext|_ops|kernels?|attn|gptq|rasteriz\w*)\w*"
 
 # What Triton compiles on the user's machine while it runs; every other extension came in a wheel.
 _BUILT_HERE = r"cuda_utils|__triton_launcher|__triton_cuda_utils|\w*launcher\w*"
@@ -139,9 +142,9 @@ RULES = (
             Clue(0.6, seen("dll", r"(?i)libomp140\w*\.dll|vcruntime140_(?:1|threads)\.dll|api-ms-win\S*\.dll|ucrtbase\.dll")),
             Clue(
                 0.45,
-                all_of(seen("failed_extension"), unless(seen("failed_extension", rf"libtriton|{_BUILT_HERE}|\w*_cuda|\w*_ext|\w*_ops"))),
+                all_of(seen("failed_extension"), unless(seen("failed_extension", rf"libtriton|{_BUILT_HERE}|{FOR_ONE_TORCH}"))),
             ),
-            Clue(0.25, seen("failed_extension", r"(?!libtriton|cuda_utils)\w*(?:_cuda|_ext|_ops)")),
+            Clue(0.25, seen("failed_extension", rf"(?!libtriton|cuda_utils){FOR_ONE_TORCH}")),
             Clue(
                 0.5,
                 text(r"(?i)(?:vcruntime140\w*|msvcp140\w*|libomp140\S*|concrt140|api-ms\S*)\.dll[^\n]*(?:not found|missing|NOT_FOUND)"),
@@ -222,6 +225,8 @@ RULES = (
             Clue(0.55, all_of(seen("win_error", r"2"), text(r"(?i)subprocess|CreateProcess|Popen|triton|inductor"))),
             Clue(0.75, seen("statement", r"Compiler: (?:cl|\{).*")),
             Clue(0.8, text(r"'where', 'cl'|compiler version for cl\b")),
+            # cmd's and PowerShell's answer to a program that is not there, up to where it is translated
+            Clue(0.85, text(r"(?i)^\W*'(?:cl|tcc|nvcc)(?:\.exe)?'\s|The term '(?:cl|tcc)(?:\.exe)?'")),
             Clue(0.5, text(r"\btcc(?:\.exe)?\b|\bcl\.exe\b|vcvarsall|VCINSTALLDIR")),
         ),
         lambda f: [
