@@ -6,37 +6,17 @@ The kernels and cases are those of scripts/gpu_kernels_check.py, which runs them
 from __future__ import annotations
 
 import re
-import sys
 from collections import Counter
 from functools import lru_cache
-from pathlib import Path
 
 import pytest
+from nvidia_cases import sources
 
-from anytile.compat.hook import FINDER
 from anytile.frontend import trace
 from anytile.runtime.options import Options
 from anytile.targets.nvidia.chips import chip
 from anytile.targets.nvidia.codegen import lower
 from anytile.targets.nvidia.target import make_ptx
-
-SCRIPTS = Path(__file__).parents[2] / "scripts"
-
-
-@lru_cache(maxsize=1)
-def sources():
-    added = FINDER not in sys.meta_path
-    if added:
-        sys.meta_path.insert(0, FINDER)
-    sys.path.insert(0, str(SCRIPTS))
-    try:
-        import gpu_kernels_cases
-        import gpu_kernels_sources
-    finally:
-        sys.path.remove(str(SCRIPTS))
-        if added:
-            sys.meta_path.remove(FINDER)
-    return gpu_kernels_cases, gpu_kernels_sources
 
 
 @lru_cache(maxsize=64)
