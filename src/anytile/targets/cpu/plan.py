@@ -35,6 +35,7 @@ from .shape import map_dims, steps
 __all__ = ["Group", "Guard", "Single", "Step", "BlockPlan", "Planner"]
 
 CHEAP = 4  # evaluating a value again costs at most this many vector instructions: not worth a buffer
+REQUESTED = 1 << 17  # bytes of a product whose lines are requested before its dots: what the second-level cache has room for
 _COST = {"fdiv": 4, "sqrt": 4, "sdiv": 8, "udiv": 8, "srem": 9, "urem": 9, "frem": 16, "sin": 25, "cos": 25}
 _FREE = ("splat", "broadcast", "expand_dims", "permute", "reshape", "constant", "arange", "hint", "addptr")
 
@@ -120,6 +121,18 @@ class Planner:
                     if s.op.name in ("for", "while", "if"):
                         self._block(b)
         self._backward(block, plan, forward)
+
+    def before_dots(self, block: Block) -> list[tuple[Step, list[Value]]]:
+        """The steps in order, each with the addresses of tiles that are stored right after it, if it is a loop of dots."""
+        steps_, forward = self.plans[block].steps, self._forwards[block]
+        out: list[tuple[Step, list[Value]]] = []
+        for s, after in zip(steps_, [*steps_[1:], None]):
+            rows: list[Value] = []
+            if isinstance(s, Single) and s.op.name == "for" and isinstance(after, Group) and any(o.name == "dot" for o in s.op.walk()):
+                stored = [op.operands[0] for op in after.roots if op.name == "store" and op.operands[0].type.rank > 1]
+                rows = [p for p in stored if forward.dependence(p) < s.key and steps(p, {})[-1] == 1 and _bytes(p) <= REQUESTED]
+            out.append((s, rows))
+        return out
 
     # --- backward sweep ---
 
@@ -500,6 +513,11 @@ class _Forward:
         if any(o.defn.effects & (Effect.WRITE | Effect.SYNC) for o in op.walk()):
             self._last_write = s.key
             self._writers.append((self._position[op], op))
+
+
+def _bytes(p: Value) -> int:
+    """Of the tile behind a tile of pointers."""
+    return p.type.numel * p.type.elem.pointee.bytes  # type: ignore[attr-defined]
 
 
 def _same_dims(a: tuple[int, ...], b: tuple[int, ...]) -> bool:

@@ -22,6 +22,7 @@ from .memory import Buffer, Memory
 from .nest import Nest
 from .panels import Panels
 from .plan import Group, Guard, Planner, Step
+from .requests import Requests
 from .roots import AtomicRoot, ReduceRoot, Root, StoreRoot, WriteRoot
 from .scan import emit_histogram, emit_scan
 from .shape import choose_unroll, choose_vector_dim
@@ -85,7 +86,10 @@ class Program:
     # --- blocks and steps ---
 
     def block(self, block: Block) -> None:
-        for step in self.planner.plans[block].steps:
+        for step, pointers in self.planner.before_dots(block):
+            for pointer in pointers:
+                Requests(self, pointer).run([])
+                self.memory.width = 1
             self.step(step)
 
     def step(self, step: Step) -> None:
