@@ -282,7 +282,8 @@ _serve(
     _at("runtime.cache", "_base64=_base32", (3, 2), (3, 2)),  # renamed to what it was
     _at("runtime.cache", "_base32", since=(3, 3)),
     _at("runtime.cache", "knobs", since=(3, 4)),
-    _at("runtime.cache", "triton_key get_cache_key", since=(3, 5)),
+    _at("compat.worker", "triton_key", since=(3, 5)),
+    _at("runtime.cache", "get_cache_key", since=(3, 5)),
 )
 
 # ---- triton.compiler and triton.backends ----
@@ -309,7 +310,7 @@ _serve(
     _at("compat.backends", "make_backend GPUTarget"),
     _at("compat.attrs", "AttrsDescriptor=AttrsDescriptor0", until=(3, 1)),
     _at("compat.attrs", "AttrsDescriptor=AttrsDescriptor2", (3, 2), (3, 2)),
-    _at("runtime.cache", "triton_key", until=(3, 4)),
+    _at("compat.worker", "triton_key", until=(3, 4)),
     _at("runtime.cache", "get_cache_key", since=(3, 5)),
     _at("runtime.hooks", "LazyDict"),
 )

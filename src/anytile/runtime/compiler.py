@@ -252,7 +252,8 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_importing.acquire, after_in_parent=_importing.release, after_in_child=_importing.release)
 
 
-def _import_compiler(machine: Any) -> None:
+def import_compiler(machine: Any) -> None:
+    """Imports what only a compilation for the target object ``machine`` needs."""
     with _importing:
         from .. import frontend  # noqa: F401
         from . import elsewhere, stores  # noqa: F401
@@ -261,7 +262,7 @@ def _import_compiler(machine: Any) -> None:
 
 
 def _compile_anew(src: Any, machine: Any, options: Options, key: str, custom: bool) -> tuple[Artifact, CompileTimes, dict[str, float]]:
-    _import_compiler(machine)
+    import_compiler(machine)
     from .elsewhere import target_compile
     from .stores import stored_arguments
 

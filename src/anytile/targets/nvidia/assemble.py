@@ -49,6 +49,7 @@ __all__ = [
     "disassemble",
     "find_tool",
     "identity",
+    "load",
     "tool_version",
 ]
 
@@ -336,6 +337,12 @@ def assemblers(chip: Chip) -> tuple[Assembler, ...]:
     """All that this machine has, in order of preference; some may not serve a given kernel."""
     variables = ("TRITON_PTXAS_PATH", "TRITON_PTXAS_BLACKWELL_PATH", "CUDA_HOME", "CUDA_PATH", "PATH")
     return _assemblers(chip, os.environ.get("ANYTILE_ASSEMBLER", "").strip().lower(), tuple(os.environ.get(n) for n in variables))
+
+
+def load() -> None:
+    """Loads libnvJitLink, where there is one."""
+    for path in _find_nvjitlink()[:1]:
+        _nvjitlink(str(path))
 
 
 def identity(chip: Chip) -> str:

@@ -59,11 +59,13 @@ def make_ptx(llir: str, chip: Chip, version: int | None = None, level: str = "pl
     return engine.emit_assembly(llir, cpu=chip.target, features={f"ptx{version or need}"}, level=level, triple=TRIPLE)
 
 
+@lru_cache(maxsize=1)
 def prepare() -> None:
-    """Imports the code generator and starts LLVM, ahead of the first kernel."""
+    """Imports the code generator, starts LLVM and loads the assembler, ahead of the first kernel."""
     from . import codegen  # noqa: F401
 
     make_ptx(f'target triple = "{TRIPLE}"\ndefine ptx_kernel void @nothing() {{\n  ret void\n}}\n', chip(80))
+    assembling.load()
 
 
 class NvidiaTarget:
@@ -77,6 +79,10 @@ class NvidiaTarget:
     def __reduce__(self) -> tuple[Any, ...]:
         """Other processes need not start the driver to learn its version."""
         return NvidiaTarget, (self.chip.arch, driver_api.version() if self.driver == assembling.ASK else self.driver)
+
+    def prepare(self) -> None:
+        """Loads what every compilation needs."""
+        prepare()
 
     def fingerprint(self) -> str:
         copies = "" if tensor_maps.wanted() else ":without TMA"
