@@ -102,7 +102,7 @@ def floats(n: int, device: str = "cuda") -> torch.Tensor:
 
 
 def is_native(kernel: Any) -> bool:
-    return type(kernel._bind) is type(len)
+    return type(kernel._launcher) is type(len)
 
 
 def said(call: Any, *words: str) -> str:

@@ -60,12 +60,12 @@ def at_once(monkeypatch):
 
 
 def is_native(kernel) -> bool:
-    return type(kernel._bind) is type(len)
+    return type(kernel._launcher) is type(len)
 
 
 def general(kernel):
     """The launcher that Python code makes up."""
-    return kernel._bind.__self__[0][0].__self__._launcher.launch
+    return kernel._launcher.__self__[0][0].__self__._launcher.launch
 
 
 def out():
@@ -77,7 +77,7 @@ def test_a_kind_of_call_becomes_native():
     kernels = {scale[(2,)](x, 100, B=64) for _ in range(4)}
     assert is_native(scale) and len(kernels) == 1
     assert x.tolist() == [81.0] * 100
-    assert len(scale._bind.__self__[0]) == 2  # the general way and one entry
+    assert len(scale._launcher.__self__[0]) == 2  # the general way and one entry
 
 
 ints = st.sampled_from([0, 1, 2, 16, 17, -1, -16, 2**31 - 1, 2**31, -(2**31), -(2**31) - 1, 2**40, 2**40 + 1, 2**63 - 1, True, False])
@@ -253,7 +253,7 @@ def test_more_kinds_than_entries():
             got = out()
             record[(1,)](got, None, 3, 1.0, False, B=b)
             assert got[2] == b, turn
-    assert len(record._bind.__self__[0]) == 1 + warm._ENTRIES
+    assert len(record._launcher.__self__[0]) == 1 + warm._ENTRIES
 
 
 def test_kinds_that_take_turns_are_not_learnt_for_ever(monkeypatch):
@@ -272,7 +272,7 @@ def test_references_are_balanced():
     for _ in range(3):
         kernel = scale[grid](x, n, B=64)
     assert is_native(scale)
-    counted = [x, grid, n, dtype, kind, kernel, int, tuple, scale._bind.__self__[0], scale._bind.__self__[0][1], scale._bind]
+    counted = [x, grid, n, dtype, kind, kernel, int, tuple, scale._launcher.__self__[0], scale._launcher.__self__[0][1], scale._launcher]
     before = [sys.getrefcount(o) for o in counted]
     for _ in range(1000):
         scale[grid](x, n, B=64)
@@ -336,7 +336,7 @@ def test_it_can_be_turned_off(tmp_path):
         "import torch, anytile.language as tl\nfrom anytile.runtime.jit import jit\nfrom anytile.runtime import warm\n"
         "@jit\ndef store(o, v):\n    tl.store(o, v)\n"
         "o = torch.zeros(1)\nfor i in range(40): store[(1,)](o, float(i))\n"
-        "print(type(store._bind).__name__, o.item(), warm.unavailable_because())\n"
+        "print(type(store._launcher).__name__, o.item(), warm.unavailable_because())\n"
     )
     environment = {**os.environ, "ANYTILE_NATIVE_LAUNCH": "0", "ANYTILE_CACHE_DIR": str(tmp_path / "cache")}
     done = subprocess.run([sys.executable, str(program)], env=environment, capture_output=True, text=True, timeout=120)

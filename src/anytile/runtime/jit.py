@@ -166,8 +166,8 @@ class JITFunction(JITCallable, KernelInterface, metaclass=SettingsClass):
         self.kernel: Any = None
         self.device_caches = _DeviceCaches(self)
         self._epoch: object = None
-        self._bind: Callable[[Any], Callable[..., Any]] | None = None  # grid → launch
-        self._binds: dict[int, Callable[[Any], Callable[..., Any]]] = {}  # by place, while `_bind` is one of them
+        self._launcher: Callable[[Any], Callable[..., Any]] | None = None  # grid → launch
+        self._launchers: dict[int, Callable[[Any], Callable[..., Any]]] = {}  # by place, while `_launcher` is one of them
 
     def renew_locks(self) -> None:
         super().renew_locks()
@@ -217,7 +217,7 @@ class JITFunction(JITCallable, KernelInterface, metaclass=SettingsClass):
     # -- launching ---------------------------------------------------------------------------------------
 
     def __getitem__(self, grid: Any) -> Callable[..., Any]:
-        bind = self._bind
+        bind = self._launcher
         if bind is None or self._epoch is not driver.epoch:
             bind = self._make_launchers()
         if self.pre_run_hooks:
@@ -237,8 +237,8 @@ class JITFunction(JITCallable, KernelInterface, metaclass=SettingsClass):
     def _launch_after_hooks(self, grid: Any, *args: Any, **kwargs: Any) -> Any:
         for hook in self.pre_run_hooks:
             hook(*args, **kwargs)
-        assert self._bind is not None
-        return self._bind(grid)(*args, **kwargs)
+        assert self._launcher is not None
+        return self._launcher(grid)(*args, **kwargs)
 
     def run(self, *args: Any, grid: Any = None, warmup: bool = False, **kwargs: Any) -> Any:
         """``kernel[grid](*args, **kwargs)``, or only the compilation where ``warmup``."""
@@ -263,19 +263,19 @@ class JITFunction(JITCallable, KernelInterface, metaclass=SettingsClass):
 
     def forget_launchers(self) -> None:
         """Generate the launcher anew at the next launch."""
-        self._bind = None
-        self._binds.clear()
+        self._launcher = None
+        self._launchers.clear()
 
     def _make_launchers(self) -> Callable[[Any], Callable[..., Any]]:
         if self._epoch is not driver.epoch and self._epoch is not None:
             self.device_caches.clear()  # kernels of another driver's target
-        self._bind = self._launcher_at(driver.active.get_current_device() if _is_gpu() else HOST)
+        self._launcher = self._launcher_at(driver.active.get_current_device() if _is_gpu() else HOST)
         self._epoch = driver.epoch
-        return self._bind
+        return self._launcher
 
     def _launcher_at(self, place: int) -> Callable[[Any], Callable[..., Any]]:
         """The launcher for memory of the CPU or of a GPU: grid → launch."""
-        found = self._binds.get(place)
+        found = self._launchers.get(place)
         if found is None:
             device = _device_at(place)
             kernels = self.device_caches[device][0]
@@ -283,14 +283,14 @@ class JITFunction(JITCallable, KernelInterface, metaclass=SettingsClass):
             launcher = make_launcher(self, kernels, device, place, driver.active.get_current_device if several else None)
             warm = Warm(self, kernels, place, launcher, several, lambda better: self._replace_launcher(place, better))
             kernels.forget = warm.forget
-            found = self._binds[place] = warm.bind
+            found = self._launchers[place] = warm.bind
         return found
 
     def _replace_launcher(self, place: int, bind: Callable[[Any], Callable[..., Any]]) -> None:
         """``bind`` does from now on what the launcher for this place did."""
-        if self._bind is self._binds.get(place):
-            self._bind = bind
-        self._binds[place] = bind
+        if self._launcher is self._launchers.get(place):
+            self._launcher = bind
+        self._launchers[place] = bind
 
     def launch_elsewhere(self, grid: Any, arguments: dict[str, Any], options: dict[str, Any]) -> Any:
         """A launch where the memory of ``arguments`` lies.  DeviceError where it lies in several places.
@@ -305,7 +305,7 @@ class JITFunction(JITCallable, KernelInterface, metaclass=SettingsClass):
         if place == HOST:
             return bind(grid)(**arguments, **options)
         if place == current:
-            self._bind = bind
+            self._launcher = bind
             return bind(grid)(**arguments, **options)
         with driver.active.device_guard(place):
             return bind(grid)(**arguments, **options)
