@@ -20,7 +20,7 @@ from ...ir.types import BOOL, I32, ptr_element
 from .lanes import RAMP, VECTOR, Lane, power_of_two_in, ramp, uniform
 from .masks import Conjunct, Index, Masks
 from .memory import Buffer, Memory
-from .prefetch import STREAM_AHEAD, advance
+from .prefetch import ROW_MOST, STREAM_AHEAD, advance
 from .reduction import Accumulator
 from .roots import AtomicRoot, ReduceRoot, Root, StoreRoot, WriteRoot
 from .text import llvm_type, opaque, unsupported
@@ -421,9 +421,9 @@ class Nest(Masks):
         if p.kind is not RAMP or p.stride != 1:
             return
         e = p.elem.pointee  # type: ignore[attr-defined]
-        if self._packs() and self.p.loops:
+        if self.p.loops and (self._packs() or self._stores_rows(e.bytes)):
             d = advance(self.p, self.p.loops[-1], op.operands[0])
-            if d is None:
+            if d is None or not self._packs() and self._in_requested_line(e.bytes):
                 return
             addr = self.m.emit(f"getelementptr {llvm_type(e)}, ptr {p.val}, i64 {d.val}", max(p.level, d.level))
             self._request(addr, write=False)
@@ -436,8 +436,12 @@ class Nest(Masks):
             if self.shape[0] * p.elem.pointee.bytes >= 2 * STREAM_AHEAD:  # type: ignore[attr-defined]
                 self._request_ahead(p, write=True)
 
+    def _in_requested_line(self, nbytes: int) -> bool:
+        """Whether the vector before, of elements of ``nbytes``, has requested this one's line."""
+        return self.at_vector * self.m.width * nbytes % 64 != 0
+
     def _request_ahead(self, p: Lane, write: bool) -> None:
-        if self.at_vector * self.m.width * p.elem.pointee.bytes % 64 == 0:  # type: ignore[attr-defined]  # else: the vector before has
+        if not self._in_requested_line(p.elem.pointee.bytes):  # type: ignore[attr-defined]
             self._request(self.m.emit(f"getelementptr i8, ptr {p.val}, i64 {STREAM_AHEAD}", p.level), write)
 
     def _request(self, address: str, write: bool) -> None:
@@ -447,6 +451,11 @@ class Nest(Masks):
     def _streams(self) -> bool:
         """Whether this is a short elementwise pass over memory, whose programs follow each other in memory."""
         return self.unroll >= 4 and len(self.shape) == 1 and all(isinstance(r, StoreRoot) for r in self.roots)
+
+    def _stores_rows(self, nbytes: int) -> bool:
+        """Whether this nest stores a row that the first-level cache has room for, of elements of ``nbytes`` or so."""
+        fits = len(self.shape) == 1 and 2 * STREAM_AHEAD <= self.shape[0] * nbytes <= ROW_MOST
+        return fits and any(isinstance(r, StoreRoot) for r in self.roots)
 
     def _packs(self) -> bool:
         return any(isinstance(r, WriteRoot) and r.value in self.p.planner.needed for r in self.roots)

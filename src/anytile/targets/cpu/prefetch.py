@@ -17,6 +17,9 @@ distance, with the intent to write.  On two Cascade Lake cores, rows of 4096 flo
 2.44, addition 2.16 to 2.10; layer norm's backward on one core, which adds to two rows in the second-level cache while it
 stores one to memory, 10.2 to 5.9.  Rows shorter than twice the distance are left alone: where they are scattered, most of it would be for nothing.
 
+A loop over rows that stores one in each iteration (a norm's backward) reads memory in the first nest, the sums, and writes it in the
+last.  There the next iteration's rows are requested, so that both go on all the time: layer norm's backward 5.84 to 5.46 ms on one core.
+
 Tried and dropped: requesting the next program's row in the last pass of a softmax (memory idles there): no gain
 on Cascade Lake, a loss on Emerald Rapids.  Requesting rows whose addresses only data tell (an embedding's) four rows before their
 turn: no gain on Cascade Lake, 0.40 ms beside 0.48 when torch took 0.29 and 0.36.
@@ -33,9 +36,10 @@ from .lanes import UNIFORM, Lane
 if TYPE_CHECKING:
     from .program import Program
 
-__all__ = ["STREAM_AHEAD", "advance"]
+__all__ = ["ROW_MOST", "STREAM_AHEAD", "advance"]
 
 STREAM_AHEAD = 1024
+ROW_MOST = 1 << 15  # bytes of a row that is requested an iteration before its turn
 
 
 def advance(p: Program, loop: Op, address: Value) -> Lane | None:
