@@ -57,12 +57,27 @@ def test_tiles_of_descriptors(turned, boxes):
     """A panel of 128 bytes a box: A has one, B four along n, or one along k; three stages are two of them ahead and one in the loop."""
     kernel = passed(turned=turned)
     assert copied(kernel) == (3 * boxes, 4, 0)
-    assert kernel.metadata.resources["stack"] == 0 and kernel.metadata.shared == 3 * (128 + 256) * 64 * 2 + 1024
+    assert kernel.metadata.resources["stack"] == 0 and kernel.metadata.shared == 3 * ((128 + 256) * 64 * 2 + 8)
     b, a, c = kernel.metadata.tensor_maps  # in the order in which they are asked for
     assert (a["box"], a["swizzle"], a["stored"]) == ((128, 64), 128, False)
     assert b["box"] == ((256, 64) if turned else (64, 64)) and c["box"] == (128, 64) and c["stored"]
     base, *extents, stride = (a["base"], *a["extents"], a["stride"])
     assert base == ("argument", 0) and extents == [("argument", 1), ("argument", 2)] and stride == ("argument", 3)
+
+
+@pytest.mark.parametrize("stages, apart", [(3, 64 << 10), (4, 0)])
+def test_a_loop_over_tiles(stages, apart):
+    """What is stored has shared memory of its own, where there is enough; the rings' barriers go on counting."""
+    constants = {"M": 128, "N": 256, "K": 64}
+    kinds = {"a": "tensordesc<bf16[128,64]>", "b": "tensordesc<bf16[256,64]>", "c": "tensordesc<bf16[128,256]>"}
+    signature = {**kinds, "k": "i32", "tiles": "i32", "columns": "i32", **dict.fromkeys(constants, "constexpr")}
+    source = ASTSource(kernels.persistent, signature, constants, {})
+    kernel = compile(source, target=GPUTarget("cuda", 90, 32), options={"num_warps": 8, "num_stages": stages})
+    assert copied(kernel) == (2 * stages, 4, 0)
+    assert kernel.metadata.shared == stages * (128 + 256) * 64 * 2 + apart + 8 * stages
+    ptx = kernel.asm["ptx"]
+    assert ptx.count("mbarrier.init") == ptx.count("mbarrier.test_wait") == stages and "mbarrier.inval" not in ptx
+    assert kernel.metadata.resources["stack"] == 0
 
 
 @needs_nvdisasm

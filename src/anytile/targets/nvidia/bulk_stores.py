@@ -5,7 +5,7 @@ move them through shared memory as well, and then through registers again.  The 
 swizzle keeps the writes out of each other's banks; 16-bit accumulators go by stmatrix, four 8×8 matrices at a time.
 
 The accelerator reads the shared memory later, so whoever wants it for something else waits first (`Generator.reclaim`), and so does the end of
-the kernel.  What it writes is not ordered with what the threads do afterwards: kernels that tell others of their stores (atomics, barriers,
+the kernel.  In a loop the tile has memory of its own where there is enough (`apart`), so that what comes next need not wait.  What it writes is not ordered with what the threads do afterwards: kernels that tell others of their stores (atomics, barriers,
 volatile accesses) are left to ordinary stores.
 """
 
@@ -15,15 +15,15 @@ from ...ir import Effect, Func, Op, Value
 from ...ir.rewrite import const_value
 from . import wgmma
 from .convert import shared_addresses
-from .copies import Source, leader, source
+from .copies import Source, leader, repeated, source
 from .dot import as_words
 from .matrices import row_addresses
 from .memory import vector_width
 from .placement import Placement
-from .values import SHARED, Generator
+from .values import SHARED, STAGING, Generator
 from .wgmma import Panels
 
-__all__ = ["by_accelerator", "planned"]
+__all__ = ["apart", "by_accelerator", "planned"]
 
 _MOST = 128 << 10
 """Bytes of shared memory that a store may take."""
@@ -35,6 +35,11 @@ def planned(g: Generator, func: Func) -> dict[Op, Source]:
         return {}
     found = ((op, _target(g, op)) for op in func.walk() if op.name == "store")
     return {op: target for op, target in found if target is not None}
+
+
+def apart(stores: dict[Op, Source]) -> int:
+    """Bytes that stores in loops had better have for themselves: the largest tile; 0 where none is in a loop."""
+    return max((target.form.bytes for op, target in stores.items() if repeated(op)), default=0)
 
 
 def _target(g: Generator, op: Op) -> Source | None:
@@ -57,15 +62,21 @@ def by_accelerator(g: Generator, op: Op, target: Source) -> None:
     place = g.assignment.where(value)
     assert place is not None
     registers = g.get(value, place)
-    g.scratch(target.form.bytes)
-    if _as_matrices(target.form, place):
-        _store_matrices(g, registers, target.form, place, value)
+    if g.staging:
+        g.assembly("cp.async.bulk.wait_group.read 0;", "", "void", [])
+        g.barrier()
+        pointer = STAGING
     else:
-        wgmma.store_panels(g, registers, place, target.form, g.exchange, value)
+        g.scratch(target.form.bytes)
+        pointer = g.exchange
+    if _as_matrices(target.form, place):
+        _store_matrices(g, registers, target.form, place, value, pointer)
+    else:
+        wgmma.store_panels(g, registers, place, target.form, pointer, value)
     g.assembly("fence.proxy.async.shared::cta;", "", "void", [])
     g.barrier()
     outer, inner = (g.scalar(v) for v in target.window.offsets)
-    base, who = g.emit(f"ptrtoint {SHARED} {g.exchange} to i32"), leader(g)
+    base, who = g.emit(f"ptrtoint {SHARED} {pointer} to i32"), leader(g)
     copy = "cp.async.bulk.tensor.2d.global.shared::cta.tile.bulk_group"
     for i, j, byte in target.boxes():
         x, y, at = (g.emit(f"add i32 {a}, {b}") if b else a for a, b in ((inner, j), (outer, i), (base, byte)))
@@ -80,10 +91,10 @@ def _as_matrices(form: Panels, place: Placement) -> bool:
     return form.size == 2 and place.register[:1] == (1,) and place.lane[:2] == (2, 4) and all(b >= width for b in place.lane[2:])
 
 
-def _store_matrices(g: Generator, registers: list[str], form: Panels, place: Placement, v: Value) -> None:
+def _store_matrices(g: Generator, registers: list[str], form: Panels, place: Placement, v: Value, pointer: str) -> None:
     pairs = as_words(g, registers, v.type.elem, 2)
     count, bases = row_addresses(form, place, True)
-    address = shared_addresses(g, g.exchange, bases)
+    address = shared_addresses(g, pointer, bases)
     names = ", ".join(f"${i + 1}" for i in range(count))
     code = f"stmatrix.sync.aligned.m8n8.x{count}.shared.b16 [$0], {{{names}}};"
     for r in range(0, place.registers, 2 * count):

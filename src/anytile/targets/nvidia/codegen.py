@@ -26,8 +26,8 @@ from ...passes.fuse_dot import fuse_dot
 from ...passes.pipeline import Pass, optimize, run_passes
 from ...passes.unpack_map import unpack_map
 from ...passes.widen_floats import widen_floats
+from . import bulk_stores, copies
 from .assignment import Assignment
-from .bulk_stores import planned
 from .chips import Chip
 from .control import emit_block
 from .elementwise import NATIVE_MATH, native_casts
@@ -35,7 +35,7 @@ from .formulas import FORMULAS
 from .legalize_dot import legalize_dot
 from .shared_use import told
 from .tensor_maps import MAP_BYTES, wanted
-from .values import Generator, llvm_type
+from .values import BARRIERS, SHARED, STAGING, Generator, llvm_type
 
 __all__ = ["lower", "machine_passes"]
 
@@ -70,19 +70,25 @@ def lower(module: Module, options: Any, chip: Chip) -> tuple[str, dict[str, Any]
     info = AxisInfo(kernel, trusting=True)
     assignment = Assignment(kernel, num_warps, sm, info)
     contract, ftz = (bool(getattr(options, name, True)) for name in ("enable_fp_fusion", "enable_reflect_ftz"))
-    g = Generator(kernel, num_warps, options.num_stages, sm, contract, ftz, assignment, info)
+
+    def emitted(apart: bool) -> tuple[Generator, list[str]]:
+        g = Generator(kernel, num_warps, options.num_stages, sm, contract, ftz, assignment, info)
+        g.tma = sm == 90 and wanted(options)
+        g.bulk_stores = bulk_stores.planned(g, kernel)
+        g.staging = bulk_stores.apart(g.bulk_stores) if apart else 0
+        parameters = _parameters(g, kernel)
+        emit_block(g, kernel.body)
+        _finish(g)
+        return g, parameters
+
     recursion = sys.getrecursionlimit()
     sys.setrecursionlimit(max(recursion, 20000))  # lazy values are emitted recursively along their definitions
     try:
-        g.tma = sm == 90 and wanted(options)
-        g.bulk_stores = planned(g, kernel)
-        parameters = _parameters(g, kernel)
-        emit_block(g, kernel.body)
+        g, parameters = emitted(apart=True)
+        if g.staging and g.shared_bytes > chip.shared_per_block:
+            g, parameters = emitted(apart=False)
     finally:
         sys.setrecursionlimit(recursion)
-    if g.bulk_stores:
-        g.assembly("cp.async.bulk.wait_group.read 0;", "", "void", [])
-    g.w.put("ret void")
     limits = f'"nvvm.reqntid"="{num_warps * 32}"'
     if getattr(options, "maxnreg", None):
         limits += f' "nvvm.maxnreg"="{options.maxnreg}"'
@@ -111,6 +117,24 @@ def lower(module: Module, options: Any, chip: Chip) -> tuple[str, dict[str, Any]
         "tensor_maps": [asdict(m) for m in g.maps],
     }
     return text + "\n", metadata
+
+
+def _finish(g: Generator) -> None:
+    """The end of the kernel, and what its entry does for memory above all other shared memory."""
+    if g.bulk_stores:
+        g.assembly("cp.async.bulk.wait_group.read 0;", "", "void", [])
+    g.w.put("ret void")
+    top = -(-g.shared_bytes // 1024) * 1024
+    if g.staging:
+        g.prologue.append(f"  {STAGING} = getelementptr i8, {SHARED} @shared, i32 {top}")
+        top += g.staging
+    if g.barrier_count:
+        at = g.early(f"getelementptr i8, {SHARED} @shared, i32 {top}")
+        g.prologue.append(f"  {BARRIERS} = ptrtoint {SHARED} {at} to i32")
+        g.prologue.append("  " + copies.initialize(g, BARRIERS, g.barrier_count))
+        top += 8 * g.barrier_count
+    if g.staging or g.barrier_count:
+        g.shared_bytes = top
 
 
 def _parameters(g: Generator, kernel: Func) -> list[str]:

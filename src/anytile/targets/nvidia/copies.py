@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ...ir import Value
+from ...ir import Op, Value
 from .tensor_maps import ALIGNMENT, LARGEST_BOX, TensorMap, Window, tensor_map, window_of
 from .values import Generator
 from .wgmma import Panels, Rows
 
-__all__ = ["Barriers", "Source", "leader", "source"]
+__all__ = ["Barriers", "Source", "initialize", "leader", "repeated", "source"]
 
 _ROW_OF_BANKS = 1024
 """Bytes after which the swizzle begins anew: panels must begin at its multiples."""
@@ -50,6 +50,14 @@ def source(g: Generator, pointer: Value, form: Panels | Rows, stored: bool = Fal
     return None if made is None else Source(window, made, form)
 
 
+def repeated(op: Op) -> bool:
+    """Whether an operation lies in a loop."""
+    outer = op.parent_op()
+    while outer is not None and outer.name not in ("for", "while"):
+        outer = outer.parent_op()
+    return outer is not None
+
+
 def leader(g: Generator) -> str:
     """i1: this is the one thread that asks for copies."""
     if "leader" not in g.once:
@@ -60,25 +68,27 @@ def leader(g: Generator) -> str:
 
 
 class Barriers:
-    """The mbarriers of a ring of ``count`` slots, at ``address`` (i32) in shared memory."""
+    """The mbarriers of a ring of ``count`` slots.  They count for as long as the kernel runs, so a loop may be entered again and again."""
 
-    def __init__(self, g: Generator, address: str, count: int):
-        self.g, self.address, self.count = g, address, count
+    def __init__(self, g: Generator, count: int, again: bool):
+        """``again``: the loop may have run before; its phases are then asked for."""
+        self.g, self.count, self.again = g, count, again
+        self.address = g.barriers(count)
 
-    def begin(self) -> None:
-        """All threads: from here on the barriers count, and the ring's memory belongs to the accelerator."""
-        g, who = self.g, leader(self.g)
-        lines = [f"@$1 mbarrier.init.shared::cta.b64 [$0+{8 * i}], 1;" for i in range(self.count)]
-        g.assembly(" ".join([*lines, "fence.mbarrier_init.release.cluster;"]), "r,b", "void", [("i32", self.address), ("i1", who)])
-        g.assembly("fence.proxy.async.shared::cta;", "", "void", [])
-        g.barrier()
-
-    def end(self) -> None:
-        """All threads, with nothing in flight: the memory is free again."""
+    def begin(self) -> str:
+        """All threads: from here on the accelerator has the ring's memory to itself.  Gives the slots' phases, a bit each."""
         g = self.g
-        g.barrier()
-        lines = [f"@$1 mbarrier.inval.shared::cta.b64 [$0+{8 * i}];" for i in range(self.count)]
-        g.assembly(" ".join(lines), "r,b", "void", [("i32", self.address), ("i1", leader(g))])
+        g.assembly("fence.proxy.async.shared::cta;", "", "void", [])  # what this thread did there comes first
+        g.reclaim()
+        if not self.again:
+            return "0"
+        phases = "0"
+        code = "{ .reg .pred p; mbarrier.test_wait.parity.shared::cta.b64 p, [$1], 0; selp.b32 $0, 1, 0, p; }"
+        for i in range(self.count):  # with nothing in flight, phase 0 is over where phase 1 has begun
+            odd = g.assembly(code, "=r,r", "i32", [("i32", self.of(str(i)))])
+            odd = g.emit(f"shl i32 {odd}, {i}") if i else odd
+            phases = odd if phases == "0" else g.emit(f"or disjoint i32 {phases}, {odd}")
+        return phases
 
     def of(self, slot: str) -> str:
         """Address of a slot's barrier."""
@@ -103,7 +113,15 @@ class Barriers:
                 args = [("i32", at), ("ptr", map_), ("i32", x), ("i32", y), ("i32", barrier), ("i1", who)]
                 g.assembly(f"@$5 {copy} [$0], [$1, {{$2, $3}}], [$4];", "r,l,r,r,r,b", "void", args)
 
-    def wait(self, slot: str, parity: str) -> None:
-        """Until the copies of the phase ``parity`` are there."""
+    def wait(self, slot: str, phases: str) -> None:
+        """Until the copies of a slot's phase are there."""
+        g = self.g
+        parity = g.emit(f"and i32 {g.emit(f'lshr i32 {phases}, {slot}')}, 1")
         code = "{ .reg .pred p; WAIT: mbarrier.try_wait.parity.shared::cta.b64 p, [$0], $1; @!p bra WAIT; }"
-        self.g.assembly(code, "r,r", "void", [("i32", self.of(slot)), ("i32", parity)])
+        g.assembly(code, "r,r", "void", [("i32", self.of(slot)), ("i32", parity)])
+
+
+def initialize(g: Generator, address: str, count: int) -> str:
+    """The line for the kernel's entry that makes ``count`` mbarriers at ``address`` (i32); a barrier of the threads must follow."""
+    lines = " ".join(f"@$1 mbarrier.init.shared::cta.b64 [$0+{8 * i}], 1;" for i in range(count))
+    return f'call void asm sideeffect "{lines} fence.mbarrier_init.release.cluster;", "r,b,~{{memory}}"(i32 {address}, i1 {leader(g)}) #1'

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from ...ir import Block, Effect, Op, Value
 from ...ir.rewrite import const_value, is_pure
 from . import wgmma
-from .copies import Barriers, Source, source
+from .copies import Barriers, Source, repeated, source
 from .matrices import ring_form
 from .memory import vector_width
 from .values import GLOBAL, SHARED, Generator, Scope, llvm_type
@@ -126,8 +126,7 @@ class Pipeline:
         self.threads = any(m.source is None for m in moves)  # whether cp.async copies anything
         self.barriers: Barriers | None = None
         if any(m.source is not None for m in moves):
-            at = g.emit(f"ptrtoint {SHARED} {g.buffer(loop, 8 * stages)} to i32")
-            self.barriers = Barriers(g, at, stages)
+            self.barriers = Barriers(g, stages, repeated(loop))
         self.args = [self.body.args[1 + i] for i in sorted(used.carried)]
         self.ends = [self.body.terminator.operands[i] for i in sorted(used.carried)]
         self.dot = self._accumulating()
@@ -160,9 +159,10 @@ class Pipeline:
         self.type = llvm_type(self.body.args[0].type.elem)
         inits = self.loop.rest()
         state = [lb, *(g.scalar(inits[i]) for i in sorted(self.used.carried))]
-        g.reclaim()
         if self.barriers is not None:
-            self.barriers.begin()
+            self.first_phases = self.barriers.begin()
+        else:
+            g.reclaim()
         for slot in range(self.stages - 1):
             state = self._copies(state, str(slot))
         self.first = state
@@ -171,7 +171,7 @@ class Pipeline:
         """In the loop's header: names for its phis."""
         g = self.g
         self.slot, self.next_slot = g.w.fresh("slot"), g.w.fresh("slot")
-        self.parity, self.next_parity = g.w.fresh("parity"), g.w.fresh("parity")
+        self.phases, self.next_phases = g.w.fresh("phases"), g.w.fresh("phases")
         self.names = [g.w.fresh("ahead") for _ in self.first]
         self.hole = g.w.hole()
 
@@ -183,7 +183,7 @@ class Pipeline:
         if self.threads:
             g.assembly(f"cp.async.wait_group {self.stages - 2};", "", "void", [])
         if self.barriers is not None:
-            self.barriers.wait(self.slot, self.parity)
+            self.barriers.wait(self.slot, self.phases)
         if self.threads or self.dot is None or self.turned:
             g.barrier()
         if self.dot is None:
@@ -217,7 +217,7 @@ class Pipeline:
             self.hole.append(f"  {name} = phi {llvm_type(v.type.elem)} [ {a}, %{entry} ], [ {b}, %{latch} ]")
         self.hole.append(f"  {self.slot} = phi i32 [ 0, %{entry} ], [ {self.next_slot}, %{latch} ]")
         if self.barriers is not None:
-            self.hole.append(f"  {self.parity} = phi i32 [ 0, %{entry} ], [ {self.next_parity}, %{latch} ]")
+            self.hole.append(f"  {self.phases} = phi i32 [ {self.first_phases}, %{entry} ], [ {self.next_phases}, %{latch} ]")
         for v in {x for m in self.moves for x in (m.load.result, m.operand)}:
             del g.ring[v]
 
@@ -227,7 +227,7 @@ class Pipeline:
         around = g.emit(f"icmp eq i32 {after}, {self.stages}")
         g.w.put(f"{self.next_slot} = select i1 {around}, i32 0, i32 {after}")
         if self.barriers is not None:
-            g.w.put(f"{self.next_parity} = xor i32 {self.parity}, {g.emit(f'zext i1 {around} to i32')}")
+            g.w.put(f"{self.next_phases} = xor i32 {self.phases}, {g.emit(f'shl i32 1, {self.slot}')}")
 
     def finish(self) -> None:
         """Behind the loop, its results defined: nothing is in flight any more."""
@@ -240,8 +240,6 @@ class Pipeline:
             result = self.loop.results[self.dot.operands[2].index - 1]
             home = g.homes[result]
             g.define(result, wgmma.waited(g, g.get(result, home), result.type.elem), home)
-        if self.barriers is not None:
-            self.barriers.end()
 
     def _slot_pointer(self, v: Value, form: Panels | Rows, slot: str) -> str:
         g = self.g

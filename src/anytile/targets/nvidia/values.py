@@ -44,6 +44,8 @@ SHARED = "ptr addrspace(3)"
 
 LAZY: dict[str, Callable[..., list[str]]] = {}
 """Row → ``fn(g, op, place) -> registers``: the result in any placement."""
+STAGING, BARRIERS = "%staging", "%barriers"
+"""Pointer and i32 address in shared memory, above all that buffers and exchanges take: named before anybody knows where that ends."""
 EAGER: dict[str, Callable[..., Any]] = {}
 """Row → ``fn(g, op)``: emits the operation and defines its results."""
 
@@ -127,6 +129,8 @@ class Generator:
         self.ring: dict[Value, str] = {}  # operand of a pipelined dot → address of its current slot in shared memory
         self.in_flight: dict[Op, Callable[[], None]] = {}  # dot that nobody waits for in its loop → what comes behind it
         self.tma = False  # whether the tensor memory accelerator may be used
+        self.staging = 0  # bytes of shared memory that are kept for bulk stores alone, at STAGING
+        self.barrier_count = 0  # mbarriers, at BARRIERS
         self.bulk_stores: dict[Op, Source] = {}  # stores that read shared memory some time after they were asked for
         self._buffers: dict[object, int] = {}  # whose → first byte
         self.globals: list[str] = []
@@ -279,10 +283,15 @@ class Generator:
         self.reclaim()
 
     def reclaim(self) -> None:
-        """Waits until nobody, threads or copies, reads from shared memory what was there before."""
-        if self.bulk_stores:
+        """Waits until nobody, threads or copies, reads what was in shared memory before."""
+        if self.bulk_stores and not self.staging:
             self.assembly("cp.async.bulk.wait_group.read 0;", "", "void", [])
         self.barrier()
+
+    def barriers(self, count: int) -> str:
+        """Address (i32) of ``count`` mbarriers that are the caller's for as long as the kernel runs."""
+        self.barrier_count += count
+        return self.emit(f"add i32 {BARRIERS}, {8 * (self.barrier_count - count)}")
 
     def _at_byte(self, offset: int) -> str:
         if not offset:
