@@ -10,7 +10,7 @@ from packaging.version import InvalidVersion, Version
 
 from ..dists import triton_requirement
 from ..facts import Distribution, Facts
-from .clues import all_of, failing, in_log, on, seen, text, unless
+from .clues import all_of, any_of, failing, in_log, on, seen, text, unless
 from .model import CERTAIN, Clue, Evidence, Fix, Rule, install
 
 __all__ = ["RULES", "conflicts"]
@@ -21,6 +21,12 @@ _OTHER_PROJECTS = (
     r"TritonContext|ARCH|OPCODE|AST_\w+|Instruction|MemoryAccess|InferenceServerClient"  # of programs that are also named Triton
 )
 _ALWAYS_NAMES = r"jit|autotune|heuristics|Config|cdiv|next_power_of_2|language|testing|compile|runtime|compiler|libtriton"
+# A module of Python's own, loaded from another place than Python's library.
+_OWN_MODULE_HIDDEN = (
+    r"cannot import name ['\"]\w+['\"] from ['\"](?P<m>random|types|copy|enum|select|queue|code|token|tokenize|math|string|platform|logging"
+    r"|statistics|typing|warnings|signal|operator|numbers|inspect|secrets|dataclasses|glob|io|csv|json|abc|ast|time|email|profile)['\"] "
+    r"\((?![^)]*[\\/]lib(?:64)?[\\/](?:python\d[\d.]*t?[\\/])?(?P=m)(?:\.py|[\\/]))[^)]+\)"
+)
 
 
 def _pin(facts: Facts) -> Requirement | None:
@@ -179,6 +185,7 @@ RULES = (
                 ),
             ),
             Clue(0.75, seen("statement", r"dataclass type or instance")),
+            Clue(0.7, seen("missing_member", r"divisible_by_\d+|equal_to_1|ids_of_folded_args|cluster_dims|n_regs|n_spills|num_ctas")),
             Clue(
                 0.5,
                 all_of(text(r"launch_(?:enter|exit)_hook|triton_key|AttrsDescriptor"), seen("exception"), unless(seen("failed_extension"))),
@@ -286,8 +293,16 @@ RULES = (
             Clue(0.85, seen("not_a_package", r"triton|torch|xformers|bitsandbytes")),
             Clue(0.7, seen("missing_module", _ALWAYS)),
             Clue(
-                0.5, all_of(seen("missing_attribute", detail=r"^(?:torch|triton)$"), text(r"partially initialized module|circular import"))
+                0.5,
+                all_of(
+                    any_of(
+                        seen("missing_attribute", detail=r"^(?:torch|triton)$"),
+                        seen("missing_name", detail=r"^(?:torch|triton)$"),
+                    ),
+                    text(r"partially initialized module|circular import"),
+                ),
             ),
+            Clue(0.8, text(_OWN_MODULE_HIDDEN)),
             Clue(0.5, text(r"\(unknown location\)")),
             Clue(0.55, seen("missing_attribute", _ALWAYS_NAMES, r"^triton$")),
             Clue(0.85, seen("statement", r"rather than the C extensions")),

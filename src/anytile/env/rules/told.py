@@ -68,6 +68,7 @@ TOLD: dict[str, tuple[Clue, ...]] = {
     # who answers `import triton`
     "torch_triton_api_skew": (
         _unless_seen(told(r"AttrsDescriptor|triton_key|launch_(?:enter|exit)_hook|triton\.common"), "failed_extension"),
+        told(r"\btriton(?:\.\w+)+", r"(?:does not|doesn't|no longer) (?:provide|have|export|exist)|was removed|has no\b"),
         told(r"\btriton\b", rf"{_TORCH}|inductor", rf"{_STOPS}|old API|new API|API change|broke"),
         _unless_seen(
             told(r"ImportError|AttributeError", r"\btriton\s*(?:==|version|v)?\s*\d+\.\d+"),
@@ -88,7 +89,7 @@ TOLD: dict[str, tuple[Clue, ...]] = {
     "shadowed_module": (
         weigh(
             0.75,
-            r"^(?!.*(?:no module|line \d)).*\b(?:folder|directory|file|repo)\b|文件夹|目录|папк|Ordner",
+            r"^(?!.*(?:no module|line \d|\.py:\d)).*\b(?:folder|directory|file|repo)\b|文件夹|目录|папк|Ordner",
             r"\b(?:called|named|name)\b|名为|叫|названи|namens",
             r"\b(?:triton|torch|xformers|unsloth|bitsandbytes)\b",
         ),
@@ -127,7 +128,10 @@ TOLD: dict[str, tuple[Clue, ...]] = {
         told(r"\b3\.\d+t\b|\bnogil\b|free-?thread", r"torch|triton|dynamo|compile"),
         _unless_seen(weigh(0.5, r"(?<![/\\\w])python ?3\.\d+|\bcp3\d+", rf"{_STOPS}|{_LACKS}|requires"), "exception"),
     ),
-    "poetry_source": (weigh(0.5, r"\bpoetry\b", r"torch|source|\bcu\d{3}\b", _LACKS),),
+    "poetry_source": (
+        weigh(0.5, r"\bpoetry\b", r"torch|source|\bcu\d{3}\b", _LACKS),
+        Clue(0.6, all_of(text(r"tool\.poetry"), told(_TORCH, r"\bcandidates?\b|\bsource\b|\binstall\w*", _LACKS).find)),
+    ),
     "build_isolation": (weigh(0.5, r"flash|xformers|mamba|deepspeed|apex", r"\btorch\b", r"build", _LACKS),),
     "user_site_leak": (
         told(r"PYTHONNOUSERSITE"),
