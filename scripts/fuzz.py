@@ -106,7 +106,8 @@ def _hidden(e: BaseException, name: str, path: Path) -> dict[str, Any] | None:
 
     if isinstance(cause, accidents) and not isinstance(cause, AnytileError):
         at = _innermost(cause)
-        if "anytile" in at and "language/tuples" not in at and "static_assert" not in str(cause):  # tuples answer as Python's do
+        as_python = any(file in at for file in ("compat/face", "language/tuples"))  # these answer as Python's modules and tuples do
+        if "anytile" in at and not as_python and "static_assert" not in str(cause):
             return {
                 "kernel": name,
                 "error": f"{type(e).__name__} from {type(cause).__name__}",

@@ -16,6 +16,7 @@ from differential import launch, same
 import anytile.language as tl
 from anytile.ir import Builder, Func, Module, ptr, scalar
 from anytile.ir.types import BF16, F16, F32
+from anytile.runtime.jit import jit
 from anytile.targets.base import struct_format
 from anytile.targets.cpu import CpuTarget
 from anytile.targets.reference import ReferenceTarget
@@ -166,3 +167,19 @@ except KeyboardInterrupt:
 def test_control_c_in_a_grid_of_two_billion_programs():
     done = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, timeout=120)
     assert done.stdout.strip() == "interrupted True", done.stderr
+
+
+@jit
+def masked_by_a_web(x, out, n, N: tl.constexpr):
+    i = tl.arange(0, N)
+    j, m = i, i < n
+    for _ in tl.static_range(48):
+        j = (j & 7) + (j | 1) - 1  # every value is used twice: 2**48 ways from the mask to i
+        m = m & (j >= 0) & m
+    tl.store(out + i, tl.load(x + i, mask=m & (j < n)), mask=m)
+
+
+def test_masks_whose_values_are_used_many_times():
+    x, out = np.arange(64, dtype=np.float32), np.zeros(64, dtype=np.float32)
+    masked_by_a_web[(1,)](x, out, 50, N=64)
+    assert not out[50:].any()

@@ -62,3 +62,28 @@ def test_what_time_did_not_suffice_for_is_continued(tmp_path: Path) -> None:
     assert sum(len(range(seed, last, step)) for seed, last, step, _ in first[-1]["left"]) == 12 - first[-1]["cases"] > 0
     _, second = fuzz("programs", "--resume", str(tmp_path / "first"))
     assert (first[-1]["cases"] + second[-1]["cases"], second[-1]["left"]) == (12, [])
+
+
+@pytest.mark.parametrize(
+    "line, says",
+    [
+        ("row = tl.program_id(0).topk(2)", "tl.topk goes along a dimension, and its input is a scalar"),
+        ("row = tl.sort(n)", "tl.sort goes along a dimension, and its input is a scalar"),
+        ("x = tl.trans(tl.zeros((4, 4), tl.float32).atomic_cas)", "input of tl.trans must be a tensor, but 'atomic_cas' is a method"),
+        ("x = tl.permute(tl.tensor, (1, 0))", "input of tl.permute must be a tensor, but 'tensor' is a type"),
+        ("x = tl.sum(tl.arange(0, 4), dtype=1)", "dtype of tl.sum must be a dtype such as tl.float32, but"),
+        ("for i in tl.static_range(2, 1 << 31): n += i", "tl.static_range would unroll 2,147,483,646 iterations, and 65,536 are allowed"),
+    ],
+)
+def test_mistakes_that_fuzzing_found(line: str, says: str, tmp_path: Path) -> None:
+    import importlib.util
+
+    path = tmp_path / "kernel.py"
+    path.write_text(f"import triton\nimport triton.language as tl\n\n\n@triton.jit\ndef k(n):\n    {line}\n")
+    spec = importlib.util.spec_from_file_location("kernel", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    with pytest.raises(triton.CompilationError) as e:
+        triton.compile(triton.compiler.ASTSource(module.k, {"n": "i32"}))
+    assert says in str(e.value)

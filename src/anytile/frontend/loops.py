@@ -36,6 +36,9 @@ from .visitor import Tracer, statement
 
 __all__: list[str] = []
 
+#: Iterations of one `tl.static_range`; more would take minutes and gigabytes, and are a slip of the pen.
+MOST_UNROLLED = 1 << 16
+
 
 # --- for ------------------------------------------------------------------------------------------------
 
@@ -102,6 +105,12 @@ def _elements(t: Tracer, node: ast.expr) -> list[Any]:
         if not all(isinstance(b, int) for b in bounds):
             raise t.error(
                 NotConstexprError, node, "the bounds of tl.static_range must be integers known at compile time; use tl.range for others"
+            )
+        if len(range(*bounds)) > MOST_UNROLLED:
+            raise t.error(
+                UnsupportedLanguageConstruct,
+                node,
+                f"tl.static_range would unroll {len(range(*bounds)):,} iterations, and {MOST_UNROLLED:,} are allowed; tl.range makes a loop",
             )
         return [constexpr(i) for i in range(*bounds)]
     value = unwrap(value)

@@ -51,8 +51,11 @@ def _wrong_kind(fn: Callable[..., Any], args: Any, kwargs: dict[str, Any], e: At
         if e.obj is None and declared.endswith(" | None"):  # an argument left out is no mistake
             continue
         wanted = _KINDS.get(declared.removesuffix(" | None"))
-        if wanted and (value is e.obj or getattr(value, "value", e) is e.obj):
-            return f"{name} of tl.{fn.__name__} must be {wanted}, but {getattr(value, '__name__', value)!r} is a {type(value).__name__}"
+        inner = getattr(value, "value", value)  # a constexpr's
+        uncalled = wanted == "a tensor" and callable(inner)  # `x.sum` for `x.sum(0)`: what it lacks is looked for in other objects
+        if uncalled or (wanted and (value is e.obj or inner is e.obj)):
+            shown = inner if uncalled else value
+            return f"{name} of tl.{fn.__name__} must be {wanted}, but {getattr(shown, '__name__', shown)!r} is a {type(shown).__name__}"
     return None
 
 

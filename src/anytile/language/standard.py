@@ -113,7 +113,7 @@ def _sum_type(t: dtype, chosen: Any) -> dtype:
 
 @member
 @builtin
-def sum(input: Any, axis: Any = None, keep_dims: Any = False, dtype: Any = None) -> tensor:
+def sum(input: Any, axis: Any = None, keep_dims: Any = False, dtype: dtype | None = None) -> tensor:
     """The sum along ``axis`` (over everything where it is None), in ``dtype`` or int32/uint32 for narrower integers."""
     x = to_tensor(input)
     return reduce_by(_sum_combine, [cast_to(x, _sum_type(x.dtype, dtype))], axis, keep_dims)[0]
@@ -209,7 +209,7 @@ def reduce_or(input: Any, axis: Any, keep_dims: Any = False) -> tensor:
 
 @member
 @builtin
-def cumsum(input: Any, axis: Any = 0, reverse: Any = False, dtype: Any = None) -> tensor:
+def cumsum(input: Any, axis: Any = 0, reverse: Any = False, dtype: dtype | None = None) -> tensor:
     """The running sum along ``axis``; narrow integers and bf16 are widened as by `sum` and to fp32."""
     x = _promoted(to_tensor(input))
     return scan_by(_sum_combine, [cast_to(x, _sum_type(x.dtype, dtype))], axis, reverse)[0]
@@ -217,7 +217,7 @@ def cumsum(input: Any, axis: Any = 0, reverse: Any = False, dtype: Any = None) -
 
 @member
 @builtin
-def cumprod(input: Any, axis: Any = 0, reverse: Any = False, dtype: Any = None) -> tensor:
+def cumprod(input: Any, axis: Any = 0, reverse: Any = False, dtype: dtype | None = None) -> tensor:
     """The running product along ``axis``; bf16 is widened to fp32."""
     x = _promoted(to_tensor(input))
     chosen = unwrap(dtype)
@@ -291,6 +291,8 @@ def _first(a: tensor, b: tensor) -> tensor:
 
 
 def _last_dim(x: tensor, dim: Any, name: str) -> int:
+    if not x.rank:
+        raise ValueError(f"tl.{name} goes along a dimension, and its input is a scalar")
     d = unwrap(dim)
     d = x.rank - 1 if d is None else axis_of(d, x.rank, "dim")
     if d != x.rank - 1:

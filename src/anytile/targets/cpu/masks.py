@@ -12,7 +12,7 @@ part where they all hold (unmasked, several vectors at once), and a loop over th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ...ir import Op, Value
 from ...ir.types import BOOL, I32, I64
@@ -100,15 +100,21 @@ class Masks:
     def _children(self, op: Op, v: Value, i: Index) -> list[tuple[Value, Index]]:
         return [(x, self._map_index(op, v, i)) for x in op.operands if x is not None]
 
-    def _conjuncts(self, v: Value, i: Index):
+    def _conjuncts(self, v: Value, i: Index, seen: set[Any] | None = None):
+        """What must hold for ``v`` to hold, each with its index, and each once."""
+        seen = set() if seen is None else seen
+        key = (v, tuple((x.key, x is self.probe) for x in i))
+        if key in seen:
+            return
+        seen.add(key)
         op = v.op
         if op is not None and v not in self.p.buffers:
             if op.name == "and" and v.type.elem is BOOL:
                 for x in op.operands:
-                    yield from self._conjuncts(x, i)
+                    yield from self._conjuncts(x, i, seen)
                 return
             if op.name in ("broadcast", "expand_dims", "permute", "splat", "hint"):
-                yield from self._conjuncts(op.operands[0], self._map_index(op, v, i))
+                yield from self._conjuncts(op.operands[0], self._map_index(op, v, i), seen)
                 return
         yield v, i
 
@@ -138,8 +144,18 @@ class Masks:
             n = m.binary("sub", m.resize(y, I64, signed), m.resize(base, I64, signed))
         return m.binary("add", n, m.const(1, I64)) if pred[1:] == "le" else n
 
-    def _slope(self, v: Value, i: Index) -> int | None:
-        """How ``v`` goes along the whole vector dimension: 0 not at all, 1 as an affine function; None: unknown."""
+    def _slope(self, v: Value, i: Index, known: dict[Any, int | None] | None = None) -> int | None:
+        """How ``v`` goes along the whole vector dimension: 0 not at all, 1 as an affine function; None: unknown.
+
+        ``known``: what was found out before; a value may be used many times, and each use of its operands, too.
+        """
+        known = {} if known is None else known
+        key = (v, tuple((x.key, x is self.probe) for x in i))
+        if key not in known:
+            known[key] = self._new_slope(v, i, known)
+        return known[key]
+
+    def _new_slope(self, v: Value, i: Index, known: dict[Any, int | None]) -> int | None:
         if v.type.is_scalar or not any(x is self.probe for x in i):
             return 0
         op = v.op
@@ -148,10 +164,10 @@ class Masks:
         if op.name in ("arange", "constant"):
             return int(op.name == "arange")
         if op.name in ("splat", "broadcast", "expand_dims", "permute"):
-            return self._slope(op.operands[0], self._map_index(op, v, i))
+            return self._slope(op.operands[0], self._map_index(op, v, i), known)
         if not (op.defn.elementwise or op.name in ("hint", "load")):
             return None
-        slopes = [self._slope(x, i) for x in op.operands if x is not None]
+        slopes = [self._slope(x, i, known) for x in op.operands if x is not None]
         if not any(s != 0 for s in slopes):
             return 0
         if None in slopes or op.name not in ("add", "sub", "mul", "addptr", "sext", "zext", "trunci", "hint"):
