@@ -22,6 +22,7 @@ __all__ = ["Assignment", "VIEWS"]
 
 VIEWS = frozenset({"splat", "broadcast", "expand_dims", "reshape", "permute", "join", "split", "window"})
 _SOURCES = frozenset({"constant", "arange"})
+_UNPACKED = 8  # copies of an element that a thread may hold of a tile broadcast along a third dimension: what lay packed in one number
 
 
 class Assignment:
@@ -130,6 +131,9 @@ class Assignment:
                 back = tuple(order.index(d) for d in range(len(order)))
                 return inner.before_permute(v.type.shape, back)
             return inner.before_reshape(v.type.shape)
+        if op.name == "broadcast" and len(v.type.shape) > 2:
+            inner, copies = self.where(op.operands[0]), v.type.numel // op.operands[0].type.numel
+            return inner.spread(v.type.shape) if inner is not None and copies <= _UNPACKED and not inner.owners else None
         if op.name == "join":
             inner = self.where(op.operands[0]) or self.where(op.operands[1])
             return inner.joined() if inner is not None else None

@@ -122,6 +122,13 @@ class Placement:
         pair = self.mapped((*self.shape, 2), lambda b: b << 1)
         return Placement(pair.shape, (1, *pair.register), pair.lane, pair.warp)
 
+    def spread(self, shape: tuple[int, ...]) -> Placement:
+        """Where a tile that is here is broadcast to ``shape`` without a thread more: the copies are registers of each thread."""
+        old = [b for d in reversed(range(len(shape))) if self.shape[d] != 1 for b in _bits(shape, d)]
+        new = [1 << b for d in reversed(range(len(shape))) if self.shape[d] == 1 for b in _bits(shape, d)]
+        wide = self.mapped(shape, lambda v: sum(((v >> i) & 1) << b for i, b in enumerate(old)))
+        return Placement(shape, (*new, *wide.register), wide.lane, wide.warp)
+
     # --- the operand of a view, from where its result is wanted ---
 
     def before_reshape(self, shape: tuple[int, ...]) -> Placement:
