@@ -177,15 +177,14 @@ class FakeCuda:
         assert not extra
 
     def TensorMapEncodeTiled(self, out, kind, rank, base, extents, strides, box, steps, interleave, swizzle, promotion, fill):
-        assert out % 64 == 0 and rank == 2 and not interleave and not fill
+        assert out % 64 == 0 and not interleave and not fill
 
-        def numbers(at, format):
-            return struct.unpack(format, ctypes.string_at(at, struct.calcsize(format)))
+        def numbers(at, n, kind):
+            return struct.unpack(f"<{n}{kind}", ctypes.string_at(at, struct.calcsize(f"<{n}{kind}")))
 
-        assert numbers(steps, "<2I") == (1, 1)
-        (stride,) = numbers(strides, "<Q")
-        made = {"type": kind, "base": base, "extents": numbers(extents, "<2Q"), "stride": stride, "box": numbers(box, "<2I")}
-        self.encoded.append(made | {"swizzle": swizzle})
+        assert numbers(steps, rank, "I") == (1,) * rank
+        made = {"type": kind, "base": base, "extents": numbers(extents, rank, "Q"), "strides": numbers(strides, rank - 1, "Q")}
+        self.encoded.append(made | {"box": numbers(box, rank, "I"), "swizzle": swizzle})
         ctypes.memmove(out, struct.pack("<Q120x", len(self.encoded)), 128)
 
     def MemAlloc(self, out, size):

@@ -115,3 +115,15 @@ def persistent(a, b, c, k, tiles, columns, M: tl.constexpr, N: tl.constexpr, K: 
         for i in range(0, k, K):
             acc = tl.dot(a.load([m, i]), b.load([n, i]).T, acc)
         c.store([m, n], acc.to(c.dtype))
+
+
+@jit
+def batched(a, b, c, k, M: tl.constexpr, N: tl.constexpr, K: tl.constexpr):
+    """A tile of one product of many: descriptors of three dimensions and of four."""
+    acc = tl.zeros((M, N), tl.float32)
+    z = tl.program_id(0)
+    for i in range(0, k, K):
+        x = a.load([z, 0, i]).reshape(M, K)
+        y = b.load([z // 2, z % 2, 0, i]).reshape(N, K)
+        acc = tl.dot(x, y.T, acc)
+    c.store([z, 0, 0], acc.to(c.dtype).reshape(1, M, N))

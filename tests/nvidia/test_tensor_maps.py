@@ -48,7 +48,7 @@ def made(padding="zero", far=False, tells=False):
 def copied(kernel) -> tuple[int, int, int]:
     """How often the PTX has: boxes to shared memory, boxes from there, copies by threads."""
     ptx = kernel.asm["ptx"]
-    tensor = re.findall(r"cp\.async\.bulk\.tensor\.2d\.(\w+)", ptx)
+    tensor = re.findall(r"cp\.async\.bulk\.tensor\.[2-5]d\.(\w+)", ptx)
     return tensor.count("shared"), tensor.count("global"), len(re.findall(r"cp\.async\.c[ag]\.", ptx))
 
 
@@ -61,8 +61,7 @@ def test_tiles_of_descriptors(turned, boxes):
     b, a, c = kernel.metadata.tensor_maps  # in the order in which they are asked for
     assert (a["box"], a["swizzle"], a["stored"]) == ((128, 64), 128, False)
     assert b["box"] == ((256, 64) if turned else (64, 64)) and c["box"] == (128, 64) and c["stored"]
-    base, *extents, stride = (a["base"], *a["extents"], a["stride"])
-    assert base == ("argument", 0) and extents == [("argument", 1), ("argument", 2)] and stride == ("argument", 3)
+    assert a["base"] == ("argument", 0) and a["extents"] == (("argument", 1), ("argument", 2)) and a["strides"] == (("argument", 3),)
 
 
 @pytest.mark.parametrize("stages, apart", [(3, 64 << 10), (4, 0)])
@@ -78,6 +77,20 @@ def test_a_loop_over_tiles(stages, apart):
     ptx = kernel.asm["ptx"]
     assert ptx.count("mbarrier.init") == ptx.count("mbarrier.test_wait") == stages and "mbarrier.inval" not in ptx
     assert kernel.metadata.resources["stack"] == 0
+
+
+def test_descriptors_of_more_dimensions():
+    constants = {"M": 64, "N": 128, "K": 64}
+    kinds = {"a": "tensordesc<fp16[1,64,64]>", "b": "tensordesc<fp16[1,1,128,64]>", "c": "tensordesc<fp16[1,64,128]>"}
+    source = ASTSource(kernels.batched, {**kinds, "k": "i32", **dict.fromkeys(constants, "constexpr")}, constants, {})
+    kernel = compile(source, target=GPUTarget("cuda", 90, 32), options={"num_warps": 4, "num_stages": 3})
+    assert copied(kernel) == (6, 2, 0)
+    assert [m["box"] for m in kernel.metadata.tensor_maps] == [(1, 64, 64), (1, 1, 128, 64), (1, 64, 64)]
+    assert set(re.findall(r"bulk\.tensor\.\dd\.\w+", kernel.asm["ptx"])) == {
+        "bulk.tensor.3d.shared",
+        "bulk.tensor.4d.shared",
+        "bulk.tensor.3d.global",
+    }
 
 
 @needs_nvdisasm
@@ -115,9 +128,9 @@ def test_descriptors_made_in_the_kernel():
     assert copied(kernel) == (6, 1, 0)
     b, a, c = kernel.metadata.tensor_maps
     arguments = [0x1000, 0x2000, 0x3000, 100, 48, 40]
-    assert [value(f, arguments) for f in (a["base"], *a["extents"], a["stride"])] == [0x1000, 100, 40, 40]
-    assert [value(f, arguments) for f in (b["base"], *b["extents"], b["stride"])][0] == 0x2000
-    assert value(b["extents"][1], arguments) == 24 and value(b["stride"], arguments) == 56 and value(c["stride"], arguments) == 48
+    assert [value(f, arguments) for f in (a["base"], *a["extents"], *a["strides"])] == [0x1000, 100, 40, 40]
+    assert [value(f, arguments) for f in (b["base"], *b["extents"], *b["strides"])][0] == 0x2000
+    assert value(b["extents"][1], arguments) == 24 and value(b["strides"][0], arguments) == 56 and value(c["strides"][0], arguments) == 48
 
 
 @pytest.mark.parametrize(
@@ -143,7 +156,7 @@ def test_formulas():
 
 
 TILE = {
-    "base": ("argument", 0), "extents": [("argument", 1), ("argument", 2)], "stride": ("argument", 3), "size": 2, "box": [128, 64],
+    "base": ("argument", 0), "extents": [("argument", 1), ("argument", 2)], "strides": [("argument", 3)], "size": 2, "box": [128, 64],
     "swizzle": 128, "stored": False,
 }  # fmt: skip
 SLOTS = ["ptr<bf16>", "i32", "i32", "i64"]
@@ -160,11 +173,21 @@ def test_maps_of_arguments(install):
     got = maps(block(0x7F0000001000, 300, 200, 256))
     assert got is not None and len(got) == 256 and (got[0], got[128]) == (1, 2)
     first, second = fake.encoded
-    assert first == {"type": 1, "base": 0x7F0000001000, "extents": (200, 300), "stride": 512, "box": (64, 128), "swizzle": 3}
+    assert first == {"type": 1, "base": 0x7F0000001000, "extents": (200, 300), "strides": (512,), "box": (64, 128), "swizzle": 3}
     assert second["box"] == (8, 16) and second["swizzle"] == 0
     assert maps(block(0x7F0000001000, 300, 200, 256)) is got and len(fake.encoded) == 2  # remembered
     maps(block(0x7F0000001000, 1, 200, 7))
-    assert fake.encoded[2]["stride"] == 16  # of one row, of which nobody takes a step
+    assert fake.encoded[2]["strides"] == (16,)  # of one row, of which nobody takes a step
+
+
+def test_a_map_of_three_dimensions(install):
+    fake = FakeCuda()
+    install(fake)
+    slots = ["ptr<bf16>", *["i32"] * 3, *["i64"] * 2]
+    tile = {**TILE, "extents": [("argument", i) for i in (1, 2, 3)], "strides": [("argument", i) for i in (4, 5)], "box": [1, 128, 64]}
+    assert MapArguments([tile], slots)(struct.pack("<Q5q", 0x1000, 7, 300, 200, 76800, 256)) is not None
+    (made,) = fake.encoded
+    assert made["extents"] == (200, 300, 7) and made["strides"] == (512, 153600) and made["box"] == (64, 128, 1)
 
 
 def test_empty_tensors(install):
@@ -236,7 +259,7 @@ def test_boxes_fill_the_panels(shape, size, inner):
         pytest.skip("no box of the accelerator's")
     swizzle = form.row if form.row > 16 else 0
     rows, columns = min(outer_extent, 256), form.width
-    map_ = TensorMap(("argument", 0), (("argument", 1), ("argument", 2)), ("argument", 3), size, (rows, columns), swizzle)
+    map_ = TensorMap(("argument", 0), (("argument", 1), ("argument", 2)), (("argument", 3),), size, (rows, columns), swizzle)
     seen = {}
     for i, j, begin in Source(None, map_, form).boxes():  # type: ignore[arg-type]
         for y in range(rows):

@@ -116,9 +116,9 @@ def _window(
 def _told(pointers: tensor, base: tensor, offsets: Sequence[Any], shape: Sequence[Any], strides: Sequence[Any]) -> tensor:
     """``pointers`` of `_window`, all of whose dimensions are checked: the IR says that they are a block, where the target can use it.
 
-    Hopper's copy engine moves blocks of two-dimensional tensors; nobody else asks.
+    Hopper's copy engine moves blocks of tensors of two dimensions or more; nobody else asks.
     """
-    if pointers.rank != 2 or not cuda_capability_geq(9) or any(isinstance(o, tensor) and o.rank for o in offsets):
+    if pointers.rank < 2 or not cuda_capability_geq(9) or any(isinstance(o, tensor) and o.rank for o in offsets):
         return pointers
     numbers = [*(cast_to(to_tensor(x), int32) for x in (*offsets, *shape)), *(cast_to(to_tensor(s), int64) for s in strides[:-1])]
     op = current().builder.make("window", [pointers.handle, base.handle, *(x.handle for x in numbers)], {})

@@ -45,13 +45,13 @@ def apart(stores: dict[Op, Source]) -> int:
 def _target(g: Generator, op: Op) -> Source | None:
     pointer, value, mask = (op.operand(n) for n in ("ptr", "value", "mask"))
     assert pointer is not None and value is not None
-    if value.type.rank != 2 or op.attrs["cache"] or op.attrs["evict"]:
+    if value.type.rank < 2 or op.attrs["cache"] or op.attrs["evict"]:
         return None
     place = g.assignment.where(value)
     size = value.type.elem.bytes
     if place is None or place.owners or vector_width(g, pointer, place, None if const_value(mask) == 1 else mask) * size >= 16:
         return None
-    form = Panels(value.type.shape, size, 1)  # type: ignore[arg-type]
+    form = Panels(value.type.shape[-2:], size, 1)  # type: ignore[arg-type]
     return source(g, pointer, form, stored=True) if form.bytes <= _MOST else None
 
 
@@ -75,13 +75,12 @@ def by_accelerator(g: Generator, op: Op, target: Source) -> None:
         wgmma.store_panels(g, registers, place, target.form, pointer, value)
     g.assembly("fence.proxy.async.shared::cta;", "", "void", [])
     g.barrier()
-    outer, inner = (g.scalar(v) for v in target.window.offsets)
-    base, who = g.emit(f"ptrtoint {SHARED} {pointer} to i32"), leader(g)
-    copy = "cp.async.bulk.tensor.2d.global.shared::cta.tile.bulk_group"
-    for i, j, byte in target.boxes():
-        x, y, at = (g.emit(f"add i32 {a}, {b}") if b else a for a, b in ((inner, j), (outer, i), (base, byte)))
-        args = [("ptr", g.tensor_map(target.map)), ("i32", x), ("i32", y), ("i32", at), ("i1", who)]
-        g.assembly(f"@$4 {copy} [$0, {{$1, $2}}], [$3];", "l,r,r,r,b", "void", args)
+    who = leader(g)
+    for tensor, at in target.places(g, g.emit(f"ptrtoint {SHARED} {pointer} to i32")):
+        n = len(tensor) - 1
+        where = ", ".join(f"${i + 1}" for i in range(n))
+        text = f"@${n + 2} cp.async.bulk.tensor.{n}d.global.shared::cta.tile.bulk_group [$0, {{{where}}}], [${n + 1}];"
+        g.assembly(text, ",".join(["l", *(["r"] * (n + 1)), "b"]), "void", [*tensor, ("i32", at), ("i1", who)])
     g.assembly("cp.async.bulk.commit_group;", "", "void", [])
 
 

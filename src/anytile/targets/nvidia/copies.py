@@ -32,9 +32,18 @@ class Source:
 
     def boxes(self) -> list[tuple[int, int, int]]:
         """(outer, inner element, byte offset in the form) at which each box begins."""
-        rows, columns = self.map.box
+        rows, columns = self.map.box[-2:]
         outer, inner = self.form.shape[1 - self.form.inner], self.form.shape[self.form.inner]
         return [(i, j, j // columns * self.form.panel + i * self.form.row) for j in range(0, inner, columns) for i in range(0, outer, rows)]
+
+    def places(self, g: Generator, target: str) -> list[tuple[list[tuple[str, str]], str]]:
+        """For each box of a tile at ``target`` (i32): the map and the coordinates, innermost first, as arguments; its address."""
+        *lead, outer, inner = (g.scalar(v) for v in self.window.offsets)
+        out = []
+        for i, j, byte in self.boxes():
+            x, y, at = (g.emit(f"add i32 {a}, {b}") if b else a for a, b in ((inner, j), (outer, i), (target, byte)))
+            out.append(([("ptr", g.tensor_map(self.map)), *(("i32", v) for v in (x, y, *reversed(lead)))], at))
+        return out
 
 
 def source(g: Generator, pointer: Value, form: Panels | Rows, stored: bool = False) -> Source | None:
@@ -42,11 +51,13 @@ def source(g: Generator, pointer: Value, form: Panels | Rows, stored: bool = Fal
     window = window_of(pointer)
     if not g.tma or window is None or not isinstance(form, Panels) or form.size > 4 or form.row < ALIGNMENT:
         return None
-    outer = form.shape[1 - form.inner]
+    *ones, outer, _ = pointer.type.shape
+    if any(n > 1 for n in ones):
+        return None
     if form.width < form.shape[form.inner] and form.panel % _ROW_OF_BANKS:
         return None
     swizzle = form.row if form.row > ALIGNMENT else 0
-    made = tensor_map(window, (min(outer, LARGEST_BOX), form.width), swizzle, stored)
+    made = tensor_map(window, (*ones, min(outer, LARGEST_BOX), form.width), swizzle, stored)
     return None if made is None else Source(window, made, form)
 
 
@@ -102,16 +113,14 @@ class Barriers:
         barrier, who = self.of(slot), g.emit(f"and i1 {leader(g)}, {runs}")
         total = sum(s.form.bytes for s, _ in wanted)
         g.assembly(f"@$1 mbarrier.arrive.expect_tx.shared::cta.b64 _, [$0], {total};", "r,b", "void", [("i32", barrier), ("i1", who)])
-        copy = "cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes"
         for s, target in wanted:
-            outer, inner = (g.scalar(v) for v in s.window.offsets)
-            map_ = g.tensor_map(s.map)
-            for i, j, byte in s.boxes():
-                x = g.emit(f"add i32 {inner}, {j}") if j else inner
-                y = g.emit(f"add i32 {outer}, {i}") if i else outer
-                at = g.emit(f"add i32 {target}, {byte}") if byte else target
-                args = [("i32", at), ("ptr", map_), ("i32", x), ("i32", y), ("i32", barrier), ("i1", who)]
-                g.assembly(f"@$5 {copy} [$0], [$1, {{$2, $3}}], [$4];", "r,l,r,r,r,b", "void", args)
+            for tensor, at in s.places(g, target):
+                n = len(tensor) - 1
+                copy = f"cp.async.bulk.tensor.{n}d.shared::cluster.global.tile.mbarrier::complete_tx::bytes"
+                where = ", ".join(f"${i + 1}" for i in range(n))
+                args = [*tensor, ("i32", at), ("i32", barrier), ("i1", who)]
+                text = f"@${n + 3} {copy} [${n + 1}], [$0, {{{where}}}], [${n + 2}];"
+                g.assembly(text, ",".join(["l", *(["r"] * (n + 2)), "b"]), "void", args)
 
     def wait(self, slot: str, phases: str) -> None:
         """Until the copies of a slot's phase are there."""

@@ -54,22 +54,21 @@ class MapArguments:
 
 def _encoded(m: dict[str, Any], arguments: Sequence[int]) -> bytes | None:
     base = value(m["base"], arguments) & (1 << 64) - 1
-    outer, inner = (value(f, arguments) for f in m["extents"])
-    stride = value(m["stride"], arguments) * m["size"]
-    if outer <= 0 or inner <= 0:  # nothing lies inside, and the driver knows no empty tensors
-        base, outer, inner = _nothing(m["stored"]), 1, 1
-    if outer == 1:
-        stride = ALIGNMENT  # nobody takes a step
-    if base % ALIGNMENT or stride % ALIGNMENT or stride < 0:
+    extents = [value(f, arguments) for f in m["extents"]]
+    rank = len(extents)
+    if min(extents) <= 0:  # nothing lies inside, and the driver knows no empty tensors
+        base, extents = _nothing(m["stored"]), [1] * rank
+    # Along a dimension of one element nobody takes a step.
+    strides = [ALIGNMENT if n == 1 else value(f, arguments) * m["size"] for n, f in zip(extents, m["strides"])]
+    if base % ALIGNMENT or any(s % ALIGNMENT or s < 0 for s in strides):
         return None
     encode = driver_api.cuda().lib.cuTensorMapEncodeTiled  # since CUDA 12.0, as is the PTX of these kernels
     encode.argtypes, encode.restype = PROTOTYPE, c_int
     memory = ctypes.create_string_buffer(2 * MAP_BYTES)
     at = -(-ctypes.addressof(memory) // MAP_BYTES) * MAP_BYTES
-    rows, columns = m["box"]
-    code = encode(
-        at, _TYPES[m["size"]], 2, base, (c_uint64 * 2)(inner, outer), (c_uint64 * 1)(stride),
-        (c_uint32 * 2)(columns, rows), (c_uint32 * 2)(1, 1), 0, _SWIZZLES[m["swizzle"]], _L2_256B, 0,
+    code = encode(  # the innermost dimension first
+        at, _TYPES[m["size"]], rank, base, (c_uint64 * rank)(*reversed(extents)), (c_uint64 * (rank - 1))(*reversed(strides)),
+        (c_uint32 * rank)(*reversed(m["box"])), (c_uint32 * rank)(*[1] * rank), 0, _SWIZZLES[m["swizzle"]], _L2_256B, 0,
     )  # fmt: skip
     return None if code else ctypes.string_at(at, MAP_BYTES)
 

@@ -42,7 +42,7 @@ class _Slice:
 
 @dataclass(frozen=True)
 class _Move:
-    """A ``load`` that can be a copy: into ``form`` for the dots' ``operand``, which is its result or that permuted.
+    """A ``load`` that can be a copy: into ``form`` for the dots' ``operand``, which is its result, or that without dimensions of 1, or permuted.
 
     ``source``: how the tensor memory accelerator finds it, None where cp.async copies.
     """
@@ -80,9 +80,9 @@ def _movable(g: Generator, op: Op, body: Block) -> _Move | None:
     """A load as a copy into a dot's operand; None where it cannot be one."""
     v, pointer, mask, other = op.result, *(op.operand(n) for n in ("ptr", "mask", "other"))
     assert pointer is not None
-    if v.type.rank != 2 or op.attrs["volatile"] or (other is not None and const_value(other) != 0):
+    if v.type.rank < 2 or op.attrs["volatile"] or (other is not None and const_value(other) != 0):
         return None
-    if len(v.uses) == 1 and (user := v.users()[0]).name == "permute":
+    while len(v.uses) == 1 and ((user := v.users()[0]).name == "permute" or user.name == "reshape" and wgmma.drops_ones(user)):
         v = user.result
     forms = {ring_form(g, user, i) if user.block is body and user.name == "dot" and i <= 1 else None for user, i in v.uses}
     form = forms.pop() if len(forms) == 1 else None

@@ -42,12 +42,12 @@ _ROWS = frozenset({"add", "sub", "mul", "sdiv", "sext", "trunci", "addptr"})
 
 @dataclass(frozen=True)
 class Window:
-    """The parts of a ``window`` over a two-dimensional tensor."""
+    """The parts of a ``window``, the outermost dimension first."""
 
     base: Value
-    offsets: tuple[Value, Value]
-    extents: tuple[Value, Value]
-    stride: Value
+    offsets: tuple[Value, ...]
+    extents: tuple[Value, ...]
+    strides: tuple[Value, ...]
 
 
 def window_of(pointer: Value) -> Window | None:
@@ -55,41 +55,42 @@ def window_of(pointer: Value) -> Window | None:
     op = pointer.op
     if op is None or op.name != "window":
         return None
-    base, o0, o1, e0, e1, stride = op.operands[1:]
-    return Window(base, (o0, o1), (e0, e1), stride)
+    _, base, *rest = op.operands
+    n = pointer.type.rank
+    return Window(base, tuple(rest[:n]), tuple(rest[n : 2 * n]), tuple(rest[2 * n :]))
 
 
 @dataclass(frozen=True)
 class TensorMap:
-    """A tensor and its boxes: ``base`` in bytes, two ``extents`` and the ``stride`` of the outer dimension in elements of ``size`` bytes.
+    """A tensor and its boxes: ``base`` in bytes, ``extents``, and ``strides`` of all dimensions but the innermost, in elements of ``size`` bytes.
 
-    ``box``: (outer, inner) elements.  ``swizzle``: bytes of a row among which its 16-byte chunks are exchanged, 0 for none.
+    The outermost dimension comes first.  ``box``: elements along each.  ``swizzle``: bytes of a row among which its 16-byte chunks are exchanged, 0 for none.
     ``stored``: the kernel writes by it.
     """
 
     base: Formula
-    extents: tuple[Formula, Formula]
-    stride: Formula
+    extents: tuple[Formula, ...]
+    strides: tuple[Formula, ...]
     size: int
-    box: tuple[int, int]
+    box: tuple[int, ...]
     swizzle: int
     stored: bool = False
 
 
-def tensor_map(window: Window, box: tuple[int, int], swizzle: int, stored: bool = False) -> TensorMap | None:
+def tensor_map(window: Window, box: tuple[int, ...], swizzle: int, stored: bool = False) -> TensorMap | None:
     """The map of a window, None where the launcher cannot know it.
 
-    Base and stride are taken to be multiples of 16 bytes, as they must be for descriptors in Triton; where they are not, the launcher
+    Base and strides are taken to be multiples of 16 bytes, as they must be for descriptors in Triton; where they are not, the launcher
     takes the kernel that does without (`CudaKernel.instead`).
     """
     element = window.base.type.elem
     assert isinstance(element, Ptr)
     size = memory_bytes(element.pointee)
-    parts = [formula(v) for v in (window.base, *window.extents, window.stride)]
-    if None in parts:
+    base = formula(window.base)
+    extents, strides = (tuple(f for v in vs if (f := formula(v)) is not None) for vs in (window.extents, window.strides))
+    if base is None or len(extents) < len(window.extents) or len(strides) < len(window.strides):
         return None
-    base, outer, inner, stride = parts
-    return TensorMap(base, (outer, inner), stride, size, box, swizzle, stored)  # type: ignore[arg-type]
+    return TensorMap(base, extents, strides, size, box, swizzle, stored)
 
 
 def formula(v: Value) -> Formula | None:

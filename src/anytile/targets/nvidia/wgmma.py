@@ -29,7 +29,7 @@ from .placement import Placement, log2, span
 from .tensor_maps import window_of
 from .values import SHARED, Generator
 
-__all__ = ["FORMATS", "Panels", "Rows", "accumulate", "accumulator_place", "inner_dimension", "panels", "plan", "usable"]
+__all__ = ["FORMATS", "Panels", "Rows", "accumulate", "accumulator_place", "drops_ones", "inner_dimension", "panels", "plan", "usable"]
 __all__ += ["panel_addresses", "read_fragments", "stage", "waited"]
 
 ROWS = 64  # of one instruction
@@ -137,11 +137,19 @@ def inner_dimension(g: Generator, v: Value) -> int:
     """The dimension along which the registers of ``v`` lie: that of its neighbours in memory, where it was loaded."""
     if v.op is not None and v.op.name == "permute" and v.type.rank == 2:
         return 1 - inner_dimension(g, v.op.operands[0])
+    if v.op is not None and v.op.name == "reshape" and drops_ones(v.op):
+        return inner_dimension(g, v.op.operands[0])
     if v.op is not None and v.op.name == "load" and window_of(v.op.operands[0]) is not None:
         return 1
     place = g.place_for(v)
     first = place.register[0] if place.register else 1
     return 1 if first < v.type.shape[1] else 0
+
+
+def drops_ones(op: Op) -> bool:
+    """Whether a ``reshape`` takes away leading dimensions of 1 alone, down to two dimensions."""
+    before, after = op.operands[0].type.shape, op.result.type.shape
+    return len(after) == 2 and len(before) > 2 and before[-2:] == after
 
 
 def panels(g: Generator, v: Value, index: int) -> Panels:
