@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from log_texts import TEXTS
+from told_texts import TOLD
 
 from anytile.env.diagnose import diagnose
 from anytile.env.log import read_log
@@ -19,6 +20,12 @@ def test_the_cause_comes_first(cause: str, number: int) -> None:
     findings = diagnose(read_log(TEXTS[cause][number]))
     causes = [f.cause for f in findings]
     assert cause in (causes[:3] if (cause, number) in AMBIGUOUS else causes[:1]), [(f.cause, f.confidence) for f in findings]
+
+
+@pytest.mark.parametrize(("cause", "said"), [(cause, said) for cause, texts in TOLD.items() for said in texts])
+def test_people_are_understood(cause: str, said: str) -> None:
+    findings = diagnose(read_log(said))
+    assert cause in [f.cause for f in findings[:1]], [(f.cause, f.confidence) for f in findings]
 
 
 def test_every_cause_has_texts_a_rule_and_what_it_is_confused_with() -> None:

@@ -28,6 +28,8 @@ PATTERNS: tuple[tuple[str, str], ...] = (
     ("missing_member", r"['\"](?P<d>\w+)['\"] (?:object )?has no attribute ['\"](?P<v>\w+)['\"]"),
     ("wrong_argument", r"(?P<d>[\w.]+)\(\) got an unexpected keyword argument ['\"](?P<v>\w+)['\"]"),
     ("failed_extension", r"DLL load failed while importing (?P<v>\w+)"),
+    ("dll_load", r"ImportError: (?P<v>DLL load failed)(?! while)"),  # of Pythons that did not name the module yet
+    ("statement", r"(?P<v>getpwuid\(\): uid not found)"),
     ("win_error", r"\[WinError (?P<v>\d+)\](?P<d>.*)"),
     ("dll_load", r"(?:Error loading|Could not find module|LoadLibrary)[^\n]*?(?P<v>[\w.+-]+\.(?:dll|pyd))"),
     ("crash", r"(?i)(?P<v>access violation|0xc0000005|0xc0000409|-?1073741819|3221225477)"),
@@ -159,10 +161,11 @@ _COMPLAINT = re.compile(
         errors?|fatal|fail(?:s|ed|ures?|ing)?|cannot|can't|could\ not(?!\ collect)|unable|not\ (?:found|available|supported|linked)|wrong|silently|problems?
       | broken?|breaks|crash(?:es|ed)?|stop(?:s|ped)?\ working|no\ longer|instead\ of|conflicts?|incompatible|unsupported|mismatch|missing
       | (?:does|do|did|is|are|was|were|has|have)(?:n't|\ not)|not\ yet|drop(?:s|ped)?\ |won't|overwrites?
-      | (?:how|why|what|can|could|is|its?|does|should|will)\b[^\n]*\?|(?:how|possible)\ to
-      | un-?install(?:s|ed)?\ (?:my|the|current)|downgrades?|resulted\ in|remove[sd]|forc(?:es|ing)
+      | (?:how|possible)\ to
+      | mess(?:es|ed)?\ up|different\ (?:version|torch)|un-?install(?:s|ed)?\ (?:my|the|current)|downgrades?|resulted\ in|remove[sd]|forc(?:es|ing)
     )\b(?!:\ ?0|[=-])
-    | 失败|错误|报错|无法|不可用|找不到|不支持|不兼容|降级|怎么|为什么|吗|如何|不行 | ошибк|не\ удал|не\ найден|не\ работает|сбой | fehler|fehlgeschlagen|nicht\ gefunden|funktioniert\ nicht""",
+    | (?<![\w./=-])(?:how|why|what|can|could|is|its?|does|should|will)\b[^\n]*\?
+    | 失败|错误|报错|无法|不可用|找不到|不支持|不兼容|降级|怎么|为什么|吗|如何|不行 | ошибк|не\ удал|не\ найден|не\ работает|сбой|почему|недоступн | fehler|fehlgeschlagen|nicht\ gefunden|funktioniert\ nicht|warum\b""",
     re.X,
 )
 # What programs say of their own work when asked to talk, and of tests that are content: nothing in such a line is a complaint.

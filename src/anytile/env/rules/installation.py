@@ -336,16 +336,23 @@ RULES = (
                 0.85, all_of(any_of(seen("win_error", r"5"), seen("errno", r"13|30"), seen("exception", r"PermissionError")), text(_CACHE))
             ),
             Clue(0.4, all_of(any_of(seen("exception", r"PermissionError"), seen("errno", r"13")), unless(NO_PROGRAM))),
+            Clue(0.8, seen("statement", r"getpwuid.*")),  # the folder is named after a user, and the container knows none of that number
+            Clue(0.6, all_of(text(r"pwd\.getpwuid|getpass\.getuser"), seen("exception", r"KeyError|OSError"))),
         ),
         lambda f: [
             Fix(
                 "Use a cache folder of your own",
                 (r"set TRITON_CACHE_DIR=%LOCALAPPDATA%\tc",)
                 if f.platform.system == "windows"
-                else ("export TRITON_CACHE_DIR=$HOME/.cache/triton",),
+                # by name, where the user has none: torch's own folder is named after the user
+                else (
+                    ("export TRITON_CACHE_DIR=/tmp/triton TORCHINDUCTOR_CACHE_DIR=/tmp/inductor",)
+                    if f.log and any("getpwuid" in line or "getuser" in line for line in f.log.lines)
+                    else ("export TRITON_CACHE_DIR=$HOME/.cache/triton",)
+                ),
                 safe=True,
             )
         ],
-        decide=("icacls %USERPROFILE%\\.triton",),
+        decide=("ls -ld ~/.triton /tmp/torchinductor_*; id", "icacls %USERPROFILE%\\.triton"),
     ),
 )

@@ -99,6 +99,7 @@ TOLD: dict[str, tuple[Clue, ...]] = {
         weigh(0.62, rf"{_TORCH}|\bcuda\b", _MOVED, _NO_CUDA, complaint=False),
         weigh(0.6, _AFTER, rf"{_TORCH}|\bcuda\b", _NO_CUDA, complaint=False),
         told(_AFTER, _TORCH, r"\bbroke|\bbreak|compatib"),
+        told(_TORCH, r"\binstall", r"mess(?:es|ed)? up|clobber|版本被"),
         told(_TORCH, r"re-?install|\bdown-?grad|overwrit", rf"{_STOPS}|\bbroke|custom node|requirements"),
         weigh(0.5, r"\binstall\w*", r"custom node|extension|plugin|requirements\.txt", r"stop|broke|break|caus|no longer"),
         told(_TORCH, r"替换|降级|变成|卸载|замен|пониж|ersetz|herabgestuft|\bdown-?grad|\bun-?install\w*"),
@@ -140,6 +141,7 @@ TOLD: dict[str, tuple[Clue, ...]] = {
             rf"{USER_SITE}|\.local\b|user[- ](?:site|install)",
             r"sys\.path|shadow|ahead of|conflict|instead of|picked|preced|priorit|leak",
         ),
+        weigh(0.6, r"\.local[\\/]lib", r"different version|wrong version|installed as a user|\bold(?:er)?\b|user's", complaint=False),
         Clue(0.6, all_of(text(USER_SITE), weigh(1.0, r"on sys\.path|ahead of|user-installed|shadow", complaint=False).find)),
     ),
     "leftover_files": (told(r"site-packages", r"[\\/ ]~\w|left-?over|remnant|corrupt|half"),),
@@ -167,7 +169,7 @@ TOLD: dict[str, tuple[Clue, ...]] = {
     "ptxas_too_old": (told(r"\bptxas\b", rf"sm_\d|gpu-name|{_OLD}|{_LACKS}"),),
     # libraries and compilers on Linux
     "linux_libcuda_link": (_on(told(r"-lcuda\b|libcuda\.so|\bcuda\b[^\n]*\blinked\b", r"\blink\w*|\bld\b|symlink"), "linux", None),),
-    "wsl_libcuda": (weigh(0.75, r"\bWSL2?\b(?![\\/])", r"libcuda"),),
+    "wsl_libcuda": (weigh(0.75, r"\bWSL2?\b(?![\\/])", r"libcuda|cuda lib|nvcuda"),),
     "linux_no_compiler": (
         _on(
             weigh(
@@ -216,6 +218,8 @@ TOLD: dict[str, tuple[Clue, ...]] = {
     ),
     # caches
     "permission": (
+        told(_CACHE, r"\buid\b|user account|/etc/passwd|no (?:such )?user\b"),
+        told(r"torch|triton|inductor|\bcache\b", r"\buid\b", rf"{_LACKS}|\bfails?\b"),
         weigh(0.75, _CACHE, r"cannot|can't|could not|unable|denied|writ(?:e)?able|read-?only|permission|拒绝|权限|отказано|verweigert"),
     ),
     "cache_corrupt": (told(_CACHE, r"corrupt|race|stale|damaged|\bnfs\b|concurrent|损坏|поврежд|beschädigt"),),

@@ -116,6 +116,9 @@ RULES = (
                     unless(seen("failed_extension"), seen("missing_name"), seen("undefined_symbol")),
                 ),
             ),
+            Clue(0.6, all_of(seen("dll_load", r"^DLL load failed$"), text(r"torch[\\/]__init__|torch\._C"))),
+            # c10 needs nothing but Windows and the VC++ runtime
+            Clue(0.65, all_of(seen("dll_load", r"^c10\.dll"), unless(seen("win_error")))),
             Clue(0.35, seen("dll_load", r"c10\.dll|torch_python\.dll|torch_cpu\.dll")),
             Clue(0.6, seen("dll", r"(?i)msvcp140\w*\.dll|vcruntime140\w*\.dll|concrt140\.dll")),
         ),
@@ -224,7 +227,12 @@ RULES = (
             Clue(0.7, NO_PROGRAM),
             Clue(0.55, all_of(seen("win_error", r"2"), text(r"(?i)subprocess|CreateProcess|Popen|triton|inductor"))),
             Clue(0.75, seen("statement", r"Compiler: (?:cl|\{).*")),
-            Clue(0.8, text(r"'where', 'cl'|compiler version for cl\b")),
+            Clue(
+                0.8,
+                text(
+                    r"'where', 'cl'|compiler version for cl\b|['\"]cl(?:\.exe)?['\"] (?:is not|n'est pas|不是|не является)|(?:Befehl|命令) ['\"]cl(?:\.exe)?['\"]"
+                ),
+            ),
             # cmd's and PowerShell's answer to a program that is not there, up to where it is translated
             Clue(0.85, text(r"(?i)^\W*'(?:cl|tcc|nvcc)(?:\.exe)?'\s|The term '(?:cl|tcc)(?:\.exe)?'")),
             Clue(0.5, text(r"\btcc(?:\.exe)?\b|\bcl\.exe\b|vcvarsall|VCINSTALLDIR")),
