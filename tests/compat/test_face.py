@@ -208,9 +208,10 @@ def test_upstream_is_outranked(tmp_path):
 
 
 def test_functions_of_the_language_say_where_triton_has_them():
-    """torch writes an import for each global of a user-defined kernel that says it is of triton."""
+    """torch writes an import for each global of a user-defined kernel that says it is of triton, and its annotations."""
     code = (
         "from triton.language import store as put; from triton.language.extra.libdevice import fast_dividef; import triton.language.math as m; "
-        "print(put.__module__, put.__name__, fast_dividef.__module__, m.rsqrt.__module__)"
+        "from triton.language import constexpr; "
+        "print(put.__module__, put.__name__, fast_dividef.__module__, m.rsqrt.__module__, constexpr.__module__)"
     )
-    assert python(code) == "triton.language store triton.language.extra.libdevice triton.language.math"
+    assert python(code) == "triton.language store triton.language.extra.libdevice triton.language.math triton.language"

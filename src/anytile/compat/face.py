@@ -123,11 +123,13 @@ def _names(name: str, description: Module) -> list[str]:
 
 
 def _settle(value: Any, name: str, attribute: str) -> None:
-    """Lets a function of the language say that it is of face module ``name``, the first one that had it.
+    """Lets a function of the language, or its class `constexpr`, say that it is of face module ``name``, the first one that had it.
 
-    torch writes user-defined kernels anew, with an import of each global of theirs whose ``__module__`` begins with "triton".
+    torch writes user-defined kernels anew, with an import of each global of theirs whose ``__module__`` begins with "triton",
+    and with annotations of globals as ``module.name``.
     """
-    if isinstance(value, FunctionType) and value.__module__.startswith("anytile.language.") and value.__name__ == attribute:
+    settles = isinstance(value, FunctionType) or attribute == "constexpr" and isinstance(value, type)
+    if settles and value.__name__ == attribute and value.__module__.startswith("anytile.language."):
         value.__module__ = name
 
 
