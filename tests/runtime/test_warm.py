@@ -15,6 +15,7 @@ import anytile.language as tl
 from anytile.errors import AnytileError
 from anytile.runtime import knobs, warm
 from anytile.runtime.driver import driver
+from anytile.runtime.hooks import HookChain
 from anytile.runtime.jit import jit
 
 torch = pytest.importorskip("torch")
@@ -217,6 +218,16 @@ def test_hooks_and_debugging_go_the_general_way():
     finally:
         del os.environ["TRITON_DEBUG"]
     assert scale[(1,)](x, 64, B=64) is plain
+    seen = []
+    for hook in (seen.append, HookChain(), None, HookChain()):  # as programs for Triton up to 3.3 assign them
+        knobs.runtime.launch_exit_hook = hook
+        scale[(1,)](x, 64, B=64)
+    assert len(seen) == 1
+    with knobs.runtime.scope():
+        knobs.runtime.launch_enter_hook = seen.append
+        scale[(1,)](x, 64, B=64)
+    scale[(1,)](x, 64, B=64)
+    assert len(seen) == 2 and is_native(scale)
 
 
 def test_globals_are_checked():

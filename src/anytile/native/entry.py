@@ -35,6 +35,12 @@ CONTEXT = (
     "exit",  # o: likewise
     "environment",  # o: dictionary of the environment
     "debug_variable",  # o: key in environment; present: general
+    "settings_changes",  # address of a word that counts changes of settings; 0 where nobody does
+    "environment_changes",  # address of a word that counts changes of environment; likewise
+    # written by native code, where changes of settings are counted:
+    "seen",  # the sum of both counts for which the next two are right, and debugging is off
+    "enter_hooks",  # o: list; these two references are the context's own
+    "exit_hooks",  # o: list
 )
 
 #: Words of an entry; keywords (o), rows and slots follow, in this order.
@@ -87,7 +93,7 @@ ENTRY_BYTES = 8 * len(ENTRY)
 
 _NUMBERS = frozenset(
     ["positional", "keywords", "rows", "slots", "place", "threads", "shared", "attribute_count"]
-    + ["kind", "argument", "slot", "a", "b", "c", "d", "e"]
+    + ["kind", "argument", "slot", "a", "b", "c", "d", "e", "seen"]
 )
 
 

@@ -122,9 +122,18 @@ def _api(name: str, result: Any, *arguments: Any) -> Any:
     return ctypes.PYFUNCTYPE(result, *arguments)((name, ctypes.pythonapi))
 
 
+class _Code(NamedTuple):
+    """Addresses of what `launch_ir` defines."""
+
+    bind: int
+    launch: int
+    changed: int
+    changes: int
+
+
 @lru_cache(maxsize=1)
-def native_code() -> tuple[int, int]:
-    """Addresses of the functions ``bind`` and ``launch``.  NotNative where they cannot be had."""
+def native_code() -> _Code:
+    """The functions of `launch_ir` in this process.  NotNative where they cannot be had."""
     if sys.implementation.name != "cpython" or not getattr(sys, "_is_gil_enabled", lambda: True)():
         raise NotNative("this Python is not CPython with a global interpreter lock")
     known = (native_code, 1, "", ())
@@ -134,7 +143,7 @@ def native_code() -> tuple[int, int]:
     try:
         data = kept(f"native launcher {host().triple}", _compile)
         loaded = load_object(data, symbols, permanent=True)
-        return loaded.address("bind"), loaded.address("launch")
+        return _Code(*(loaded.address(name) for name in _Code._fields))
     except (AnytileError, ImportError, OSError) as error:  # LLVM is not there, or memory may not be made executable
         raise NotNative(str(error)) from error
 
@@ -142,8 +151,35 @@ def native_code() -> tuple[int, int]:
 def _compile() -> bytes:
     from ..llvm import engine
 
-    # Passes would take ten times as long, and save 3 % of a launch.  Features: the disk cache may be another machine's.
-    return engine.compile_object(launch_ir.text(), features=(), level="none")
+    # Features: the disk cache may be another machine's.
+    return engine.compile_object(launch_ir.text(), features=(), level="lite")
+
+
+@lru_cache(maxsize=1)
+def _watcher() -> int | None:
+    """The number by which Python tells the function ``changed`` of changes of dictionaries; None where it does not.
+
+    It can since 3.12; not of attributes, which objects may keep elsewhere than in their dictionary.
+    """
+    if sys.version_info < (3, 12):
+        return None
+    try:
+        number: int = _api("PyDict_AddWatcher", ctypes.c_int, ctypes.c_void_p)(native_code().changed)
+    except RuntimeError:  # there are eight, and others had them
+        return None
+    return number
+
+
+def _watched(dictionary: dict[Any, Any]) -> bool:
+    """Whether changes of the dictionary, which is none of attributes, are counted from now on."""
+    number = _watcher()
+    return number is not None and _api("PyDict_Watch", ctypes.c_int, ctypes.c_int, ctypes.py_object)(number, dictionary) == 0
+
+
+def _owned(x: Any) -> int:
+    """Address of an object, with a reference that whoever overwrites it gives back."""
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(x))
+    return id(x)
 
 
 class _Builtin(NamedTuple):
@@ -183,7 +219,8 @@ class Native:
 
     ``tensor``: a tensor of torch, to read off how its kind is asked; ``stream``: C function, number of a GPU → handle of its
     current stream, or None for DLPack's; ``device``: C function → number of the current GPU, None where there is one; ``settings``, ``environment``: the
-    dictionaries with ``launch_enter_hook``, ``launch_exit_hook`` and ``debug``, and with ``debug_variable``.
+    dictionaries with ``launch_enter_hook``, ``launch_exit_hook`` and ``debug``, and with ``debug_variable``; ``changes``: counts, from 1 on, the
+    changes of ``settings``, so that they need not be looked at in each launch.
     """
 
     def __init__(
@@ -195,11 +232,12 @@ class Native:
         settings: dict[str, Any],
         environment: dict[Any, Any],
         debug_variable: Any,
+        changes: ctypes.c_int64 | None = None,
     ):
         self.types = types
-        bind, launch = native_code()
-        self._bind = _MethodDef(b"bind", bind, _ONE, None)
-        self._launch = _MethodDef(b"launch", launch, _FAST_WITH_KEYWORDS, None)
+        code = native_code()
+        self._bind = _MethodDef(b"bind", code.bind, _ONE, None)
+        self._launch = _MethodDef(b"launch", code.launch, _FAST_WITH_KEYWORDS, None)
         dtype = next((vars(c)["dtype"] for c in types[0].__mro__ if "dtype" in vars(c)), None)
         if type(dtype) is not GetSetDescriptorType:
             raise NotNative("the dtype of tensors is no attribute of C")
@@ -233,9 +271,13 @@ class Native:
             "exit": id(strings[2]),
             "environment": id(environment),
             "debug_variable": id(debug_variable),
+            "settings_changes": ctypes.addressof(changes) if changes is not None else 0,
+            "environment_changes": code.changes if _watched(environment) else 0,
+            "enter_hooks": _owned(None),
+            "exit_hooks": _owned(None),
         }
-        self._context = struct.pack(f"={len(CONTEXT)}Q", *(words[name] for name in CONTEXT))
-        self._owned = (types, dtype, queue, current, settings, strings, environment, debug_variable)
+        self._context = (ctypes.c_uint64 * len(CONTEXT))(*(words.get(name, 0) for name in CONTEXT))
+        self._owned = (types, dtype, queue, current, settings, strings, environment, debug_variable, changes)
 
     def function(self, general: Callable[..., Any]) -> tuple[Callable[[Any], Callable[..., Any]], list[Any]]:
         """(``bind``, the list of its entries, whose first item is ``general``): ``bind(grid)(…)`` is a launch, and so is ``general(grid, …)``."""
@@ -282,7 +324,7 @@ class Native:
         keywords = tuple(map(sys.intern, keywords))
         names = [sys.intern(row.name) for row in rows]
         words = {
-            "context": _address(context),
+            "context": ctypes.addressof(context),
             "positional": positional,
             "keywords": len(keywords),
             "rows": len(rows),
@@ -308,9 +350,3 @@ class Native:
 
 def _word(value: int) -> bytes:
     return struct.pack("=Q", value & 0xFFFFFFFFFFFFFFFF)
-
-
-def _address(data: bytes) -> int:
-    """Where the bytes of an immutable object lie."""
-    address: int = _api("PyBytes_AsString", ctypes.c_void_p, ctypes.py_object)(data)
-    return address

@@ -69,36 +69,104 @@ yes:
   ret i1 true
 }}
 
-; Whether nothing asks for the general way: no hooks, no debugging, the right GPU.
-define internal i1 @usual(ptr %context, ptr %entry) nounwind {{
+; Whether there are no hooks and no debugging, by the dictionaries; notes how many changes of them that takes account of.
+define internal i1 @look(ptr %context, i64 %now) nounwind {{
 begin:
-{words("context", CONTEXT, "settings debug enter exit environment debug_variable device device_self")}
-{words("entry", ENTRY, "place")}
-  %value = alloca i64
+{words("context", CONTEXT, "settings debug enter exit environment debug_variable")}
   %no.debug = call i1 @off(ptr %context.settings, ptr %context.debug)
   %no.enter = call i1 @off(ptr %context.settings, ptr %context.enter)
   %no.exit = call i1 @off(ptr %context.settings, ptr %context.exit)
-  %no.hooks = and i1 %no.enter, %no.exit
   %set = call ptr @PyDict_GetItem(ptr %context.environment, ptr %context.debug_variable)
   %unset = icmp eq ptr %set, null
   %quiet = and i1 %no.debug, %unset
-  %plain = and i1 %quiet, %no.hooks
+  %no.hooks = and i1 %no.enter, %no.exit
+  %result = and i1 %quiet, %no.hooks
+  br i1 %quiet, label %hooks, label %done
+hooks:
+  %enters = call ptr @PyDict_GetItem(ptr %context.settings, ptr %context.enter)
+  %exits = call ptr @PyDict_GetItem(ptr %context.settings, ptr %context.exit)
+  %no.list = icmp eq ptr %enters, null
+  %no.other = icmp eq ptr %exits, null
+  %missing = or i1 %no.list, %no.other
+  br i1 %missing, label %done, label %lists
+lists:
+  %n = call i64 @PyList_Size(ptr %enters)
+  %m = call i64 @PyList_Size(ptr %exits)
+  %n.m = or i64 %n, %m
+  %no.lists = icmp slt i64 %n.m, 0
+  br i1 %no.lists, label %done, label %note
+note:
+{words("context", CONTEXT, "seen enter_hooks exit_hooks")}
+  store i64 %now, ptr %context.seen.at
+  call void @Py_IncRef(ptr %enters)
+  call void @Py_IncRef(ptr %exits)
+  store ptr %enters, ptr %context.enter_hooks.at
+  store ptr %exits, ptr %context.exit_hooks.at
+  call void @Py_DecRef(ptr %context.enter_hooks)
+  call void @Py_DecRef(ptr %context.exit_hooks)
+  ret i1 %result
+done:
+  ; what PyObject_IsTrue or PyList_Size raised
+  call void @PyErr_Clear()
+  ret i1 %result
+}}
+
+; What Python calls before a dictionary that it watches for us changes (PyDict_AddWatcher).
+@changes = global i64 1
+define i32 @changed(i32 %event, ptr %dictionary, ptr %key, ptr %value) nounwind {{
+  %n = load i64, ptr @changes
+  %n1 = add i64 %n, 1
+  store i64 %n1, ptr @changes
+  ret i32 0
+}}
+
+; Whether nothing asks for the general way: no hooks, no debugging, the right GPU.
+define internal i1 @usual(ptr %context, ptr %entry) nounwind {{
+begin:
+{words("context", CONTEXT, "settings_changes environment_changes seen environment debug_variable enter_hooks exit_hooks device device_self")}
+{words("entry", ENTRY, "place")}
+  %value = alloca i64
+  %uncounted = icmp eq ptr %context.settings_changes, null
+  br i1 %uncounted, label %look, label %counted
+counted:
+  %settings.changes = load i64, ptr %context.settings_changes
+  %unwatched = icmp eq ptr %context.environment_changes, null
+  br i1 %unwatched, label %variable, label %watched
+watched:
+  %environment.changes = load i64, ptr %context.environment_changes
+  %sum = add i64 %settings.changes, %environment.changes
+  br label %compare
+variable:
+  %set = call ptr @PyDict_GetItem(ptr %context.environment, ptr %context.debug_variable)
+  %unset = icmp eq ptr %set, null
+  br i1 %unset, label %compare, label %no
+compare:
+  %changes = phi i64 [ %sum, %watched ], [ %settings.changes, %variable ]
+  %known = icmp eq i64 %changes, %context.seen
+  br i1 %known, label %lists, label %look
+lists:
+  %n = call i64 @PyList_Size(ptr %context.enter_hooks)
+  %m = call i64 @PyList_Size(ptr %context.exit_hooks)
+  %n.m = or i64 %n, %m
+  %empty = icmp eq i64 %n.m, 0
+  br i1 %empty, label %gpu, label %no
+look:
+  %now = phi i64 [ 0, %begin ], [ %changes, %compare ]
+  %plain = call i1 @look(ptr %context, i64 %now)
   br i1 %plain, label %gpu, label %no
 gpu:
   %one = icmp eq ptr %context.device, null
   br i1 %one, label %yes, label %several
 several:
   %current = call ptr %context.device(ptr %context.device_self, ptr null)
-  %known = call i1 @returned(ptr %current, ptr %value)
+  %told = call i1 @returned(ptr %current, ptr %value)
   %ordinal = load i64, ptr %value
   %here = icmp eq i64 %ordinal, %entry.place
-  %right = and i1 %known, %here
+  %right = and i1 %told, %here
   ret i1 %right
 yes:
   ret i1 true
 no:
-  ; an exception of PyObject_IsTrue
-  call void @PyErr_Clear()
   ret i1 false
 }}
 

@@ -13,6 +13,7 @@ programs which set them run; the CPU target reads none of them.
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import os
 from collections.abc import Callable, Iterator
@@ -198,6 +199,9 @@ class base_knobs:
         other.__dict__.update(self.__dict__)
         return other
 
+    def changed(self) -> None:
+        """Called after a change, by groups that somebody watches, and after `scope`."""
+
     def reset(self: K) -> K:
         """Forget every assignment; the environment speaks again."""
         for name in self.knob_descriptors:
@@ -215,6 +219,7 @@ class base_knobs:
             # In place: the launch path holds a reference to the dictionary.
             self.__dict__.clear()
             self.__dict__.update(assigned)
+            self.changed()
             for key, text in variables.items():
                 _set_variable(key, text)
 
@@ -292,6 +297,10 @@ class autotuning_knobs(base_knobs):
     listener: Callable[..., None] | None = None
 
 
+#: Counts the changes of `runtime_knobs`: native launches look at those again after each.
+runtime_changes = ctypes.c_int64(1)
+
+
 class runtime_knobs(base_knobs):
     interpret = env_bool("TRITON_INTERPRET")
     debug = env_bool("TRITON_DEBUG")
@@ -311,6 +320,17 @@ class runtime_knobs(base_knobs):
         self.kernel_load_start_hook: HookChain = HookChain()
         self.kernel_load_end_hook: HookChain = HookChain(reversed=True)
         self.kernel_unload_hook: HookChain = HookChain(reversed=True)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        self.changed()
+
+    def __delattr__(self, name: str) -> None:
+        super().__delattr__(name)
+        self.changed()
+
+    def changed(self) -> None:
+        runtime_changes.value += 1
 
 
 class language_knobs(base_knobs):

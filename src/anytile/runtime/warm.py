@@ -57,7 +57,7 @@ def _maker(torch: Any, place: int, several: bool, runtime: Any) -> Native | str:
     keep_in(cache.load_kept, cache.keep)  # native code is compiled once a machine
     types = (torch.Tensor, torch.nn.Parameter)
     try:
-        return Native(torch.empty(0), types, stream, current, runtime.__dict__, _ENVIRONMENT, _DEBUG)
+        return Native(torch.empty(0), types, stream, current, runtime.__dict__, _ENVIRONMENT, _DEBUG, knobs.runtime_changes)
     except NotNative as reason:
         return str(reason)
 
