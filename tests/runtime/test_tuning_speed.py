@@ -131,8 +131,11 @@ def test_own_processes_only_where_they_save_time(monkeypatch):
     assert tuning.chosen_executor(10.0) is None
     knobs.autotuning.workers = 0
     monkeypatch.setattr("os.getloadavg", lambda: (2.2, 0, 0), raising=False)
+    monkeypatch.setattr("os.cpu_count", lambda: 4)
     assert tuning._free_cores() == 2
-    monkeypatch.setattr("os.getloadavg", lambda: (9.0, 0, 0))
+    monkeypatch.setattr("os.cpu_count", lambda: 8)  # half of them are this process's, and so is half of the load
+    assert tuning._free_cores() == 3
+    monkeypatch.setattr("os.getloadavg", lambda: (19.0, 0, 0))
     assert tuning.chosen_executor(10.0) is None
 
 

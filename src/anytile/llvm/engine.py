@@ -48,9 +48,8 @@ __all__ = [
     "optimize",
 ]
 
-LEVELS = ("none", "plain", "lite", "O2")
-"""``none``: no passes and the fastest code generation, a fifth of the time, for text that runs rarely.  ``plain``: no passes, but
-optimising code generation, for clean text that another compiler will optimise again (PTX).  ``lite``: a few
+LEVELS = ("none", "lite", "O2")
+"""``none``: no passes and the fastest code generation, a fifth of the time, for text that runs rarely.  ``lite``: a few
 function passes, for text that is already clean (folded constants, no allocas, addresses shared).  ``O2``: LLVM's own
 pipeline, vectorisers and unroller off (anytile vectorises itself; the unroller costs most of the time and gains nothing
 on loops over native vectors)."""
@@ -158,7 +157,7 @@ def _prepared(text: str, cpu: str | None, features: Collection[str] | None, leve
         machine = _target_machine(triple, cpu or _baseline(triple), _feature_string(features, native), level)
         module.triple = triple
         module.data_layout = str(machine.target_data)
-        if level not in ("none", "plain"):
+        if level != "none":
             _run_passes(llvm, module, machine, level)
         yield module, machine
 

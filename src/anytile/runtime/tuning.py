@@ -75,7 +75,8 @@ def _prepared_pool(compilations: int, prepare: Callable[[], None]) -> Any:
 def _free_cores() -> int:
     """Cores for child processes: one traces the kernels in this process, and what other programs keep busy helps nobody."""
     try:
-        busy = round(os.getloadavg()[0])
+        # The load is that of the machine, of which this process may have a part.
+        busy = round(os.getloadavg()[0] * usable_cores() / (os.cpu_count() or 1))
     except (AttributeError, OSError):  # Windows does not tell
         busy = 0
     return usable_cores() - max(1, busy)
