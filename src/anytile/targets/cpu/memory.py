@@ -45,6 +45,10 @@ class Buffer:
             n *= d
         return Buffer(ptr, elem, shape, tuple(reversed(strides)))
 
+    def is_row_major(self) -> bool:
+        """Whether the elements lie in order without gaps, so that the same memory is a tile of any other shape as well."""
+        return self.layout is None and self.row_stride is None and self.strides == Buffer.row_major("", self.elem, self.shape).strides
+
 
 def _suffix(e: Element) -> str:
     if e.is_ptr:

@@ -366,6 +366,8 @@ class Nest(Masks):
             return self._joined(op, v, idx)
         if name == "hint":
             return self._hinted(op, self.ev(op.operands[0], idx), idx)
+        if name == "reshape" and (b := self.p.buffers.get(op.operands[0])) is not None and b.is_row_major():
+            return self._read(Buffer.row_major(b.ptr, b.elem, v.type.shape), idx)
         if name in ("splat", "broadcast", "expand_dims", "permute", "reshape", "split"):
             return self.ev(op.operands[0], self._map_index(op, v, idx))
         if name == "gather":

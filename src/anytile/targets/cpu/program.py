@@ -15,6 +15,7 @@ from .direct import direct_load, emit_direct
 from .dot import DotEmitter, PackNest
 from .guard import emit_guard
 from .hostcalls import HostCalls
+from .interleave import JoinNest, is_join
 from .lanes import Lane, uniform
 from .launch_memory import LaunchMemory
 from .machine import Machine
@@ -149,6 +150,10 @@ class Program:
         if isinstance(roots[0], WriteRoot) and roots[0].into.layout is not None:
             assert len(roots) == 1
             PackNest(self, shape, len(shape) - 1, min(self.machine.lanes, shape[-1]), 1).run(roots)
+            self.memory.width = 1
+            return
+        if is_join(roots):
+            JoinNest(self, roots[0]).write()  # type: ignore[arg-type]
             self.memory.width = 1
             return
         across = transposed_dim(self, shape, roots) if not scalar else None

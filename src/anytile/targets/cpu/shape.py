@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ...ir import Value
+from .memory import Buffer
 from .roots import ReduceRoot, Root, StoreRoot, WriteRoot
 
 if TYPE_CHECKING:
@@ -140,6 +141,9 @@ def accesses(p: Program, roots: list[Root]):
         if op.name == "load":
             s = steps(op.operands[0], memo)
             yield tuple(0 if d is None else s[d] for d in dims)
+        if op.name == "reshape" and (b := p.buffers.get(op.operands[0])) is not None and b.is_row_major():  # type: ignore[arg-type]
+            yield _row_major(v.type.shape, dims, Buffer.row_major(b.ptr, b.elem, v.type.shape).strides)
+            continue
         if op.name == "splat":
             continue
         for x in op.operands:
