@@ -76,6 +76,7 @@ PATTERNS: tuple[tuple[str, str], ...] = (
     ("installed", r"^\s*\+ (?P<v>torch)==(?P<d>\d[\w.+]*)"),
     ("uninstalled", r"(?:Updating|Downgrading) (?P<v>torch) \((?P<d>\d[\w.+]*) -> "),
     ("installed", r"(?:Updating|Downgrading) (?P<v>torch) \([\w.+]+ -> (?P<d>\d[\w.+]*)\)"),
+    ("built_for", r"(?P<v>PyTorch [\d.]+\S*) with CUDA \d+ \((?P<d>you have [^)]*)\)"),
     ("built_for", r"was built (?:for|with):?\s*(?P<v>PyTorch [\d.]+\S*)?(?P<d>[^\n]*)"),
     ("you_have", r"\(you have (?P<v>[\w.+-]+)\)"),
     ("operator", r"\b(?P<v>torch(?:vision|audio)::\w+)"),
@@ -162,7 +163,7 @@ _COMPLAINT = re.compile(
       | broken?|breaks|crash(?:es|ed)?|stop(?:s|ped)?\ working|no\ longer|instead\ of|conflicts?|incompatible|unsupported|mismatch|missing
       | (?:does|do|did|is|are|was|were|has|have)(?:n't|\ not)|not\ yet|drop(?:s|ped)?\ |won't|overwrites?
       | (?:how|possible)\ to
-      | mess(?:es|ed)?\ up|different\ (?:version|torch)|un-?install(?:s|ed)?\ (?:my|the|current)|downgrades?|resulted\ in|remove[sd]|forc(?:es|ing)
+      | mess(?:es|ed)?\ up|(?:please\ )?help\ me|please\ help|could\ you|different\ (?:version|torch)|un-?install(?:s|ed)?\ (?:my|the|current)|downgrades?|resulted\ in|remove[sd]|forc(?:es|ing)
     )\b(?!:\ ?0|[=-])
     | (?<![\w./=-])(?:how|why|what|can|could|is|its?|does|should|will)\b[^\n]*\?
     | 失败|错误|报错|无法|不可用|找不到|不支持|不兼容|降级|怎么|为什么|吗|如何|不行 | ошибк|не\ удал|не\ найден|не\ работает|сбой|почему|недоступн | fehler|fehlgeschlagen|nicht\ gefunden|funktioniert\ nicht|warum\b""",

@@ -268,6 +268,7 @@ RULES = (
         (
             Clue(CERTAIN, _wrong_owner),
             Clue(0.85, all_of(seen("package", r"triton-library|tritonclient"), failing)),
+            Clue(0.85, seen("failed_extension", r"triton")),  # Triton's own extension is libtriton
             Clue(0.8, all_of(seen("missing_module", r"triton"), seen("missing_module", r"triton\.[\w.]+"))),
             Clue(0.4, all_of(seen("missing_module", r"triton\.(?:common|compiler|language|runtime)[\w.]*"), unless(seen("not_a_package")))),
             Clue(0.5, seen("missing_attribute", _ALWAYS_NAMES, r"^triton$")),

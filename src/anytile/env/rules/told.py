@@ -51,6 +51,8 @@ _MOVED = r"\b(?:u\w*install|replac|down-?grad|overwr|remov|revert|swap|forc|pull
 _AFTER = r"\b(?:after|since|just|when)\b[^\n]*\b(?:install|updat|upgrad|add)\w*|安装[^\n]{0,6}(?:后|之后)|更新后|после (?:установ|обнов)|nach (?:der|dem) (?:Install|Update)"
 _NO_CUDA = r"non-?cuda|(?<![/\w+.])cpu\b(?!/)|(?:no|without|lose[sd]?|lost)\s+(?:\w+\s+){0,2}cuda|cuda[^\n]{0,40}(?:not available|unavailable|\bgone\b|removed|\blost\b|stopped|不可用|недоступ|nicht verfügbar)"
 _TORCH = r"\b(?:py)?torch\b"
+# The machines by name, where no file's name holds it.
+_ARM = r"(?<![\w.-])(?:linux[ -])?(?:aarch64|arm64)(?![\w.-])|\bsbsa\b|jetson|\bgh200\b|\bgb\d{2,3}\b|dgx spark"
 _CACHE = r"\.triton\b|torchinductor|inductor[ _]cache|triton[ _-]cache|TRITON_CACHE"
 _COMPANION = r"(?=.*\btorch\b|.*\bpytorch\b|.*\bcuda\b)"
 
@@ -70,6 +72,7 @@ TOLD: dict[str, tuple[Clue, ...]] = {
         _unless_seen(told(r"AttrsDescriptor|triton_key|launch_(?:enter|exit)_hook|triton\.common"), "failed_extension"),
         told(r"\btriton(?:\.\w+)+", r"(?:does not|doesn't|no longer) (?:provide|have|export|exist)|was removed|has no\b"),
         told(r"\btriton\b", rf"{_TORCH}|inductor", rf"{_STOPS}|old API|new API|API change|broke"),
+        told(r"CompiledKernel|KernelMetadata|JITFunction|ASTSource", r"\battributes?\b|\bargument\b", _LACKS),
         _unless_seen(
             told(r"ImportError|AttributeError", r"\btriton\s*(?:==|version|v)?\s*\d+\.\d+"),
             "missing_attribute",
@@ -107,6 +110,7 @@ TOLD: dict[str, tuple[Clue, ...]] = {
     "torch_cpu_build": (
         weigh(0.5, _TORCH, r"install|wheel|build|version|poetry|pip\b|安装|установ", _NO_CUDA),
         _on(weigh(0.55, r"\bcuda\b", r"install|\buv\b|poetry|\bpip\b|lock", r"windows", _LACKS), "windows", None),
+        weigh(0.4, r"\b(?:cuda|gpu)\b", r"(?:can't|cannot|can not|won't|doesn't|does not|unable to) (?:\w+ )?(?:run|use|see|find|detect)\w*"),
         _unless_seen(
             weigh(
                 0.5,
@@ -123,10 +127,13 @@ TOLD: dict[str, tuple[Clue, ...]] = {
             rf"{_NO_CUDA}|\bwheels?\b|\bpypi\b|not for|\bcuda\b[^\n]*{_LACKS}",
         ),
         weigh(0.55, r"aarch64|arm64|jetson|\bgb10\b|dgx spark|\borin\b|\bthor\b", r"install|安装|установ|support"),
+        weigh(0.55, rf"{_ARM}", r"\bwheels?\b|\bpip\b|\bpypi\b|\bbuilds?\b", r"\bgpu\b|\bcuda\b|\bcpu\b", complaint=False),
+        weigh(0.55, rf"{_ARM}|\baarch\b", r"\bcpu[- ](?:only|build|version|wheel)|\+cpu\b", complaint=False),
         weigh(0.6, r"not for (?:arm|aarch)|no (?:arm|aarch)|x86[-_]64 but not", complaint=False),
     ),
     "python_unsupported": (
         told(r"\b3\.\d+t\b|\bnogil\b|free-?thread", r"torch|triton|dynamo|compile"),
+        weigh(0.55, rf"{_TORCH}|\btriton\b", r"\b(?:in|on|for|with|under) (?:python )?3\.\d{1,2}(?![.\d])", r"not (?:available|supported)|unavailable|no wheels?\b"),
         _unless_seen(weigh(0.5, r"(?<![/\\\w])python ?3\.\d+|\bcp3\d+", rf"{_STOPS}|{_LACKS}|requires"), "exception"),
     ),
     "poetry_source": (
