@@ -116,6 +116,12 @@ def test_a_launch_that_fails(install, monkeypatch, code, kind, words):
     assert ("It may have been an earlier kernel: set CUDA_LAUNCH_BLOCKING=1" in text) == (kind is KernelFaultError)
 
 
+def test_a_grid_that_clusters_do_not_divide(install):
+    install(FakeCuda(slots=3, fail={"cuLaunchKernelEx": [912]}))
+    with pytest.raises(CudaError, match="kernel add with a grid of 33 × 1 × 1, .*: the grid is no multiple of the clusters of 2 × 1 × 1"):
+        kernel(LaunchShape(64, cluster=(2, 1, 1))).run(PACKED, 33, 1, 1)
+
+
 def test_a_fault_where_launches_wait_is_this_kernels(install, monkeypatch):
     monkeypatch.setenv("CUDA_LAUNCH_BLOCKING", "1")
     install(FakeCuda(slots=3, fail={"cuLaunchKernelEx": [700]}))

@@ -37,7 +37,7 @@ _ATTRIBUTE = struct.Struct("<I4xIII52x")  # CUlaunchAttribute: id, then a union 
 _COOPERATIVE, _CLUSTER, _OVERLAP = 2, 4, 6  # CU_LAUNCH_ATTRIBUTE_ COOPERATIVE, CLUSTER_DIMENSION, PROGRAMMATIC_STREAM_SERIALIZATION
 _UNANNOUNCED_SHARED = 48 * 1024  # more dynamic shared memory than this must be asked for
 _PORTABLE_CLUSTER = 8
-_INVALID_CONTEXT, _INVALID_HANDLE = 201, 400
+_INVALID_CONTEXT, _INVALID_HANDLE, _INVALID_CLUSTER = 201, 400, 912
 _READY = ctypes.c_int64(1)  # what is prepared for launches stays valid
 
 
@@ -352,4 +352,9 @@ class CudaKernel:
         what = f"a grid of {grid[0]} × {grid[1]} × {grid[2]}, {shape.threads} threads and {shape.shared} bytes of shared memory a block"
         if shape.cluster_blocks > 1:
             what += f", clusters of {shape.cluster_blocks} blocks"
+            if code == _INVALID_CLUSTER and any(n % c for n, c in zip(grid, shape.cluster)):
+                dims = " × ".join(map(str, shape.cluster))
+                raise driver_api.CudaError(
+                    f"launching kernel {self.name} with {what}: the grid is no multiple of the clusters of {dims}", code
+                )
         device.cuda.check(code, f"launching kernel {self.name} on GPU {device.ordinal} with {what}")
