@@ -136,6 +136,17 @@ def atomic_narrow_floats(x, at, out, N: tl.constexpr = _N):
     tl.atomic_add(out + tl.load(at + i), tl.load(x + i))
 
 
+@case("bf16", grid=(3,), x=_whole("bf16"), out=zeros("bf16", 3 * _N), n=3 * _N - 16)
+@case("fp16", grid=(3,), x=_whole("fp16"), out=zeros("fp16", 3 * _N), n=3 * _N - 8)
+@case("fp32", grid=(3,), options={"num_warps": 1}, x=_whole("fp32"), out=zeros("fp32", 3 * _N), n=3 * _N - 1)
+def atomic_neighbours(x, out, n, N: tl.constexpr = _N):
+    """What GPUs add several at a time; programs overlap by half."""
+    i = tl.program_id(0) * (N // 2) + tl.arange(0, N)
+    v = tl.load(x + i)
+    tl.atomic_add(out + i, v, mask=i < n, sem="relaxed")
+    tl.atomic_add(out + i, v)
+
+
 for _kind in ("fp32", "fp64"):  # whole numbers add up exactly in any order
     _x = Array(_kind, lambda random: random.integers(-50, 50, 8 * _N).astype(float))
     case(_kind, grid=(8,), x=_x, at=integers("i32", 8 * _N, low=0, high=8), out=zeros(_kind, 3, 8))(atomic_floats)

@@ -71,6 +71,10 @@ class Assignment:
         c = self.info[pointer].contiguity
         return tuple(sorted(reversed(range(len(pointer.type.shape))), key=lambda d: -min(c[d], pointer.type.shape[d])))
 
+    def fastest(self, pointer: Value) -> int:
+        """The dimension along which the addresses are contiguous, the last where none is."""
+        return self._order(pointer)[0]
+
     def _width(self, pointer: Value) -> int:
         """Neighbours that one access through ``pointer`` can move, up to 16 bytes a thread."""
         order, fact = self._order(pointer), self.info[pointer]
@@ -161,7 +165,10 @@ class Assignment:
         if name == "load":
             return self.coalesced(op.operands[0], self._width(op.operands[0]) if self._feeds_dots(op) else None)
         if name in ("atomic_rmw", "atomic_cas"):
-            return blocked(shape, self.num_warps, 1, self._order(op.operands[0]))
+            from .memory import packed_addition  # memory needs this file
+
+            width = self._width(op.operands[0]) if packed_addition(op, self.sm) else 1
+            return blocked(shape, self.num_warps, width, self._order(op.operands[0]))
         if name == "dot":
             return accumulator(op, self.num_warps, self.sm, op in self.chained, self.by_warpgroup.get(op))
         if name == "reduce":

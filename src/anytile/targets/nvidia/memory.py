@@ -12,7 +12,7 @@ from ...ir.rewrite import const_value
 from ...ir.types import BF16, F16, F32, F64, Element
 from .convert import memory_bytes, shared_load, shared_store
 from .placement import LANES, Placement
-from .values import GLOBAL, SHARED, Generator, eager, llvm_type, unsupported
+from .values import GLOBAL, SHARED, Generator, eager, literal, llvm_type, unsupported
 
 __all__ = ["vector_width"]
 
@@ -321,9 +321,48 @@ def _exchange_loop(g: Generator, op: Op, address: str, x: str, e: Element, predi
     return _from_bits(g, g.assembly(code, "=&h,l,h,b", "i16", args), e)
 
 
+def packed_addition(op: Op, sm: int) -> bool:
+    """Whether ``op`` adds floats that one instruction can add several of: nobody reads the old values."""
+    if op.name != "atomic_rmw" or op.attrs["kind"] != "fadd" or op.result.uses or op.result.type.is_scalar:
+        return False
+    return op.result.type.elem in (F16, BF16, F32) and sm >= 90
+
+
+def _add_packed(g: Generator, op: Op, address: str, values: list[str], e: Element, predicate: str | None) -> None:
+    """2 to 8 neighbours of 16 bits, 2 or 4 of 32 bits, by one instruction."""
+    sem, scope = op.attrs["sem"], op.attrs["scope"]
+    if sem not in _SEM or scope not in _SCOPE:
+        raise unsupported(f"an atomic operation of order {sem!r} and scope {scope!r}", op)
+    if e is F32:
+        words, k, t, kind = values, "f", "float", "f32"
+    else:
+        words, k, t, kind = [], "r", "i32", "noftz.f16x2" if e is F16 else "noftz.bf16x2"
+        pair = f"<2 x {llvm_type(e)}>"
+        for low, high in zip(values[::2], values[1::2]):
+            both = g.emit(f"insertelement {pair} poison, {llvm_type(e)} {low}, i32 0")
+            both = g.emit(f"insertelement {pair} {both}, {llvm_type(e)} {high}, i32 1")
+            words.append(g.emit(f"bitcast {pair} {both} to i32"))
+    n = len(words)
+    before, _, unit = kind.rpartition(".")
+    what = ".".join(p for p in ("add", before, f"v{n}" if n > 1 else "", unit) if p)
+    listed = ["{" + ", ".join(f"${i + first}" for i in range(n)) + "}" if n > 1 else f"${first}" for first in (0, n + 1)]
+    code = f"atom.global.{_SCOPE[scope]}.{_SEM[sem]}.{what} {listed[0]}, [${n}], {listed[1]};"
+    constraints = [*([f"={k}"] * n), "l", *([k] * n)]
+    args = [(GLOBAL, address), *((t, w) for w in words)]
+    if predicate is not None:
+        code = f"@${2 * n + 1} {code}"
+        constraints.append("b")
+        args.append(("i1", predicate))
+    result = t if n == 1 else "{ " + ", ".join([t] * n) + " }"
+    g.assembly(code, ",".join(constraints), result, args)
+
+
 @eager("atomic_rmw", "atomic_cas")
 def atomic(g: Generator, op: Op) -> None:
-    """One thread acts for each element; where the result is used, the others are told it."""
+    """One thread acts for each element; where the result is used, the others are told it.
+
+    Sums whose old values nobody reads are added several at a time.
+    """
     pointer = op.operands[0]
     mask = op.operand("mask") if op.name == "atomic_rmw" else None
     values = [op.operand(n) for n in (("value",) if op.name == "atomic_rmw" else ("cmp", "value"))]
@@ -339,12 +378,17 @@ def atomic(g: Generator, op: Op) -> None:
     known: dict[int, str] = {}
     if op.attrs["sem"] in ("acq_rel", "release"):
         g.barrier()  # what other threads of the program wrote before is released as well
+    n = vector_width(g, pointer, place, mask) if packed_addition(op, g.sm) else 1
     for r, c in enumerate(place.constants):
         if c in known:
             continue
         predicate = g.conjunction(m[r] if m else None, owner)
         operands = [x[r] for x in xs]
-        if op.name == "atomic_cas":
+        if n > 1:
+            if r % n == 0:
+                _add_packed(g, op, p[r], xs[0][r : r + n], e, predicate)
+            known[c] = literal(0.0, e)  # nobody reads it
+        elif op.name == "atomic_cas":
             known[c] = _atomic(g, op, p[r], operands, e, predicate, f"cas.b{e.bits}")
         else:
             known[c] = _modify(g, op, p[r], operands[0], e, predicate)

@@ -29,7 +29,7 @@ from ...passes.axis_info import AxisInfo
 from ..text import Chunk, Writer
 from ..text import literal as plain_literal
 from ..text import llvm_type as plain_type
-from .placement import LANES, Placement, log2
+from .placement import LANES, Placement, log2, span
 from .shared_use import Fullest
 
 if TYPE_CHECKING:
@@ -221,7 +221,12 @@ class Generator:
         here = self.assignment.where(value)
         if here is None:
             return best
-        return here if vector_width(self, pointer, here, mask) >= vector_width(self, pointer, best, mask) else best
+        n = vector_width(self, pointer, here, mask)
+        if n < vector_width(self, pointer, best, mask):
+            return best
+        # A thread whose run goes on behind the vector writes parts of sectors, several times; a move through shared memory is cheaper.
+        step = n << span(here.shape, self.assignment.fastest(pointer))[0]
+        return best if step in here.register and step in best.thread else here
 
     # --- instructions ---
 
