@@ -13,6 +13,8 @@ of its traceback.  The last line counts states, and passed tests without a kerne
 ``--cpu-is-gpu`` lets tests that ask for "the GPU" have the CPU.  Tests of an older release than the installed torch find the names
 that torch's test helpers have dropped since (`DROPPED`).
 
+``--unskip`` runs what test_torchinductor.py leaves out on Triton-CPU ("Compile time crash in Triton CPU CI").
+
 ``--plain`` leaves `import triton` to the installed one.  ``--only``: file with a test's name on each line (or an earlier output, of
 which those are taken that neither passed nor were skipped).  ``--keep-backend``: does not make Triton Inductor's CPU backend; a test
 that patches `cpu_backend` has it.
@@ -82,8 +84,13 @@ class Outcome(unittest.TestResult):
         self._set("xpassed", "")
 
 
-def collect(names: list[str]) -> list[unittest.TestCase]:
+def collect(names: list[str], unskip: bool = False) -> list[unittest.TestCase]:
     """The tests of ``module`` or ``module:Class``, in a seeded order."""
+    if unskip:
+        inductor: Any = importlib.import_module("test_torchinductor")
+        asked = inductor.is_triton_cpu_backend
+        # The skipping decorator's function is called "wrapper"; others ask for what they expect of this backend.
+        inductor.is_triton_cpu_backend = lambda device: sys._getframe(1).f_code.co_name != "wrapper" and asked(device)
     tests: list[Any] = []
     for name in names:
         module_name, _, only = name.partition(":")
@@ -144,7 +151,7 @@ def serve(arguments: argparse.Namespace, pipe: Any, place: str, tests: dict[str,
     os.environ["TORCHINDUCTOR_CACHE_DIR"], os.environ["TRITON_CACHE_DIR"] = f"{place}/inductor", f"{place}/triton"
     if tests is None:
         prepare(arguments)
-        tests = {test.id(): test for test in collect(arguments.modules)}
+        tests = {test.id(): test for test in collect(arguments.modules, arguments.unskip)}
     counted = count_kernels()
     while True:
         name = pipe.recv()
@@ -259,6 +266,7 @@ def main() -> int:
     parser.add_argument("--cpu-is-gpu", action="store_true")
     parser.add_argument("--plain", action="store_true")
     parser.add_argument("--keep-backend", action="store_true")
+    parser.add_argument("--unskip", action="store_true")
     parser.add_argument("--out")
     arguments = parser.parse_args()
     end = time.monotonic() + arguments.seconds
@@ -270,7 +278,7 @@ def main() -> int:
     import torch
     import triton
 
-    collected = collect(arguments.modules)
+    collected = collect(arguments.modules, arguments.unskip)
     tests = wanted(arguments, collected, only)
 
     def say(row: dict[str, Any]) -> None:
