@@ -41,6 +41,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+#: Functions of test_torchinductor.py that leave out tests on Triton-CPU: a decorator's, and a test.
+SKIPPING = ("wrapper", "test_dtypeview")
 #: What an error says after which the process can use the GPU no more.
 LOST_GPU = ("CUDA error", "AcceleratorError", "KernelFaultError")
 #: Names of torch.testing._internal's modules in older releases → what they are now.
@@ -89,8 +91,8 @@ def collect(names: list[str], unskip: bool = False) -> list[unittest.TestCase]:
     if unskip:
         inductor: Any = importlib.import_module("test_torchinductor")
         asked = inductor.is_triton_cpu_backend
-        # The skipping decorator's function is called "wrapper"; others ask for what they expect of this backend.
-        inductor.is_triton_cpu_backend = lambda device: sys._getframe(1).f_code.co_name != "wrapper" and asked(device)
+        # Others than these ask for what they are to expect of this backend.
+        inductor.is_triton_cpu_backend = lambda device: sys._getframe(1).f_code.co_name not in SKIPPING and asked(device)
     tests: list[Any] = []
     for name in names:
         module_name, _, only = name.partition(":")
