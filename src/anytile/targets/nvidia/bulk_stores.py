@@ -4,9 +4,11 @@ It serves stores to tensor descriptors of values whose registers are not neighbo
 move them through shared memory as well, and then through registers again.  The tile lies there in the panels that `copies` reads, whose
 swizzle keeps the writes out of each other's banks; 16-bit accumulators go by stmatrix, four 8×8 matrices at a time.
 
-The accelerator reads the shared memory later, so whoever wants it for something else waits first (`Generator.reclaim`), and so does the end of
-the kernel.  In a loop the tile has memory of its own where there is enough (`apart`), so that what comes next need not wait.  What it writes is not ordered with what the threads do afterwards: kernels that tell others of their stores (atomics, barriers,
-volatile accesses) are left to ordinary stores.
+The accelerator reads the shared memory later, so whoever wants it for something else waits first (`Generator.reclaim`), and so does the
+end of the kernel.  In a loop the tile has memory of its own where there is enough (`apart`), so that what comes next need not wait.
+
+What it writes is not ordered with what the threads do afterwards: kernels that tell others of their stores (atomics, barriers, volatile
+accesses) are left to ordinary stores.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Copies by the tensor memory accelerator: one thread asks for a whole tile, and a barrier in shared memory tells all threads when it is there.
+"""Copies by the tensor memory accelerator: one thread asks for a tile, and a barrier in shared memory tells all threads when it is there.
 
-    mbarrier        counts the bytes that are still to come (expect_tx) and has a phase, which flips when none are left
+    mbarrier                counts the bytes that are still to come (expect_tx); has a phase, which flips when none are left
     cp.async.bulk.tensor    fetches a box, one panel of the tile (`wgmma.Panels`), in the swizzle that the panels have, which is the
-                    accelerator's own: 16-byte chunks xored by the row.  What lies outside of the tensor becomes zero
+                            accelerator's own: 16-byte chunks xored by the row.  What lies outside of the tensor becomes zero
 
 A tile whose contiguous dimension is longer than a panel's row takes a box for each panel, one with more than 256 rows several for each.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ...ir import Op, Value
+from ...ir import Effect, Op, Value
 from .tensor_maps import ALIGNMENT, LARGEST_BOX, TensorMap, Window, tensor_map, window_of
 from .values import Generator
 from .wgmma import Panels, Rows
@@ -69,6 +69,17 @@ def repeated(op: Op) -> bool:
     return outer is not None
 
 
+def _written(g: Generator, loop: Op, again: bool) -> bool:
+    """Whether the kernel may have written to global memory, or waited for who did, when a loop begins."""
+    tells = Effect.WRITE | Effect.SYNC
+    for op in g.func.walk():
+        if op is loop:
+            return again and any(op.defn.effects & tells for op in g.func.walk())
+        if op.defn.effects & tells:
+            return True
+    return False
+
+
 def leader(g: Generator) -> str:
     """i1: this is the one thread that asks for copies."""
     if "leader" not in g.once:
@@ -81,15 +92,17 @@ def leader(g: Generator) -> str:
 class Barriers:
     """The mbarriers of a ring of ``count`` slots.  They count for as long as the kernel runs, so a loop may be entered again and again."""
 
-    def __init__(self, g: Generator, count: int, again: bool):
-        """``again``: the loop may have run before; its phases are then asked for."""
-        self.g, self.count, self.again = g, count, again
+    def __init__(self, g: Generator, count: int, loop: Op):
+        self.g, self.count = g, count
+        self.again = repeated(loop)  # the loop may have run before: its phases are asked for
+        self.written = _written(g, loop, self.again)
         self.address = g.barriers(count)
 
     def begin(self) -> str:
         """All threads: from here on the accelerator has the ring's memory to itself.  Gives the slots' phases, a bit each."""
         g = self.g
-        g.assembly("fence.proxy.async.shared::cta;", "", "void", [])  # what this thread did there comes first
+        # What this thread did in that memory comes first, and what it wrote to global memory, or was told of there.
+        g.assembly(f"fence.proxy.async{'' if self.written else '.shared::cta'};", "", "void", [])
         g.reclaim()
         if not self.again:
             return "0"

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from ...ir import Block, Effect, Op, Value
 from ...ir.rewrite import const_value, is_pure
 from . import wgmma
-from .copies import Barriers, Source, repeated, source
+from .copies import Barriers, Source, source
 from .matrices import ring_form
 from .memory import vector_width
 from .values import GLOBAL, SHARED, Generator, Scope, llvm_type
@@ -42,7 +42,7 @@ class _Slice:
 
 @dataclass(frozen=True)
 class _Move:
-    """A ``load`` that can be a copy: into ``form`` for the dots' ``operand``, which is its result, or that without dimensions of 1, or permuted.
+    """A ``load`` that can be a copy: into ``form`` for the dots' ``operand``: its result, perhaps without dimensions of 1, or permuted.
 
     ``source``: how the tensor memory accelerator finds it, None where cp.async copies.
     """
@@ -126,7 +126,7 @@ class Pipeline:
         self.threads = any(m.source is None for m in moves)  # whether cp.async copies anything
         self.barriers: Barriers | None = None
         if any(m.source is not None for m in moves):
-            self.barriers = Barriers(g, stages, repeated(loop))
+            self.barriers = Barriers(g, stages, loop)
         self.args = [self.body.args[1 + i] for i in sorted(used.carried)]
         self.ends = [self.body.terminator.operands[i] for i in sorted(used.carried)]
         self.dot = self._accumulating()

@@ -6,7 +6,7 @@ takes them as parameters of its own behind the slots of the argument block.
 
 A tensor is described in the tile IR by the ``window`` of an access.  Where its base, extents and strides follow from the kernel's arguments
 alone, whether they are a host's `TensorDescriptor` or were put together in the kernel, they are the same for every program.  So `formula`
-writes them down as functions of the arguments, the launcher computes and encodes them (`tensor_map_arguments`), and no program has to.
+writes them down as functions of the arguments, the launcher computes and encodes them (`encode_maps`), and no program has to.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ Formula = tuple[Any, ...]
 """``("argument", i)``, ``("constant", n)``, or a row of `_ROWS`, the width of its result in bits, and the formulas of its operands."""
 
 
+_ROWS = frozenset({"add", "sub", "mul", "sdiv", "sext", "trunci", "addptr"})
+
+
 def wanted(options: Any = None) -> bool:
     """Whether a kernel may use the accelerator: unless ANYTILE_TMA is 0, or ``options.tma`` false."""
     return os.environ.get("ANYTILE_TMA", "") != "0" and getattr(options, "tma", True)
-
-
-_ROWS = frozenset({"add", "sub", "mul", "sdiv", "sext", "trunci", "addptr"})
 
 
 @dataclass(frozen=True)
@@ -62,10 +62,11 @@ def window_of(pointer: Value) -> Window | None:
 
 @dataclass(frozen=True)
 class TensorMap:
-    """A tensor and its boxes: ``base`` in bytes, ``extents``, and ``strides`` of all dimensions but the innermost, in elements of ``size`` bytes.
+    """A tensor and its boxes, the outermost dimension first.
 
-    The outermost dimension comes first.  ``box``: elements along each.  ``swizzle``: bytes of a row among which its 16-byte chunks are exchanged, 0 for none.
-    ``stored``: the kernel writes by it.
+    ``base``: its address; ``extents``, and ``strides`` of all dimensions but the innermost: in elements of ``size`` bytes.  ``box``: elements
+    along each dimension.  ``swizzle``: bytes of a row among which its 16-byte chunks are exchanged, 0 for none.  ``stored``: the kernel
+    writes by it.
     """
 
     base: Formula
