@@ -170,9 +170,14 @@ def distance(got: Any, want: Any) -> float:
     return (difference.max() / want.abs().clamp(max=1e30).max().clamp(min=1e-30)).item() if got.numel() else 0.0
 
 
+def case_of(row: dict[str, Any]) -> tuple[str, ...]:
+    """What tells a row from the others; files that hold several harnesses say which library it is of."""
+    return tuple(row[name] for name in ("library", "case", "dtype") if name in row)
+
+
 def beside(mine: Path, theirs: Path) -> None:
     """Prints what is wrong, and the ratios of speed (theirs by mine: above 1 is faster) with their geometric means."""
-    a, b = ({(r["case"], r["dtype"]): r for r in map(json.loads, path.read_text().splitlines())} for path in (mine, theirs))
+    a, b = ({case_of(r): r for r in map(json.loads, path.read_text().splitlines())} for path in (mine, theirs))
     wrong = [case for case, row in a.items() if not row["ok"]]
     print(f"{mine.name}: {len(a) - len(wrong)} of {len(a)} right; {theirs.name}: {sum(r['ok'] for r in b.values())} of {len(b)}")
     for case in wrong:
