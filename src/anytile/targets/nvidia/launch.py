@@ -120,8 +120,8 @@ class LaunchShape:
 class _Record:
     """Memory of one launch in the making: configuration, slots, pointers to the parameters, attributes, tensor maps.
 
-    ``view``: all but the maps, which are ``maps``; ``config``, ``pointers``: addresses of its parts; ``attributes``: likewise, 0 where there
-    are none.
+    ``view``: all but the maps, which are ``maps``; ``config``, ``pointers``: addresses of its parts; ``attributes``: likewise, 0 where
+    there are none.
     """
 
     __slots__ = ("view", "config", "pointers", "attributes", "maps")
