@@ -42,3 +42,12 @@ def test_below_a_lone_finding_stands_what_it_is_confused_with() -> None:
     lone = diagnose(read_log("AssertionError: libcuda.so cannot found!"))
     assert lone[0].cause == "linux_libcuda_link" and lone[-1].confidence < 0.2 and lone[-1].decide
     assert diagnose(read_log("all is well")) == []
+
+
+def test_a_short_complaint_that_no_rule_knows_is_about_what_it_names() -> None:
+    said = diagnose(read_log("What shall I do about torchaudio? It refuses."))
+    assert said[0].cause == "torchaudio_mismatch" and said[0].confidence <= 0.2 and said[0].evidence[0].where == "log line 1"
+    assert [f.cause for f in diagnose(read_log("my jetson wants another pytorch"))][:1] == ["aarch64_wheels"]
+    assert diagnose(read_log("torchaudio 2.9.0\ntorch 2.9.0")) == [], "no complaint"
+    assert diagnose(read_log("Is torchaudio there?\n" + "step 1 of 9\n" * 9)) == [], "the output of a program, with a question in it"
+    assert diagnose(read_log("UserWarning: torchaudio's backend is deprecated and not used any more")) == []

@@ -9,12 +9,14 @@ from .facts import Facts
 from .rules import RULES
 from .rules.confusions import CONFUSED
 from .rules.model import CERTAIN, Clue, Evidence, Finding, Rule
+from .rules.topics import about
 
 __all__ = ["NOT_WORTH_SAYING", "diagnose"]
 
 NOT_WORTH_SAYING = 0.15  # confidence under which a candidate is dropped
 _SHOWN = 3  # findings on a log that are filled up with what is confused with the first
 _CONFUSED = 0.12  # confidence of those
+_ABOUT = 0.2  # confidence of the first of what a complaint is about, where no rule knows its words
 _HINT = 0.55  # a clue under this weight needs a log that tells of a failure: a path or a file name alone is no complaint
 
 
@@ -49,17 +51,29 @@ def _apply(rule: Rule, facts: Facts) -> Finding | None:
 def diagnose(facts: Facts, rules: Iterable[Rule] = RULES) -> list[Finding]:
     """The findings, most likely first. A cause that is proved removes those which it rules out.
 
-    To a log with fewer than three candidates come the causes that the first is confused with, below the others.
+    To a log with fewer than three candidates come the causes that the first is confused with, below the others.  To a complaint of
+    which no rule knows the words come the causes of what it is about.
     """
     rules = tuple(rules)
     findings = [f for rule in rules if (f := _apply(rule, facts)) is not None]
     findings.sort(key=lambda f: -f.confidence)
     excluded = {cause for f in findings if f.confidence >= CERTAIN for cause in f.ruled_out}
     kept = [f for f in findings if f.cause not in excluded or f.confidence >= CERTAIN]
-    named = {f.cause for f in findings}
+    kept = kept or _about(facts, rules)
+    named = {f.cause for f in (*findings, *kept)}
     if facts.log is not None and kept and kept[0].confidence < CERTAIN:
         kept += _confused(kept, facts, rules)
     return [replace(f, ruled_out=_said(f, named)) for f in kept]
+
+
+def _about(facts: Facts, rules: Iterable[Rule]) -> list[Finding]:
+    """What a complaint may mean from what it names, the likeliest first; not what speaks against itself on this system."""
+    by_cause = {rule.cause: rule for rule in rules}
+    likely = [(by_cause[c], e) for c, e in about(facts) if c in by_cause and _hold(by_cause[c].against, facts)[0] < 0.8][:_SHOWN]
+    return [
+        Finding(r.cause, round(_ABOUT - 0.02 * place, 2), r.summary, (evidence,), tuple(r.fixes(facts)), (), r.decide)
+        for place, (r, evidence) in enumerate(likely)
+    ]
 
 
 def _confused(findings: list[Finding], facts: Facts, rules: Iterable[Rule]) -> list[Finding]:

@@ -167,6 +167,7 @@ class Log:
     mentions: tuple[Mention, ...] = ()
     lines: tuple[str, ...] = ()
     failing: bool = False  # it tells of a failure at all, and is not the output of a program that works
+    complaining: tuple[int, ...] = ()  # numbers of the lines that do, and of those in which a person speaks
 
     def of(self, *kinds: str) -> tuple[Mention, ...]:
         """The mentions of these kinds in the order of the log."""

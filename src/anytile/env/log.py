@@ -183,6 +183,8 @@ _CHATTER = re.compile(
     )""",
     re.X,
 )
+_PERSON = re.compile(r"(?<![\w/.'-])(?:I|I'm|I've|my|anyone|somebody)(?![\w/.-])|我|请问|\b[Ii]ch\b|\bmeine?\w?\b|\b[Яя]\b|у меня|\bмне\b")
+_WARNING = re.compile(r"Warning:|^\s*(?:\[?WARN(?:ING)?\b|W\d{4} )")
 _QUOTES = {ord(typed): plain for typed, plain in zip("‘’‚`´“”„«»", "'" * 5 + '"' * 5)}  # as typed by word processors, forges and locales
 _MAX_LINE = 4000  # longer lines (dumped tensors, base64) name nothing
 _SHOWN = 160
@@ -195,6 +197,16 @@ def _mentions(lines: Iterable[str]) -> Iterator[Mention]:
                 groups = m.groupdict()
                 shown = line.strip()
                 yield Mention(kind, groups.get("v") or "", (groups.get("d") or "").strip(), number, shown[:_SHOWN])
+
+
+def _complaining(lines: Iterable[str], mentions: Iterable[Mention]) -> tuple[int, ...]:
+    """The lines that tell of a failure, or in which a person speaks; warnings of programs are neither."""
+    failed = {m.line for m in mentions if m.kind in _FAILURES}
+    return tuple(
+        number
+        for number, line in enumerate(lines, start=1)
+        if not _WARNING.search(line) and (number in failed or _COMPLAINT.search(line) or _PERSON.search(line))
+    )
 
 
 def _platform(text: str) -> Platform:
@@ -218,7 +230,12 @@ def read_log(text: str) -> Facts:
     """Reads pasted text: an error message, a traceback, the output of an installer, or all of them with what the user said."""
     lines = tuple("" if _CHATTER.match(line) else line[:_MAX_LINE].translate(_QUOTES) for line in text.splitlines())
     mentions = tuple(_mentions(lines))
-    log = Log(mentions, lines, any(m.kind in _FAILURES for m in mentions) or any(_COMPLAINT.search(line) for line in lines))
+    log = Log(
+        mentions,
+        lines,
+        any(m.kind in _FAILURES for m in mentions) or any(_COMPLAINT.search(line) for line in lines),
+        _complaining(lines, mentions),
+    )
     torch, triton = _version(log, "torch", "pytorch"), _version(log, "triton", "triton-windows")
     local = (torch or "").partition("+")[2]
     cuda = re.fullmatch(r"cu(\d+)(\d)", local)

@@ -109,7 +109,12 @@ RULES = (
             Clue(CERTAIN, _unmet("torchaudio")),
             Clue(0.95, any_of(library("undefined", of=["torchaudio"]), library("missing", of=["torchaudio"]))),
             Clue(0.9, _local_parts("torchaudio")),
-            Clue(0.9, all_of(any_of(seen("undefined_symbol"), seen("missing_library")), text(r"^(?!.*\bpip3?\s+install).*(?:torchaudio|_torch_sox)"))),
+            Clue(
+                0.9,
+                all_of(
+                    any_of(seen("undefined_symbol"), seen("missing_library")), text(r"^(?!.*\bpip3?\s+install).*(?:torchaudio|_torch_sox)")
+                ),
+            ),
             Clue(
                 0.75,
                 all_of(

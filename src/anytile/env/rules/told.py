@@ -110,7 +110,9 @@ TOLD: dict[str, tuple[Clue, ...]] = {
     "torch_cpu_build": (
         weigh(0.5, _TORCH, r"install|wheel|build|version|poetry|pip\b|安装|установ", _NO_CUDA),
         _on(weigh(0.55, r"\bcuda\b", r"install|\buv\b|poetry|\bpip\b|lock", r"windows", _LACKS), "windows", None),
-        weigh(0.4, r"\b(?:cuda|gpu)\b", r"(?:can't|cannot|can not|won't|doesn't|does not|unable to) (?:\w+ )?(?:run|use|see|find|detect)\w*"),
+        weigh(
+            0.4, r"\b(?:cuda|gpu)\b", r"(?:can't|cannot|can not|won't|doesn't|does not|unable to) (?:\w+ )?(?:run|use|see|find|detect)\w*"
+        ),
         _unless_seen(
             weigh(
                 0.5,
@@ -133,7 +135,12 @@ TOLD: dict[str, tuple[Clue, ...]] = {
     ),
     "python_unsupported": (
         told(r"\b3\.\d+t\b|\bnogil\b|free-?thread", r"torch|triton|dynamo|compile"),
-        weigh(0.55, rf"{_TORCH}|\btriton\b", r"\b(?:in|on|for|with|under) (?:python )?3\.\d{1,2}(?![.\d])", r"not (?:available|supported)|unavailable|no wheels?\b"),
+        weigh(
+            0.55,
+            rf"{_TORCH}|\btriton\b",
+            r"\b(?:in|on|for|with|under) (?:python )?3\.\d{1,2}(?![.\d])",
+            r"not (?:available|supported)|unavailable|no wheels?\b",
+        ),
         _unless_seen(weigh(0.5, r"(?<![/\\\w])python ?3\.\d+|\bcp3\d+", rf"{_STOPS}|{_LACKS}|requires"), "exception"),
     ),
     "poetry_source": (
