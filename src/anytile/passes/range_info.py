@@ -47,9 +47,13 @@ def _quotient(a: int, b: int) -> int:
 
 
 class RangeInfo:
-    """Ranges of all integer values of ``func``, computed once in textual order."""
+    """Ranges of all integer values of ``func``, computed once in textual order.
 
-    def __init__(self, func: Func):
+    ``programs``: how many programs each axis of the grid has at most, where that is known.
+    """
+
+    def __init__(self, func: Func, programs: tuple[int, int, int] = (_I31, _I31, _I31)):
+        self.programs = programs
         self._of: dict[Value, Range] = {}
         self._block(func.body)
 
@@ -212,8 +216,8 @@ def _iabs(info: RangeInfo, op: Op) -> Range | None:
 _TRANSFER = {
     "constant": _constant,
     "arange": lambda info, op: Range(op.attrs["start"], op.attrs["end"] - 1),
-    "program_id": lambda info, op: Range(0, _I31 - 1),
-    "num_programs": lambda info, op: Range(1, _I31),
+    "program_id": lambda info, op: Range(0, info.programs[op.attrs["axis"]] - 1),
+    "num_programs": lambda info, op: Range(1, info.programs[op.attrs["axis"]]),
     "splat": _through,
     "broadcast": _through,
     "expand_dims": _through,

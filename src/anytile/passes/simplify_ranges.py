@@ -20,11 +20,12 @@ __all__ = ["simplify_ranges"]
 _CANDIDATES = frozenset(("icmp", "srem", "sdiv", "smin", "smax"))
 
 
-def simplify_ranges(m: Module) -> bool:
+def simplify_ranges(m: Module, programs: tuple[int, int, int] | None = None) -> bool:
+    """``programs``: how many programs each axis of the grid may be taken to have at most; any number by default."""
     changed = False
     for f in m.funcs:
         if any(op.defn.name in _CANDIDATES for op in f.walk()):
-            changed |= _block(f.body, RangeInfo(f))
+            changed |= _block(f.body, RangeInfo(f) if programs is None else RangeInfo(f, programs))
     return changed
 
 

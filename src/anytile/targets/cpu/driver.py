@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from ...errors import UnsupportedError
 from ...ir import Func, Module, print_module
+from ...ir.parser import parse_module
 from ...llvm import engine
 from ...passes.canonicalize import canonicalize
 from ...passes.cse import cse
@@ -20,12 +23,13 @@ from ...passes.widen_floats import widen_floats
 from ..base import Artifact
 from .arith import NATIVE_MATH
 from .dot import legalize_dot
+from .grid import ANY, assume_grid
 from .machine import Machine
 from .near import NATIVE_NEAR
 from .program import Program
 from .text import llvm_type, number_type
 
-__all__ = ["compile_module", "lower", "machine_passes", "native_casts"]
+__all__ = ["compile_for_any_grid", "compile_module", "lower", "machine_passes", "native_casts"]
 
 
 def native_casts(machine: Machine) -> frozenset[str]:
@@ -57,8 +61,18 @@ def lower(module: Module, options: Any, machine: Machine) -> tuple[str, str, dic
     """(final tile IR, LLVM IR, metadata that came up on the way) of ``module``, which is rewritten in place."""
     optimize(module)
     tile_text = print_module(module)
+    programs = assume_grid(module)
+    fusion = bool(getattr(options, "enable_fp_fusion", True))
+    text, found = lower_further(module, fusion, machine)
+    if programs != ANY:
+        found.update(programs=list(programs), fp_fusion=fusion)
+    return tile_text, text, found
+
+
+def lower_further(module: Module, fusion: bool, machine: Machine) -> tuple[str, dict[str, Any]]:
+    """(LLVM IR, metadata that came up on the way) of a module after the shared passes, which is rewritten in place."""
     run_passes(module, machine_passes(machine))
-    program = Program(module.kernel, machine, bool(getattr(options, "enable_fp_fusion", True)))
+    program = Program(module.kernel, machine, fusion)
     body = program.emit()
     text = "\n".join(
         [
@@ -69,7 +83,7 @@ def lower(module: Module, options: Any, machine: Machine) -> tuple[str, str, dic
             "attributes #0 = { nounwind }",
         ]
     )
-    return tile_text, text + "\n", {"scratch": program.scratch, "in_launch": bool(program.launch.bytes), **program.hostcalls.metadata()}
+    return text + "\n", {"scratch": program.scratch, "in_launch": bool(program.launch.bytes), **program.hostcalls.metadata()}
 
 
 def compile_module(module: Module, options: Any, machine: Machine) -> Artifact:
@@ -77,15 +91,33 @@ def compile_module(module: Module, options: Any, machine: Machine) -> Artifact:
     kernel = module.kernel
     slots = [str(a.type) for a in kernel.args]
     stores = _stored_parameters(kernel)
-    recursion = sys.getrecursionlimit()
-    sys.setrecursionlimit(max(recursion, 20000))  # values are evaluated recursively along their definitions
-    try:
+    with _deep_recursion():
         tile_text, llir, found = lower(module, options, machine)
-    finally:
-        sys.setrecursionlimit(recursion)
     data = engine.compile_object(llir, machine.tune, machine.features, level="lite")
     metadata = {"name": kernel.name, "slots": slots, "stores": stores, "machine": machine.name, **found}
     return Artifact({"tile": tile_text, "llir": llir, "obj": data}, metadata)
+
+
+def compile_for_any_grid(artifact: Artifact, machine: Machine) -> Artifact:
+    """The same kernel without what ``artifact`` takes for granted of its grids (`grid`)."""
+    old = artifact.metadata
+    module = parse_module(str(artifact.stages["tile"]))
+    with _deep_recursion():
+        llir, found = lower_further(module, old["fp_fusion"], machine)
+    data = engine.compile_object(llir, machine.tune, machine.features, level="lite")
+    metadata = {key: old[key] for key in ("name", "slots", "stores", "machine")} | found
+    return Artifact({"tile": artifact.stages["tile"], "llir": llir, "obj": data}, metadata)
+
+
+@contextmanager
+def _deep_recursion() -> Iterator[None]:
+    """Values are evaluated recursively along their definitions."""
+    recursion = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(recursion, 20000))
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(recursion)
 
 
 _SIGNATURE = "ptr noalias %args, ptr noalias %scratch, i64 %begin, i64 %end, i32 %gx, i32 %gy, i32 %gz"

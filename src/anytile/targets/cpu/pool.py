@@ -147,6 +147,7 @@ class Entry:
     ``address``: a kernel of the ABI in architecture.md.  ``scratch``: bytes of scratch that each worker needs.
     Where a program set the status word, a launch raises ``explain(KernelStatus(…))``.  ``owner`` is kept for as long as the entry.
     ``together``: programs that one worker runs one after the other save each other work, so it is given many at a time.
+    ``programs``: the extents up to which the kernel is right; larger grids go to ``otherwise()``, which is asked for once.
     """
 
     def __init__(
@@ -156,10 +157,13 @@ class Entry:
         explain: Callable[[KernelStatus], Exception] = lambda status: status,
         owner: object = None,
         together: bool = False,
+        programs: tuple[int, int, int] = pool_ir.ANY_GRID,
+        otherwise: Callable[[], Entry] | None = None,
     ):
         self.address, self.scratch, self.explain, self.owner = address, scratch, explain, owner
-        # the native side notes the kernel's cost in the first; the second lengthens what a worker takes at a time
-        self._cell = (ctypes.c_int64 * 2)(0, pool_ir.TOGETHER if together else 1)
+        self._otherwise: Callable[[], Entry] | Entry | None = otherwise
+        # the native side notes the kernel's cost in the first; the second lengthens what a worker takes at a time; then the extents
+        self._cell = (ctypes.c_int64 * 5)(0, pool_ir.TOGETHER if together else 1, *programs)
         self._cell_address = ctypes.addressof(self._cell)
 
     def run(self, packed: bytes, gx: int, gy: int, gz: int) -> None:
@@ -225,10 +229,19 @@ class Entry:
             elif kind == pool_ir.MORE_SHARED:
                 code = native.resume(caller.address)
             else:
+                if code == pool_ir.OTHER_GRID:
+                    return self._other_grid(caller.record.raw[pool_ir.BESIDE :] if packed is None else packed, gx, gy, gz)
                 status = native.take_status()
                 if status == pool_ir.OUT_OF_MEMORY:
                     raise MemoryError(f"no memory for {self.scratch} bytes of scratch in each of {num_threads()} threads")
                 raise self.explain(KernelStatus(status))
+
+    def _other_grid(self, packed: bytes, gx: int, gy: int, gz: int) -> None:
+        """A grid that the kernel was not compiled for."""
+        if not isinstance(self._otherwise, Entry):
+            assert self._otherwise is not None
+            self._otherwise = self._otherwise()
+        self._otherwise.run(packed, gx, gy, gz)
 
 
 class Pool:

@@ -16,12 +16,12 @@ that a worker that comes late either sees a closed launch and leaves, or is wait
 for a sleeping worker, and the job is never rewritten under a worker that reads it.
 
 Publishing a launch costs microseconds (more if workers sleep), which is more than many whole grids take.  Each
-kernel has a `cell`: clock ticks per program, seen in its last launch.  Where it promises a grid shorter than
+kernel has a `cell`, whose first word is clock ticks per program, seen in its last launch.  Where it promises a grid shorter than
 `inline.limit`, the launcher starts alone and publishes the rest only if the promise fails.  The cell also
 sizes the first chunk; from then on each thread doubles or halves its own, so that one takes about
 `chunk.ticks`, 50 µs: long enough that the shared counter is cold and that a thread follows its streams through memory for many pages,
 as hardware prefetchers want it.  Where programs save work by running one after the other on one thread (`launch_memory`), the cell's
-second word makes that `TOGETHER` times as long.  Nobody takes more than half of a thread's share of what is left, which keeps the tail
+second word makes that `TOGETHER` times as long.  The other three are the extents of the largest grid that the kernel is right for.  Nobody takes more than half of a thread's share of what is left, which keeps the tail
 balanced.
 
 With `@join_team` the threads are those of an OpenMP runtime instead (`openmp` says when and why).  Then nobody waits for a generation:
@@ -31,13 +31,28 @@ end of the launch.  A region is over at the end of the time slice for all of its
 
 from __future__ import annotations
 
-__all__ = ["ARENAS", "BESIDE", "MORE_INLINE", "MORE_SHARED", "OUT_OF_MEMORY", "RECORD", "STATUS", "TOGETHER", "text"]
+__all__ = [
+    "ANY_GRID",
+    "ARENAS",
+    "BESIDE",
+    "MORE_INLINE",
+    "MORE_SHARED",
+    "OTHER_GRID",
+    "OUT_OF_MEMORY",
+    "RECORD",
+    "STATUS",
+    "TOGETHER",
+    "text",
+]
 
 # Low two bits of what @launch and @resume return; 0 is "done".
 MORE_SHARED = 1  # the time slice is over: call @resume
 MORE_INLINE = 2  # the time slice is over: call @launch again with `first` = result >> 2
 STATUS = 3  # the status word is not zero
+OTHER_GRID = 4 | STATUS  # nothing was run: the grid is larger than the kernel was compiled for
 OUT_OF_MEMORY = -1  # status: no memory for a worker's scratch
+
+ANY_GRID = (2**31 - 1, 2**31 - 1, 2**31 - 1)
 
 ARENAS = 1024
 TOGETHER = 10
@@ -499,11 +514,29 @@ define i64 @launch_beside(ptr %record) nounwind {{
   ret i64 %code
 }}
 
+; Whether an extent is not larger than the word of a cell at %offset.
+define internal i1 @within(ptr %cell, i64 %offset, i32 %extent) nounwind {{
+  %at = getelementptr i8, ptr %cell, i64 %offset
+  %most = load i64, ptr %at
+  %wide = zext i32 %extent to i64
+  %is = icmp ule i64 %wide, %most
+  ret i1 %is
+}}
+
 ; Runs programs %first … gx·gy·gz − 1 of the launch that %record (`RECORD`) describes.
 define i64 @launch(ptr %record, ptr %args) nounwind {{
 entry:
 {_load_record()}
   call void @begin(ptr %scratch)
+  %small.x = call i1 @within(ptr %cell, i64 16, i32 %gx)
+  %small.y = call i1 @within(ptr %cell, i64 24, i32 %gy)
+  %small.z = call i1 @within(ptr %cell, i64 32, i32 %gz)
+  %small.xy = and i1 %small.x, %small.y
+  %small = and i1 %small.xy, %small.z
+  br i1 %small, label %fits, label %other
+other:
+  ret i64 {OTHER_GRID}
+fits:
   %x = zext i32 %gx to i64
   %y = zext i32 %gy to i64
   %z = zext i32 %gz to i64

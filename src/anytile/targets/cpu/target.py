@@ -12,7 +12,7 @@ from ... import __version__
 from ...llvm.host import host
 from ...llvm.loader import load_object
 from ..base import Artifact
-from . import pool
+from . import pool, pool_ir
 from .machine import Machine, current
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class CpuKernel:
     without ``packed`` (`pool.Entry`).  Both raise DeviceAssertError.
     """
 
-    def __init__(self, artifact: Artifact):
+    def __init__(self, artifact: Artifact, machine: Machine):
         self.metadata = metadata = artifact.metadata
         if "prints" in metadata or "asserts" in metadata:
             from . import hostcalls
@@ -41,7 +41,8 @@ class CpuKernel:
         together = bool(metadata.get("in_launch"))
         self.address = self._object.address("kernel_in_launch" if together else "kernel")
         self.scratch = int(metadata["scratch"])
-        entry = pool.Entry(self.address, self.scratch, explain, self._object, together)
+        programs = tuple(metadata.get("programs", pool_ir.ANY_GRID))
+        entry = pool.Entry(self.address, self.scratch, explain, self._object, together, programs, lambda: _for_any_grid(artifact, machine))
         self.run, self.direct, self.entry = entry.run, entry.direct, entry
 
     def queue(self, slots: int) -> CpuQueue:
@@ -49,6 +50,12 @@ class CpuKernel:
         from .native_queue import queue
 
         return queue(self.entry, slots)
+
+
+def _for_any_grid(artifact: Artifact, machine: Machine) -> pool.Entry:
+    from .driver import compile_for_any_grid
+
+    return CpuKernel(compile_for_any_grid(artifact, machine), machine).entry
 
 
 def _nobodys(status: pool.KernelStatus) -> Exception:
@@ -74,4 +81,4 @@ class CpuTarget:
         return compile_module(module, options, self.machine)
 
     def load(self, artifact: Artifact) -> CpuKernel:
-        return CpuKernel(artifact)
+        return CpuKernel(artifact, self.machine)
