@@ -341,6 +341,24 @@ def test_a_forked_child_launches():
     assert os.waitpid(pid, 0)[1] == 0
 
 
+def test_unusual_tensors():
+    for _ in range(3):
+        scale[(1,)](torch.ones(64), 64, B=64)
+    assert is_native(scale)
+    shared = torch.ones(64)
+    lazy = torch._lazy_clone(shared)  # has memory of its own only from the first write on
+    scale[(1,)](lazy, 64, B=64)
+    assert shared.tolist() == [1.0] * 64 and lazy.tolist() == [3.0] * 64
+    gradient = torch.ones(64, requires_grad=True)
+    scale[(1,)](gradient, 64, B=64)
+    assert gradient.tolist() == [3.0] * 64
+    for wrong in (torch.ones(64).to_sparse(), torch.ones(64, device="meta")):
+        with pytest.raises((RuntimeError, AnytileError), match="storage|no target can reach"):
+            scale[(1,)](wrong, 64, B=64)
+    with pytest.raises(RuntimeError, match="storage"):
+        torch.vmap(lambda x: scale[(1,)](x, 64, B=64))(torch.ones(2, 64))
+
+
 def test_it_can_be_turned_off(tmp_path):
     program = tmp_path / "program.py"
     program.write_text(
