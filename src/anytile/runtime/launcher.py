@@ -22,6 +22,9 @@ other kinds of arguments, hooks, an odd grid) leaves through a call to a slower 
 
 ``go`` is generated per compiled kernel: it knows which parameters remain at run time.
 
+Calls that recur do not come here: `warm` learns them, and native code launches them.  This is what they are learnt from, and the way of
+all others.
+
 A launcher is for one *place*: memory of the CPU, or of one GPU (then ``x.get_device() == place`` stands where ``x.is_cpu`` does
 above).  Arguments that lie elsewhere end the launch by `Elsewhere`, and `JITFunction.launch_elsewhere` begins it again there.
 """
