@@ -80,7 +80,7 @@ def _movable(g: Generator, op: Op, body: Block) -> _Move | None:
     """A load as a copy into a dot's operand; None where it cannot be one."""
     v, pointer, mask, other = op.result, *(op.operand(n) for n in ("ptr", "mask", "other"))
     assert pointer is not None
-    if v.type.rank < 2 or op.attrs["volatile"] or (other is not None and const_value(other) != 0):
+    if v.type.rank < 2 or op.attrs["volatile"] or not _zero(other):
         return None
     while len(v.uses) == 1 and ((user := v.users()[0]).name == "permute" or user.name == "reshape" and wgmma.drops_ones(user)):
         v = user.result
@@ -92,6 +92,14 @@ def _movable(g: Generator, op: Op, body: Block) -> _Move | None:
     if found is None and vector_width(g, pointer, g.homes[op.result], mask) * v.type.elem.bytes not in COPY_BYTES:
         return None
     return _Move(op, v, form, found)
+
+
+def _zero(other: Value | None) -> bool:
+    """Whether elements that are not loaded are zero, as cp.async and the accelerator make them."""
+    # Constants of 8-bit floats are bit patterns by now.
+    while other is not None and other.op is not None and other.op.name in ("bitcast", "splat", "broadcast"):
+        other = other.op.operands[0]
+    return other is None or const_value(other) == 0
 
 
 def _ahead(g: Generator, roots: list[Value], body: Block) -> _Slice | None:
