@@ -82,6 +82,14 @@ def _bias(torch: Any, case: Case):
     return [x, b, o], (x.numel() // case.constants["B"],), lambda: _error(o, x + b[:, None])
 
 
+def _unpad(torch: Any, case: Case):
+    rows, columns = case.constants["R"], case.constants["C"]
+    x = _random(torch, (32, columns, rows), "fp32")
+    o = torch.full((32 * rows, columns), 7.0, device=x.device)
+    grid = (columns // case.constants["X"], 32 * rows // case.constants["Y"])
+    return [x, o], grid, lambda: _error(o, x.transpose(1, 2).reshape(o.shape))
+
+
 def _softmax(torch: Any, case: Case):
     m, n = case.extra["shape"]
     x = _random(torch, (m, n), case.extra["dtype"])
@@ -336,6 +344,7 @@ CASES: list[Case] = [
     _add_case("bf16", 12345, 256, 1, False),
     _add_case("i32", 2**20, 1024),
     Case("bias", "bias_k", {"x": _F, "b": _F, "o": _F}, {"L": 4096, "C": 16, "B": 1024}, _bias, tolerance=1e-6),
+    Case("unpad", "unpad_k", {"x": _F, "o": _F}, {"R": 321, "C": 256, "Y": 32, "X": 32}, _unpad, tolerance=0),
     _softmax_case("fp16", 4096, 4096, 4096, 8),
     _softmax_case("fp16", 2048, 12000, 16384, 8),
     _softmax_case("fp32", 1823, 781, 1024, 4),

@@ -19,6 +19,14 @@ def bias_k(x, b, o, L: tl.constexpr, C: tl.constexpr, B: tl.constexpr):
 
 
 @triton.jit
+def unpad_k(x, o, R: tl.constexpr, C: tl.constexpr, Y: tl.constexpr, X: tl.constexpr):
+    """``o[i, j] = x[i // R, j, i % R]``: neighbours in memory lie along the first dimension, but for every ``R``-th."""
+    i = (tl.program_id(1) * Y + tl.arange(0, Y))[:, None]
+    j = (tl.program_id(0) * X + tl.arange(0, X))[None, :]
+    tl.store(o + j + C * i, tl.load(x + i % R + R * j + R * C * (i // R)), cache_modifier=".cg")
+
+
+@triton.jit
 def softmax_k(o, x, so, sx, n, B: tl.constexpr):
     r = tl.program_id(0)
     c = tl.arange(0, B)

@@ -55,6 +55,12 @@ def test_elements_of_one_address_are_loaded_once_a_thread():
     assert count(ptx, r"ld\.global\.b32") == 1
 
 
+def test_what_is_nearly_contiguous_along_the_first_dimension_is_read_along_it():
+    ptx, metadata = compiled("unpad")
+    assert count(ptx, r"ld\.global\.b32") == 8 and count(ptx, r"st\.global\.cg\.v4\.b32") == 2  # 32 × 32 elements by 128 threads
+    assert count(ptx, r"bar\.sync") > 0 and metadata["shared"] > 0  # in between it is turned
+
+
 def test_row_reductions_shuffle_and_meet_once_each():
     ptx, metadata = compiled("softmax_fp16_4096x4096")
     assert count(ptx, r"shfl\.sync\.bfly") == 10  # five for the maximum, five for the sum

@@ -17,6 +17,7 @@ from .dot import accumulator, dot_behind, operand_chain
 from .placement import LANES, Placement, blocked
 from .reduce import natural, reducible
 from .scan import scan_place
+from .steps import Steps
 
 __all__ = ["Assignment", "VIEWS"]
 
@@ -36,6 +37,7 @@ class Assignment:
         self.threads = num_warps << LANES
         self.homes: dict[Value, Placement | None] = {}
         self._cheap: dict[Value, bool] = {}
+        self.steps = Steps()
         self.vectors = self._access_widths(func)
         self.chained = operand_chain(func)
         self.by_warpgroup = wgmma.plan(func, num_warps, sm, info)
@@ -67,9 +69,13 @@ class Assignment:
     # --- memory ---
 
     def _order(self, pointer: Value) -> tuple[int, ...]:
-        """Dimensions by contiguity of the addresses, the last first among equals."""
-        c = self.info[pointer].contiguity
-        return tuple(sorted(reversed(range(len(pointer.type.shape))), key=lambda d: -min(c[d], pointer.type.shape[d])))
+        """Dimensions by contiguity of the addresses; among equals, those along which addresses usually grow by one, then the last."""
+        c, shape = self.info[pointer].contiguity, pointer.type.shape
+
+        def rank(d: int) -> tuple[int, bool]:
+            return -min(c[d], shape[d]), self.steps(pointer, d) != 1
+
+        return tuple(sorted(reversed(range(len(shape))), key=rank))
 
     def fastest(self, pointer: Value) -> int:
         """The dimension along which the addresses are contiguous, the last where none is."""
