@@ -152,3 +152,18 @@ def test_masked_operands_are_copied_ahead(kind):
     source = ASTSource(masked_product, signature, {"B": 128}, {(i,): [["tt.divisibility", 16]] for i in range(4)})
     ptx = compile(source, target=_HOPPER, options={"num_warps": 8}).asm["ptx"]
     assert "cp.async.wait_group" in ptx and "wgmma" in ptx and "ld.global" not in ptx
+
+
+def test_a_loop_computes_only_what_it_changes():
+    """Offsets of rows and columns are computed in front of the loop, once for the copies ahead of it and those in it."""
+    bodies = set()
+    lines = []
+    for stages in (2, 3, 4):
+        constants = {"M": 64, "N": 64, "K": 32, "PRECISION": None, "OUT": tl.float32, "TURN_X": False, "TURN_Y": False, "IMPRECISE": None}
+        signature = {"x_ptr": "*fp16", "y_ptr": "*fp16", "out_ptr": "*fp32", "steps": "i32", **dict.fromkeys(constants, "constexpr")}
+        source = ASTSource(kernels.product, signature, constants, {(i,): [["tt.divisibility", 16]] for i in range(3)})
+        text = compile(source, target=_HOPPER, options={"num_warps": 4, "num_stages": stages}).asm["llir"]
+        bodies.add(text[text.index("\nbody") : text.index("\ndone")].count("\n"))
+        lines.append(text.count("\n"))
+    assert len(bodies) == 1
+    assert lines[1] - lines[0] == lines[2] - lines[1] < 40  # eight copies of a stage: address, size and instruction each
