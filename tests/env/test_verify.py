@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -158,6 +160,13 @@ def test_workflow(tmp_path: Path) -> None:
     commands = "\n".join(s.get("run", "") for s in job["steps"])
     assert "anytile verify --json" in commands and "pip install -r others.txt" in commands
     assert all("if" in s for s in job["steps"][3:])
+    used = [s["uses"] for s in job["steps"] if "uses" in s]
+    assert used and all(re.fullmatch(r"(?:actions/(?:checkout|setup-python|upload-artifact)|ilammy/msvc-dev-cmd)@v\d+", u) for u in used)
+    assert set(re.findall(r"\$\{\{\s*matrix\.(\w+)", text)) == set(job["strategy"]["matrix"])
+    if bash := shutil.which("bash"):
+        for step in job["steps"]:
+            script = re.sub(r"\$\{\{.*?\}\}", "x", step.get("run", ""))
+            assert subprocess.run([bash, "-n"], input=script, text=True, capture_output=True).stderr == "", step["name"]
     path = tmp_path / ".github" / "workflows" / "environment.yml"
     workflow.write_workflow(path, text, overwrite=False)
     workflow.write_workflow(path, text, overwrite=False)

@@ -161,7 +161,7 @@ _COMPLAINT = re.compile(
     r"""(?i)(?<![\w./=-])(?<!\bno\ )(?<!nothing\ )(?<!without\ )(?<!\b0\ )(?:
         errors?|fatal|fail(?:s|ed|ures?|ing)?|cannot|can't|could\ not(?!\ collect)|unable|not\ (?:found|available|supported|linked)|wrong|silently|problems?
       | broken?|breaks|crash(?:es|ed)?|stop(?:s|ped)?\ working|no\ longer|instead\ of|conflicts?|incompatible|unsupported|mismatch|missing
-      | (?:does|do|did|is|are|was|were|has|have)(?:n't|\ not)|not\ yet|drop(?:s|ped)?\ |won't|overwrites?
+      | (?:does|do|did|is|are|was|were|has|have)(?:n'?t|\ not)|cant|wont|not\ yet|drop(?:s|ped)?\ |won't|overwrites?
       | (?:how|possible)\ to
       | mess(?:es|ed)?\ up|(?:please\ )?help\ me|please\ help|could\ you|different\ (?:version|torch)|un-?install(?:s|ed)?\ (?:my|the|current)|downgrades?|resulted\ in|remove[sd]|forc(?:es|ing)
     )\b(?!:\ ?0|[=-])
@@ -183,7 +183,9 @@ _CHATTER = re.compile(
     )""",
     re.X,
 )
-_PERSON = re.compile(r"(?<![\w/.'-])(?:I|I'm|I've|my|anyone|somebody)(?![\w/.-])|我|请问|\b[Ii]ch\b|\bmeine?\w?\b|\b[Яя]\b|у меня|\bмне\b")
+_PERSON = re.compile(
+    r"(?i:\[(?:bug|issue|installation|question)\]|\b(?:issue|trouble|problem) with\b|\btries to\b)|(?<![\w/.'-])(?:I|I'm|I've|my|anyone|somebody)(?![\w/.-])|我|请问|\b[Ii]ch\b|\bmeine?\w?\b|\b[Яя]\b|у меня|\bмне\b"
+)
 _WARNING = re.compile(r"Warning:|^\s*(?:\[?WARN(?:ING)?\b|W\d{4} )")
 _QUOTES = {ord(typed): plain for typed, plain in zip("‘’‚`´“”„«»", "'" * 5 + '"' * 5)}  # as typed by word processors, forges and locales
 _MAX_LINE = 4000  # longer lines (dumped tensors, base64) name nothing

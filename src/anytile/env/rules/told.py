@@ -47,7 +47,7 @@ _STOPS = r"\b(?:incompatib\w*|mis-?match\w*|conflict\w*)|not compatible|wrong ve
 _LACKS = r"not (?:found|available|supported|defined|recogni[sz]ed|included)|\bmissing\b|\bunsupported\b|(?:does|do|did|is|are|was|were)(?:n't| not)\b|(?<!-)\bno\b(?!-)|\bcannot\b|can't|could not|unable|without|找不到|没有|无法|不支持|缺少|не найден|не поддерж|отсутств|fehl(?:t|en)|nicht (?:gefunden|verfügbar|unterstützt)"
 _OLD = r"too old|\bold(?:er)?\b|out-?dated|insufficient|\bupdate\b|upgrade|过低|太老|太旧|过旧|устарел|veraltet|zu alt"
 # Something was installed, and took torch's place.
-_MOVED = r"\b(?:u\w*install|replac|down-?grad|overwr|remov|revert|swap|forc|pull|dumb)\w*|替换|降级|变成|卸载|覆盖|замен|удал|пониж|ersetz|deinstall|herabgestuft"
+_MOVED = r"\b(?:u\w*install|replac|down-?grad|overwr|remov|revert|swap|forc|pull|dumb|delet|reset)\w*|替换|降级|变成|卸载|覆盖|замен|удал|пониж|ersetz|deinstall|herabgestuft"
 _AFTER = r"\b(?:after|since|just|when)\b[^\n]*\b(?:install|updat|upgrad|add)\w*|安装[^\n]{0,6}(?:后|之后)|更新后|после (?:установ|обнов)|nach (?:der|dem) (?:Install|Update)"
 _NO_CUDA = r"non-?cuda|(?<![/\w+.])cpu\b(?!/)|(?:no|without|lose[sd]?|lost)\s+(?:\w+\s+){0,2}cuda|cuda[^\n]{0,40}(?:not available|unavailable|\bgone\b|removed|\blost\b|stopped|不可用|недоступ|nicht verfügbar)"
 _TORCH = r"\b(?:py)?torch\b"

@@ -59,8 +59,9 @@ _TOPICS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = tuple(
             "torch_triton_api_skew outdated_triton_consumer two_tritons"
         ),
         r"\bpython ?3\.\d+|\b3\.1\d\b|\bcp3\d+\b & torch|triton|wheel|install|support": "python_unsupported poetry_source",
-        r"\btorch\b|cuda & after|replac|overw|downgrad|uninstall|requirements|之后|后|替换|после|nach ": "resolver_replaced_torch torch_cpu_build",
-        r"\bcuda\b|\bgpu\b|显卡|видеокарт|Grafikkarte": "torch_cpu_build resolver_replaced_torch driver_too_old",
+        r"\btorch\b|cuda & after|replac|overw|downgrad|uninstall|delet|reset|broke|requirements|custom node|之后|后|替换|после|nach ": "resolver_replaced_torch torch_cpu_build",
+        r"update|upgrade|install & broke|breaks & \bui\b|comfy|webui|\bapp\b": "resolver_replaced_torch torchvision_mismatch",
+        r"\bcuda\b|\bgpu\b|_gpu\b|显卡|видеокарт|Grafikkarte": "torch_cpu_build resolver_replaced_torch driver_too_old",
     }.items()
 )
 _COMPILED = tuple((tuple(re.compile(p, re.I) for p in parts), causes) for parts, causes in _TOPICS)
