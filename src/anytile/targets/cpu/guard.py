@@ -30,7 +30,7 @@ def emit_guard(p: Program, guard: Guard) -> None:
     hit = "false"
     for store in guard.stores:
         to = p.scalar(store.operands[0])
-        size = to.elem.pointee.bytes  # type: ignore[attr-defined]
+        size = max(1, to.elem.pointee.bytes)  # type: ignore[attr-defined]
         # The store begins at most size - 1 bytes before the row, and before its end.
         distance = w.ins(f"sub i64 {w.ins(f'ptrtoint ptr {to.val} to i64')}, {start}")
         inside = w.ins(f"icmp ult i64 {w.ins(f'add i64 {distance}, {size - 1}')}, {v.type.numel * v.type.elem.bytes + size - 1}")
