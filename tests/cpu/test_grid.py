@@ -62,6 +62,28 @@ def test_values():
     np.testing.assert_array_equal(o, x[i % 32 + 32 * (i // 256)])
 
 
+def by_extent(x, o, extent, n, B: tl.constexpr):
+    ks0 = tl.load(extent)
+    i = tl.program_id(0) * B + tl.arange(0, B)
+    tl.store(o + i, tl.load(x + (i % ks0 + 500 * (i // ks0) + 100000), mask=i < n), mask=i < n)
+
+
+EXTENTS = [1, 16, 48, 37, -16, -5, 5000, 2**31 - 16, -(2**31)]
+
+
+@pytest.mark.parametrize(("extent", "type"), [
+    *((n, "int32") for n in EXTENTS), *((n, "int64") for n in [*EXTENTS, 2**31, 2**32 + 16, -(2**40), -(2**63)])
+])  # fmt: skip
+def test_divisors_of_either_sign(extent, type):
+    n = 90 if abs(extent) < 16 else 3000
+    quotient = np.array([i // abs(extent) * (-1 if extent < 0 else 1) for i in range(n)])
+    remainder = np.array([i % abs(extent) for i in range(n)])
+    x = np.random.default_rng(0).standard_normal(400_000).astype(np.float32)
+    o = np.zeros(n, np.float32)
+    launch(CpuTarget(), by_extent, (-(-n // 64), 1, 1), x=x, o=o, extent=np.array([extent], type), n=n, B=64)
+    np.testing.assert_array_equal(o, x[remainder + 500 * quotient + 100000])
+
+
 @pytest.mark.parametrize("step", [64, 1 << 20, 1 << 29, (1 << 30) + 16, -(1 << 28)])
 def test_grids_that_overflow(step):
     programs, block = 9, 64

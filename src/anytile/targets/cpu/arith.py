@@ -37,6 +37,7 @@ _CALLS = {
     "brev": "llvm.bitreverse",
 }
 _EXTRA_FALSE = {"iabs": "llvm.abs", "clz": "llvm.ctlz"}  # these take a second operand: i1 false, "defined everywhere"
+_KEEP_ALIGNMENT = ("smin", "smax", "umin", "umax", "iabs")  # the result is one of the operands, up to its sign
 _CASTS = {"trunci": "trunc", "sext": "sext", "zext": "zext", "sitofp": "sitofp", "uitofp": "uitofp"}
 _INTRINSIC_SUFFIX = {F16: "f16", F32: "f32", F64: "f64"}
 
@@ -243,7 +244,7 @@ class Arith:
             types.append("i1")
         self.w.declare(fn, f"{t}({', '.join(types)})")
         text = self.emit(f"call {t} @{fn}({', '.join(args)})", level)
-        return self._result(text, e, as_vector, level)
+        return self._result(text, e, as_vector, level, min(x.align for x in xs) if name in _KEEP_ALIGNMENT else 1)
 
     def _compare(self, name: str, pred: str, xs: list[Lane]) -> Lane:
         x, y = xs

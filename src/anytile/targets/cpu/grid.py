@@ -8,7 +8,9 @@ elements), and the pool looks at each grid.  The first launch of a larger one co
 
 from __future__ import annotations
 
-from ...ir import Func, Module, Op, Value
+from ...ir import Builder, Func, Module, Op, Value
+from ...ir.types import I32
+from ...passes.range_info import RangeInfo
 from ...passes.simplify_ranges import simplify_ranges
 
 __all__ = ["ANY", "Programs", "assume_grid"]
@@ -23,7 +25,54 @@ ANY: Programs = (_LARGEST, _LARGEST, _LARGEST)
 def assume_grid(m: Module) -> Programs:
     """Rewrites ``m`` for grids of at most so many programs on each axis; `ANY`, and no change, where that is of no use."""
     programs = _without_overflow(m.kernel)
-    return programs if programs != ANY and simplify_ranges(m, programs) else ANY
+    if programs == ANY:
+        return ANY
+    changed = simplify_ranges(m, programs)
+    return programs if _divide_by_magnitude(m.kernel, programs) or changed else ANY
+
+
+def _divide_by_magnitude(kernel: Func, programs: Programs) -> bool:
+    """Signed divisions of a tile that is not negative by a scalar of unknown sign, as unsigned ones by its magnitude.
+
+    Extents that a kernel is given (``xindex // ks0``) are such scalars, often of 64 bits where the positions have 32: then the
+    magnitude is held to 2³¹, beyond which nothing changes any more, and the division is one of 32 bits.
+    """
+    changed = False
+    info = RangeInfo(kernel, programs)
+    for op in list(kernel.walk()):
+        if op.name not in ("sdiv", "srem") or not op.result.type.rank:
+            continue
+        x, y = op.operands
+        divisor = _scalar(y)
+        if divisor is None or _constant(y) is not None or info[x].lo < 0:  # type: ignore[index]
+            continue
+        b = Builder(op.block, op, op.loc)  # type: ignore[arg-type]
+        magnitude = b.op("iabs", divisor)
+        wide = x.type.elem  # type: ignore[union-attr]
+        narrow = wide.bits == 64 and info[x].hi <= _LARGEST  # type: ignore[index]
+        if narrow:
+            magnitude = b.op("trunci", b.op("umin", magnitude, b.const(1 << 31, wide)), to=I32)
+            x = b.op("trunci", x, to=I32)
+        name = "udiv" if op.name == "sdiv" else "urem"
+        shape = op.result.type.shape
+        new = b.op(name, x, b.op("splat", magnitude, shape=shape))
+        if narrow:
+            new = b.op("zext", new, to=wide)
+        if op.name == "sdiv":
+            negative = b.op("icmp", divisor, b.const(0, wide), pred="slt")
+            sign = b.op("select", negative, b.const(-1, wide), b.const(1, wide))
+            new = b.op("mul", new, b.op("splat", sign, shape=shape))
+        op.result.replace_with(new)
+        op.erase()
+        changed = True
+    return changed
+
+
+def _scalar(v: Value | None) -> Value | None:
+    """The scalar that fills tile ``v``."""
+    while v is not None and v.op is not None and v.op.name in ("splat", "broadcast", "expand_dims"):
+        v = v.op.operands[0]
+    return v if v is not None and not v.type.rank else None
 
 
 def _without_overflow(kernel: Func) -> Programs:
