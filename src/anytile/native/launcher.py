@@ -1,8 +1,8 @@
 """What `launch_ir` needs around it: its code in this process, and entries for it to read.
 
-    maker = native(torch, …)                 once a process; NotNative says why there is none
-    launch, entries = maker.function(general)
-    entries.append(maker.entry(…))           from now on calls of that kind do not reach `general`
+    native = Native(…)                        once a process; NotNative says why there is none
+    bind, entries = native.function(general)  bind(grid)(…) is a launch
+    entries.append(native.entry(…))           from now on calls of that kind do not reach `general`
 
 What cannot be described as an entry stays with `general`: nothing is lost but time.
 """
@@ -217,10 +217,10 @@ def exports_dlpack(tensor_type: type) -> bool:
 class Native:
     """Makes native launchers and their entries.
 
-    ``tensor``: a tensor of torch, to read off how its kind is asked; ``stream``: C function, number of a GPU → handle of its
-    current stream, or None for DLPack's; ``device``: C function → number of the current GPU, None where there is one; ``settings``, ``environment``: the
-    dictionaries with ``launch_enter_hook``, ``launch_exit_hook`` and ``debug``, and with ``debug_variable``; ``changes``: counts, from 1 on, the
-    changes of ``settings``, so that they need not be looked at in each launch.
+    ``tensor``: a tensor of torch, to read off how its kind is asked; ``stream``: C function, number of a GPU → handle of its current
+    stream, or None for DLPack's; ``device``: C function → number of the current GPU, None where there is one; ``settings``,
+    ``environment``: the dictionaries with ``launch_enter_hook``, ``launch_exit_hook`` and ``debug``, and with ``debug_variable``;
+    ``changes``: counts, from 1 on, the changes of ``settings``, so that they need not be looked at in each launch.
     """
 
     def __init__(
@@ -280,10 +280,13 @@ class Native:
         self._owned = (types, dtype, queue, current, settings, strings, environment, debug_variable, changes)
 
     def function(self, general: Callable[..., Any]) -> tuple[Callable[[Any], Callable[..., Any]], list[Any]]:
-        """(``bind``, the list of its entries, whose first item is ``general``): ``bind(grid)(…)`` is a launch, and so is ``general(grid, …)``."""
+        """(``bind``, the list of its entries, whose first item is ``general``): ``bind(grid)(…)`` launches, as does ``general(grid, …)``.
+
+        This object must live as long as they do.
+        """
         entries: list[Any] = [general]
         make = _api("PyCFunction_NewEx", ctypes.py_object, ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p)
-        return make(ctypes.addressof(self._bind), (entries, ctypes.addressof(self._launch)), None), entries
+        return make(ctypes.addressof(self._bind), (entries, ctypes.addressof(self._launch), self), None), entries
 
     def tensor_row(self, x: Any, place: int, argument: int, slot: int, name: str, aligned: int) -> Row:
         """The row of tensors like ``x``; ``aligned``: word ``e``.  NotNative where ``x`` does not lie at ``place``.

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Warm", "unavailable_because"]
 
-#: A kernel's launches that go the general way before an entry is made.  It doubles with each entry of the kernel: where more kinds of calls take
-#: turns than there is room for, making entries must not become the work.
+#: A kernel's launches that go the general way before an entry is made.  It doubles with each entry of the kernel: where more kinds of
+#: calls take turns than there is room for, making entries must not become the work.
 _PATIENCE = 8
 _ENTRIES = 8
 
@@ -41,7 +41,10 @@ _DEBUG = os.environ.encodekey("TRITON_DEBUG") if hasattr(os.environ, "encodekey"
 
 @lru_cache(maxsize=8)
 def _maker(torch: Any, place: int, several: bool, runtime: Any) -> Native | str:
-    """What makes native launchers for memory of the CPU or of a GPU; a text says why there is none.  ``runtime``: the knobs that they obey."""
+    """What makes native launchers for memory of the CPU or of a GPU; a text says why there is none.
+
+    ``runtime``: the knobs that they obey.
+    """
     if not runtime.native_launch:
         return "ANYTILE_NATIVE_LAUNCH=0"
     if torch is None:
@@ -86,6 +89,7 @@ class Warm:
         self._fn, self._kernels, self._place, self._launcher, self._several = fn, kernels, place, launcher, several
         self._install, self._runtime = install, knobs.runtime
         self._entries: list[Any] = []  # of the native function, once there is one
+        self._maker: Native | None = None  # which made it
         self._counts: dict[Any, list[int]] = {}  # kernel → launches seen, launches to wait for
         self.bind: Callable[[Any], Callable[..., Any]] = partial(partial, self.general)
 
@@ -122,6 +126,7 @@ class Warm:
         except NotNative:
             return
         if not self._entries:
+            self._maker = maker
             self.bind, self._entries = maker.function(self.general)
             self._install(self.bind)
         self._entries.insert(1, entry)
