@@ -5,6 +5,7 @@ cause → texts, as in `log_texts`; no program speaks in most of these, or one l
 
 TOLD: dict[str, list[str]] = {
     "torch_triton_api_skew": [
+        "a CompiledKernel that does not have the attributes cluster_dims or clusterDims, says Inductor",
         "Since the update Inductor dies: AttrsDescriptor cannot be imported any more",
         "triton.runtime.jit does not provide get_cuda_stream, and compile stops with an error",
         "AttributeError: 'dict' object has no attribute 'divisible_by_16' when I compile with the nightly Triton",
@@ -23,6 +24,7 @@ TOLD: dict[str, list[str]] = {
         "It fails because my repo has a directory named triton beside the script",
     ],
     "resolver_replaced_torch": [
+        "Trouble with an installer: torch is reset to the CPU build at its end, no CUDA any more",
         "After I installed the requirements of the plugin, torch was downgraded to the cpu version and nothing works",
         "pip hat mein torch ersetzt, jetzt ohne CUDA: Fehler",
         "安装依赖后 torch 被替换成 cpu 版本，报错",
@@ -34,11 +36,13 @@ TOLD: dict[str, list[str]] = {
         "Die Grafikkarte wird nicht erkannt, die GPU bleibt leer, Fehler im Programm",
     ],
     "aarch64_wheels": [
+        "PyPI's aarch64 wheels are CPU only",
         "No CUDA wheels on aarch64: how do I install torch on my GH200?",
         "Jetson Orin 上无法安装 torch",
         "DGX Spark: pip cannot find a torch with CUDA for arm64",
     ],
     "python_unsupported": [
+        "triton is not available for 3.16 yet",
         "Is the free-threaded 3.13t supported by torch.compile? It fails here",
     ],
     "poetry_source": [
@@ -48,9 +52,15 @@ TOLD: dict[str, list[str]] = {
         "python -s helps: without it torch is loaded from /home/me/.local/lib/python3.10/site-packages, a different version than the one of my environment",
         "PYTHONNOUSERSITE=1 makes the failure go away: why does torch come from elsewhere?",
     ],
-    "xformers_mismatch": ["xformers ist mit meinem torch nicht kompatibel, Fehler"],
+    "xformers_mismatch": [
+        "xformers: PyTorch 2.4.0+cu121 with CUDA 1201 (you have 2.6.0+cu124)",
+        "xformers ist mit meinem torch nicht kompatibel, Fehler",
+    ],
     "torchvision_mismatch": ["torchvision was compiled for another torch: mismatch error"],
-    "torchaudio_mismatch": ["torchaudio conflicts with the torch that I have, undefined symbol"],
+    "torchaudio_mismatch": [
+        "ImportError: /data/env/_torch_sox.so: undefined symbol: _ZN2at5emptyEv",
+        "torchaudio conflicts with the torch that I have, undefined symbol",
+    ],
     "bnb_cuda_binary": ["bitsandbytes is compiled without GPU support, cannot quantise"],
     "permission": [
         "KeyError: 'getpwuid(): uid not found: 4711'",
@@ -74,4 +84,5 @@ TOLD: dict[str, list[str]] = {
     "linux_no_compiler": ["Our docker image has no cc compiler, Triton fails at the first kernel"],
     "two_tritons": ["torch stops working when triton-windows and triton are both installed"],
     "glibc_cxx": ["ImportError: /usr/lib/libstdc++.so.6: version GLIBCXX_3.4.32 not found"],
+    "wrong_package": ["ImportError: DLL load failed while importing triton: module introuvable"],
 }
