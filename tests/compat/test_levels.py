@@ -26,3 +26,27 @@ def test_one_program_at_every_level(level):
     found = dict(zip(("squeeze", "make_tensor_descriptor", "atomic_load"), host.split(",")))
     since = {"squeeze": 7, "make_tensor_descriptor": 4, "atomic_load": 9}
     assert found == {name: str(int(level[2:]) >= release) for name, release in since.items()}
+
+
+SUMS = """
+import anytile; anytile.install()
+import numpy as np, triton, triton.language as tl
+
+@triton.jit
+def add_up(x, o):
+    tl.store(o, tl.sum(tl.load(x + tl.arange(0, 2)), 0))
+
+out = np.zeros(1, np.int32)
+add_up[(1,)](np.full(2, 100, np.int8), out)
+print(out[0])
+"""
+
+
+@pytest.mark.parametrize(("level", "total"), [("3.2", "-56"), ("3.3", "200")])
+def test_sums_of_narrow_integers(tmp_path, level, total):
+    """Up to 3.2 they keep their type; torch 2.6 relies on it where it sorts truth values."""
+    program = tmp_path / "sums.py"
+    program.write_text(SUMS)
+    environment = {**os.environ, "ANYTILE_TRITON_API": level, "ANYTILE_TARGET": "cpu"}
+    done = subprocess.run([sys.executable, str(program)], capture_output=True, text=True, timeout=60, env=environment)
+    assert done.stdout.strip() == total, done.stderr

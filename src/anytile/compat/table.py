@@ -113,7 +113,7 @@ _serve("triton.knobs", "Settings.", since=(3, 4), alias="anytile.runtime.knobs")
 # ---- triton.language ----
 
 _MATH = "abs ceil cos div_rn erf exp exp2 fdiv floor fma log log2 rsqrt sin sqrt sqrt_rn umulhi"
-_STANDARD = "argmax argmin cdiv cumprod cumsum flip interleave max min ravel sigmoid softmax sort sum swizzle2d xor_sum zeros zeros_like"
+_STANDARD = "argmax argmin cdiv cumprod cumsum flip interleave max min ravel sigmoid softmax sort swizzle2d xor_sum zeros zeros_like"
 _RANDOM = "pair_uniform_to_normal philox philox_impl rand rand4x randint randint4x randn randn4x uint_to_uniform_float"
 _CORE = """
     dtype int1 int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 bfloat16 float32 float64
@@ -147,6 +147,8 @@ def _core_rows(home: str) -> list[tuple[str, Entry]]:
 def _standard_rows(home: str) -> list[tuple[str, Entry]]:
     return [
         *_at(home, _STANDARD),
+        *_at("language.standard", "sum=sum_in_own_width", until=(3, 2)),  # torch 2.6 sorts by sums of narrow integers
+        *_at(home, "sum", since=(3, 3)),
         *_at(home, "topk bitonic_merge reduce_or", since=(3, 4)),
         *_at(home, "squeeze unsqueeze", since=(3, 7)),
     ]

@@ -119,6 +119,12 @@ def sum(input: Any, axis: Any = None, keep_dims: Any = False, dtype: dtype | Non
     return reduce_by(_sum_combine, [cast_to(x, _sum_type(x.dtype, dtype))], axis, keep_dims)[0]
 
 
+@builtin
+def sum_in_own_width(input: Any, axis: Any = None, keep_dims: Any = False) -> tensor:
+    """`sum` as Triton had it up to 3.2: narrow integers are summed, and may overflow, in their own type."""
+    return reduce_by(_sum_combine, [to_tensor(input)], axis, keep_dims)[0]
+
+
 def _promoted(x: tensor) -> tensor:
     """bf16 is compared in fp32."""
     return cast_to(x, float32) if x.dtype.is_bf16() else x
