@@ -222,8 +222,9 @@ def _releases(name: str) -> str:
     if entry is None:
         return ""
     notes = []
-    if entry.since > OLDEST:
-        notes.append("since " + ".".join(map(str, entry.since)))
+    since = min(form.since for form in MODULES["triton.language"].entries[name])  # older releases may have the name in another form
+    if since > OLDEST:
+        notes.append("since " + ".".join(map(str, since)))
     return f" *{', '.join(notes)}*" if notes else ""
 
 
