@@ -81,10 +81,6 @@ def _foreign_targets() -> None:
         llvm = _binding()
         llvm.initialize_all_targets()
         llvm.initialize_all_asmprinters()
-        if llvm.llvm_version_info[0] == 22:  # unknown options end the process
-            # Straight-line strength reduction takes NVPTX's code generator half of its time, and what it makes of addresses costs
-            # registers; the assembler behind it does better.  (Targets of CPUs do not run it.)
-            llvm.set_option("anytile", "-opt-disable=slsr")
 
 
 def ask_host() -> Host:
