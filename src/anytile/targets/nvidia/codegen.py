@@ -131,7 +131,7 @@ def _finish(g: Generator) -> None:
     if g.barrier_count:
         at = g.early(f"getelementptr i8, {SHARED} @shared, i32 {top}")
         g.prologue.append(f"  {BARRIERS} = ptrtoint {SHARED} {at} to i32")
-        g.prologue.append("  " + copies.initialize(g, BARRIERS, g.barrier_count))
+        g.prologue += [f"  {line}" for line in copies.initialize(g, BARRIERS, g.barrier_count)]
         top += 8 * g.barrier_count
     if g.staging or g.barrier_count:
         g.shared_bytes = top

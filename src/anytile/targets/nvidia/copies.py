@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from ...ir import Effect, Op, Value
 from .tensor_maps import ALIGNMENT, LARGEST_BOX, TensorMap, Window, tensor_map, window_of
-from .values import Generator
+from .values import BARRIER, Generator
 from .wgmma import Panels, Rows
 
 __all__ = ["Barriers", "Source", "initialize", "leader", "repeated", "source"]
@@ -101,14 +101,17 @@ class Barriers:
     def begin(self) -> str:
         """All threads: from here on the accelerator has the ring's memory to itself.  Gives the slots' phases, a bit each."""
         g = self.g
+        phases = self._phases() if self.again else "0"
         # What this thread did in that memory comes first, and what it wrote to global memory, or was told of there.
         g.assembly(f"fence.proxy.async{'' if self.written else '.shared::cta'};", "", "void", [])
         g.reclaim()
-        if not self.again:
-            return "0"
-        phases = "0"
+        return phases
+
+    def _phases(self) -> str:
+        """Asked for in front of the barrier of threads that lets new copies begin: with none in flight, phases stand still."""
+        g, phases = self.g, "0"
         code = "{ .reg .pred p; mbarrier.test_wait.parity.shared::cta.b64 p, [$1], 0; selp.b32 $0, 1, 0, p; }"
-        for i in range(self.count):  # with nothing in flight, phase 0 is over where phase 1 has begun
+        for i in range(self.count):  # phase 0 is over where phase 1 has begun
             odd = g.assembly(code, "=r,r", "i32", [("i32", self.of(str(i)))])
             odd = g.emit(f"shl i32 {odd}, {i}") if i else odd
             phases = odd if phases == "0" else g.emit(f"or disjoint i32 {phases}, {odd}")
@@ -143,7 +146,10 @@ class Barriers:
         g.assembly(code, "r,r", "void", [("i32", self.of(slot)), ("i32", parity)])
 
 
-def initialize(g: Generator, address: str, count: int) -> str:
-    """The line for the kernel's entry that makes ``count`` mbarriers at ``address`` (i32); a barrier of the threads must follow."""
+def initialize(g: Generator, address: str, count: int) -> list[str]:
+    """The lines for the kernel's entry that make ``count`` mbarriers at ``address`` (i32), for all threads to see."""
     lines = " ".join(f"@$1 mbarrier.init.shared::cta.b64 [$0+{8 * i}], 1;" for i in range(count))
-    return f'call void asm sideeffect "{lines} fence.mbarrier_init.release.cluster;", "r,b,~{{memory}}"(i32 {address}, i1 {leader(g)}) #1'
+    return [
+        f'call void asm sideeffect "{lines} fence.mbarrier_init.release.cluster;", "r,b,~{{memory}}"(i32 {address}, i1 {leader(g)}) #1',
+        f"call void {g.w.declare(BARRIER, 'void(i32)')}(i32 0)",
+    ]

@@ -41,6 +41,7 @@ __all__ = ["EAGER", "LAZY", "Generator", "Scope", "literal", "llvm_type", "memor
 
 GLOBAL = "ptr addrspace(1)"
 SHARED = "ptr addrspace(3)"
+BARRIER = "llvm.nvvm.barrier.cta.sync.aligned.all"
 
 LAZY: dict[str, Callable[..., list[str]]] = {}
 """Row → ``fn(g, op, place) -> registers``: the result in any placement."""
@@ -258,7 +259,7 @@ class Generator:
 
     def barrier(self) -> None:
         """Waits for all threads of the program; what they wrote to memory before is visible after."""
-        self.call("llvm.nvvm.barrier.cta.sync.aligned.all", "void", ("i32", "0"))
+        self.call(BARRIER, "void", ("i32", "0"))
 
     def _special(self, register: str) -> str:
         name = f"llvm.nvvm.read.ptx.sreg.{register}"
