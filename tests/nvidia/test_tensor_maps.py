@@ -77,6 +77,9 @@ def test_a_loop_over_tiles(stages, apart):
     ptx = kernel.asm["ptx"]
     assert ptx.count("mbarrier.init") == ptx.count("mbarrier.test_wait") == stages and "mbarrier.inval" not in ptx
     assert kernel.metadata.resources["stack"] == 0
+    text = kernel.asm["llir"]  # a phase may only be asked for while no copy can begin: before the barrier of threads
+    asked, begun = text.rindex("mbarrier.test_wait"), text.index("mbarrier.arrive.expect_tx")
+    assert text.rindex("call void @llvm.nvvm.barrier", 0, begun) > asked > text.index("mbarrier.init")
 
 
 def test_descriptors_of_more_dimensions():
