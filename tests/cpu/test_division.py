@@ -1,9 +1,11 @@
 """Division by a uniform divisor goes through its reciprocal; the quotient stays the correctly rounded one."""
 
 import numpy as np
+import pytest
 from differential import launch
 
 import anytile.language as tl
+from anytile.runtime.jit import jit
 from anytile.targets.cpu import CpuTarget
 
 
@@ -22,3 +24,60 @@ def test_uniform_divisor():
     launch(CpuTarget(), divide_kernel, (256, 1, 1), x=x, y=y, out=out, N=1024)
     with np.errstate(all="ignore"):
         np.testing.assert_array_equal(out, x / y[:, None])
+
+
+@jit
+def remainder_kernel(out, off, m, N: tl.constexpr, C: tl.constexpr):
+    i = tl.arange(0, N)
+    j = (tl.program_id(0) - 4) * N + i
+    tl.store(out + i, (i + off) % m)
+    tl.store(out + N + i, (i + off) % C)
+    tl.store(out + 2 * N + i, j % m)
+    tl.store(out + 3 * N + i, (i - 256) % C)
+    for k in range(-2, 0):
+        tl.store(out + (6 + k) * N + i, (k * N + i) % m)
+
+
+@pytest.mark.parametrize("off", [-64, -60, -128, 0, 32])
+def test_signed_remainders_of_blocks_of_neighbours(off):
+    """A block of neighbours whose first one is a negative multiple: 0, then the greatest magnitudes."""
+    n, m = 64, 32
+    out = np.full(6 * n, 99, "int32")
+    remainder_kernel[(1,)](out, off, m, N=n, C=m)
+    i = np.arange(n)
+    np.testing.assert_array_equal(out.reshape(6, n), np.fmod([i + off, i + off, i - 4 * n, i - 256, i - 2 * n, i - n], m))
+
+
+@jit
+def wrapped_load_kernel(x, out, off, m, N: tl.constexpr):
+    i = tl.arange(0, N)
+    tl.store(out + i, tl.load(x + m + (i + off) % m))
+    tl.store(out + N + i, tl.load(x + m + (i - N) % m))
+    tl.store(out + 2 * N + i, tl.load(x + m + (tl.program_id(0) * N + i) % m))
+
+
+def test_addresses_of_negative_remainders():
+    n, m = 64, 32
+    x, out = np.arange(2 * m, dtype="int32"), np.full(3 * n, 99, "int32")
+    wrapped_load_kernel[(1,)](x, out, -n, m, N=n)
+    i = np.arange(n)
+    np.testing.assert_array_equal(out.reshape(3, n), x[m + np.fmod([i - n, i - n, i], m)])
+
+
+@jit
+def grouped_kernel(x, out, m, size, GROUP: tl.constexpr, N: tl.constexpr):
+    pid = tl.program_id(0)
+    group = GROUP * tl.cdiv(size, N)
+    first = pid // group * GROUP
+    rows = tl.minimum(tl.cdiv(m, N) - first, GROUP)
+    at = ((first + pid % rows) * N + tl.arange(0, N)) % m
+    tl.store(out + tl.arange(0, N), tl.load(x + at))
+
+
+def test_positions_of_a_grouped_matmul_stay_together():
+    """The loads of a matmul with grouped programs: no gather, although the sign of M is not known."""
+    n = 64
+    x, out = np.arange(256, dtype="float32"), np.zeros(n, "float32")
+    kernel = grouped_kernel[(1,)](x, out, 256, 256, GROUP=8, N=n)
+    np.testing.assert_array_equal(out, x[:n])
+    assert "gather" not in kernel.asm["llir"]

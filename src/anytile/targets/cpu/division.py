@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...ir import Op
+from ...ir import Op, Value
 from ...ir.types import F32, Element
 from .arith import Arith
 from .lanes import RAMP, UNIFORM, Lane, power_of_two_in, ramp, uniform, vector
@@ -66,18 +66,19 @@ class Division(Arith):
     # --- integers: never traps ---
 
     def _op_sdiv(self, op: Op, xs: list[Lane]) -> Lane:
-        return self._divide(op.name, *xs)
+        return self._divide(op.name, *xs, together=op.name != "srem" or (_locates(op.result) and _counts(op.operands[0])))
 
     _op_udiv = _op_srem = _op_urem = _op_sdiv
 
-    def _divide(self, name: str, x: Lane, y: Lane) -> Lane:
+    def _divide(self, name: str, x: Lane, y: Lane, together: bool = True) -> Lane:
+        """``together``: a block of neighbours may be taken to stay one, though a signed remainder tears it where multiples are negative."""
         e, signed = x.elem, name[0] == "s"
         if x.const is not None and y.const:
             return self.const(_fold_division(name, int(x.const), int(y.const), e.bits), e)
         if y.const == 1:
             return x if name.endswith("div") else self.const(0, e)
         level = max(x.level, y.level)
-        if x.kind is RAMP and y.kind is UNIFORM and x.stride == 1 and min(x.align, y.align) >= self.width and y.const != 0:
+        if together and x.kind is RAMP and y.kind is UNIFORM and x.stride == 1 and min(x.align, y.align) >= self.width and y.const != 0:
             # x's W values lie in one aligned block of W and y is a multiple of W: the remainder keeps the
             # block together; so does the unsigned quotient (the signed one not across zero).
             base = uniform(x.val, e, x.level, x.align)
@@ -122,6 +123,39 @@ class Division(Arith):
         a = self.emit(f"{to} {t} {n} to {f}", level)
         b = self.emit(f"{to} {t} {d} to {f}", level)
         return self.emit(f"{back} {f} {self.emit(f'fdiv {f} {a}, {b}', level)} to {t}", level)
+
+
+_MOVES = frozenset("splat broadcast expand_dims reshape permute add mul sext zext hint".split())
+"""What positions go through on their way to an address."""
+
+
+def _locates(v: Value) -> bool:
+    """Whether ``v`` is used in addresses alone.
+
+    ``(pid * BLOCK + arange(0, BLOCK)) % N`` keeps the loads of a matmul inside its matrix.  It is not negative, but no analysis knows
+    that where ``pid`` was divided by numbers made of N, whose sign is unknown.  So remainders that are used like this one, of
+    positions that `_counts`, are taken for what they look like, as in Triton's axis analysis; all others are right whatever the sign.
+    """
+    return all(op.name == "addptr" or (op.name in _MOVES and _locates(op.result)) for op in v.users())
+
+
+def _counts(v: Value | None) -> bool:
+    """Whether ``v`` counts up from a program's index: sums and products, quotients and remainders of such numbers, and of constants."""
+    if v is None:
+        return False
+    op = v.op
+    if op is None:
+        loop = v.owner.parent  # type: ignore[union-attr]
+        if not isinstance(loop, Op) or loop.name != "for":
+            return False  # a parameter of the kernel, say
+        return _counts(loop.operands[0] if v.index == 0 else loop.rest()[v.index - 1])  # from where it begins
+    if op.name == "constant":
+        return op.attrs["value"] >= 0
+    if op.name == "arange":
+        return op.attrs["start"] >= 0
+    if op.name in ("sdiv", "srem", "udiv", "urem"):
+        return _counts(op.operands[0])
+    return op.name == "program_id" or ((op.name in _MOVES or op.name in ("smin", "smax")) and all(_counts(x) for x in op.operands))
 
 
 def _fold_division(name: str, x: int, y: int, bits: int) -> int:
