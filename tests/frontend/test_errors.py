@@ -589,3 +589,18 @@ def scales_of_wrong_shape():
 
 def test_shapes_of_scales():
     assert sentence(scales_of_wrong_shape) == "lhs_scale must be a tensor of shape [32, 2]. Got ['32', '4']"
+
+
+@jit
+def pair(a, b):
+    return a, b
+
+
+def unpacks_a_function(o):
+    a, b = pair
+    tl.store(o, a)
+
+
+def test_a_function_that_is_not_called_has_no_elements():
+    """Python would ask it for [0], [1], … without end: kernel[grid] never says that there is no more."""
+    assert sentence(unpacks_a_function, o="*i32") == "'JITFunction' object is not iterable"

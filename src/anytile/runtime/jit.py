@@ -61,6 +61,8 @@ class JitFunctionInfo(NamedTuple):
 class KernelInterface:
     """Anything that is launched as ``it[grid](*args)``: a kernel, or an autotuner or heuristics around one."""
 
+    __iter__ = None  # else Python would take ``it[0]``, ``it[1]``, … for its elements, without end
+
     def run(self, *args: Any, grid: Any, warmup: bool, **kwargs: Any) -> Any:
         raise NotImplementedError
 
