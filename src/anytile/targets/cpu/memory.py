@@ -10,13 +10,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ...ir import Op
-from ...ir.types import BOOL, F16, F32, F64, I8, Element
+from ...ir.types import BF16, BOOL, F16, F32, F64, I8, Element
 from .lanes import RAMP, UNIFORM, Lane, uniform, vector
 from .microkernel_layout import PackedLayout
 from .near import Near
 from .text import literal, llvm_type, memory_type, number_type, unsupported
 
 __all__ = ["Buffer", "Memory"]
+
+_ON_FLOATS = {"fadd": "fadd {0}, {1}", "fmax": "call float @llvm.maxnum.f32({0}, {2})", "fmin": "call float @llvm.minnum.f32({0}, {2})"}
+"""What atomics compute with floats: the first operand with its type, the second without and with."""
+
+
+def _after_failure(order: str) -> str:
+    """The order of a compare-and-exchange that finds another value."""
+    return {"acq_rel": "acquire", "release": "monotonic"}.get(order, order)
+
 
 _SUFFIX = {F16: "f16", F32: "f32", F64: "f64"}
 
@@ -164,13 +173,59 @@ class Memory(Near):
         e, kind = x.elem, op.attrs["kind"]
         if e is BOOL or e.bits == 8 and e.is_float:
             raise unsupported(f"atomic_{kind} on {e}")
+        order = self._ORDER[op.attrs["sem"]]
+        if e is BF16 and kind in _ON_FLOATS:
+            return self._guarded(f"call bfloat @{self._bf16_atomic(kind, order)}(ptr {p.val}, i16 {x.val})", e, mask)
         t, value = number_type(e), self.emit(f"bitcast {llvm_type(e)} {x.val} to {number_type(e)}", x.level)
-        instr = f"atomicrmw {self._RMW.get(kind, kind)} ptr {p.val}, {t} {value} {self._ORDER[op.attrs['sem']]}, align {e.bytes}"
+        instr = f"atomicrmw {self._RMW.get(kind, kind)} ptr {p.val}, {t} {value} {order}, align {e.bytes}"
         return self._guarded(instr, e, mask)
+
+    def _bf16_atomic(self, kind: str, order: str) -> str:
+        """The function that does it by compare-and-exchange.
+
+        LLVM's own loop would round by vcvtneps2bf16 where there is one, which makes zeros of subnormal numbers.
+        """
+        name = f"atomic.bf16.{kind}.{order}"
+        if name not in self.w.declared:
+            compute = _ON_FLOATS[kind]
+            if kind != "fadd":
+                self.w.declare(f"llvm.{'maxnum' if kind == 'fmax' else 'minnum'}.f32", "float(float, float)")
+            self.w.declared[name] = f"""define internal bfloat @{name}(ptr %p, i16 %x) nounwind noinline {{
+entry:
+  %x.low = zext i16 %x to i32
+  %x.bits = shl i32 %x.low, 16
+  %x.float = bitcast i32 %x.bits to float
+  %first = load atomic i16, ptr %p monotonic, align 2
+  br label %try
+try:
+  %old = phi i16 [ %first, %entry ], [ %seen, %try ]
+  %old.low = zext i16 %old to i32
+  %old.bits = shl i32 %old.low, 16
+  %old.float = bitcast i32 %old.bits to float
+  %y = {compute.format("float %old.float", "%x.float", "float %x.float")}
+  %bits = bitcast float %y to i32
+  %upper = lshr i32 %bits, 16
+  %odd = and i32 %upper, 1
+  %half = add i32 %odd, 32767
+  %near = add i32 %bits, %half
+  %nearest = lshr i32 %near, 16
+  %nan = fcmp uno float %y, 0.0
+  %quiet = or i32 %upper, 64
+  %rounded = select i1 %nan, i32 %quiet, i32 %nearest
+  %new = trunc i32 %rounded to i16
+  %pair = cmpxchg ptr %p, i16 %old, i16 %new {order} {_after_failure(order)}, align 2
+  %seen = extractvalue {{ i16, i1 }} %pair, 0
+  %done = extractvalue {{ i16, i1 }} %pair, 1
+  br i1 %done, label %out, label %try
+out:
+  %number = bitcast i16 %old to bfloat
+  ret bfloat %number
+}}"""
+        return name
 
     def atomic_cas(self, op: Op, p: Lane, cmp: Lane, x: Lane) -> Lane:
         e, order = x.elem, self._ORDER[op.attrs["sem"]]
-        fail = {"acq_rel": "acquire", "release": "monotonic"}.get(order, order)
+        fail = _after_failure(order)
         t = f"i{e.bits}"
         c, v = (y.val if e.is_int else self.emit(f"bitcast {llvm_type(e)} {y.val} to {t}", 1 << 20) for y in (cmp, x))
         pair = self.w.ins(f"cmpxchg ptr {p.val}, {t} {c}, {t} {v} {order} {fail}, align {e.bytes}")
