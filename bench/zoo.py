@@ -154,7 +154,7 @@ def _shortened(text: str) -> str:
 
 def _innermost(e: BaseException) -> str:
     frames = traceback.extract_tb(e.__traceback__)
-    return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""
+    return f"{frames[-1].filename.split('site-packages/')[-1]}:{frames[-1].lineno}" if frames else ""
 
 
 def time_in_turns(functions: dict[str, tuple[Callable[..., Any], Case]], rounds: int, seconds: float) -> dict[str, float]:
