@@ -30,6 +30,7 @@ from anytile.runtime.driver import driver
 from anytile.runtime.jit import jit
 from anytile.targets.nvidia import assemble, driver_api, launch
 from anytile.targets.nvidia.chips import chip
+from anytile.targets.nvidia.cuda_errors import CudaError
 from anytile.targets.nvidia.launch import CudaKernel, LaunchShape
 from anytile.targets.nvidia.target import make_ptx
 from anytile.testing import do_bench
@@ -264,7 +265,7 @@ def errors() -> None:
     try:
         kernel(ADD, "add", 4).run(struct.pack("<QQQq", 0, 0, 0, 0), 1, 70000, 1)
         raise AssertionError("a grid of 1 × 70,000 was accepted")
-    except driver_api.CudaError as error:
+    except CudaError as error:
         print("grid:", error)
     for blocking in ("0", "1"):
         environment = {**os.environ, "CUDA_LAUNCH_BLOCKING": blocking}
@@ -281,7 +282,7 @@ def fault() -> None:
         k.run(struct.pack("<QQQq", 16, 16, 16, 128), 1, 1, 1)
         driver_api.cuda().synchronize()
         print("no error")
-    except driver_api.CudaError as error:
+    except CudaError as error:
         print(f"{type(error).__name__}: {error}")
 
 

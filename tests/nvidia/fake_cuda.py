@@ -1,6 +1,6 @@
 """A libcuda of Python functions behind real C function pointers, so that marshalling is tested without a GPU.
 
-Each function of `driver_api.PROTOTYPES` becomes a ctypes callback of that very prototype which calls the method of its name, without
+Each function of `driver_calls.PROTOTYPES` becomes a ctypes callback of that very prototype which calls the method of its name, without
 prefix and version suffix.  What is launched is decoded from the memory that the driver would read.
 """
 
@@ -12,7 +12,7 @@ import struct
 from dataclasses import dataclass, field
 from typing import Any
 
-from anytile.targets.nvidia import driver_api, encode_maps
+from anytile.targets.nvidia import driver_calls, encode_maps
 from anytile.targets.nvidia.chips import CHIPS
 
 OK, OUT_OF_MEMORY, INVALID_CONTEXT, NOT_FOUND = 0, 2, 201, 500
@@ -59,7 +59,7 @@ class FakeCuda:
     def library(self) -> Any:
         """An object with C functions, as ctypes.CDLL gives."""
         lib = type("FakeLibrary", (), {})()
-        for name, arguments in {**driver_api.PROTOTYPES, "cuTensorMapEncodeTiled": encode_maps.PROTOTYPE}.items():
+        for name, arguments in {**driver_calls.PROTOTYPES, "cuTensorMapEncodeTiled": encode_maps.PROTOTYPE}.items():
             method = getattr(self, re.sub(r"^cu|_v2$", "", name))
             setattr(lib, name, ctypes.CFUNCTYPE(ctypes.c_int, *arguments)(self._guarded(name, method)))
         return lib
@@ -100,7 +100,7 @@ class FakeCuda:
 
     def DeviceGetAttribute(self, out, which, device):
         chip = CHIPS[self.arches[device - 100]]
-        name = {v: k for k, v in driver_api.ATTRIBUTES.items()}[which]
+        name = {v: k for k, v in driver_calls.ATTRIBUTES.items()}[which]
         out[0] = {
             "capability_major": chip.arch // 10,
             "capability_minor": chip.arch % 10,
@@ -152,9 +152,9 @@ class FakeCuda:
     def LinkAddData(self, state, kind, data, size, name, count, keys, values):
         assert kind == 1 and ctypes.string_at(data + size - 1, 1) == b"\0"
         if b"broken" in ctypes.string_at(data, size):
-            ctypes.memmove(self._options[driver_api.JIT_ERROR_LOG], b"line 1: broken\0", 15)
+            ctypes.memmove(self._options[driver_calls.JIT_ERROR_LOG], b"line 1: broken\0", 15)
             return 218
-        ctypes.memmove(self._options[driver_api.JIT_INFO_LOG], b"0 bytes spill stores, 0 bytes spill loads\0", 43)
+        ctypes.memmove(self._options[driver_calls.JIT_INFO_LOG], b"0 bytes spill stores, 0 bytes spill loads\0", 43)
 
     def LinkComplete(self, state, out, size):
         self._image = ctypes.create_string_buffer(self.cubin, len(self.cubin))

@@ -43,8 +43,9 @@ attributes #0 = { nounwind "nvvm.reqntid"="128" }
 @pytest.fixture
 def no_driver(monkeypatch):
     from anytile.targets.nvidia import driver_api
+    from anytile.targets.nvidia.cuda_errors import NoDriverError
 
-    monkeypatch.setattr(driver_api, "_outcome", lambda: driver_api.NoDriverError("no NVIDIA driver is installed"))
+    monkeypatch.setattr(driver_api, "_outcome", lambda: NoDriverError("no NVIDIA driver is installed"))
 
 
 @pytest.mark.parametrize(

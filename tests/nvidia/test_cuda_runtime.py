@@ -21,7 +21,7 @@ from anytile.runtime.driver import CpuDriver, GPUTarget, driver
 from anytile.runtime.errors import DeviceError
 from anytile.targets.nvidia import assemble
 from anytile.targets.nvidia.chips import chip
-from anytile.targets.nvidia.driver_api import NoDriverError
+from anytile.targets.nvidia.cuda_errors import NoDriverError
 
 needs_assembler = pytest.mark.skipif(
     not (assemble._find_nvjitlink() or assemble._find_ptxas(chip(90))), reason="needs an assembler: pip install anytile[cuda-check]"

@@ -9,16 +9,15 @@ import pytest
 from fake_cuda import FakeCuda
 
 from anytile.targets.nvidia import driver_api
-from anytile.targets.nvidia.driver_api import (
-    Cuda,
+from anytile.targets.nvidia.cuda_errors import (
     CudaError,
-    DeviceMemory,
     DeviceMemoryError,
     DriverTooOldError,
-    Event,
+    ForkedError,
     KernelFaultError,
     NoDriverError,
 )
+from anytile.targets.nvidia.driver_api import Cuda, DeviceMemory, Event
 
 
 def test_devices_answer_questions(install):
@@ -89,7 +88,7 @@ def test_a_fork_of_a_process_that_uses_the_gpu(monkeypatch, asked_before):
             facts += [isinstance(driver.default, CpuDriver)]
             try:
                 active.target_of(0)
-            except driver_api.ForkedError as error:
+            except ForkedError as error:
                 facts.append(str(error))
             os.write(writer, json.dumps(facts).encode())
             os._exit(0)

@@ -9,7 +9,7 @@ import pytest
 from fake_cuda import FakeCuda
 
 from anytile.errors import OutOfResources
-from anytile.targets.nvidia.driver_api import CudaError
+from anytile.targets.nvidia.cuda_errors import CudaError
 from anytile.targets.nvidia.launch import CudaKernel, LaunchShape
 
 PACKED = struct.pack("<QqQ", 0x7F0000001000, -5, 42)

@@ -17,7 +17,7 @@ from anytile.runtime.driver import CpuDriver, GPUTarget, driver
 from anytile.runtime.errors import DeviceError
 from anytile.runtime.jit import jit
 from anytile.targets.nvidia import driver_api
-from anytile.targets.nvidia.driver_api import CudaError, DriverTooOldError, KernelFaultError, NoDriverError
+from anytile.targets.nvidia.cuda_errors import CudaError, DeviceMemoryError, DriverTooOldError, KernelFaultError, NoDriverError
 from anytile.targets.nvidia.launch import CudaKernel, LaunchShape
 
 PACKED = struct.pack("<QqQ", 0x7F0000001000, -5, 42)
@@ -80,7 +80,7 @@ def test_a_block_for_a_larger_gpu(install):
     [
         (200, DriverTooOldError, "the driver cannot read this machine code; install a newer driver, or set ANYTILE_ASSEMBLER=driver"),
         (209, CudaError, "the machine code was made for another GPU"),
-        (2, driver_api.DeviceMemoryError, "the GPU is out of memory; free tensors"),
+        (2, DeviceMemoryError, "the GPU is out of memory; free tensors"),
     ],
 )
 def test_a_kernel_that_cannot_be_loaded_is_named(install, code, kind, words):

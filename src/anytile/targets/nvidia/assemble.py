@@ -37,6 +37,7 @@ from ...errors import AnytileError, OutOfResources, PTXASError, UnsupportedError
 from . import driver_api
 from .chips import CUDA_OF_PTX, Chip
 from .cubin import read_resources
+from .cuda_errors import CudaError
 
 __all__ = [
     "ASK",
@@ -251,7 +252,7 @@ class DriverJit(Assembler):
         device = next(d for d in driver_api.cuda().devices if d.arch == chip.arch)
         try:
             return device.link(ptx, kernel)
-        except driver_api.CudaError as error:
+        except CudaError as error:
             raise _refused(self, kernel, ptx, str(error)) from None
 
 

@@ -7,7 +7,7 @@ that is in `launch`.
 Contexts are CUDA's primary ones, the ones that torch and every library built on the CUDA runtime use, so addresses and
 streams of all of them are good here.
 
-Every failure is a `CudaError` whose message says what was being done, what went wrong and what helps; its ``code`` is
+Every failure is a `cuda_errors.CudaError` whose message says what was being done, what went wrong and what helps; its ``code`` is
 CUDA's.  A fault inside a kernel is reported by a later call, often that of another kernel: the message says so.
 """
 
@@ -18,26 +18,20 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from ctypes import POINTER, c_char_p, c_float, c_int, c_size_t, c_uint, c_uint64, c_void_p
+from ctypes import c_char_p, c_float, c_int, c_size_t, c_uint64, c_void_p
 from functools import lru_cache
 from typing import Any
 
-from ...errors import AnytileError
+from . import driver_calls
+from .cuda_errors import CudaError, DriverTooOldError, ForkedError, NoDriverError, cuda_error
 
 __all__ = [
     "Cuda",
-    "CudaError",
     "Device",
     "DeviceMemory",
-    "DeviceMemoryError",
-    "DriverTooOldError",
     "Event",
-    "ForkedError",
     "Function",
-    "KernelFaultError",
     "Module",
-    "NoDriverError",
-    "PROTOTYPES",
     "absent",
     "available",
     "cuda",
@@ -49,165 +43,14 @@ __all__ = [
 MINIMUM_DRIVER = (11, 8)
 """CUDA version that a driver must implement: the first with cuLaunchKernelEx."""
 
-_int, _size, _handle = POINTER(c_int), POINTER(c_size_t), POINTER(c_void_p)
-
-#: Exported name → argument types.  All return CUresult.
-PROTOTYPES: dict[str, list[Any]] = {
-    "cuInit": [c_uint],
-    "cuDriverGetVersion": [_int],
-    "cuGetErrorName": [c_int, POINTER(c_char_p)],
-    "cuDeviceGetCount": [_int],
-    "cuDeviceGet": [_int, c_int],
-    "cuDeviceGetName": [c_void_p, c_int, c_int],
-    "cuDeviceTotalMem_v2": [_size, c_int],
-    "cuDeviceGetAttribute": [_int, c_int, c_int],
-    "cuDevicePrimaryCtxRetain": [_handle, c_int],
-    "cuCtxGetCurrent": [_handle],
-    "cuCtxSetCurrent": [c_void_p],
-    "cuCtxGetDevice": [_int],
-    "cuCtxSynchronize": [],
-    "cuModuleLoadDataEx": [_handle, c_void_p, c_uint, _int, _handle],
-    "cuModuleUnload": [c_void_p],
-    "cuModuleGetFunction": [_handle, c_void_p, c_char_p],
-    "cuModuleGetGlobal_v2": [POINTER(c_uint64), _size, c_void_p, c_char_p],
-    "cuFuncGetAttribute": [_int, c_int, c_void_p],
-    "cuFuncSetAttribute": [c_void_p, c_int, c_int],
-    "cuLinkCreate_v2": [c_uint, _int, _handle, _handle],
-    "cuLinkAddData_v2": [c_void_p, c_int, c_void_p, c_size_t, c_char_p, c_uint, _int, _handle],
-    "cuLinkComplete": [c_void_p, _handle, _size],
-    "cuLinkDestroy": [c_void_p],
-    "cuLaunchKernelEx": [c_void_p, c_void_p, c_void_p, c_void_p],
-    "cuMemAlloc_v2": [POINTER(c_uint64), c_size_t],
-    "cuMemFree_v2": [c_uint64],
-    "cuMemcpyHtoD_v2": [c_uint64, c_void_p, c_size_t],
-    "cuMemcpyDtoH_v2": [c_void_p, c_uint64, c_size_t],
-    "cuMemsetD8Async": [c_uint64, ctypes.c_ubyte, c_size_t, c_void_p],
-    "cuPointerGetAttribute": [c_void_p, c_int, c_uint64],
-    "cuStreamSynchronize": [c_void_p],
-    "cuThreadExchangeStreamCaptureMode": [_int],
-    "cuEventCreate": [_handle, c_uint],
-    "cuEventRecord": [c_void_p, c_void_p],
-    "cuEventSynchronize": [c_void_p],
-    "cuEventElapsedTime": [POINTER(c_float), c_void_p, c_void_p],
-    "cuEventDestroy_v2": [c_void_p],
-}
-
-# CUdevice_attribute, by the names used here.
-ATTRIBUTES: dict[str, int] = {
-    "max_threads_per_block": 1,
-    "max_shared_per_block": 8,
-    "warp_size": 10,
-    "registers_per_block": 12,
-    "clock_khz": 13,
-    "multiprocessors": 16,
-    "memory_clock_khz": 36,
-    "memory_bus_bits": 37,
-    "l2_bytes": 38,
-    "max_threads_per_multiprocessor": 39,
-    "capability_major": 75,
-    "capability_minor": 76,
-    "max_shared_per_multiprocessor": 81,
-    "registers_per_multiprocessor": 82,
-    "cooperative_launch": 95,
-    "max_shared_per_block_optin": 97,
-    "max_blocks_per_multiprocessor": 106,
-    "reserved_shared_per_block": 111,
-    "cluster_launch": 120,
-}
-
-# CUfunction_attribute.
-_FUNCTION_MAX_THREADS, _FUNCTION_SHARED, _FUNCTION_LOCAL, _FUNCTION_REGISTERS = 0, 1, 3, 4
-_FUNCTION_MAX_DYNAMIC_SHARED, _FUNCTION_CARVEOUT, _FUNCTION_NON_PORTABLE_CLUSTER = 8, 9, 14
-
-# CUjit_option.
-JIT_INFO_LOG, JIT_INFO_LOG_BYTES, JIT_ERROR_LOG, JIT_ERROR_LOG_BYTES, JIT_OPTIMIZATION, JIT_VERBOSE = 3, 4, 5, 6, 7, 12
-
-_INVALID_CONTEXT, _INVALID_HANDLE = 201, 400
-_CAPTURE_RELAXED = 2  # CU_STREAM_CAPTURE_MODE_RELAXED
-_POINTER_DEVICE_ORDINAL = 9  # CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL
-
-
-class CudaError(AnytileError, RuntimeError):
-    """The CUDA driver refused a call.  ``code``: CUDA's number; 0 where the driver was not even reached."""
-
-    def __init__(self, message: str, code: int = 0):
-        self.code = code
-        super().__init__(message)
-
-
-class NoDriverError(CudaError):
-    """This machine has no usable NVIDIA driver or no GPU."""
-
-
-class DriverTooOldError(CudaError):
-    """The driver lacks something newer: a call, a PTX version, a format of machine code."""
-
-
-class ForkedError(CudaError):
-    """This process was forked from one that had used the GPU, and CUDA serves no fork.  ``version``: as `Cuda.version`.
-
-    A fork may still compile for the GPU (torch's compile workers do nothing else), but not load or launch.
-    """
-
-    version: tuple[int, int] = (0, 0)
-
-
-class DeviceMemoryError(CudaError, MemoryError):
-    """The GPU has no memory left."""
-
-
-class KernelFaultError(CudaError):
-    """A kernel went wrong on the GPU: bad address, trap, failed assertion.  The process can use this GPU no more."""
-
-
-# What went wrong, and what helps.  Codes that are not here keep CUDA's name for them alone.
-_SENTENCES: dict[int, tuple[type[CudaError], str]] = {
-    1: (CudaError, "a value is out of range: a grid, a block, a cluster or an amount of shared memory that this GPU does not take"),
-    2: (DeviceMemoryError, "the GPU is out of memory; free tensors (torch.cuda.empty_cache() gives back what torch keeps)"),
-    3: (ForkedError, "this process was forked from one that had used the GPU, and CUDA serves no fork; start processes by spawn"),
-    4: (NoDriverError, "the driver is shutting down: the process is about to end"),
-    34: (
-        NoDriverError,
-        "the libcuda that was found is the stub of the CUDA toolkit; put the driver's own before it in the library path",
-    ),
-    36: (DriverTooOldError, "the driver lacks this call; install a newer driver"),
-    46: (CudaError, "the GPU is busy or reserved for another process (nvidia-smi shows its compute mode)"),
-    100: (NoDriverError, "the driver finds no GPU; CUDA_VISIBLE_DEVICES may hide it, or the container was started without it"),
-    101: (CudaError, "there is no GPU of this number"),
-    200: (DriverTooOldError, "the driver cannot read this machine code; install a newer driver, or set ANYTILE_ASSEMBLER=driver"),
-    201: (CudaError, "this thread has no CUDA context"),
-    209: (CudaError, "the machine code was made for another GPU"),
-    218: (CudaError, "the driver's compiler refuses the PTX; set ANYTILE_ASSEMBLER=ptxas for another compiler's opinion"),
-    222: (DriverTooOldError, "the PTX is newer than the driver; install a newer driver, or pip install nvidia-nvjitlink"),
-    221: (NoDriverError, "the driver's PTX compiler (libnvidia-ptxjitcompiler) is not installed; pip install nvidia-nvjitlink"),
-    500: (CudaError, "the module has nothing of this name"),
-    700: (KernelFaultError, "a kernel read or wrote memory that is not its own; look at masks and strides, or run under compute-sanitizer"),
-    701: (CudaError, "a block needs more registers or shared memory than a multiprocessor has; use fewer warps, or maxnreg="),
-    702: (KernelFaultError, "a kernel ran longer than the system's display watchdog allows"),
-    710: (KernelFaultError, "a device_assert failed; its message is above"),
-    715: (KernelFaultError, "a kernel met an instruction that this GPU does not have"),
-    716: (KernelFaultError, "a kernel accessed memory at an address that is no multiple of the access's size"),
-    717: (KernelFaultError, "a kernel used an address of the wrong kind of memory"),
-    718: (KernelFaultError, "a kernel jumped to an address that holds no code"),
-    719: (KernelFaultError, "a kernel failed on the GPU; run under compute-sanitizer to see where"),
-    720: (CudaError, "a cooperative launch needs all blocks on the GPU at once, and the grid has more; launch fewer programs"),
-    801: (CudaError, "this GPU or driver does not support it"),
-    802: (NoDriverError, "the system is not ready (on HGX machines the fabric manager must run)"),
-    803: (NoDriverError, "the driver's kernel module and its library have different versions; reboot, or reinstall the driver"),
-    804: (NoDriverError, "the installed CUDA compatibility package does not support this GPU"),
-    900: (CudaError, "this cannot be done while a CUDA graph is captured; do it once before the capture"),
-    901: (CudaError, "the capture of the CUDA graph was broken by an earlier error"),
-    912: (CudaError, "the cluster is larger than this GPU allows; use at most 8 blocks in cluster_dims"),
-}
-
 
 class Cuda:
-    """The loaded driver.  ``lib`` has the functions of `PROTOTYPES`; `cuda` makes the one of this process."""
+    """The loaded driver.  ``lib`` has the functions of `driver_calls.PROTOTYPES`; `cuda` makes the one of this process."""
 
     def __init__(self, lib: Any):
         self.lib = lib
         try:
-            for name, arguments in PROTOTYPES.items():
+            for name, arguments in driver_calls.PROTOTYPES.items():
                 function = getattr(lib, name)
                 function.argtypes, function.restype = arguments, c_int
         except AttributeError:
@@ -245,13 +88,7 @@ class Cuda:
         text = c_char_p()
         self.lib.cuGetErrorName(code, text)
         name = (text.value or b"").decode() or f"CUDA error {code}"
-        kind, sentence = _SENTENCES.get(code, (CudaError, "the driver reports an error"))
-        if kind is KernelFaultError:
-            if os.environ.get("CUDA_LAUNCH_BLOCKING") == "1":
-                sentence += ". Every launch waits for its kernel, so it was this one"
-            else:
-                sentence += ". It may have been an earlier kernel: set CUDA_LAUNCH_BLOCKING=1 to have each launch report its own faults"
-        return kind(f"{doing}: {sentence} ({name})", code)
+        return cuda_error(code, name, doing)
 
     def device(self, ordinal: int) -> Device:
         """The GPU of this number.  CudaError where there is none."""
@@ -273,7 +110,7 @@ class Cuda:
     def device_of(self, address: int) -> int:
         """Number of the GPU that memory lies on.  CudaError where CUDA does not know the address."""
         ordinal = c_int()
-        code = self.lib.cuPointerGetAttribute(ctypes.byref(ordinal), _POINTER_DEVICE_ORDINAL, address)
+        code = self.lib.cuPointerGetAttribute(ctypes.byref(ordinal), driver_calls.POINTER_DEVICE_ORDINAL, address)
         self.check(code, f"asking which GPU address {address:#x} lies on")
         return ordinal.value
 
@@ -287,7 +124,7 @@ class Cuda:
 
         A kernel may be launched for the first time during a capture: it is then loaded, which is no part of the graph.
         """
-        mode = c_int(_CAPTURE_RELAXED)
+        mode = c_int(driver_calls.CAPTURE_RELAXED)
         self.lib.cuThreadExchangeStreamCaptureMode(mode)  # puts the former mode into `mode`
         try:
             yield
@@ -307,10 +144,10 @@ class Device:
         self._context: int | None = None
 
     def attribute(self, name: str) -> int:
-        """A fact about the GPU by its name in `ATTRIBUTES`; bytes, counts or kHz."""
+        """A fact about the GPU by its name in `driver_calls.ATTRIBUTES`; bytes, counts or kHz."""
         if name not in self._attributes:
             value = c_int()
-            code = self.cuda.lib.cuDeviceGetAttribute(value, ATTRIBUTES[name], self.handle)
+            code = self.cuda.lib.cuDeviceGetAttribute(value, driver_calls.ATTRIBUTES[name], self.handle)
             self.cuda.check(code, f"asking GPU {self.ordinal} for {name}")
             self._attributes[name] = value.value
         return self._attributes[name]
@@ -372,12 +209,12 @@ class Device:
         lib = self.cuda.lib
         info, errors = ctypes.create_string_buffer(1 << 15), ctypes.create_string_buffer(1 << 15)
         given = {
-            JIT_INFO_LOG: ctypes.addressof(info),
-            JIT_INFO_LOG_BYTES: len(info),
-            JIT_ERROR_LOG: ctypes.addressof(errors),
-            JIT_ERROR_LOG_BYTES: len(errors),
-            JIT_OPTIMIZATION: level,
-            JIT_VERBOSE: 1,
+            driver_calls.JIT_INFO_LOG: ctypes.addressof(info),
+            driver_calls.JIT_INFO_LOG_BYTES: len(info),
+            driver_calls.JIT_ERROR_LOG: ctypes.addressof(errors),
+            driver_calls.JIT_ERROR_LOG_BYTES: len(errors),
+            driver_calls.JIT_OPTIMIZATION: level,
+            driver_calls.JIT_VERBOSE: 1,
         }
         keys, values = (c_int * len(given))(*given), (c_void_p * len(given))(*given.values())
         data, state, cubin, size = ptx.encode() + b"\0", c_void_p(), c_void_p(), c_size_t()
@@ -452,22 +289,22 @@ class Function:
     @property
     def registers(self) -> int:
         """32-bit registers a thread."""
-        return self._attribute(_FUNCTION_REGISTERS)
+        return self._attribute(driver_calls.FUNCTION_REGISTERS)
 
     @property
     def local_bytes(self) -> int:
         """Bytes of local memory a thread: spilled registers and arrays."""
-        return self._attribute(_FUNCTION_LOCAL)
+        return self._attribute(driver_calls.FUNCTION_LOCAL)
 
     @property
     def static_shared(self) -> int:
         """Bytes of shared memory that the code itself declares."""
-        return self._attribute(_FUNCTION_SHARED)
+        return self._attribute(driver_calls.FUNCTION_SHARED)
 
     @property
     def max_threads(self) -> int:
         """Threads that a block may have, given the registers."""
-        return self._attribute(_FUNCTION_MAX_THREADS)
+        return self._attribute(driver_calls.FUNCTION_MAX_THREADS)
 
     def _set(self, which: int, value: int, doing: str) -> None:
         cuda = self.module.device.cuda
@@ -475,12 +312,12 @@ class Function:
 
     def allow_shared(self, size: int) -> None:
         """Lets launches ask for ``size`` bytes of dynamic shared memory; beyond 48 KiB that must be said beforehand."""
-        self._set(_FUNCTION_MAX_DYNAMIC_SHARED, size, f"reserving {size} bytes of shared memory")
-        self._set(_FUNCTION_CARVEOUT, 100, "preferring shared memory to cache")  # percent
+        self._set(driver_calls.FUNCTION_MAX_DYNAMIC_SHARED, size, f"reserving {size} bytes of shared memory")
+        self._set(driver_calls.FUNCTION_CARVEOUT, 100, "preferring shared memory to cache")  # percent
 
     def allow_large_cluster(self) -> None:
         """Lets clusters have more than the 8 blocks that every GPU with clusters can do."""
-        self._set(_FUNCTION_NON_PORTABLE_CLUSTER, 1, "allowing clusters of more than 8 blocks")
+        self._set(driver_calls.FUNCTION_NON_PORTABLE_CLUSTER, 1, "allowing clusters of more than 8 blocks")
 
 
 class DeviceMemory:

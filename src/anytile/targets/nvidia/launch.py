@@ -27,6 +27,7 @@ from typing import Any
 from ...errors import OutOfResources
 from ...native.launcher import GpuQueue, NotNative
 from . import driver_api
+from .cuda_errors import CudaError
 from .encode_maps import MapArguments
 from .tensor_maps import MAP_BYTES
 
@@ -354,7 +355,5 @@ class CudaKernel:
             what += f", clusters of {shape.cluster_blocks} blocks"
             if code == _INVALID_CLUSTER and any(n % c for n, c in zip(grid, shape.cluster)):
                 dims = " × ".join(map(str, shape.cluster))
-                raise driver_api.CudaError(
-                    f"launching kernel {self.name} with {what}: the grid is no multiple of the clusters of {dims}", code
-                )
+                raise CudaError(f"launching kernel {self.name} with {what}: the grid is no multiple of the clusters of {dims}", code)
         device.cuda.check(code, f"launching kernel {self.name} on GPU {device.ordinal} with {what}")
