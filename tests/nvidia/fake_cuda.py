@@ -190,7 +190,7 @@ class FakeCuda:
     def MemAlloc(self, out, size):
         if size > self.memory:
             return OUT_OF_MEMORY
-        out[0] = 0xDD0000
+        out[0] = 0xDD0000 + 0x10000 * (self.context - 0xC000 - 100)
 
     def MemFree(self, address): ...
 

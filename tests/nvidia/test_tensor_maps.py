@@ -171,8 +171,7 @@ def block(*values: int) -> bytes:
 
 def test_maps_of_arguments(install):
     fake = FakeCuda()
-    install(fake)
-    maps = MapArguments([TILE, {**TILE, "swizzle": 0, "box": [16, 8]}], SLOTS)
+    maps = MapArguments([TILE, {**TILE, "swizzle": 0, "box": [16, 8]}], SLOTS, install(fake).device(0))
     got = maps(block(0x7F0000001000, 300, 200, 256))
     assert got is not None and len(got) == 256 and (got[0], got[128]) == (1, 2)
     first, second = fake.encoded
@@ -185,28 +184,31 @@ def test_maps_of_arguments(install):
 
 def test_a_map_of_three_dimensions(install):
     fake = FakeCuda()
-    install(fake)
+    device = install(fake).device(0)
     slots = ["ptr<bf16>", *["i32"] * 3, *["i64"] * 2]
     tile = {**TILE, "extents": [("argument", i) for i in (1, 2, 3)], "strides": [("argument", i) for i in (4, 5)], "box": [1, 128, 64]}
-    assert MapArguments([tile], slots)(struct.pack("<Q5q", 0x1000, 7, 300, 200, 76800, 256)) is not None
+    assert MapArguments([tile], slots, device)(struct.pack("<Q5q", 0x1000, 7, 300, 200, 76800, 256)) is not None
     (made,) = fake.encoded
     assert made["extents"] == (200, 300, 7) and made["strides"] == (512, 153600) and made["box"] == (64, 128, 1)
 
 
-def test_empty_tensors(install):
-    fake = FakeCuda()
+def test_empty_tensors_lie_on_the_gpu_of_the_launch(install):
+    fake = FakeCuda(arches=(90, 90), slots=4, maps=1)
     install(fake)
-    assert MapArguments([TILE], SLOTS)(block(0, 0, 200, 256)) is not None
-    assert fake.encoded[0]["base"] == 0xDD0000 and fake.encoded[0]["extents"] == (1, 1)
+    kernel = CudaKernel(b"\x7fELF", "tile", "tile", 4, LaunchShape(128), {"tensor_maps": [TILE], "slots": SLOTS})
+    for ordinal in (0, 1):
+        kernel.prepare(ordinal)(block(0, 0, 200, 256), 7, 1, 1)
+    assert [made["base"] for made in fake.encoded] == [0xDD0000, 0xDE0000]
+    assert [made["extents"] for made in fake.encoded] == [(1, 1), (1, 1)]
 
 
 @pytest.mark.parametrize("values", [(0x1008, 300, 200, 256), (0x1000, 300, 200, 100), (0x1000, 300, 200, -256)])
 def test_tensors_that_no_map_describes(install, values):
     fake = FakeCuda()
-    install(fake)
-    assert MapArguments([TILE], SLOTS)(block(*values)) is None and not fake.encoded
+    device = install(fake).device(0)
+    assert MapArguments([TILE], SLOTS, device)(block(*values)) is None and not fake.encoded
     fake.fail["cuTensorMapEncodeTiled"] = [1]
-    assert MapArguments([TILE], SLOTS)(block(0x1000, 300, 200, 256)) is None  # the driver refuses
+    assert MapArguments([TILE], SLOTS, device)(block(0x1000, 300, 200, 256)) is None  # the driver refuses
 
 
 @pytest.mark.parametrize("direct", [False, True])

@@ -33,36 +33,38 @@ _BINARY = {"add": operator.add, "sub": operator.sub, "mul": operator.mul, "sdiv"
 
 
 class MapArguments:
-    """``maps``: as in a kernel's metadata, the fields of each `TensorMap`; ``slots``: types of the argument block."""
+    """``maps``: as in a kernel's metadata, the fields of each `TensorMap`; ``slots``: types of the argument block; for launches on ``device``."""
 
-    def __init__(self, maps: Sequence[dict[str, Any]], slots: Sequence[str]):
-        self.maps = maps
+    def __init__(self, maps: Sequence[dict[str, Any]], slots: Sequence[str], device: driver_api.Device):
+        self.maps, self.device = maps, device
         self._layout = struct.Struct("<" + "".join("Q" if s.startswith("ptr") else "q" for s in slots))
         self._known: dict[bytes, bytes | None] = {}
 
     def __call__(self, packed: bytes) -> bytes | None:
         """The maps, one after the other, for the arguments ``packed``; None where the accelerator cannot address one of the tensors."""
-        if packed in self._known:
+        try:
             return self._known[packed]
+        except KeyError:  # not asked for beforehand: another thread may clear it meanwhile
+            pass
         if len(self._known) >= _KEPT:
             self._known.clear()
         arguments = self._layout.unpack(packed)
-        made = [_encoded(m, arguments) for m in self.maps]
+        made = [_encoded(m, arguments, self.device) for m in self.maps]
         got = self._known[packed] = None if None in made else b"".join(made)  # type: ignore[arg-type]
         return got
 
 
-def _encoded(m: dict[str, Any], arguments: Sequence[int]) -> bytes | None:
+def _encoded(m: dict[str, Any], arguments: Sequence[int], device: driver_api.Device) -> bytes | None:
     base = value(m["base"], arguments) & (1 << 64) - 1
     extents = [value(f, arguments) for f in m["extents"]]
     rank = len(extents)
     if min(extents) <= 0:  # nothing lies inside, and the driver knows no empty tensors
-        base, extents = _nothing(m["stored"]), [1] * rank
+        base, extents = _nothing(device, m["stored"]), [1] * rank
     # Along a dimension of one element nobody takes a step.
     strides = [ALIGNMENT if n == 1 else value(f, arguments) * m["size"] for n, f in zip(extents, m["strides"])]
     if base % ALIGNMENT or any(s % ALIGNMENT or s < 0 for s in strides):
         return None
-    encode = driver_api.cuda().lib.cuTensorMapEncodeTiled  # since CUDA 12.0, as is the PTX of these kernels
+    encode = device.cuda.lib.cuTensorMapEncodeTiled  # since CUDA 12.0, as is the PTX of these kernels
     encode.argtypes, encode.restype = PROTOTYPE, c_int
     memory = ctypes.create_string_buffer(2 * MAP_BYTES)
     at = -(-ctypes.addressof(memory) // MAP_BYTES) * MAP_BYTES
@@ -90,11 +92,12 @@ def value(f: Formula, arguments: Sequence[int]) -> int:
 _empty: dict[tuple[int, bool], driver_api.DeviceMemory] = {}
 
 
-def _nothing(stored: bool) -> int:
-    """Address of 16 bytes on the current GPU that stand for an empty tensor: zeros that nobody writes, or where ``stored`` goes unread."""
-    cuda = driver_api.cuda()
-    key = cuda.current_device(), stored
+def _nothing(device: driver_api.Device, stored: bool) -> int:
+    """Address of 16 bytes on ``device`` that stand for an empty tensor: zeros that nobody writes, or where ``stored`` goes unread."""
+    key = device.ordinal, stored
     if key not in _empty:
-        memory = _empty[key] = driver_api.DeviceMemory(cuda.device(key[0]), ALIGNMENT)
-        memory.write(bytes(ALIGNMENT))
+        memory = driver_api.DeviceMemory(device, ALIGNMENT)
+        with device.cuda.capturing_allowed():
+            memory.write(bytes(ALIGNMENT))
+        _empty.setdefault(key, memory)  # of two threads that come here at once, one keeps its memory
     return _empty[key].address

@@ -198,8 +198,7 @@ class CudaKernel:
         self.instead = instead
         self.image, self.name, self.entry, self.slots, self.shape, self.metadata = image, name, entry, slots, shape, metadata
         self.n_regs, self.n_spills, self.n_max_threads = 0, 0, 0
-        described = metadata.get("tensor_maps")
-        self.maps = MapArguments(described, metadata["slots"]) if described else None
+        self.maps = metadata.get("tensor_maps") or []
         self.functions: dict[int, driver_api.Function] = {}
         self._launchers: dict[int, Callable[..., None]] = {}
         self.run: Callable[..., None] = self._run
@@ -246,8 +245,8 @@ class CudaKernel:
 
     def _make_launch(self, device: driver_api.Device, function: driver_api.Function) -> Callable[..., None]:
         call, handle, ordinal, shape = device.cuda.lib.cuLaunchKernelEx, function.handle, device.ordinal, self.shape
-        attributes, slots, maps = shape.attributes(), self.slots, self.maps
-        number = len(maps.maps) if maps is not None else 0
+        attributes, slots, number = shape.attributes(), self.slots, len(self.maps)
+        maps = MapArguments(self.maps, self.metadata["slots"], device) if self.maps else None
         count = len(attributes) // _ATTRIBUTE.size
         c = _torch()
         raw_stream = c._cuda_getCurrentRawStream if c is not None else current_stream
@@ -294,10 +293,10 @@ class CudaKernel:
         ordinal, shape = current_device(), self.shape
         run = self.prepare(ordinal)
         function = self.functions[ordinal]
-        attributes, slots, maps = shape.attributes(), self.slots, self.maps
+        attributes, slots = shape.attributes(), self.slots
         c = _torch()
         records: list[_Record] = []
-        text = (_DIRECT if maps is None else _DIRECT_MAPPED).format(
+        text = (_DIRECT_MAPPED if self.maps else _DIRECT).format(
             first="stream, " if with_stream else "",
             stream="stream" if with_stream else f"current_stream({ordinal})",
             parameters=parameters,
@@ -311,7 +310,7 @@ class CudaKernel:
             "pop": records.pop,
             "put": records.append,
             "new": lambda: _Record(attributes, slots),
-            "pack": struct.Struct(_CONFIG.format + layout).pack_into if maps is None else struct.Struct("<" + layout).pack,
+            "pack": struct.Struct("<" + layout).pack if self.maps else struct.Struct(_CONFIG.format + layout).pack_into,
             "error": struct.error,
             "repack": repack,
             "run": run,
