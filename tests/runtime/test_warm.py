@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
 import threading
+import weakref
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -290,6 +292,20 @@ def test_references_are_balanced():
         scale[lambda meta: (1,)](x, n, B=64)
         scale[[1]](x, n, B=64)
     assert [sys.getrefcount(o) - b for o, b in zip(counted, before)] == pytest.approx([0] * len(counted), abs=3)
+
+
+def test_tensors_are_not_kept():
+    kept = []
+    for call in (lambda x: scale[(1,)](x, 64, B=64), lambda x: scale[(1,)](n=64, B=64, x=x)):
+        for _ in range(3):
+            x = torch.ones(64)
+            kept.append(weakref.ref(x))
+            call(x)
+            del x
+    assert is_native(scale)
+    assert len(scale._launcher.__self__[0]) == 3
+    gc.collect()
+    assert [r() for r in kept] == [None] * 6
 
 
 def test_a_grid_function_may_launch_and_forget():

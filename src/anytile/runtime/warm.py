@@ -171,7 +171,8 @@ class _Call:
         rows = [self._row(params.get(name), name, number[name], x) for name, x in given.items()]
         # what is quick to compare first: most calls that differ do so there
         rows.sort(key=lambda row: row.kind in ("tensor", "exchanged"))
-        meta = {**{name: p.default for name, p in params.items()}, **self.kwargs}
+        # What is given is put in at each launch, in its place: a value here would be memory that nobody gives back.
+        meta = {**{name: None if name in given else p.default for name, p in params.items()}, **dict.fromkeys(self.kwargs)}
         return self.maker.entry(
             len(self.args),
             tuple(self.kwargs),
@@ -184,7 +185,7 @@ class _Call:
             lambda grid: normalize_grid(fn.__name__, grid),
             self.place,
             kernel.module.queue(len(self.slots)),
-            (fn, self.args, self.kwargs),
+            (fn, [given[row.name] for row in rows if row.kind == "same"]),
         )
 
     def _write(self, name: str, value: Any) -> None:
