@@ -66,7 +66,8 @@ class Division(Arith):
     # --- integers: never traps ---
 
     def _op_sdiv(self, op: Op, xs: list[Lane]) -> Lane:
-        return self._divide(op.name, *xs, together=op.name != "srem" or (_locates(op.result) and _counts(op.operands[0])))
+        x, y = xs
+        return self._divide(op.name, x, y, op.name != "srem" or (_locates(op.result) and _counts(op.operands[0])))
 
     _op_udiv = _op_srem = _op_urem = _op_sdiv
 

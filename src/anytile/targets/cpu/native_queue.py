@@ -9,12 +9,12 @@ import ctypes
 import os
 
 from ...native.launcher import CpuQueue, NotNative
-from . import pool, pool_ir
+from . import pool, pool_record
 
 __all__ = ["queue"]
 
 _BYTES = {"i32": 4, "i64": 8, "ptr": 8}
-_OFFSETS = {name: sum(_BYTES[kind] for kind in list(pool_ir.RECORD.values())[:i]) for i, name in enumerate(pool_ir.RECORD)}
+_OFFSETS = {name: sum(_BYTES[kind] for kind in list(pool_record.RECORD.values())[:i]) for i, name in enumerate(pool_record.RECORD)}
 
 # 0 in a child of fork: it has no pool yet, and who makes one is the general way.
 _ready = ctypes.c_int64(1)
@@ -50,7 +50,7 @@ def queue(entry: pool.Entry, slots: int) -> CpuQueue:
         record=caller.address,
         first=caller.address + _OFFSETS["first"],
         extents=caller.address + _OFFSETS["gx"],
-        arguments=caller.address + pool_ir.BESIDE,
+        arguments=caller.address + pool_record.BESIDE,
         busy=ctypes.addressof(busy),
         go_on=go_on,
         ready=_ready,

@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING, Any
 from ...errors import AnytileError, UnsupportedError
 from ...llvm.kept import kept
 from ...llvm.loader import load_object
-from . import openmp, pool_ir
+from . import openmp, pool_record
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,8 +74,8 @@ def _setting(name: str, default: int, least: int, most: int) -> int:
     return value
 
 
-_RECORD = struct.Struct("=" + "".join("i" if kind == "i32" else "q" for kind in pool_ir.RECORD.values()))
-_PADDING = pool_ir.BESIDE - _RECORD.size
+_RECORD = struct.Struct("=" + "".join("i" if kind == "i32" else "q" for kind in pool_record.RECORD.values()))
+_PADDING = pool_record.BESIDE - _RECORD.size
 _ROOM = 2048  # bytes of a record for arguments
 
 
@@ -86,7 +86,7 @@ class _Caller:
 
     def __init__(self, number: int):
         self.number = number
-        self.record = ctypes.create_string_buffer(pool_ir.BESIDE + _ROOM)
+        self.record = ctypes.create_string_buffer(pool_record.BESIDE + _ROOM)
         self.address = ctypes.addressof(self.record)
         self.scratch = self.size = 0
         self._memory: Any = None
@@ -157,13 +157,13 @@ class Entry:
         explain: Callable[[KernelStatus], Exception] = lambda status: status,
         owner: object = None,
         together: bool = False,
-        programs: tuple[int, int, int] = pool_ir.ANY_GRID,
+        programs: tuple[int, int, int] = pool_record.ANY_GRID,
         otherwise: Callable[[], Entry] | None = None,
     ):
         self.address, self.scratch, self.explain, self.owner = address, scratch, explain, owner
         self._otherwise: Callable[[], Entry] | Entry | None = otherwise
         # the native side notes the kernel's cost in the first; the second lengthens what a worker takes at a time; then the extents
-        self._cell = (ctypes.c_int64 * 5)(0, pool_ir.TOGETHER if together else 1, *programs)
+        self._cell = (ctypes.c_int64 * 5)(0, pool_record.TOGETHER if together else 1, *programs)
         self._cell_address = ctypes.addressof(self._cell)
 
     def run(self, packed: bytes, gx: int, gy: int, gz: int) -> None:
@@ -195,7 +195,7 @@ class Entry:
         """
         native = _native()
         pack = struct.Struct(f"{_RECORD.format}{_PADDING}x{layout}")
-        text = (_DIRECT if pack.size <= pool_ir.BESIDE + _ROOM else _LONG).format(
+        text = (_DIRECT if pack.size <= pool_record.BESIDE + _ROOM else _LONG).format(
             parameters=parameters, arguments=arguments, address=self.address, scratch=self.scratch, cell=self._cell_address
         )
         space: dict[str, Any] = {
@@ -223,16 +223,16 @@ class Entry:
         native = _native()
         while code:
             kind = code & 3
-            if kind == pool_ir.MORE_INLINE:
+            if kind == pool_record.MORE_INLINE:
                 self._describe(caller, code >> 2, gx, gy, gz)
                 code = native.launch_beside(caller.address) if packed is None else native.launch(caller.address, packed)
-            elif kind == pool_ir.MORE_SHARED:
+            elif kind == pool_record.MORE_SHARED:
                 code = native.resume(caller.address)
             else:
-                if code == pool_ir.OTHER_GRID:
-                    return self._other_grid(caller.record.raw[pool_ir.BESIDE :] if packed is None else packed, gx, gy, gz)
+                if code == pool_record.OTHER_GRID:
+                    return self._other_grid(caller.record.raw[pool_record.BESIDE :] if packed is None else packed, gx, gy, gz)
                 status = native.take_status()
-                if status == pool_ir.OUT_OF_MEMORY:
+                if status == pool_record.OUT_OF_MEMORY:
                     raise MemoryError(f"no memory for {self.scratch} bytes of scratch in each of {num_threads()} threads")
                 raise self.explain(KernelStatus(status))
 
@@ -270,7 +270,7 @@ def pool() -> Pool:
     if _pool is None:
         with _lock:
             if _pool is None:
-                threads = _setting("ANYTILE_NUM_THREADS", available_cpus(), 1, pool_ir.ARENAS)
+                threads = _setting("ANYTILE_NUM_THREADS", available_cpus(), 1, pool_record.ARENAS)
                 spin_us = _setting("ANYTILE_SPIN_US", 50 if threads <= available_cpus() else 0, 0, 1_000_000)
                 _pool = Pool(threads, spin_us, _team(threads))
     return _pool
@@ -376,7 +376,7 @@ def _native() -> _Native:
 
 def _compile(architecture: str, system: str) -> bytes:
     from ...llvm import engine
-    from . import pool_system
+    from . import pool_ir, pool_system
 
     if not pool_system.supported(architecture):
         raise UnsupportedError("the thread pool", f"the architecture {architecture}")

@@ -31,112 +31,20 @@ end of the launch.  A region is over at the end of the time slice for all of its
 
 from __future__ import annotations
 
-__all__ = [
-    "ANY_GRID",
-    "ARENAS",
-    "BESIDE",
-    "MORE_INLINE",
-    "MORE_SHARED",
-    "OTHER_GRID",
-    "OUT_OF_MEMORY",
-    "RECORD",
-    "STATUS",
-    "TOGETHER",
-    "text",
-]
+from . import pool_system, pool_threads
+from .pool_record import ARENAS, BESIDE, LINE, MORE_INLINE, MORE_SHARED, OTHER_GRID, POOL_BYTES, STATUS, load_record, places
 
-# Low two bits of what @launch and @resume return; 0 is "done".
-MORE_SHARED = 1  # the time slice is over: call @resume
-MORE_INLINE = 2  # the time slice is over: call @launch again with `first` = result >> 2
-STATUS = 3  # the status word is not zero
-OTHER_GRID = 4 | STATUS  # nothing was run: the grid is larger than the kernel was compiled for
-OUT_OF_MEMORY = -1  # status: no memory for a worker's scratch
-
-ANY_GRID = (2**31 - 1, 2**31 - 1, 2**31 - 1)
-
-ARENAS = 1024
-TOGETHER = 10
-
-# Each group has cache lines of its own: what one core writes often never shares a line with what others read.
-_GROUPS = (
-    {"generation": "i32"},
-    {"sleepers": "i32"},
-    {"inside": "i32", "waiting": "i32"},
-    {"next": "i64"},
-    {"lock": "i32", "open": "i32", "owner": "i64"},
-    {"status": "i32"},
-    {
-        "kernel": "ptr",
-        "args": "ptr",
-        "scratch.bytes": "i64",
-        "total": "i64",
-        "chunk": "i64",
-        "chunk.most": "i64",
-        "chunk.goal": "i64",
-        "gx": "i32",
-        "gy": "i32",
-        "gz": "i32",
-    },
-    {"threads": "i64", "spin": "i64", "inline.limit": "i64", "chunk.ticks": "i64", "slice": "i64"},
-    {"parallel": "ptr", "most.threads": "ptr", "thread.number": "ptr"},
-)
-_SIZES = {"i32": 4, "i64": 8, "ptr": 8}
-_LINE = 128  # adjacent-line prefetchers pull lines in pairs
-
-
-def _record() -> tuple[str, dict[str, str]]:
-    """(LLVM type of the record, field name → constant expression of its address)."""
-    members: list[str] = []
-    places: dict[str, str] = {}
-    for group in _GROUPS:
-        for name, kind in group.items():
-            places[name] = f"getelementptr (%Pool, ptr @pool, i32 0, i32 {len(members)})"
-            members.append(kind)
-        members.append(f"[{_LINE - sum(_SIZES[kind] for kind in group.values())} x i8]")
-    return f"{{ {', '.join(members)} }}", places
-
-
-# What a launch is, in the memory of its caller (one argument is the cheapest ctypes call).  `scratch` is the
-# calling thread's; `owner`, never 0, tells the launch from all others; `first`: where to resume.
-RECORD = {
-    "kernel": "ptr",
-    "scratch": "ptr",
-    "bytes": "i64",
-    "cell": "ptr",
-    "owner": "i64",
-    "first": "i64",
-    "gx": "i32",
-    "gy": "i32",
-    "gz": "i32",
-}
-BESIDE = 64  # where in a record arguments begin that @launch_beside finds there
-
-
-def _load_record(*names: str) -> str:
-    """Instructions that load the named fields, by default all, of %record."""
-    record, lines = f"{{ {', '.join(RECORD.values())} }}", []
-    for number, (name, kind) in enumerate(RECORD.items()):
-        if not names or name in names:
-            lines.append(f"  %record.{name} = getelementptr {record}, ptr %record, i32 0, i32 {number}")
-            lines.append(f"  %{name} = load {kind}, ptr %record.{name}")
-    return "\n".join(lines)
+__all__ = ["text"]
 
 
 def text(architecture: str, system: str) -> str:
     """The pool as an LLVM module.  ``system``: ``linux``, ``windows`` or ``posix``."""
-    from . import pool_system
-
-    record, at = _record()
+    pool, at = places()
     clock, pause = pool_system.CLOCK[architecture], pool_system.PAUSE[architecture]
     return f"""
-%Pool = type {record}
-@pool = internal global %Pool zeroinitializer, align {_LINE}
-; per worker: allocation, its size
-@arenas = internal global [{ARENAS} x {{ ptr, i64 }}] zeroinitializer, align 64
-
-declare ptr @malloc(i64)
-declare void @free(ptr)
-{pool_system.declarations(architecture, system)}
+%Pool = type {pool}
+@pool = internal global %Pool zeroinitializer, align {LINE}
+{pool_system.declarations(architecture, system)}{pool_threads.text(at, architecture)}
 define ptr @status() nounwind {{
   ret ptr {at["status"]}
 }}
@@ -161,7 +69,7 @@ done:
 
 ; Forgets every launch and worker: at first use, and in a forked child, which has none of its parent's threads.
 define void @reset(i64 %threads, i64 %spin, i64 %ticks.per.us) nounwind {{
-  call void @llvm.memset.p0.i64(ptr @pool, i8 0, i64 {len(_GROUPS) * _LINE}, i1 false)
+  call void @llvm.memset.p0.i64(ptr @pool, i8 0, i64 {POOL_BYTES}, i1 false)
   store i64 %threads, ptr {at["threads"]}
   store i64 %spin, ptr {at["spin"]}
   %inline = mul i64 %ticks.per.us, 6
@@ -178,166 +86,6 @@ define void @join_team(ptr %parallel, ptr %most.threads, ptr %thread.number) nou
   store ptr %parallel, ptr {at["parallel"]}
   store ptr %most.threads, ptr {at["most.threads"]}
   store ptr %thread.number, ptr {at["thread.number"]}
-  ret void
-}}
-
-; 64-byte-aligned scratch of a worker, grown on demand; null, and the status word, where memory has run out.
-define internal ptr @arena(i64 %worker, i64 %bytes) nounwind {{
-entry:
-  %slot = getelementptr [{ARENAS} x {{ ptr, i64 }}], ptr @arenas, i64 0, i64 %worker
-  %slot.size = getelementptr {{ ptr, i64 }}, ptr %slot, i32 0, i32 1
-  %size = load i64, ptr %slot.size
-  %old = load ptr, ptr %slot
-  %enough = icmp uge i64 %size, %bytes
-  br i1 %enough, label %align, label %grow
-grow:
-  call void @free(ptr %old)
-  %padded = add i64 %bytes, 64
-  %fresh = call ptr @malloc(i64 %padded)
-  %failed = icmp eq ptr %fresh, null
-  %fresh.size = select i1 %failed, i64 0, i64 %bytes
-  store ptr %fresh, ptr %slot
-  store i64 %fresh.size, ptr %slot.size
-  br i1 %failed, label %fail, label %align
-fail:
-  store atomic i32 {OUT_OF_MEMORY}, ptr {at["status"]} seq_cst, align 4
-  ret ptr null
-align:
-  %base = phi ptr [ %old, %entry ], [ %fresh, %grow ]
-  %address = ptrtoint ptr %base to i64
-  %up = add i64 %address, 63
-  %aligned = and i64 %up, -64
-  %result = inttoptr i64 %aligned to ptr
-  ret ptr %result
-}}
-
-; Says in the first word of a thread's scratch that a launch begins there (`launch_memory`).
-define internal void @begin(ptr %scratch) nounwind alwaysinline {{
-entry:
-  %any = icmp ne ptr %scratch, null
-  br i1 %any, label %say, label %done
-say:
-  store i64 0, ptr %scratch, align 8
-  br label %done
-done:
-  ret void
-}}
-
-; Takes chunks of the open launch until none is left, the status word is set, or the clock passes %deadline.
-; Returns the number of programs run.
-define internal i64 @work(ptr %scratch, i64 %deadline) nounwind {{
-entry:
-  call void @begin(ptr %scratch)
-  %kernel = load ptr, ptr {at["kernel"]}
-  %args = load ptr, ptr {at["args"]}
-  %total = load i64, ptr {at["total"]}
-  %chunk.first = load i64, ptr {at["chunk"]}
-  %chunk.most = load i64, ptr {at["chunk.most"]}
-  %chunk.ticks = load i64, ptr {at["chunk.goal"]}
-  %threads = load i64, ptr {at["threads"]}
-  %twice.threads = shl i64 %threads, 1
-  %chunk.half.ticks = lshr i64 %chunk.ticks, 1
-  %start = call i64 @{clock}()
-  %gx = load i32, ptr {at["gx"]}
-  %gy = load i32, ptr {at["gy"]}
-  %gz = load i32, ptr {at["gz"]}
-  br label %take
-take:
-  %done = phi i64 [ 0, %entry ], [ %done.next, %again ]
-  %chunk = phi i64 [ %chunk.first, %entry ], [ %chunk.next, %again ]
-  %since = phi i64 [ %start, %entry ], [ %now, %again ]
-  %seen = load atomic i64, ptr {at["next"]} monotonic, align 8
-  %open.still = icmp ult i64 %seen, %total
-  br i1 %open.still, label %portion, label %leave
-portion:
-  %rest = sub i64 %total, %seen
-  %half.share = udiv i64 %rest, %twice.threads
-  %fair = call i64 @llvm.umax.i64(i64 %half.share, i64 1)
-  %part = call i64 @llvm.umin.i64(i64 %chunk, i64 %fair)
-  %begin = atomicrmw add ptr {at["next"]}, i64 %part seq_cst
-  %left = icmp ult i64 %begin, %total
-  br i1 %left, label %run, label %leave
-run:
-  %limit = add i64 %begin, %part
-  %end = call i64 @llvm.umin.i64(i64 %limit, i64 %total)
-  call void %kernel(ptr %args, ptr %scratch, i64 %begin, i64 %end, i32 %gx, i32 %gy, i32 %gz)
-  %count = sub i64 %end, %begin
-  %done.next = add i64 %done, %count
-  %status = load atomic i32, ptr {at["status"]} monotonic, align 4
-  %bad = icmp ne i32 %status, 0
-  br i1 %bad, label %stop, label %check
-check:
-  %now = call i64 @{clock}()
-  %late = icmp ugt i64 %now, %deadline
-  br i1 %late, label %leave.run, label %again
-again:
-  ; each thread finds its chunk: twice as long while it is quick, half where it was too long
-  %took = sub i64 %now, %since
-  %quick = icmp ult i64 %took, %chunk.half.ticks
-  %double = shl i64 %chunk, 1
-  %grown = call i64 @llvm.umin.i64(i64 %double, i64 %chunk.most)
-  %slow = icmp ugt i64 %took, %chunk.ticks
-  %half = lshr i64 %chunk, 1
-  %shrunk = call i64 @llvm.umax.i64(i64 %half, i64 1)
-  %not.quick = select i1 %slow, i64 %shrunk, i64 %chunk
-  %chunk.next = select i1 %quick, i64 %grown, i64 %not.quick
-  br label %take
-stop:
-  store atomic i64 %total, ptr {at["next"]} seq_cst, align 8
-  ret i64 %done.next
-leave.run:
-  ret i64 %done.next
-leave:
-  ret i64 %done
-}}
-
-; The launcher's own programs of the open launch.  %spent: gets their clock ticks, without the wait for other threads, which on a busy
-; machine is far longer and no matter of the kernel's.  Returns how many it ran.
-define internal i64 @own_work(ptr %scratch, i64 %deadline, ptr %spent) nounwind {{
-entry:
-  %start = call i64 @{clock}()
-  %programs = call i64 @work(ptr %scratch, i64 %deadline)
-  %end = call i64 @{clock}()
-  %elapsed = sub i64 %end, %start
-  store i64 %elapsed, ptr %spent
-  ret i64 %programs
-}}
-
-; What a launcher tells the threads of its parallel region: its own scratch, the deadline; it gets how many programs it ran itself, and
-; their ticks.
-%Region = type {{ ptr, i64, i64, i64 }}
-
-; One thread of a parallel region.
-define internal void @member(ptr %region) nounwind {{
-entry:
-  %number.of = load ptr, ptr {at["thread.number"]}
-  %number = call i32 %number.of()
-  %deadline.at = getelementptr %Region, ptr %region, i32 0, i32 1
-  %deadline = load i64, ptr %deadline.at
-  %launcher = icmp eq i32 %number, 0
-  br i1 %launcher, label %own, label %prepare
-own:
-  %own.scratch = load ptr, ptr %region
-  %spent.at = getelementptr %Region, ptr %region, i32 0, i32 3
-  %programs = call i64 @own_work(ptr %own.scratch, i64 %deadline, ptr %spent.at)
-  %programs.at = getelementptr %Region, ptr %region, i32 0, i32 2
-  store i64 %programs, ptr %programs.at
-  ret void
-prepare:
-  %roomy = icmp ult i32 %number, {ARENAS}
-  br i1 %roomy, label %equip, label %done
-equip:
-  %index = zext i32 %number to i64
-  %bytes = load i64, ptr {at["scratch.bytes"]}
-  %scratch = call ptr @arena(i64 %index, i64 %bytes)
-  %have = icmp ne ptr %scratch, null
-  %none = icmp eq i64 %bytes, 0
-  %ready = or i1 %have, %none
-  br i1 %ready, label %go, label %done
-go:
-  call i64 @work(ptr %scratch, i64 %deadline)
-  br label %done
-done:
   ret void
 }}
 
@@ -383,69 +131,10 @@ pool:
   ret i64 %threads
 }}
 
-; A worker thread.  %index: its number, 1 and up.
-define ptr @worker(ptr %index) nounwind {{
-entry:
-  %number = ptrtoint ptr %index to i64
-  br label %idle
-idle:
-  %seen = phi i32 [ 0, %entry ], [ %now, %left ], [ %now, %left.wake ]
-  %spin = load i64, ptr {at["spin"]}
-  br label %look
-look:
-  %spins = phi i64 [ 0, %idle ], [ %spins.next, %spin.more ]
-  %hot = load atomic i32, ptr {at["generation"]} seq_cst, align 4
-  %called = icmp ne i32 %hot, %seen
-  br i1 %called, label %enter, label %spin.check
-spin.check:
-  %spun = icmp uge i64 %spins, %spin
-  br i1 %spun, label %sleep, label %spin.more
-spin.more:
-  {pause}
-  %spins.next = add i64 %spins, 1
-  br label %look
-sleep:
-  atomicrmw add ptr {at["sleepers"]}, i32 1 seq_cst
-  call void @wait(ptr {at["generation"]}, i32 %seen)
-  atomicrmw sub ptr {at["sleepers"]}, i32 1 seq_cst
-  %woken = load atomic i32, ptr {at["generation"]} seq_cst, align 4
-  %really = icmp ne i32 %woken, %seen
-  br i1 %really, label %enter, label %sleep
-enter:
-  %now = phi i32 [ %hot, %look ], [ %woken, %sleep ]
-  atomicrmw add ptr {at["inside"]}, i32 1 seq_cst
-  %open = load atomic i32, ptr {at["open"]} seq_cst, align 4
-  %is.open = icmp ne i32 %open, 0
-  br i1 %is.open, label %prepare, label %leave
-prepare:
-  %bytes = load i64, ptr {at["scratch.bytes"]}
-  %scratch = call ptr @arena(i64 %number, i64 %bytes)
-  %have = icmp ne ptr %scratch, null
-  %none = icmp eq i64 %bytes, 0
-  %ready = or i1 %have, %none
-  br i1 %ready, label %go, label %leave
-go:
-  call i64 @work(ptr %scratch, i64 -1)
-  br label %leave
-leave:
-  %before = atomicrmw sub ptr {at["inside"]}, i32 1 seq_cst
-  %last = icmp eq i32 %before, 1
-  br i1 %last, label %left.last, label %left
-left.last:
-  %waited = load atomic i32, ptr {at["waiting"]} seq_cst, align 4
-  %is.waited = icmp ne i32 %waited, 0
-  br i1 %is.waited, label %left.wake, label %left
-left.wake:
-  call void @wake(ptr {at["inside"]}, i32 1)
-  br label %idle
-left:
-  br label %idle
-}}
-
 ; The launcher's part of the open launch, then its end.  Returns 0, {MORE_SHARED} or {STATUS}.
 define i64 @resume(ptr %record) nounwind {{
 entry:
-{_load_record("scratch", "cell")}
+{load_record("scratch", "cell")}
   %start = call i64 @{clock}()
   %slice = load i64, ptr {at["slice"]}
   %deadline = add i64 %start, %slice
@@ -507,7 +196,7 @@ unlock:
 ; If the launch of this record's owner is still open: withdraws what is left of it and waits for the programs that run.
 define void @withdraw(ptr %record) nounwind {{
 entry:
-{_load_record("owner")}
+{load_record("owner")}
   %locked = load atomic i32, ptr {at["lock"]} seq_cst, align 4
   %any = icmp ne i32 %locked, 0
   br i1 %any, label %look, label %done
@@ -543,7 +232,7 @@ define internal i1 @within(ptr %cell, i64 %offset, i32 %extent) nounwind {{
 ; Runs programs %first … gx·gy·gz − 1 of the launch that %record (`RECORD`) describes.
 define i64 @launch(ptr %record, ptr %args) nounwind {{
 entry:
-{_load_record()}
+{load_record()}
   call void @begin(ptr %scratch)
   %small.x = call i1 @within(ptr %cell, i64 16, i32 %gx)
   %small.y = call i1 @within(ptr %cell, i64 24, i32 %gy)

@@ -12,7 +12,7 @@ from ... import __version__
 from ...llvm.host import host
 from ...llvm.loader import load_object
 from ..base import Artifact
-from . import pool, pool_ir
+from . import pool, pool_record
 from .machine import Machine, current
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class CpuKernel:
         together = bool(metadata.get("in_launch"))
         self.address = self._object.address("kernel_in_launch" if together else "kernel")
         self.scratch = int(metadata["scratch"])
-        programs = tuple(metadata.get("programs", pool_ir.ANY_GRID))
+        programs = tuple(metadata.get("programs", pool_record.ANY_GRID))
         entry = pool.Entry(self.address, self.scratch, explain, self._object, together, programs, lambda: _for_any_grid(artifact, machine))
         self.run, self.direct, self.entry = entry.run, entry.direct, entry
 
