@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from functools import cache
 
 from ..facts import Facts
 from .model import Evidence, quote
 
-__all__ = ["USER_SITE", "Find", "all_of", "any_of", "failing", "in_log", "on", "seen", "text", "unless"]
+__all__ = ["USER_SITE", "Find", "all_of", "any_of", "compiled", "failing", "in_log", "on", "seen", "text", "unless"]
 
 Find = Callable[[Facts], Iterable[Evidence]]
 USER_SITE = (
@@ -20,13 +21,19 @@ USER_SITE = (
 )
 
 
+@cache
+def compiled(pattern: str, flags: int = 0) -> re.Pattern[str]:
+    """``pattern`` for rules, compiled when a log is first asked: an environment asks for none, and all of them take a while."""
+    return re.compile(pattern, flags)
+
+
 def seen(kind: str, value: str | None = None, detail: str | None = None) -> Find:
     """The log has a mention of ``kind`` whose value matches ``value`` as a whole and whose detail contains ``detail`` (patterns)."""
-    wanted, inside = re.compile(value or ".*", re.I | re.S), re.compile(detail or "", re.I)
 
     def find(facts: Facts) -> list[Evidence]:
         if facts.log is None:
             return []
+        wanted, inside = compiled(value or ".*", re.I | re.S), compiled(detail or "", re.I)
         return quote([m for m in facts.log.of(kind) if wanted.fullmatch(m.value) and inside.search(m.detail)][:2])
 
     return find
@@ -34,10 +41,11 @@ def seen(kind: str, value: str | None = None, detail: str | None = None) -> Find
 
 def text(pattern: str) -> Find:
     """A line of the log contains ``pattern``: for identifiers inside paths and calls, not for sentences that a system translates."""
-    wanted = re.compile(pattern)
 
     def find(facts: Facts) -> list[Evidence]:
-        lines = facts.log.lines if facts.log else ()
+        if facts.log is None:
+            return []
+        wanted, lines = compiled(pattern), facts.log.lines
         return [Evidence(line.strip()[:160], f"log line {n}") for n, line in enumerate(lines, start=1) if wanted.search(line)][:1]
 
     return find
@@ -47,8 +55,13 @@ def all_of(*finds: Find) -> Find:
     """Holds when each of them holds; the evidence of all."""
 
     def find(facts: Facts) -> list[Evidence]:
-        found = [list(f(facts)) for f in finds]
-        return list(dict.fromkeys(e for part in found for e in part)) if all(found) else []
+        found: list[Evidence] = []
+        for f in finds:
+            part = list(f(facts))
+            if not part:
+                return []
+            found += part
+        return list(dict.fromkeys(found))
 
     return find
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 from ..facts import Facts
-from .clues import USER_SITE, all_of, any_of, on, seen, text, unless
+from .clues import USER_SITE, all_of, any_of, compiled, on, seen, text, unless
 from .model import Clue, Evidence
 
 __all__ = ["TOLD", "told"]
@@ -27,21 +28,28 @@ def weigh(weight: float, *parts: str, complaint: bool = True) -> Clue:
 
     ``complaint``: the text must tell of a failure elsewhere too; False where the parts say so themselves.
     """
-    wanted = [re.compile(part, re.I) for part in parts]
 
     def find(facts: Facts) -> Iterable[Evidence]:
-        lines = facts.log.lines if facts.log and (facts.log.failing or not complaint) else ()
-        return [
-            Evidence(line.strip()[:160], f"log line {number}")
-            for number, line in enumerate(lines, start=1)
-            if len(line) <= _SENTENCE and all(pattern.search(_CHINESE_EDGE.sub(" ", line)) for pattern in wanted)
-        ][:1]
+        if facts.log is None or (complaint and not facts.log.failing):
+            return
+        wanted = [compiled(part, re.I) for part in parts]
+        for number, sentence in _sentences(facts.log.lines):
+            if all(pattern.search(sentence) for pattern in wanted):
+                yield Evidence(facts.log.lines[number - 1].strip()[:160], f"log line {number}")
+                return
 
     return Clue(weight, find)
 
 
 _CHINESE_EDGE = re.compile(r"(?<=[\u4e00-\u9fff])(?=[A-Za-z0-9])|(?<=[A-Za-z0-9])(?=[\u4e00-\u9fff])")  # no blank stands there
 _SENTENCE = 600  # characters; longer lines are dumps
+
+
+@lru_cache(maxsize=1)  # all the clues ask the same log
+def _sentences(lines: tuple[str, ...]) -> tuple[tuple[int, str], ...]:
+    """The lines that a person may have written, each with its number, and with blanks where \\b is to see the edge of a word."""
+    return tuple((n, _CHINESE_EDGE.sub(" ", line)) for n, line in enumerate(lines, start=1) if len(line) <= _SENTENCE)
+
 
 _STOPS = r"\b(?:incompatib\w*|mis-?match\w*|conflict\w*)|not compatible|wrong version|built (?:for|against|with)|compiled (?:for|against|with)|不兼容|不匹配|несовместим|inkompatib|nicht kompatibel|passt nicht"
 _LACKS = r"not (?:found|available|supported|defined|recogni[sz]ed|included)|\bmissing\b|\bunsupported\b|(?:does|do|did|is|are|was|were)(?:n't| not)\b|(?<!-)\bno\b(?!-)|\bcannot\b|can't|could not|unable|without|找不到|没有|无法|不支持|缺少|не найден|не поддерж|отсутств|fehl(?:t|en)|nicht (?:gefunden|verfügbar|unterstützt)"
@@ -54,7 +62,7 @@ _TORCH = r"\b(?:py)?torch\b"
 # The machines by name, where no file's name holds it.
 _ARM = r"(?<![\w.-])(?:linux[ -])?(?:aarch64|arm64)(?![\w.-])|\bsbsa\b|jetson|\bgh200\b|\bgb\d{2,3}\b|dgx spark"
 _CACHE = r"\.triton\b|torchinductor|inductor[ _]cache|triton[ _-]cache|TRITON_CACHE"
-_COMPANION = r"(?=.*\btorch\b|.*\bpytorch\b|.*\bcuda\b)"
+_COMPANION = rf"{_TORCH}|\bcuda\b"
 
 
 def _on(clue: Clue, *systems: str | None) -> Clue:

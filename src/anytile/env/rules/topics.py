@@ -10,12 +10,12 @@ from __future__ import annotations
 import re
 
 from ..facts import Facts
+from .clues import compiled
 from .model import Evidence
 
 __all__ = ["about"]
 
 _LINES = 6  # of a text that is a complaint and not the output of a program
-_WINDOWS, _LINUX = "windows", "linux"
 _GPU_LIBRARY = r"lib(?:cudart|cublas|cublasLt|cudnn|nvrtc|cufft|curand|cusolver|cusparse|nccl|nvJitLink)\w*"
 
 #: (patterns that one line names all of, the causes it may mean), the most special first.
@@ -36,7 +36,7 @@ _TOPICS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = tuple(
         r"\bWSL2?\b & cuda|driver|\bgpu\b|nvidia": "wsl_libcuda linux_libcuda_link",
         _GPU_LIBRARY: "cudart_soname cuda_lib_shadowed",
         r"libcuda(?:\.so|\b)|-lcuda\b": "linux_libcuda_link wsl_libcuda",
-        r"Python\.h|python3?-dev|python headers|Python\.h": "linux_python_headers win_python_dev_missing",
+        r"Python\.h|python3?-dev|python headers": "linux_python_headers win_python_dev_missing",
         r"python3\d*\.lib|include and libs|python libs": "win_python_dev_missing win_wrong_python",
         r"\bsm_?\d{2,3}\b|compute capabilit|\bkernel image|RTX ?(?:Pro ?)?[56]0\d0|blackwell": "torch_arch_missing ptxas_too_old",
         r"\bdriver\b & cuda|nvidia|\bgpu\b|old|version|过低|устарел|veraltet": "driver_too_old torch_arch_missing",
@@ -64,7 +64,6 @@ _TOPICS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = tuple(
         r"\bcuda\b|\bgpu\b|_gpu\b|显卡|видеокарт|Grafikkarte": "torch_cpu_build resolver_replaced_torch driver_too_old",
     }.items()
 )
-_COMPILED = tuple((tuple(re.compile(p, re.I) for p in parts), causes) for parts, causes in _TOPICS)
 
 
 def about(facts: Facts) -> list[tuple[str, Evidence]]:
@@ -77,7 +76,8 @@ def about(facts: Facts) -> list[tuple[str, Evidence]]:
         return []
     lines = told if len(told) <= 3 else [(n, line) for n, line in told if n in log.complaining]
     found: dict[str, Evidence] = {}
-    for patterns, causes in _COMPILED:
+    for parts, causes in _TOPICS:
+        patterns = [compiled(part, re.I) for part in parts]
         for number, line in lines:
             if all(p.search(line) for p in patterns):
                 evidence = Evidence(line.strip()[:160], f"log line {number}")
