@@ -137,26 +137,43 @@ def _locates(v: Value) -> bool:
     that where ``pid`` was divided by numbers made of N, whose sign is unknown.  So remainders that are used like this one, of
     positions that `_counts`, are taken for what they look like, as in Triton's axis analysis; all others are right whatever the sign.
     """
-    return all(op.name == "addptr" or (op.name in _MOVES and _locates(op.result)) for op in v.users())
+    every = [v]
+    for w in every:  # grows while it runs; numbers may be used in many places
+        for op in w.users():
+            if op.name in _MOVES:
+                if op.result not in every:
+                    every.append(op.result)
+            elif op.name != "addptr":
+                return False
+    return True
 
 
-def _counts(v: Value | None) -> bool:
+def _counts(v: Value) -> bool:
     """Whether ``v`` counts up from a program's index: sums and products, quotients and remainders of such numbers, and of constants."""
-    if v is None:
-        return False
+    every = [v]
+    for w in every:  # grows while it runs
+        parts = _counted(w)
+        if parts is None:
+            return False
+        every += [x for x in parts if x not in every]
+    return True
+
+
+def _counted(v: Value) -> list[Value] | None:
+    """The numbers that must count up for ``v`` to do so; None where it may begin below zero."""
     op = v.op
     if op is None:
         loop = v.owner.parent  # type: ignore[union-attr]
         if not isinstance(loop, Op) or loop.name != "for":
-            return False  # a parameter of the kernel, say
-        return _counts(loop.operands[0] if v.index == 0 else loop.rest()[v.index - 1])  # from where it begins
-    if op.name == "constant":
-        return op.attrs["value"] >= 0
-    if op.name == "arange":
-        return op.attrs["start"] >= 0
+            return None  # a parameter of the kernel, say
+        return [loop.operands[0] if v.index == 0 else loop.rest()[v.index - 1]]  # from where it begins
+    if op.name in ("constant", "arange"):
+        return [] if op.attrs["value" if op.name == "constant" else "start"] >= 0 else None
     if op.name in ("sdiv", "srem", "udiv", "urem"):
-        return _counts(op.operands[0])
-    return op.name == "program_id" or ((op.name in _MOVES or op.name in ("smin", "smax")) and all(_counts(x) for x in op.operands))
+        return [op.operands[0]]
+    if op.name in _MOVES or op.name in ("smin", "smax"):
+        return list(op.operands)
+    return [] if op.name == "program_id" else None
 
 
 def _fold_division(name: str, x: int, y: int, bits: int) -> int:
