@@ -1,12 +1,14 @@
 """PTX → machine code, with whatever the machine has; and machine code → text.
 
-Three assemblers do the same work, tried in this order, which is that of measured speed (scripts/gpu_launch.py assemblers, in turns on one
-H100: 17, 27 and 23 ms for an addition, 82 and 198, 115 and 235, 99 and 215 ms for two products on tensor cores):
+Three assemblers do the same work, tried in this order: the quickest first, and last the one that can do least, though it is quicker than
+the second (scripts/gpu_launch.py assemblers, in turns on one H100: 17, 27 and 23 ms for an addition, 82 and 198, 115 and 235, 99 and
+215 ms for two products on tensor cores):
 
 ``nvjitlink``  the library libnvJitLink: in the process.  The wheel ``nvidia-nvjitlink`` has it, and torch's CUDA builds
                bring it along.
 ``ptxas``      NVIDIA's program: a subprocess.  TRITON_PTXAS_PATH, a wheel, CUDA_HOME or PATH.
-``driver``     the driver's own compiler: it needs a context on the GPU, and is as old as the driver, but never absent.
+``driver``     the driver's own compiler: it needs a GPU of the architecture and takes no options, and is as old as the driver, but never
+               absent.
 
 An assembler is passed over where it is older than the PTX, does not know the chip, or makes machine code that is too new for
 the driver (a newer CUDA *major* version; within one, older drivers read newer code).  ``ANYTILE_ASSEMBLER`` names the only one to use.
