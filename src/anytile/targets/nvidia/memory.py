@@ -239,11 +239,18 @@ def store(g: Generator, op: Op) -> None:
 
 # --- atomics ------------------------------------------------------------------------------------------------
 
-_SEM = {"relaxed": "relaxed", "acquire": "acquire", "release": "release", "acq_rel": "acq_rel"}
-_SCOPE = {"gpu": "gpu", "cta": "cta", "sys": "sys"}
+_ORDERS, _SCOPES = ("relaxed", "acquire", "release", "acq_rel"), ("gpu", "cta", "sys")
 _SIGNED = {"smax": "max.s", "smin": "min.s", "umax": "max.u", "umin": "min.u", "add": "add.u"}
 _BITS = {"and": "and.b", "or": "or.b", "xor": "xor.b", "xchg": "exch.b"}
 _FADD = {F32: "add.f32", F64: "add.f64", F16: "add.noftz.f16", BF16: "add.noftz.bf16"}
+
+
+def _order(op: Op) -> tuple[str, str]:
+    """(order, scope) of an atomic operation, in PTX's words too."""
+    sem, scope = op.attrs["sem"], op.attrs["scope"]
+    if sem not in _ORDERS or scope not in _SCOPES:
+        raise unsupported(f"an atomic operation of order {sem!r} and scope {scope!r}", op)
+    return sem, scope
 
 
 def _atomic(g: Generator, op: Op, address: str, operands: list[str], e: Element, predicate: str | None, what: str) -> str:
@@ -253,14 +260,12 @@ def _atomic(g: Generator, op: Op, address: str, operands: list[str], e: Element,
     if t is None:
         raise unsupported(f"an atomic operation on {e}", op)
     k = _CONSTRAINT[width]
-    sem, scope = op.attrs["sem"], op.attrs["scope"]
-    if sem not in _SEM or scope not in _SCOPE:
-        raise unsupported(f"an atomic operation of order {sem!r} and scope {scope!r}", op)
+    order, scope = _order(op)
     bits = [_as_bits(g, x, e) for x in operands]
     ins = ", ".join(f"${i + 2}" for i in range(len(bits)))
     # Both orders mean the same; Triton writes them so, and programs look for that.
-    order = f"{_SEM[sem]}.{_SCOPE[scope]}" if what.startswith("cas") else f"{_SCOPE[scope]}.{_SEM[sem]}"
-    code = f"atom.global.{order}.{what} $0, [$1], {ins};"
+    both = f"{order}.{scope}" if what.startswith("cas") else f"{scope}.{order}"
+    code = f"atom.global.{both}.{what} $0, [$1], {ins};"
     constraints = [f"={k}", "l", *([k] * len(bits))]
     args = [(GLOBAL, address), *((t, b) for b in bits)]
     if predicate is not None:
@@ -310,11 +315,11 @@ def _modify(g: Generator, op: Op, address: str, x: str, e: Element, predicate: s
 
 def _exchange_loop(g: Generator, op: Op, address: str, x: str, e: Element, predicate: str | None, combine: str) -> str:
     """The old value, replaced by ``combine`` of it and ``x`` once nobody changed it meanwhile: for what no atom instruction does."""
-    scope = _SCOPE[op.attrs["scope"]]
+    order, scope = _order(op)
     code = (
         "{ .reg .pred q; .reg .b16 o, n, c; mov.b16 $0, 0; @!$3 bra DONE; "
         f"ld.relaxed.{scope}.global.b16 o, [$1]; AGAIN: {combine} n, o, $2; "
-        f"atom.global.{scope}.{_SEM[op.attrs['sem']]}.cas.b16 c, [$1], o, n; "
+        f"atom.global.{scope}.{order}.cas.b16 c, [$1], o, n; "
         "setp.ne.u16 q, c, o; mov.b16 o, c; @q bra AGAIN; mov.b16 $0, c; DONE: }"
     )
     args = [(GLOBAL, address), ("i16", _as_bits(g, x, e)), ("i1", predicate or "true")]
@@ -330,9 +335,7 @@ def packed_addition(op: Op, sm: int) -> bool:
 
 def _add_packed(g: Generator, op: Op, address: str, values: list[str], e: Element, predicate: str | None) -> None:
     """2 to 8 neighbours of 16 bits, 2 or 4 of 32 bits, by one instruction."""
-    sem, scope = op.attrs["sem"], op.attrs["scope"]
-    if sem not in _SEM or scope not in _SCOPE:
-        raise unsupported(f"an atomic operation of order {sem!r} and scope {scope!r}", op)
+    order, scope = _order(op)
     if e is F32:
         words, k, t, kind = values, "f", "float", "f32"
     else:
@@ -346,7 +349,7 @@ def _add_packed(g: Generator, op: Op, address: str, values: list[str], e: Elemen
     before, _, unit = kind.rpartition(".")
     what = ".".join(p for p in ("add", before, f"v{n}" if n > 1 else "", unit) if p)
     listed = ["{" + ", ".join(f"${i + first}" for i in range(n)) + "}" if n > 1 else f"${first}" for first in (0, n + 1)]
-    code = f"atom.global.{_SCOPE[scope]}.{_SEM[sem]}.{what} {listed[0]}, [${n}], {listed[1]};"
+    code = f"atom.global.{scope}.{order}.{what} {listed[0]}, [${n}], {listed[1]};"
     constraints = [*([f"={k}"] * n), "l", *([k] * n)]
     args = [(GLOBAL, address), *((t, w) for w in words)]
     if predicate is not None:
