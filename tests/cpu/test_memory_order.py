@@ -228,6 +228,26 @@ def test_row_that_a_wider_scalar_reaches_into(at):
     same(statistic_first, p=ramp(256), o=ramp(128), at=at, n=100, WIDE=True, B=128)
 
 
+def broken_row_first(p, q, o, n, HOW: tl.constexpr, B: tl.constexpr):
+    i = tl.arange(0, B)
+    if HOW == "remainder":
+        at = (i + 10) % n
+    elif HOW == "narrow":
+        at = i.to(tl.int8).to(tl.int32) + 128
+    elif HOW == "xor":
+        at = i ^ 5
+    else:
+        at = i & 15
+    x = tl.load(p + at)
+    tl.store(q, 5.0)
+    tl.store(o + i, x)
+
+
+@pytest.mark.parametrize("how", ["remainder", "narrow", "xor", "and"])
+def test_addresses_that_run_on_only_for_a_while_are_no_row(how):
+    same(broken_row_first, p=ramp(512), q=ramp(1), o=ramp(256), n=100, HOW=how, B=256)
+
+
 def sums_beside_a_store(p, q, o, rows, n, IN_PLACE: tl.constexpr, B: tl.constexpr):
     i = tl.arange(0, B)
     m = i < n

@@ -214,7 +214,9 @@ class Planner:
         """What lets load ``v`` stay without a buffer, if that can be decided when it runs."""
         op = v.op
         stores = [s.op for s in hazards if isinstance(s, Single) and s.op.name == "store"]
-        if len(stores) < len(hazards) or op.attrs["volatile"] or v.type.elem.is_bool or steps(op.operands[0], {}) != (1,):
+        if len(stores) < len(hazards) or op.attrs["volatile"] or v.type.elem.is_bool:
+            return None
+        if steps(op.operands[0], {}) != (1,) or not _linear(op.operands[0]):  # `steps` takes remainders for unbroken runs
             return None
         key = min((*hazards, *users), key=lambda s: s.key).key - 0.1
         known = all(forward.dependence(x.operands[0]) < key for x in stores)
@@ -546,6 +548,8 @@ def _linear(v: Value, depth: int = 0) -> bool:
         return False
     if op.name in ("arange", "constant", "splat"):
         return True
+    if op.name == "trunci" and v.type.elem.bits < 32:
+        return False  # narrow integers wrap around
     if op.name in ("add", "sub", "addptr", "broadcast", "expand_dims", "permute", "sext", "zext", "trunci", "hint", "mul"):
         return all(_linear(x, depth + 1) for x in op.operands)
     if op.name in ("icmp", "and") and v.type.elem.is_bool:
