@@ -13,7 +13,7 @@ import ctypes
 import struct
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from types import BuiltinFunctionType, GetSetDescriptorType
 from typing import Any, NamedTuple
 
@@ -22,9 +22,10 @@ from ..llvm.host import host
 from ..llvm.kept import keep_in, kept
 from ..llvm.loader import load_object
 from . import launch_ir
+from .dlpack import DLTensor, exchange_table
 from .entry import CONTEXT, ENTRY, KINDS, ROW, TYPE_OFFSET
 
-__all__ = ["CpuQueue", "GpuQueue", "Native", "NotNative", "Row", "exports_dlpack", "keep_in", "native_code"]
+__all__ = ["CpuQueue", "GpuQueue", "Native", "NotNative", "Row", "keep_in", "native_code"]
 
 _NOARGS, _ONE, _FAST_WITH_KEYWORDS = 0x4, 0x8, 0x82  # METH_NOARGS, METH_O, METH_FASTCALL | METH_KEYWORDS
 _COEXIST = 0x40  # METH_COEXIST: says nothing about calls
@@ -86,39 +87,9 @@ class _MethodDef(ctypes.Structure):
     _fields_ = [("name", ctypes.c_char_p), ("function", ctypes.c_void_p), ("flags", ctypes.c_int), ("doc", ctypes.c_char_p)]
 
 
-class _DLTensor(ctypes.Structure):
-    """``DLTensor`` of dlpack.h."""
-
-    _fields_ = [
-        ("data", ctypes.c_size_t),
-        ("device_type", ctypes.c_int32),
-        ("device_id", ctypes.c_int32),
-        ("ndim", ctypes.c_int32),
-        ("code", ctypes.c_uint8),
-        ("bits", ctypes.c_uint8),
-        ("lanes", ctypes.c_uint16),
-        ("shape", ctypes.c_void_p),
-        ("strides", ctypes.c_void_p),
-        ("byte_offset", ctypes.c_size_t),
-    ]
-
-
-class _DLPackTable(ctypes.Structure):
-    """``DLPackExchangeAPI`` of dlpack.h, version 1."""
-
-    _fields_ = [
-        ("major", ctypes.c_uint32),
-        ("minor", ctypes.c_uint32),
-        ("previous", ctypes.c_void_p),
-        ("allocate", ctypes.c_void_p),
-        ("export", ctypes.c_void_p),
-        ("import_", ctypes.c_void_p),
-        ("view", ctypes.c_void_p),  # (tensor, DLTensor): fills it for as long as the tensor lives
-        ("stream", ctypes.c_void_p),
-    ]
-
-
+@cache
 def _api(name: str, result: Any, *arguments: Any) -> Any:
+    """A function of Python's C API.  Kept, for ctypes makes a class of each."""
     return ctypes.PYFUNCTYPE(result, *arguments)((name, ctypes.pythonapi))
 
 
@@ -199,21 +170,6 @@ def _builtin(function: Any, flags: int) -> _Builtin:
     return _Builtin(address, _api("PyCFunction_GetSelf", ctypes.c_void_p, ctypes.py_object)(function) or 0, function)
 
 
-def _exchange_table(tensor_type: type) -> _DLPackTable | None:
-    """The functions that the tensors' library exports by DLPack; None where it exports none of version 1."""
-    capsule = getattr(tensor_type, "__dlpack_c_exchange_api__", None)
-    if capsule is None or type(capsule).__name__ != "PyCapsule":
-        return None
-    address = _api("PyCapsule_GetPointer", ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)(capsule, b"dlpack_exchange_api")
-    table = _DLPackTable.from_address(address)
-    return table if table.major == 1 else None
-
-
-def exports_dlpack(tensor_type: type) -> bool:
-    """Whether tensors of this type can be asked, and their library for streams, by DLPack's functions."""
-    return _exchange_table(tensor_type) is not None
-
-
 class Native:
     """Makes native launchers and their entries.
 
@@ -242,8 +198,9 @@ class Native:
         if type(dtype) is not GetSetDescriptorType:
             raise NotNative("the dtype of tensors is no attribute of C")
         address, device_number = _builtin(tensor.data_ptr, _NOARGS), _builtin(tensor.get_device, _NOARGS)
-        table = _exchange_table(types[0])
-        self._exchange = table.view or 0 if table is not None else 0
+        table = exchange_table(types[0])
+        view = table.view or 0 if table is not None else 0
+        self._view = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.py_object, ctypes.c_void_p)(view) if view else None
         if stream is None and table is None:
             raise NotNative("tensors export no DLPack functions, and there is no other way to the current stream")
         queue = _builtin(stream, _ONE) if stream is not None else _Builtin(0, 0, None)
@@ -259,7 +216,7 @@ class Native:
             "get_device": device_number.address,
             "dtype_get": _api("PyType_GetSlot", ctypes.c_void_p, ctypes.py_object, ctypes.c_int)(type(dtype), _DESCR_GET),
             "dtype_descriptor": id(dtype),
-            "exchange": self._exchange,
+            "exchange": view,
             "work_stream": table.stream or 0 if table is not None and stream is None else 0,
             "stream": queue.address,
             "stream_self": queue.self,
@@ -295,11 +252,10 @@ class Native:
         """
         if x.get_device() != place:
             raise NotNative(f"{name} lies elsewhere")
-        if self._exchange:
-            seen = _DLTensor()
-            view = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.py_object, ctypes.c_void_p)(self._exchange)
+        if self._view is not None:
+            seen = DLTensor()
             try:
-                view(x, ctypes.addressof(seen))
+                self._view(x, ctypes.addressof(seen))
             except Exception:  # an element type that DLPack does not have
                 seen.bits = 8
             if seen.bits != 8 and seen.data + seen.byte_offset == x.data_ptr():
@@ -344,12 +300,9 @@ class Native:
             "ready": ctypes.addressof(queue.ready),
             "go_on": id(queue.go_on) if isinstance(queue, CpuQueue) else 0,
         }
-        data = b"".join(_word(words[name]) for name in ENTRY) + b"".join(_word(id(name)) for name in keywords)
+        numbers = [words[name] for name in ENTRY] + [id(name) for name in keywords]
         for row, name in zip(rows, names):
             fields = {**row._asdict(), "kind": KINDS[row.kind], "name": id(name)}
-            data += b"".join(_word(fields[field]) for field in ROW)
-        return data + slots, self, context, kernel, alive, check, meta, grid_of, ordinal, keywords, names, queue, owned
-
-
-def _word(value: int) -> bytes:
-    return struct.pack("=Q", value & 0xFFFFFFFFFFFFFFFF)
+            numbers += [fields[field] for field in ROW]
+        data = struct.pack(f"={len(numbers)}Q", *(n & 0xFFFFFFFFFFFFFFFF for n in numbers)) + slots
+        return data, self, context, kernel, alive, check, meta, grid_of, ordinal, keywords, names, queue, owned

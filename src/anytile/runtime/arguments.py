@@ -28,6 +28,7 @@ from typing import Any
 
 from ..language.source import TYPE_NAMES, JITCallable, normalize_type
 from ..language.types import parse_signature_type
+from ..native.dlpack import DLTensor, capsule_content
 from .driver import driver, gpu_remedy
 from .errors import ArgumentRangeError, ArgumentTypeError, DescriptorArgumentError, DeviceError, StorageError
 
@@ -234,7 +235,6 @@ class _ArrayStruct(ctypes.Structure):
 
 
 _WRITEABLE = 0x400
-_capsule_content = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)(("PyCapsule_GetPointer", ctypes.pythonapi))
 
 
 def _ndarray(x: Any) -> Unwrapped:
@@ -246,7 +246,7 @@ def _ndarray(x: Any) -> Unwrapped:
         key = "*" + pointee_name(dtype.name)
         keys = _array_keys[dtype] = (key + ":16", key, key + ":16!", key + "!")
     capsule = x.__array_struct__  # the struct lives as long as the capsule
-    facts = _ArrayStruct.from_address(_capsule_content(capsule, None))
+    facts = _ArrayStruct.from_address(capsule_content(capsule, None))
     address = facts.data or 0
     return Unwrapped(address, keys[(0 if facts.flags & _WRITEABLE else 2) + (1 if address & 15 else 0)], None, HOST)
 
@@ -270,23 +270,6 @@ def _array(x: Any) -> Unwrapped:
     return _pointer(data[0], dtype, interface, readonly=bool(data[1]))
 
 
-class _DLTensor(ctypes.Structure):
-    """``DLTensor`` of dlpack.h (data, device type and id, rank, code/bits/lanes, shape, strides, offset)."""
-
-    _fields_ = [
-        ("data", ctypes.c_void_p),
-        ("device_type", ctypes.c_int32),
-        ("device_id", ctypes.c_int32),
-        ("ndim", ctypes.c_int32),
-        ("code", ctypes.c_uint8),
-        ("bits", ctypes.c_uint8),
-        ("lanes", ctypes.c_uint16),
-        ("shape", ctypes.c_void_p),
-        ("strides", ctypes.c_void_p),
-        ("byte_offset", ctypes.c_uint64),
-    ]
-
-
 _DL_CODES = {0: "int", 1: "uint", 2: "float", 4: "bfloat", 6: "bool"}  # DLDataTypeCode
 _DL_CPU, _DL_CUDA, _DL_CUDA_HOST = 1, 2, 3
 
@@ -299,12 +282,12 @@ def _dlpack(x: Any) -> Unwrapped:
     elif int(device) not in (_DL_CPU, _DL_CUDA_HOST):
         raise DeviceError(f"lies on DLPack device type {int(device)}, which no target can reach; copy it to the CPU first")
     capsule = x.__dlpack__()
-    t = _DLTensor.from_address(_capsule_content(capsule, b"dltensor"))
+    t = DLTensor.from_address(capsule_content(capsule, b"dltensor"))
     code = _DL_CODES.get(t.code)
     if code is None or t.lanes != 1:
         raise ArgumentTypeError(f"has DLPack elements of code {t.code} with {t.lanes} lanes, which kernels do not know")
     dtype = "bool" if code == "bool" else f"{code}{t.bits}"
-    return _pointer((t.data or 0) + t.byte_offset, dtype, capsule, place=place)
+    return _pointer(t.data + t.byte_offset, dtype, capsule, place=place)
 
 
 @cache

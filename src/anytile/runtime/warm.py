@@ -19,7 +19,8 @@ from collections.abc import Callable
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
-from ..native.launcher import Native, NotNative, Row, exports_dlpack, keep_in
+from ..native.dlpack import exchange_table
+from ..native.launcher import Native, NotNative, Row, keep_in
 from . import cache, knobs
 from .arguments import HOST
 from .launcher import INTEGER_RANGES, Launcher, normalize_grid, slot_format
@@ -55,7 +56,7 @@ def _maker(torch: Any, place: int, several: bool, runtime: Any) -> Native | str:
         return "torch was built without CUDA"
     stream: Any = abs  # any function of C, for the CPU has no streams
     if place != HOST:
-        stream = None if exports_dlpack(torch.Tensor) else torch._C._cuda_getCurrentRawStream
+        stream = torch._C._cuda_getCurrentRawStream if exchange_table(torch.Tensor) is None else None
     current = torch._C._cuda_getDevice if several else None
     keep_in(cache.load_kept, cache.keep)  # native code is compiled once a machine
     types = (torch.Tensor, torch.nn.Parameter)
