@@ -1,6 +1,6 @@
 """The driver layer on a real GPU, in one call: PTX to machine code, loading, launching, streams, graphs, errors, and what a launch costs.
 
-    PYTHONPATH=src python scripts/gpu_check.py [--out FILE.json]
+    PYTHONPATH=src python scripts/gpu_check.py [SECTION …] [--out FILE.json]
 
 Needs a GPU, torch with CUDA, and llvmlite.  Every section is run even where an earlier one fails; the exit status is the number of
 sections that failed.  Kernels are LLVM text written by hand, so the code generator is not involved but in the sections ``jit …``.
@@ -8,21 +8,18 @@ sections that failed.  Kernels are LLVM text written by hand, so the code genera
 
 from __future__ import annotations
 
-import argparse
 import ctypes
-import json
 import os
 import statistics
 import struct
 import subprocess
 import sys
 import time
-import traceback
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
+from gpu_sections import main
 
 import anytile.language as tl
 from anytile.errors import OutOfResources
@@ -269,15 +266,15 @@ def errors() -> None:
         print("grid:", error)
     for blocking in ("0", "1"):
         environment = {**os.environ, "CUDA_LAUNCH_BLOCKING": blocking}
-        done = subprocess.run([sys.executable, __file__, "--fault"], capture_output=True, text=True, env=environment)
+        done = subprocess.run([sys.executable, __file__, "--fault", "add"], capture_output=True, text=True, env=environment)
         print(f"fault, CUDA_LAUNCH_BLOCKING={blocking}:", done.stdout.strip() or done.stderr.strip()[-300:])
         assert "KernelFaultError" in done.stdout
 
 
-def fault() -> None:
+def fault(name: str) -> None:
     """In a process of its own: a kernel that writes nowhere."""
     torch.cuda.init()
-    k = kernel(ADD, "add", 4)
+    k = kernel(ADD, name, 4)
     try:
         k.run(struct.pack("<QQQq", 16, 16, 16, 128), 1, 1, 1)
         driver_api.cuda().synchronize()
@@ -367,57 +364,8 @@ def launch_cost() -> None:
         print(f"{costs[name]:8.2f} µs  {name}")
 
 
-def several_gpus() -> None:
-    """Tensors of a second GPU are computed on there, whichever is current."""
-    if torch.cuda.device_count() < 2:
-        print("one GPU: nothing to check")
-        return
-    for current in (0, 1):
-        with torch.cuda.device(current):
-            for device in ("cuda:0", "cuda:1"):
-                x = torch.rand(5000, device=device)
-                out = torch.empty_like(x)
-                jit_add[(5,)](x, x, out, 5000, BLOCK=1024)
-                assert torch.equal(out, x + x), (current, device)
-            assert torch.cuda.current_device() == current
-
-
-SECTIONS = (
-    machine,
-    assemblers,
-    parameters,
-    streams_and_graphs,
-    kinds_of_launches,
-    errors,
-    launch_cost,
-    jit_right,
-    jit_bandwidth,
-    several_gpus,
-)
-
-
-def main() -> int:
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--out", type=Path, help="file for the figures")
-    options.add_argument("--fault", action="store_true", help=argparse.SUPPRESS)
-    given = options.parse_args()
-    if given.fault:
-        fault()
-        return 0
-    failed = []
-    for section in SECTIONS:
-        print(f"\n== {section.__name__.replace('_', ' ')}: {(section.__doc__ or '').strip()}", flush=True)
-        try:
-            section()
-        except Exception:
-            traceback.print_exc(file=sys.stdout)
-            failed.append(section.__name__)
-    FACTS["failed"] = failed
-    print(f"\n{len(SECTIONS) - len(failed)} of {len(SECTIONS)} sections passed" + (f"; failed: {', '.join(failed)}" if failed else ""))
-    if given.out:
-        given.out.write_text(json.dumps(FACTS, indent=1, ensure_ascii=False))
-    return len(failed)
+SECTIONS = (machine, assemblers, parameters, streams_and_graphs, kinds_of_launches, errors, launch_cost, jit_right, jit_bandwidth)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(__doc__ or "", SECTIONS, FACTS, fault))

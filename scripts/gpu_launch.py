@@ -8,18 +8,15 @@ the exit status is the number of sections that failed.  scripts/gpu_check.py doe
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import subprocess
 import sys
 import threading
 import time
-import traceback
-from pathlib import Path
 from typing import Any
 
 import torch
+from gpu_sections import main
 
 import anytile.language as tl
 from anytile.errors import AnytileError
@@ -385,32 +382,5 @@ def fault(name: str) -> None:
 SECTIONS = (native, streams_and_graphs, cooperative, clusters, overlap, hooks, several_gpus, facts, errors, assemblers)
 
 
-def main() -> int:
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("sections", nargs="*", choices=[[], *(s.__name__ for s in SECTIONS)], help="default: all")
-    options.add_argument("--out", type=Path, help="file for the figures")
-    options.add_argument("--fault", help=argparse.SUPPRESS)
-    given = options.parse_args()
-    if given.fault:
-        fault(given.fault)
-        return 0
-    failed = []
-    chosen = [s for s in SECTIONS if not given.sections or s.__name__ in given.sections]
-    for section in chosen:
-        print(f"== {section.__name__.replace('_', ' ')}: {(section.__doc__ or '').strip()}", flush=True)
-        start = time.perf_counter()
-        try:
-            section()
-        except Exception:
-            traceback.print_exc(file=sys.stdout)
-            failed.append(section.__name__)
-        print(f"   {time.perf_counter() - start:.1f} s", flush=True)
-    FACTS["failed"] = failed
-    print(f"{len(chosen) - len(failed)} of {len(chosen)} sections passed" + (f"; failed: {', '.join(failed)}" if failed else ""))
-    if given.out:
-        given.out.write_text(json.dumps(FACTS, indent=1, ensure_ascii=False))
-    return len(failed)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(__doc__ or "", SECTIONS, FACTS, fault))
