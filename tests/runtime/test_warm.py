@@ -169,6 +169,18 @@ def test_grid_functions_see_the_arguments_in_their_order():
     assert seen[2]["last"] == 7 and seen[2]["x"] is x and seen[2]["num_warps"] == 2
 
 
+def test_odd_extents():
+    class One:
+        def __index__(self):
+            return True  # an int of a class of its own
+
+    for _ in range(3):
+        x = torch.ones(64)
+        scale[(One(),)](x, 64, B=64)
+        assert x.tolist() == [3.0] * 64
+    assert is_native(scale)
+
+
 def test_errors_are_those_of_the_general_way():
     x = torch.ones(64)
     for _ in range(3):

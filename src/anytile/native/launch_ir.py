@@ -210,7 +210,10 @@ odd.read:
   call void @Py_DecRef(ptr %three)
   br label %grid.done
 grid.done:
+  %known = phi i1 [ true, %grid.look ], [ %read, %odd.read ]
   call void @Py_DecRef(ptr %grid.made)
+  br i1 %known, label %sizes, label %no
+sizes:
   %y.at = getelementptr i64, ptr %extents, i64 1
   %z.at = getelementptr i64, ptr %extents, i64 2
   %x = load i64, ptr %extents
