@@ -81,3 +81,40 @@ def test_positions_of_a_grouped_matmul_stay_together():
     kernel = grouped_kernel[(1,)](x, out, 256, 256, GROUP=8, N=n)
     np.testing.assert_array_equal(out, x[:n])
     assert "gather" not in kernel.asm["llir"]
+
+
+@jit
+def falling_kernel(x, out, m, step, DOWN: tl.constexpr, N: tl.constexpr):
+    i = tl.arange(0, N)
+    at = tl.program_id(0)
+    for k in range(0, -3, -1):
+        tl.store(out - k * N + i, tl.load(x + m + ((k if DOWN else at) * N + i) % m))
+        at += step
+
+
+@pytest.mark.parametrize("down", [False, True])
+def test_positions_that_a_loop_makes_negative(down):
+    n, m = 64, 32
+    x, out = np.arange(2 * m, dtype="int32"), np.full(3 * n, 99, "int32")
+    falling_kernel[(1,)](x, out, m, -1, DOWN=down, N=n)
+    at = -np.arange(3)[:, None] * n + np.arange(n)
+    np.testing.assert_array_equal(out.reshape(3, n), x[m + np.fmod(at, m)])
+
+
+@jit
+def web_kernel(x, out, n, N: tl.constexpr):
+    i = tl.arange(0, N)
+    at = tl.program_id(0) * N + i
+    for k in tl.static_range(48):
+        at = tl.minimum(at + k, at * 3)  # every value is used twice: 2**48 ways to the remainder
+    at = at % n
+    tl.store(out + i, tl.load(x + at))
+
+
+def test_positions_whose_values_are_used_many_times():
+    x, out = np.arange(64, dtype="int32"), np.zeros(64, "int32")
+    web_kernel[(1,)](x, out, 64, N=64)
+    at = np.arange(64)
+    for k in range(48):
+        at = np.minimum(at + k, at * 3)
+    np.testing.assert_array_equal(out, x[at % 64])

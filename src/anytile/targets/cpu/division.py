@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ...ir import Op, Value
 from ...ir.types import F32, Element
 from .arith import Arith
@@ -67,19 +69,20 @@ class Division(Arith):
 
     def _op_sdiv(self, op: Op, xs: list[Lane]) -> Lane:
         x, y = xs
-        return self._divide(op.name, x, y, op.name != "srem" or (_locates(op.result) and _counts(op.operands[0])))
+        return self._divide(op.name, x, y, lambda: op.name != "srem" or (_locates(op.result) and _counts(op.operands[0])))
 
     _op_udiv = _op_srem = _op_urem = _op_sdiv
 
-    def _divide(self, name: str, x: Lane, y: Lane, together: bool = True) -> Lane:
-        """``together``: a block of neighbours may be taken to stay one, though a signed remainder tears it where multiples are negative."""
+    def _divide(self, name: str, x: Lane, y: Lane, together: Callable[[], bool] = lambda: True) -> Lane:
+        """``together``: whether a block of neighbours may be taken to stay one; a signed remainder tears it where multiples are negative."""
         e, signed = x.elem, name[0] == "s"
         if x.const is not None and y.const:
             return self.const(_fold_division(name, int(x.const), int(y.const), e.bits), e)
         if y.const == 1:
             return x if name.endswith("div") else self.const(0, e)
         level = max(x.level, y.level)
-        if together and x.kind is RAMP and y.kind is UNIFORM and x.stride == 1 and min(x.align, y.align) >= self.width and y.const != 0:
+        in_block = x.kind is RAMP and y.kind is UNIFORM and x.stride == 1 and min(x.align, y.align) >= self.width
+        if in_block and y.const != 0 and together():
             # x's W values lie in one aligned block of W and y is a multiple of W: the remainder keeps the
             # block together; so does the unsigned quotient (the signed one not across zero).
             base = uniform(x.val, e, x.level, x.align)
@@ -160,20 +163,22 @@ def _counts(v: Value) -> bool:
 
 
 def _counted(v: Value) -> list[Value] | None:
-    """The numbers that must count up for ``v`` to do so; None where it may begin below zero."""
+    """The numbers that must count up for ``v`` to do so; None where it may be below zero."""
     op = v.op
     if op is None:
         loop = v.owner.parent  # type: ignore[union-attr]
         if not isinstance(loop, Op) or loop.name != "for":
             return None  # a parameter of the kernel, say
-        return [loop.operands[0] if v.index == 0 else loop.rest()[v.index - 1]]  # from where it begins
+        if v.index == 0:
+            return [loop.operands[0], loop.operands[2]]  # where it begins and its step
+        return [loop.rest()[v.index - 1], loop.blocks[0].terminator.operands[v.index - 1]]  # where it begins and what becomes of it
     if op.name in ("constant", "arange"):
         return [] if op.attrs["value" if op.name == "constant" else "start"] >= 0 else None
     if op.name in ("sdiv", "srem", "udiv", "urem"):
         return [op.operands[0]]
     if op.name in _MOVES or op.name in ("smin", "smax"):
         return list(op.operands)
-    return [] if op.name == "program_id" else None
+    return [] if op.name in ("program_id", "num_programs") else None
 
 
 def _fold_division(name: str, x: int, y: int, bits: int) -> int:
