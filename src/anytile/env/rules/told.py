@@ -55,7 +55,7 @@ _STOPS = r"\b(?:incompatib\w*|mis-?match\w*|conflict\w*)|not compatible|wrong ve
 _LACKS = r"not (?:found|available|supported|defined|recogni[sz]ed|included)|\bmissing\b|\bunsupported\b|(?:does|do|did|is|are|was|were)(?:n't| not)\b|(?<!-)\bno\b(?!-)|\bcannot\b|can't|could not|unable|without|找不到|没有|无法|不支持|缺少|не найден|не поддерж|отсутств|fehl(?:t|en)|nicht (?:gefunden|verfügbar|unterstützt)"
 _OLD = r"too old|\bold(?:er)?\b|out-?dated|insufficient|\bupdate\b|upgrade|过低|太老|太旧|过旧|устарел|veraltet|zu alt"
 # Something was installed, and took torch's place.
-_MOVED = r"\b(?:u\w*install|replac|down-?grad|overwr|remov|revert|swap|forc|pull|dumb|delet|reset)\w*|替换|降级|变成|卸载|覆盖|замен|удал|пониж|ersetz|deinstall|herabgestuft"
+_MOVED = r"\b(?:u\w*install|replac|down-?grad|overwr|remov|revert|swap|forc|pull|delet|reset)\w*|替换|降级|变成|卸载|覆盖|замен|удал|пониж|ersetz|deinstall|herabgestuft"
 _AFTER = r"\b(?:after|since|just|when)\b[^\n]*\b(?:install|updat|upgrad|add)\w*|安装[^\n]{0,6}(?:后|之后)|更新后|после (?:установ|обнов)|nach (?:der|dem) (?:Install|Update)"
 _NO_CUDA = r"non-?cuda|(?<![/\w+.])cpu\b(?!/)|(?:no|without|lose[sd]?|lost)\s+(?:\w+\s+){0,2}cuda|cuda[^\n]{0,40}(?:not available|unavailable|\bgone\b|removed|\blost\b|stopped|不可用|недоступ|nicht verfügbar)"
 _TORCH = r"\b(?:py)?torch\b"
@@ -96,7 +96,7 @@ TOLD: dict[str, tuple[Clue, ...]] = {
             r"\bboth\b|stops? working|un-?install|\bremove\b|\bcauses\b|同时|卸载|обе|beide",
         ),
     ),
-    "win_no_triton": (weigh(0.7, r"\btriton\b", r"\bwindows\b|\bwin ?1[01]\b|\bmac(?:os)?\b", rf"{_LACKS}|怎么安装|不行|blocker"),),
+    "win_no_triton": (weigh(0.7, r"\btriton\b", r"\bwindows\b|\bwin ?1[01]\b|\bmac(?:os)?\b", rf"{_LACKS}|怎么安装|不行"),),
     "shadowed_module": (
         weigh(
             0.75,
@@ -134,12 +134,12 @@ TOLD: dict[str, tuple[Clue, ...]] = {
         weigh(
             0.72,
             r"aarch64|arm64|\bsbsa\b|jetson|\bgh200\b|\bgb\d{2,3}\b|dgx spark|\borin\b|\bthor\b|grace",
-            rf"{_NO_CUDA}|\bwheels?\b|\bpypi\b|not for|\bcuda\b[^\n]*{_LACKS}",
+            rf"{_NO_CUDA}|\bwheels?\b|\bpypi\b|not for|\bcuda\b[^\n]*(?:{_LACKS})",
         ),
         weigh(0.55, r"aarch64|arm64|jetson|\bgb10\b|dgx spark|\borin\b|\bthor\b", r"install|安装|установ|support"),
         weigh(0.55, rf"{_ARM}", r"\bwheels?\b|\bpip\b|\bpypi\b|\bbuilds?\b", r"\bgpu\b|\bcuda\b|\bcpu\b", complaint=False),
         weigh(0.55, rf"{_ARM}|\baarch\b", r"\bcpu[- ](?:only|build|version|wheel)|\+cpu\b", complaint=False),
-        weigh(0.6, r"not for (?:arm|aarch)|no (?:arm|aarch)|x86[-_]64 but not", complaint=False),
+        weigh(0.6, r"not for (?:arm|aarch)|no (?:arm|aarch)", complaint=False),
     ),
     "python_unsupported": (
         told(r"\b3\.\d+t\b|\bnogil\b|free-?thread", r"torch|triton|dynamo|compile"),
