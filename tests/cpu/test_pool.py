@@ -206,22 +206,23 @@ def test_fork():
     assert (done.returncode, done.stdout.strip()) == (0, "0"), done.stderr
 
 
+# Ctrl-C in a grid that would take minutes, then a launch: `test_openmp` asks the same of other threads.
+INTERRUPTED = """
+threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+begin = time.perf_counter()
+try:
+    launch(kernel, (1_000_000, 1, 1), 1_000_000)
+except KeyboardInterrupt as error:
+    print("interrupted", time.perf_counter() - begin < 5, 0 < error.out.sum() < 1_000_000)
+print((launch(kernel, (300, 1, 1), 1000) == 1).all())
+"""
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGINT")
 @pytest.mark.parametrize("threads", ["1", "3"])
 def test_interrupt(threads):
     """Ctrl-C in a grid that would take minutes; the pool is whole afterwards."""
-    done = in_child(
-        """
-        threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
-        begin = time.perf_counter()
-        try:
-            launch(kernel, (1_000_000, 1, 1), 1_000_000)
-        except KeyboardInterrupt as error:
-            print("interrupted", time.perf_counter() - begin < 5, 0 < error.out.sum() < 1_000_000)
-        print((launch(kernel, (300, 1, 1), 1000) == 1).all())
-        """,
-        ANYTILE_NUM_THREADS=threads,
-    )
+    done = in_child(INTERRUPTED, ANYTILE_NUM_THREADS=threads)
     assert done.stdout.split() == ["interrupted", "True", "True", "True"], done.stderr
 
 
