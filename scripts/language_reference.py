@@ -218,14 +218,11 @@ def _line(value: Any) -> str:
 
 
 def _releases(name: str) -> str:
-    entry = MODULES["triton.language"].entry(name, NEWEST)
-    if entry is None:
+    module = MODULES["triton.language"]
+    if module.entry(name, NEWEST) is None:
         return ""
-    notes = []
-    since = min(form.since for form in MODULES["triton.language"].entries[name])  # older releases may have the name in another form
-    if since > OLDEST:
-        notes.append("since " + ".".join(map(str, since)))
-    return f" *{', '.join(notes)}*" if notes else ""
+    since = min(form.since for form in module.entries[name])  # older releases may have the name in another form
+    return f" *since {'.'.join(map(str, since))}*" if since > OLDEST else ""
 
 
 def main() -> int:

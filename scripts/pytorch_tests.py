@@ -38,6 +38,7 @@ import time
 import traceback
 import unittest
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -244,6 +245,21 @@ def wanted(arguments: argparse.Namespace, tests: list[Any], only: list[str] | No
     return out
 
 
+def rows_of(workers: list[Worker], waiting: list[str], end: float, limit: float) -> Iterator[dict[str, Any]]:
+    """The tests' rows as they come; takes tests off the end of ``waiting``, none after ``end`` (of the monotonic clock)."""
+    busy: list[Worker] = []
+    while busy or (waiting and time.monotonic() < end):
+        for worker in workers:
+            if worker not in busy and waiting and time.monotonic() < end:
+                worker.give(waiting.pop())
+                busy.append(worker)
+            row = worker.answer(limit) if worker in busy else None
+            if row is not None:
+                busy.remove(worker)
+                yield row
+        time.sleep(0.02)
+
+
 def prepare(arguments: argparse.Namespace) -> None:
     """torch, Triton and the tests' folder, ready for the tests' modules."""
     if not arguments.plain:
@@ -299,21 +315,14 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="anytile-pytorch-tests-") as scratch:
         waiting = [test.id() for test in tests[::-1]]
         workers = [Worker(arguments, imported, os.path.join(scratch, str(i))) for i in range(min(arguments.jobs, len(waiting)))]
-        busy: list[Worker] = []
-        while busy or (waiting and time.monotonic() < end):
+        try:
+            for row in rows_of(workers, waiting, end, arguments.limit):
+                states[row["state"]] += 1
+                empty += row["state"] == "passed" and not row.get("launches")
+                say(row)
+        finally:  # they are in sessions of their own, where no interrupt reaches them
             for worker in workers:
-                if worker not in busy and waiting and time.monotonic() < end:
-                    worker.give(waiting.pop())
-                    busy.append(worker)
-                row = worker.answer(arguments.limit) if worker in busy else None
-                if row is not None:
-                    busy.remove(worker)
-                    states[row["state"]] += 1
-                    empty += row["state"] == "passed" and not row.get("launches")
-                    say(row)
-            time.sleep(0.02)
-        for worker in workers:
-            worker.stop()
+                worker.stop()
     say({**states, "passed_without_a_launch": empty, "not_reached": len(waiting)})
     return 0 if sum(states.values()) else 1
 

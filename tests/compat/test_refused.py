@@ -104,7 +104,7 @@ def test_custom_conversions_of_eight_bit_floats():
 # Where each came, and went again.
 NAMES = {
     "triton.runtime": {"RedisRemoteCacheBackend": "3.0-3.9", "RemoteCacheBackend": "3.0-3.9"},
-    "triton.runtime.driver": {},  # an object; its class is asked for below
+    "triton.runtime.driver": {"DriverConfig": "3.0-3.9"},
     "triton.compiler": {"get_cache_key": "3.5-3.9", "max_shared_mem": "3.7-3.9", "AttrsDescriptor": "3.0-3.2"},
     "triton.backends.driver": {"GPUDriver": "3.0-3.9", "Benchmarker": "3.2-3.9"},
     "triton.backends.compiler": {"Language": "3.4-3.9"},

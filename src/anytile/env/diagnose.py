@@ -51,7 +51,7 @@ def _apply(rule: Rule, facts: Facts) -> Finding | None:
 def diagnose(facts: Facts, rules: Iterable[Rule] = RULES) -> list[Finding]:
     """The findings, most likely first. A cause that is proved removes those which it rules out.
 
-    To a log with fewer than three candidates come the causes that the first is confused with, below the others.  To a complaint of
+    To a log with fewer than three candidates come the causes that the first is confused with, below the others. To a complaint of
     which no rule knows the words come the causes of what it is about.
     """
     rules = tuple(rules)
