@@ -14,6 +14,7 @@ from ...ir import Block, Func, Op, Value
 from ...passes.axis_info import AxisInfo
 from . import wgmma
 from .dot import accumulator, dot_behind, operand_chain
+from .memory import packed_addition
 from .placement import LANES, Placement, blocked
 from .reduce import natural, reducible
 from .scan import scan_place
@@ -78,7 +79,7 @@ class Assignment:
         return tuple(sorted(reversed(range(len(shape))), key=rank))
 
     def fastest(self, pointer: Value) -> int:
-        """The dimension along which the addresses are contiguous, the last where none is."""
+        """The dimension along which the addresses are contiguous, or usually; the last where none is."""
         return self._order(pointer)[0]
 
     def _width(self, pointer: Value) -> int:
@@ -171,8 +172,6 @@ class Assignment:
         if name == "load":
             return self.coalesced(op.operands[0], self._width(op.operands[0]) if self._feeds_dots(op) else None)
         if name in ("atomic_rmw", "atomic_cas"):
-            from .memory import packed_addition  # memory needs this file
-
             width = self._width(op.operands[0]) if packed_addition(op, self.sm) else 1
             return blocked(shape, self.num_warps, width, self._order(op.operands[0]))
         if name == "dot":
