@@ -153,23 +153,10 @@ def memory_bytes(e: Element) -> int:
     return 1 if e is BOOL else e.bytes
 
 
-def addresses(g: Generator, place: Placement, moved) -> list[str]:
+def addresses(g: Generator, place: Placement, moved: Callable[[int], int]) -> list[str]:
     """Addresses in the scratch memory of each register's element; ``moved``: flat index → byte offset, linear over xor."""
-    base, may = g.thread_part(tuple(moved(b) for b in place.thread))
-    pointer = g.emit(f"getelementptr i8, {SHARED} {g.exchange}, i32 {base}")
-    made: dict[int, str] = {}
-    out = []
-    for c in place.constants:
-        k = moved(c)
-        if k not in made:
-            if k == 0:
-                made[k] = pointer
-            elif may & k == 0:
-                made[k] = g.emit(f"getelementptr i8, {SHARED} {pointer}, i32 {k}")
-            else:
-                made[k] = g.emit(f"getelementptr i8, {SHARED} {g.exchange}, i32 {g.emit(f'xor i32 {base}, {k}')}")
-        out.append(made[k])
-    return out
+    at = shared_addresses(g, g.exchange, tuple(moved(b) for b in place.thread))
+    return [at(moved(c)) for c in place.constants]
 
 
 def shared_addresses(g: Generator, pointer: str, bases: tuple[int, ...]) -> Callable[[int], str]:

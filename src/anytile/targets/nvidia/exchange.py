@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...ir import Op
 from ...ir.types import I32, Element
-from .convert import addresses, convert, memory_bytes, shared_load, shared_store, shuffle
+from .convert import addresses, convert, memory_bytes, shared_addresses, shared_load, shared_store, shuffle
 from .placement import Placement, blocked, log2, span
 from .scan import scan_place
 from .values import SHARED, Generator, eager, llvm_type
@@ -123,13 +123,9 @@ def _partners(g: Generator, values: list[str], place: Placement, step: int, e: E
     for n in place.shape:
         numel *= n
     g.scratch(numel * size)
-    mine = addresses(g, place, lambda v: v * size)
-    for r in place.own_registers:
-        shared_store(g, mine[r], [values[r]], e)
+    at = shared_addresses(g, g.exchange, tuple(b * size for b in place.thread))
+    for c, r in place.register_of.items():
+        shared_store(g, at(c * size), [values[r]], e)
     g.barrier()
-    base, _ = g.thread_part(tuple(b * size for b in place.thread))
-    got = {}
-    for c in place.register_of:
-        offset = g.emit(f"xor i32 {base}, {(c ^ step) * size}")
-        got[c] = shared_load(g, g.emit(f"getelementptr i8, {SHARED} {g.exchange}, i32 {offset}"), 1, e)[0]
+    got = {c: shared_load(g, at((c ^ step) * size), 1, e)[0] for c in place.register_of}
     return [got[c] for c in place.constants]

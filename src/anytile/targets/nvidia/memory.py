@@ -10,9 +10,9 @@ from __future__ import annotations
 from ...ir import Op, Value
 from ...ir.rewrite import const_value
 from ...ir.types import BF16, F16, F32, F64, Element
-from .convert import memory_bytes, shared_load, shared_store
+from .convert import addresses, memory_bytes, shared_load, shared_store
 from .placement import LANES, Placement
-from .values import GLOBAL, SHARED, Generator, eager, literal, llvm_type, unsupported
+from .values import GLOBAL, Generator, eager, literal, llvm_type, unsupported
 
 __all__ = ["vector_width"]
 
@@ -410,21 +410,17 @@ def _tell(g: Generator, registers: list[str], place: Placement, e: Element, owne
         numel *= n
     size = memory_bytes(e)
     g.scratch(numel * size)
-    base, _ = g.thread_part(tuple(b * size for b in place.thread))
+    where = addresses(g, place, lambda v: v * size)
     yes, after = g.w.new_label("own"), g.w.new_label("told")
-    where = {}
-    for c in place.register_of:
-        at = base if c == 0 else g.emit(f"xor i32 {base}, {c * size}")
-        where[c] = g.emit(f"getelementptr i8, {SHARED} {g.exchange}, i32 {at}")
     assert owner is not None
     g.w.cond_br(owner, yes, after)
     g.w.open_block(yes)
-    for c, r in place.register_of.items():
-        shared_store(g, where[c], [registers[r]], e)
+    for r in place.own_registers:
+        shared_store(g, where[r], [registers[r]], e)
     g.w.br(after)
     g.w.open_block(after)
     g.barrier()
-    got = {c: shared_load(g, where[c], 1, e)[0] for c in place.register_of}
+    got = {c: shared_load(g, where[r], 1, e)[0] for c, r in place.register_of.items()}
     return [got[c] for c in place.constants]
 
 
