@@ -12,19 +12,24 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 from ..facts import Facts
-from .clues import USER_SITE, all_of, any_of, compiled, on, seen, text, unless
+from .clues import USER_SITE, Find, all_of, any_of, compiled, on, seen, text, unless
 from .model import Clue, Evidence
 
-__all__ = ["TOLD", "told"]
+__all__ = ["TOLD"]
 
 
 def told(*parts: str) -> Clue:
-    """A line in which each of ``parts`` (patterns, in any case of letters) occurs; see `weigh` for another weight than 0.6."""
+    """The clue that somebody `says` it; see `weigh` for another weight than 0.6."""
     return weigh(0.6, *parts)
 
 
 def weigh(weight: float, *parts: str, complaint: bool = True) -> Clue:
-    """`told` with its weight: how sure the cause is when somebody says so.
+    """`told` with its weight: how sure the cause is when somebody says so."""
+    return Clue(weight, says(*parts, complaint=complaint))
+
+
+def says(*parts: str, complaint: bool = True) -> Find:
+    """A line in which each of ``parts`` (patterns, in any case of letters) occurs.
 
     ``complaint``: the text must tell of a failure elsewhere too; False where the parts say so themselves.
     """
@@ -38,7 +43,7 @@ def weigh(weight: float, *parts: str, complaint: bool = True) -> Clue:
                 yield Evidence(facts.log.lines[number - 1].strip()[:160], f"log line {number}")
                 return
 
-    return Clue(weight, find)
+    return find
 
 
 _CHINESE_EDGE = re.compile(r"(?<=[\u4e00-\u9fff])(?=[A-Za-z0-9])|(?<=[A-Za-z0-9])(?=[\u4e00-\u9fff])")  # no blank stands there
@@ -153,7 +158,7 @@ TOLD: dict[str, tuple[Clue, ...]] = {
     ),
     "poetry_source": (
         weigh(0.5, r"\bpoetry\b", r"torch|source|\bcu\d{3}\b", _LACKS),
-        Clue(0.6, all_of(text(r"tool\.poetry"), told(_TORCH, r"\bcandidates?\b|\bsource\b|\binstall\w*", _LACKS).find)),
+        Clue(0.6, all_of(text(r"tool\.poetry"), says(_TORCH, r"\bcandidates?\b|\bsource\b|\binstall\w*", _LACKS))),
     ),
     "build_isolation": (weigh(0.5, r"flash|xformers|mamba|deepspeed|apex", r"\btorch\b", r"build", _LACKS),),
     "user_site_leak": (
@@ -164,7 +169,7 @@ TOLD: dict[str, tuple[Clue, ...]] = {
             r"sys\.path|shadow|ahead of|conflict|instead of|picked|preced|priorit|leak",
         ),
         weigh(0.6, r"\.local[\\/]lib", r"different version|wrong version|installed as a user|\bold(?:er)?\b|user's", complaint=False),
-        Clue(0.6, all_of(text(USER_SITE), weigh(1.0, r"on sys\.path|ahead of|user-installed|shadow", complaint=False).find)),
+        Clue(0.6, all_of(text(USER_SITE), says(r"on sys\.path|ahead of|user-installed|shadow", complaint=False))),
     ),
     "leftover_files": (told(r"site-packages", r"[\\/ ]~\w|left-?over|remnant|corrupt|half"),),
     # companions
@@ -172,7 +177,7 @@ TOLD: dict[str, tuple[Clue, ...]] = {
     "torchvision_mismatch": (told(r"\btorchvision\b", _STOPS, _COMPANION),),
     "torchaudio_mismatch": (
         told(r"\btorchaudio\b", _STOPS, _COMPANION),
-        Clue(0.65, all_of(told(r"\btorchaudio\b").find, told(r"undefined symbol|symbol not found").find)),
+        Clue(0.65, all_of(says(r"\btorchaudio\b"), says(r"undefined symbol|symbol not found"))),
     ),
     "bnb_cuda_binary": (weigh(0.5, r"bitsandbytes", r"\bcuda\b|\bgpu\b", rf"{_LACKS}|compiled without"),),
     "ext_abi_undefined_symbol": (
@@ -247,12 +252,12 @@ TOLD: dict[str, tuple[Clue, ...]] = {
     "cache_corrupt": (told(_CACHE, r"corrupt|race|stale|damaged|\bnfs\b|concurrent|损坏|поврежд|beschädigt"),),
     "cache_stale_after_upgrade": (
         told(_CACHE, r"(?:after|when|different|another|other|old)\b[^\n]*\b(?:upgrad|updat|switch|chang|version|python)"),
-        Clue(0.6, all_of(told(_CACHE, r"invalid|stale|\bold\b|not found").find, told(r"upgrad|updat|switch|升级|обнов").find)),
+        Clue(0.6, all_of(says(_CACHE, r"invalid|stale|\bold\b|not found"), says(r"upgrad|updat|switch|升级|обнов"))),
         Clue(
             0.45,
             all_of(
                 seen("failed_extension", r"cuda_utils|\w*launcher\w*"),
-                weigh(1.0, r"upgrad|updat|switch|chang|升级|更换|обнов|смен|gewechselt", r"python|torch|triton|version").find,
+                says(r"upgrad|updat|switch|chang|升级|更换|обнов|смен|gewechselt", r"python|torch|triton|version"),
             ),
         ),
     ),
