@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 from fake import FakeTarget
@@ -49,6 +52,23 @@ def test_restored_and_tuned_once_per_key(cached):
     assert len(fn.cache) == 2 and len(benched) == 4 and fn.best_config in CONFIGS
     tuned()[grid](x, 100)
     assert len(benched) == (4 if cached else 6)
+
+
+def test_what_a_race_was_held_with_is_not_kept():
+    def bench(call, quantiles):
+        bench.n += 1
+        if bench.n == 1:
+            raise errors.OutOfResources(5, 4, "shared memory")
+        return [1.0, 1.0, 1.0]
+
+    bench.n = 0
+    fn = autotune(CONFIGS, key=["n"], do_bench=bench)(jit(increment))
+    x = np.zeros(100, dtype=np.float32)
+    there = weakref.ref(x)
+    fn[grid](x, 100)
+    del x
+    gc.collect()
+    assert there() is None
 
 
 def test_failing_configurations_lose():

@@ -255,8 +255,9 @@ class Autotuner(KernelInterface):
         self.bench_time = time.perf_counter() - start
         timings = {c: timings[c] for c in configs}
         best = min(timings, key=lambda c: _first(timings[c]))
+        failed, self._errors = self._errors, {}  # errors hold their frames, and so the memory of the launch
         if math.isinf(_first(timings[best])):
-            raise self._nothing_works(len(configs))
+            raise self._nothing_works(failed, len(configs))
         self.configs_timings, self.cache[key] = timings, best
         self.pre_hook({**(self.nargs or {}), **kwargs, **best.all_kwargs()}, reset_only=True)
 
@@ -299,17 +300,17 @@ class Autotuner(KernelInterface):
         on_gpu = inner is not None and inner.target().backend == "cuda"
         return compile_ahead([compilation(c) for c in configs], self._failures(), done, prepare_nvidia if on_gpu else None)
 
-    def _nothing_works(self, n: int) -> AutotunerError:
+    def _nothing_works(self, failed: dict[Config, BaseException], n: int) -> AutotunerError:
         """All configurations failed: how many, and each kind of error with the configurations that met it."""
         kinds: dict[str, list[Config]] = {}
-        for config, error in self._errors.items():
+        for config, error in failed.items():
             text = f"{type(error).__name__}: {getattr(error, 'error_message', None) or error}"
             kinds.setdefault(" ".join(text.split()), []).append(config)
         lines = [
             f"  {text} ({', '.join(f'[{c}]' for c in configs[:3])}{' …' if len(configs) > 3 else ''})" for text, configs in kinds.items()
         ]
         error = AutotunerError(f"none of the {n} configurations of {self.__name__} can be compiled:\n" + "\n".join(lines))
-        error.__cause__ = next(reversed(self._errors.values()), None)
+        error.__cause__ = next(reversed(failed.values()), None)
         return error
 
     def check_disk_cache(self, tuning_key: tuple[Any, ...], configs: list[Config], bench_fn: Callable[[], None]) -> bool:
