@@ -6,7 +6,8 @@ of a tile and computes equal ones once.  Floats below 32 bits arrive here only t
 
 Accuracy of the native mathematical rows, f32 (PTX ISA, tables of the .approx instructions): ``ex2.approx`` 2 ulp, and
 exp is that of x·log₂e (results below 2⁻¹²⁶ are zero unless the option ``enable_reflect_ftz`` is off); ``rsqrt.approx`` 2 ulp;
-``rcp.approx`` (1/x) 1 ulp; ``sqrt.approx`` and ``div.full`` 2 ulp (``precise`` asks for the correctly rounded ones).  Every other function is expanded by `passes.expand_math`.
+``rcp.approx`` (1/x) 1 ulp; ``sqrt.approx`` and ``div.full`` 2 ulp (``precise`` asks for the correctly rounded ones).
+Every other function is expanded by `passes.expand_math`.
 """
 
 from __future__ import annotations

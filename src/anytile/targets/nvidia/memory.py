@@ -1,8 +1,9 @@
 """Loads, stores and atomics in global memory.
 
 One instruction moves up to 16 bytes: registers that hold neighbours in memory, as the axis information proves, go
-together; those that it proves to be of one address are loaded once.  Masks become predicates of the instruction, so an address whose lane is off is never touched.  Where several
-threads hold copies of an element, all of them load it and one of them stores it.
+together; those that it proves to be of one address are loaded once.  Masks become predicates of the instruction, so an
+address whose lane is off is never touched.  Where several threads hold copies of an element, all of them load it and one
+of them stores it.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from ...ir import Op, Value
 from ...ir.rewrite import const_value
 from ...ir.types import BF16, F16, F32, F64, Element
 from .convert import addresses, memory_bytes, shared_load, shared_store
-from .placement import LANES, Placement
+from .placement import LANES, Placement, span
 from .values import GLOBAL, Generator, eager, literal, llvm_type, unsupported
 
 __all__ = ["vector_width"]
@@ -209,6 +210,20 @@ def load(g: Generator, op: Op) -> None:
     g.define(op.result, out, place)
 
 
+def _store_place(g: Generator, pointer: Value, value: Value, mask: Value | None) -> Placement:
+    """Where a store takes its value: where the value is, unless that would scatter the accesses."""
+    best = g.assignment.coalesced(pointer)
+    here = g.assignment.where(value)
+    if here is None:
+        return best
+    n = vector_width(g, pointer, here, mask)
+    if n < vector_width(g, pointer, best, mask):
+        return best
+    # A thread whose run goes on behind the vector writes parts of sectors, several times; a move through shared memory is cheaper.
+    step = n << span(here.shape, g.assignment.fastest(pointer))[0]
+    return best if step in here.register and step in best.thread else here
+
+
 @eager("store")
 def store(g: Generator, op: Op) -> None:
     pointer, value, mask = (op.operand(n) for n in ("ptr", "value", "mask"))
@@ -225,7 +240,7 @@ def store(g: Generator, op: Op) -> None:
         on = g.conjunction(g.scalar(mask) if mask is not None else None, g.owner(g.all_threads()))
         _store_vector(g, g.scalar(pointer), [g.scalar(value)], e, on, how)
         return
-    place = g.store_place(op)
+    place = _store_place(g, pointer, value, mask)
     n = vector_width(g, pointer, place, mask)
     p, x = g.every(pointer, place, n), g.get(value, place)
     m = g.every(mask, place, n) if mask is not None else None

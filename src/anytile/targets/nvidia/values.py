@@ -29,7 +29,7 @@ from ...passes.axis_info import AxisInfo
 from ..text import Chunk, Writer
 from ..text import literal as plain_literal
 from ..text import llvm_type as plain_type
-from .placement import LANES, Placement, log2, span
+from .placement import LANES, Placement, log2
 from .shared_use import Fullest
 
 if TYPE_CHECKING:
@@ -211,23 +211,6 @@ class Generator:
     def place_for(self, v: Value) -> Placement:
         """A placement in which ``v`` costs little."""
         return self.assignment.where(v) or self.assignment.default(v.type.shape)
-
-    def store_place(self, op: Op) -> Placement:
-        """Where a store takes its value: where the value is, unless that would scatter the accesses."""
-        from .memory import vector_width  # memory needs Generator
-
-        pointer, value, mask = (op.operand(n) for n in ("ptr", "value", "mask"))
-        assert pointer is not None and value is not None
-        best = self.assignment.coalesced(pointer)
-        here = self.assignment.where(value)
-        if here is None:
-            return best
-        n = vector_width(self, pointer, here, mask)
-        if n < vector_width(self, pointer, best, mask):
-            return best
-        # A thread whose run goes on behind the vector writes parts of sectors, several times; a move through shared memory is cheaper.
-        step = n << span(here.shape, self.assignment.fastest(pointer))[0]
-        return best if step in here.register and step in best.thread else here
 
     # --- instructions ---
 
