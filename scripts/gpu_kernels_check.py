@@ -30,11 +30,12 @@ def build(folder: Path, arch: int, only: str) -> int:
 
     sys.meta_path.insert(0, FINDER)
     from anytile.frontend import trace
-    from anytile.llvm import engine
     from anytile.runtime.options import Options
-    from anytile.targets.nvidia.chips import chip, ptx_version
+    from anytile.targets.nvidia.chips import chip
     from anytile.targets.nvidia.codegen import lower
+    from anytile.targets.nvidia.target import make_ptx, prepare
 
+    prepare()  # outside of what is timed
     kernels = cases.kernels()
     folder.mkdir(parents=True, exist_ok=True)
     failures, index = 0, []
@@ -49,8 +50,7 @@ def build(folder: Path, arch: int, only: str) -> int:
             text, metadata = lower(trace(fn, *cases.specialised(case, fn.arg_names), options), options, c)
             (folder / f"{case.name}.ll").write_text(text) if only else None
             middle = time.perf_counter()
-            features = [f"ptx{ptx_version(text, c)}"]
-            ptx = engine.emit_assembly(text, cpu=c.target, features=features, level="O2", triple="nvptx64-nvidia-cuda")
+            ptx = make_ptx(text, c)
         except Exception as error:
             failures += 1
             print(f"{case.name:<28} FAILED {type(error).__name__}: {str(error)[:300]}", flush=True)
