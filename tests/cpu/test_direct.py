@@ -50,3 +50,41 @@ def test_memory_written_between_load_and_dot():
     launch(CpuTarget(), overwritten_kernel, (1, 1, 1), a=a, b=b, c=c, N=32)
     np.testing.assert_allclose(c, want, rtol=1e-4, atol=1e-4)
     assert not a.any()
+
+
+def broken_rows_kernel(a, b, c, start, m_size, k_size, HOW: tl.constexpr, N: tl.constexpr):
+    i = tl.arange(0, N)
+    if HOW == "remainder":
+        rows = (start + i) % m_size
+    else:
+        rows = i ^ 5
+    acc = tl.zeros((N, N), tl.float32)
+    for k in range(0, k_size, N):
+        x = tl.load(a + rows[:, None] * k_size + (k + i)[None, :], mask=((k + i) < k_size)[None, :], other=0.0)
+        acc = tl.dot(x, tl.load(b + (k + i)[:, None] * N + i[None, :]), acc)
+    tl.store(c + i[:, None] * N + i[None, :], acc)
+
+
+@pytest.mark.parametrize("how, start, m", [("remainder", s, m) for s in (0, 8, 40, 99) for m in (100, 48, 20, 1)] + [("xor", 0, 32)])
+def test_rows_that_begin_again_inside_the_tile(how, start, m):
+    """The rows of a matmul that stays inside its matrix by a remainder: those behind the last are the first again."""
+    rng = np.random.default_rng(m)
+    a, b = rng.standard_normal((m, 64)).astype("float32"), rng.standard_normal((64, 32)).astype("float32")
+    c = np.zeros((32, 32), "float32")
+    launch(CpuTarget(), broken_rows_kernel, (1, 1, 1), a=a, b=b, c=c, start=start, m_size=m, k_size=64, HOW=how, N=32)
+    rows = (start + np.arange(32)) % m if how == "remainder" else np.arange(32) ^ 5
+    np.testing.assert_allclose(c, a[rows] @ b, rtol=1e-4, atol=1e-4)
+
+
+def broken_mask_kernel(a, b, c, limit, N: tl.constexpr):
+    i = tl.arange(0, N)
+    x = tl.load(a + i[:, None] * N + i[None, :], mask=((i ^ 31) < limit)[:, None], other=0.0)
+    tl.store(c + i[:, None] * N + i[None, :], tl.dot(x, tl.load(b + i[:, None] * N + i[None, :])))
+
+
+def test_a_mask_that_holds_at_the_last_row_and_not_before():
+    rng = np.random.default_rng(2)
+    a, b = (rng.standard_normal((32, 32)).astype("float32") for _ in range(2))
+    c = np.zeros((32, 32), "float32")
+    launch(CpuTarget(), broken_mask_kernel, (1, 1, 1), a=a, b=b, c=c, limit=5, N=32)
+    np.testing.assert_allclose(c, np.where(np.arange(32)[:, None] >= 27, a, 0) @ b, rtol=1e-4, atol=1e-4)

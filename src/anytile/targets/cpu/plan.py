@@ -30,7 +30,7 @@ from dataclasses import dataclass, field
 
 from ...ir import Block, Effect, Op, Value
 from .alias import Dims, meet
-from .shape import map_dims, steps
+from .shape import is_linear, map_dims, steps
 
 __all__ = ["Group", "Guard", "Single", "Step", "BlockPlan", "Planner"]
 
@@ -216,7 +216,7 @@ class Planner:
         stores = [s.op for s in hazards if isinstance(s, Single) and s.op.name == "store"]
         if len(stores) < len(hazards) or op.attrs["volatile"] or v.type.elem.is_bool:
             return None
-        if steps(op.operands[0], {}) != (1,) or not _linear(op.operands[0]):  # `steps` takes remainders for unbroken runs
+        if steps(op.operands[0], {}) != (1,) or not is_linear(op.operands[0]):  # `steps` takes remainders for unbroken runs
             return None
         key = min((*hazards, *users), key=lambda s: s.key).key - 0.1
         known = all(forward.dependence(x.operands[0]) < key for x in stores)
@@ -301,7 +301,7 @@ class Planner:
         if got is None:
             op = v.op
             own = 0 if op.name in _FREE else 1
-            if op.name == "load" and not _linear(op.operands[0]):
+            if op.name == "load" and not is_linear(op.operands[0]):
                 own = 8
             own = _COST.get(op.name, own)
             got = own + sum(self.cost(x) for x in op.operands if x is not None and not _index_like(x))
@@ -536,22 +536,4 @@ def _numel(shape: tuple[int, ...]) -> int:
 
 def _index_like(v: Value) -> bool:
     """Index arithmetic costs nothing: it stays ramps and scalars."""
-    return (v.type.elem.is_int or v.type.elem.is_ptr) and _linear(v)
-
-
-def _linear(v: Value, depth: int = 0) -> bool:
-    """Whether ``v`` is an affine function of the index (as far as a quick look tells)."""
-    if v.type.is_scalar:
-        return True
-    op = v.op
-    if op is None or depth > 24:
-        return False
-    if op.name in ("arange", "constant", "splat"):
-        return True
-    if op.name == "trunci" and v.type.elem.bits < 32:
-        return False  # narrow integers wrap around
-    if op.name in ("add", "sub", "addptr", "broadcast", "expand_dims", "permute", "sext", "zext", "trunci", "hint", "mul"):
-        return all(_linear(x, depth + 1) for x in op.operands)
-    if op.name in ("icmp", "and") and v.type.elem.is_bool:
-        return all(_linear(x, depth + 1) for x in op.operands)
-    return False
+    return (v.type.elem.is_int or v.type.elem.is_ptr) and is_linear(v)

@@ -16,14 +16,17 @@ from .roots import ReduceRoot, Root, StoreRoot, WriteRoot
 if TYPE_CHECKING:
     from .program import Program
 
-__all__ = ["accesses", "choose_unroll", "choose_vector_dim", "map_dims", "steps"]
+__all__ = ["accesses", "choose_unroll", "choose_vector_dim", "is_linear", "map_dims", "steps"]
 
 FAR = 1 << 20  # linear, but not by a known small stride
 GATHER_COST, UNIFORM_COST, VECTOR_COST = 8, 1, 1
 
 
 def steps(v: Value, memo: dict[Value, tuple]) -> tuple[int | None, ...]:
-    """Per dimension: by how much ``v`` grows per index step; None where that is not constant."""
+    """Per dimension: by how much ``v`` grows per index step; None where that is not constant.
+
+    Remainders and the like grow so for a while only: where more than speed depends on it, `is_linear` is asked, too.
+    """
     got = memo.get(v)
     if got is None:
         got = memo[v] = _steps(v, memo)
@@ -72,6 +75,31 @@ def _steps(v: Value, memo: dict) -> tuple[int | None, ...]:
         every = [steps(x, memo) for x in op.operands]
         return tuple(0 if all(e[k] == 0 for e in every) else None for k in range(len(shape)))
     return flat
+
+
+_LINEAR = frozenset("add sub addptr broadcast expand_dims permute sext zext trunci hint mul".split())
+_LOOKED_AT = 200
+
+
+def is_linear(v: Value, but_for: tuple[str, ...] = ()) -> bool:
+    """Whether ``v`` is an affine function of the index, as far as a quick look tells, if the operations ``but_for`` are."""
+    stack, seen = [v], {v}
+    while stack:
+        x = stack.pop()
+        op = x.op
+        if x.type.is_scalar or op is not None and op.name in ("arange", "constant", "splat"):
+            continue
+        if op is None or len(seen) > _LOOKED_AT:
+            return False
+        elem = x.type.elem
+        if op.name == "trunci" and elem.bits < 32:
+            return False  # narrow integers wrap around
+        if op.name not in _LINEAR and op.name not in but_for and not (elem.is_bool and op.name in ("icmp", "and")):
+            return False
+        fresh = [y for y in op.operands if y is not None and y not in seen]
+        stack += fresh
+        seen.update(fresh)
+    return True
 
 
 def _times(op, k: int, x: int | None, y: int | None) -> int | None:
