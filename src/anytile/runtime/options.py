@@ -96,9 +96,7 @@ class Options:
             arch = int(str(values.get("arch") or target.arch).lower().removeprefix("sm").lstrip("_").rstrip("af"))
             if arch < 90:
                 raise OptionValueError(f"num_ctas > 1 requires NVIDIA SM90+ (Hopper), and kernel {kernel} is compiled for SM{arch}")
-        values.setdefault("enable_fp_fusion", knobs.language.default_fp_fusion)
-        if knobs.language.force_disable_fp_fusion:
-            values["enable_fp_fusion"] = False
+        values["enable_fp_fusion"] = knobs.language.fp_fusion_enabled(values.get("enable_fp_fusion"))
         return Options(**{**_target_defaults(target), **values, "target": target})
 
     def hash(self) -> str:
