@@ -182,7 +182,7 @@ def do_bench_cudagraph(
 def _graph_milliseconds(torch: Any, fn: Callable[[], Any], calls: int, gradients: Sequence[Any], replays: int) -> list[float]:
     """For each replay of a graph of ``calls`` calls: milliseconds a call."""
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    with cuda_graph_without_gc(graph):
         for _ in range(calls):
             for x in gradients:
                 x.grad = None
