@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
+import weakref
 
 import pytest
 from fake_cuda import FakeCuda
@@ -64,6 +66,25 @@ def test_no_library(monkeypatch, tmp_path):
     monkeypatch.setenv("TRITON_LIBCUDA_PATH", str(tmp_path))
     with pytest.raises(NoDriverError, match="ANYTILE_TARGET=cpu"):
         driver_api._load_library()
+
+
+def test_who_asked_first_is_not_kept(monkeypatch, tmp_path):
+    """The answer stays for ever; the variables of those who asked must not."""
+    monkeypatch.setenv("TRITON_LIBCUDA_PATH", str(tmp_path))
+
+    def ask(tensor):
+        return driver_api.available()
+
+    tensor = FakeCuda()
+    there = weakref.ref(tensor)
+    driver_api._outcome.cache_clear()
+    try:
+        assert not ask(tensor)
+        del tensor
+        gc.collect()
+        assert there() is None
+    finally:
+        driver_api._outcome.cache_clear()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")

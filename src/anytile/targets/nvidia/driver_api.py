@@ -416,7 +416,7 @@ def _outcome() -> Cuda | CudaError:
     try:
         return Cuda(_load_library())
     except CudaError as error:
-        return error
+        return error.with_traceback(None)  # which holds frames, and so whatever the first launch of the program was given
 
 
 if hasattr(os, "register_at_fork"):
