@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import struct
 import subprocess
@@ -129,20 +130,22 @@ def test_no_arguments_and_no_iterations():
     same(never, p=np.arange(64, dtype=np.float32), n=4, B=64)
 
 
+@pytest.mark.parametrize("x", [1.2345, -0.0, 1e-40, 3e-39, 1.00390625, 1.01171875, 3.4e38, -math.inf, math.nan])
 @pytest.mark.parametrize("elem", [F16, BF16], ids=str)
-def test_narrow_scalar_arguments(elem):
+def test_narrow_scalar_arguments(elem, x):
     out = []
     for target in (CpuTarget(), ReferenceTarget()):
         f = Func("k", (ptr(elem), scalar(elem)), ("p", "x"))
         b = Builder(f.body)
-        b.store(f.args[0], b.fadd(f.args[1], f.args[1]))
+        b.store(f.args[0], f.args[1])
         b.return_()
-        x = np.zeros(1, np.uint16)
-        target.load(target.compile(Module([f]), None)).run(
-            struct.pack(struct_format([a.type for a in f.args]), x.ctypes.data, 1.2345), 1, 1, 1
-        )
-        out.append(int(x[0]))
-    assert out[0] == out[1] != 0
+        bits = np.zeros(1, np.uint16)
+        artifact = target.compile(Module([f]), None)
+        target.load(artifact).run(struct.pack(struct_format([a.type for a in f.args]), bits.ctypes.data, x), 1, 1, 1)
+        out.append(int(bits[0]))
+        # LLVM would round by an instruction that makes zeros of subnormal numbers, where the machine has it.
+        assert elem is F16 or "to bfloat" not in artifact.stages.get("llir", "")
+    assert out[0] == out[1]
 
 
 INTERRUPTED = """

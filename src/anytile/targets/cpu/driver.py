@@ -10,6 +10,7 @@ from typing import Any
 from ...errors import UnsupportedError
 from ...ir import Func, Module, print_module
 from ...ir.parser import parse_module
+from ...ir.types import BF16
 from ...llvm import engine
 from ...passes.canonicalize import canonicalize
 from ...passes.cse import cse
@@ -27,7 +28,7 @@ from .grid import ANY, assume_grid
 from .machine import Machine
 from .near import NATIVE_NEAR
 from .program import Program
-from .text import llvm_type, number_type
+from .text import llvm_type, round_to_bf16
 
 __all__ = ["compile_for_any_grid", "compile_module", "lower", "machine_passes", "native_casts"]
 
@@ -145,8 +146,8 @@ def _entry(kernel: Func, keeps: bool, combines: bool) -> str:
         if e.is_int and e.bits == 1:
             loads += [f"  %b{i} = load i8, ptr %s{i}, align 8", f"  %v{i} = icmp ne i8 %b{i}, 0"]
         elif e.is_float and e.bits == 16:  # passed as f32
-            loads += [f"  %f{i} = load float, ptr %s{i}, align 8", f"  %n{i} = fptrunc float %f{i} to {number_type(e)}"]
-            loads.append(f"  %v{i} = bitcast {number_type(e)} %n{i} to {t}")
+            loads.append(f"  %f{i} = load float, ptr %s{i}, align 8")
+            loads.append(round_to_bf16(f"%v{i}", f"%f{i}") if e is BF16 else f"  %v{i} = fptrunc float %f{i} to {t}")
         else:
             loads.append(f"  %v{i} = load {t}, ptr %s{i}, align 8")
         args.append(f"{t} %v{i}")

@@ -14,7 +14,7 @@ from ...ir.types import BF16, BOOL, F16, F32, F64, I8, Element
 from .lanes import RAMP, UNIFORM, Lane, uniform, vector
 from .microkernel_layout import PackedLayout
 from .near import Near
-from .text import literal, llvm_type, memory_type, number_type, unsupported
+from .text import literal, llvm_type, memory_type, number_type, round_to_bf16, unsupported
 
 __all__ = ["Buffer", "Memory"]
 
@@ -181,10 +181,7 @@ class Memory(Near):
         return self._guarded(instr, e, mask)
 
     def _bf16_atomic(self, kind: str, order: str) -> str:
-        """The function that does it by compare-and-exchange.
-
-        LLVM's own loop would round by vcvtneps2bf16 where there is one, which makes zeros of subnormal numbers.
-        """
+        """The function that does it by compare-and-exchange: LLVM's own loop would round as `round_to_bf16` must not."""
         name = f"atomic.bf16.{kind}.{order}"
         if name not in self.w.declared:
             compute = _ON_FLOATS[kind]
@@ -203,16 +200,7 @@ try:
   %old.bits = shl i32 %old.low, 16
   %old.float = bitcast i32 %old.bits to float
   %y = {compute.format("float %old.float", "%x.float", "float %x.float")}
-  %bits = bitcast float %y to i32
-  %upper = lshr i32 %bits, 16
-  %odd = and i32 %upper, 1
-  %half = add i32 %odd, 32767
-  %near = add i32 %bits, %half
-  %nearest = lshr i32 %near, 16
-  %nan = fcmp uno float %y, 0.0
-  %quiet = or i32 %upper, 64
-  %rounded = select i1 %nan, i32 %quiet, i32 %nearest
-  %new = trunc i32 %rounded to i16
+{round_to_bf16("%new", "%y")}
   %pair = cmpxchg ptr %p, i16 %old, i16 %new {order} {_after_failure(order)}, align 2
   %seen = extractvalue {{ i16, i1 }} %pair, 0
   %done = extractvalue {{ i16, i1 }} %pair, 1

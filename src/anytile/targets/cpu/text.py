@@ -14,7 +14,7 @@ from .. import text
 from ..text import Chunk, Writer
 from ..text import llvm_type as number_type
 
-__all__ = ["Chunk", "Writer", "literal", "llvm_type", "memory_type", "number_type", "opaque", "unsupported"]
+__all__ = ["Chunk", "Writer", "literal", "llvm_type", "memory_type", "number_type", "opaque", "round_to_bf16", "unsupported"]
 
 
 def llvm_type(e: Element) -> str:
@@ -32,6 +32,23 @@ def literal(value: int | float, e: Element) -> str:
     if e is BF16:
         return str(int(text.literal(value, e).removeprefix("0xR"), 16))
     return text.literal(value, e)
+
+
+def round_to_bf16(result: str, x: str) -> str:
+    """Instructions that make ``result``, the bits of a bf16, of the float ``x``: to the nearest, to even.
+
+    By integers: for ``fptrunc`` LLVM takes vcvtneps2bf16 where there is one, which makes zeros of subnormal numbers.
+    """
+    return f"""  {result}.bits = bitcast float {x} to i32
+  {result}.upper = lshr i32 {result}.bits, 16
+  {result}.odd = and i32 {result}.upper, 1
+  {result}.half = add i32 {result}.odd, 32767
+  {result}.near = add i32 {result}.bits, {result}.half
+  {result}.nearest = lshr i32 {result}.near, 16
+  {result}.nan = fcmp uno float {x}, 0.0
+  {result}.quiet = or i32 {result}.upper, 64
+  {result}.rounded = select i1 {result}.nan, i32 {result}.quiet, i32 {result}.nearest
+  {result} = trunc i32 {result}.rounded to i16"""
 
 
 def opaque(t: str, value: str) -> str:
