@@ -12,9 +12,21 @@ from typing import Any
 
 from ..ir.types import BF16, F16, F32, F64, Element, Float
 
-__all__ = ["Chunk", "Writer", "literal", "llvm_type", "memory_type"]
+__all__ = ["INTRINSICS", "Chunk", "Writer", "literal", "llvm_type", "memory_type"]
 
 Chunk = list[Any]
+
+# What LLVM has a function for, named without the type of its operands.
+INTRINSICS = {
+    **{n: f"llvm.{n}" for n in ("smin", "smax", "umin", "umax", "fma", "floor", "ceil", "trunc", "fabs", "copysign")},
+    "fmin": "llvm.minnum",
+    "fmax": "llvm.maxnum",
+    "fminimum": "llvm.minimum",
+    "fmaximum": "llvm.maximum",
+    "rint": "llvm.roundeven",
+    "popc": "llvm.ctpop",
+    "brev": "llvm.bitreverse",
+}
 
 _TYPES = {F16: "half", BF16: "bfloat", F32: "float", F64: "double"}
 

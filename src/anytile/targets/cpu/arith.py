@@ -13,6 +13,7 @@ from typing import Any
 from ...ir import Block, Op, Value
 from ...ir.builder import canonical
 from ...ir.types import BF16, BOOL, F16, F32, F64, I16, I32, I64, Element, int_element
+from ..text import INTRINSICS
 from .lanes import RAMP, UNIFORM, VECTOR, Lane, power_of_two_in, ramp, uniform, vector
 from .text import Chunk, Writer, literal, llvm_type, unsupported
 
@@ -26,16 +27,7 @@ _BINARY = {
     **{n: f"{n} contract" for n in ("fadd", "fsub", "fmul", "fdiv")},
 }
 _SHIFTS = ("shl", "lshr", "ashr")
-_CALLS = {
-    **{n: f"llvm.{n}" for n in ("smin", "smax", "umin", "umax", "fma", "sqrt", "floor", "ceil", "trunc", "fabs", "copysign")},
-    "fmin": "llvm.minnum",
-    "fmax": "llvm.maxnum",
-    "fminimum": "llvm.minimum",
-    "fmaximum": "llvm.maximum",
-    "rint": "llvm.roundeven",
-    "popc": "llvm.ctpop",
-    "brev": "llvm.bitreverse",
-}
+_CALLS = {**INTRINSICS, "sqrt": "llvm.sqrt"}
 _EXTRA_FALSE = {"iabs": "llvm.abs", "clz": "llvm.ctlz"}  # these take a second operand: i1 false, "defined everywhere"
 _KEEP_ALIGNMENT = ("smin", "smax", "umin", "umax", "iabs")  # the result is one of the operands, up to its sign
 _CASTS = {"trunci": "trunc", "sext": "sext", "zext": "zext", "sitofp": "sitofp", "uitofp": "uitofp"}

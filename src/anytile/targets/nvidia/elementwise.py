@@ -15,6 +15,7 @@ from __future__ import annotations
 from ...ir import Block, Op, Value
 from ...ir.rewrite import const_value
 from ...ir.types import BF16, BOOL, F8E4M3, F16, F32, F64, I32, Element
+from ..text import INTRINSICS
 from .values import Generator, literal, llvm_type, memory_type, unsupported
 
 __all__ = ["NATIVE_MATH", "apply", "compute", "native_casts", "run_block"]
@@ -35,16 +36,6 @@ def native_casts(sm: int) -> frozenset[str]:
 _BINARY = {n: n for n in ("add", "sub", "mul", "and", "or", "xor")}
 _FLOAT_BINARY = ("fadd", "fsub", "fmul")
 _SHIFTS = ("shl", "lshr", "ashr")
-_INTRINSICS = {
-    **{n: f"llvm.{n}" for n in ("smin", "smax", "umin", "umax", "fma", "floor", "ceil", "trunc", "fabs", "copysign")},
-    "fmin": "llvm.minnum",
-    "fmax": "llvm.maxnum",
-    "fminimum": "llvm.minimum",
-    "fmaximum": "llvm.maximum",
-    "rint": "llvm.roundeven",
-    "popc": "llvm.ctpop",
-    "brev": "llvm.bitreverse",
-}
 _WITH_FALSE = {"iabs": "llvm.abs", "clz": "llvm.ctlz"}  # a second operand: i1 false, "defined everywhere"
 _SUFFIX: dict[Element, str] = {F16: "f16", BF16: "bf16", F32: "f32", F64: "f64"}
 _CASTS = {"sext": "sext", "zext": "zext", "trunci": "trunc", "sitofp": "sitofp", "uitofp": "uitofp"}
@@ -122,8 +113,8 @@ def compute(g: Generator, op: Op, xs: list[str]) -> str:
         return g.call(_APPROXIMATE[name], "float", ("float", xs[0]))
     if name == "exp2" and e is F32:
         return g.call(_EXP2[g.ftz], "float", ("float", xs[0]))
-    if name in _INTRINSICS:
-        return g.call(f"{_INTRINSICS[name]}.{_SUFFIX.get(e, t)}", t, *((t, x) for x in xs))
+    if name in INTRINSICS:
+        return g.call(f"{INTRINSICS[name]}.{_SUFFIX.get(e, t)}", t, *((t, x) for x in xs))
     if name in _WITH_FALSE:
         return g.call(f"{_WITH_FALSE[name]}.{t}", t, (t, xs[0]), ("i1", "false"))
     if name in ("icmp", "fcmp"):
