@@ -2,7 +2,7 @@
 
     anytile run bench/gpu_libraries.py [--out FILE] [--repeat 20] HARNESS [ARGUMENTS …]      anytile
     python bench/gpu_libraries.py [--out FILE] [--repeat 20] HARNESS [ARGUMENTS …]           the installed Triton
-    python bench/gpu_libraries.py --beside ANYTILE.jsonl TRITON.jsonl                        ratios, slowest first
+    python bench/gpu_libraries.py --beside ANYTILE.jsonl TRITON.jsonl                        ratios, slowest first; a file may hold several runs
 
 HARNESS is ``run_unsloth_kernels.py`` or ``run_liger_kernels.py`` of the yardstick, ARGUMENTS are its own (``--src DIR --device cuda
 --size real --dtype bf16``).  The cases and their references are the harness's; the measuring is done here, so that it is the same for
@@ -175,9 +175,19 @@ def case_of(row: dict[str, Any]) -> tuple[str, ...]:
     return tuple(row[name] for name in ("library", "case", "dtype") if name in row)
 
 
+def rows_of(path: Path) -> dict[tuple[str, ...], dict[str, Any]]:
+    """The rows of a file by case.  Of a case that stands there several times (runs in turns), the least of each time."""
+    found: dict[tuple[str, ...], dict[str, Any]] = {}
+    for row in map(json.loads, path.read_text().splitlines()):
+        before = found.setdefault(case_of(row), row)
+        times = {n: min(before.get(n, math.inf), row[n]) for n in ("fwd", "bwd", "fwd_gpu", "bwd_gpu") if n in row}
+        found[case_of(row)] = {**before, **times, "ok": before["ok"] and row["ok"]}
+    return found
+
+
 def beside(mine: Path, theirs: Path) -> None:
     """Prints what is wrong, and the ratios of speed (theirs by mine: above 1 is faster) with their geometric means."""
-    a, b = ({case_of(r): r for r in map(json.loads, path.read_text().splitlines())} for path in (mine, theirs))
+    a, b = rows_of(mine), rows_of(theirs)
     wrong = [case for case, row in a.items() if not row["ok"]]
     print(f"{mine.name}: {len(a) - len(wrong)} of {len(a)} right; {theirs.name}: {sum(r['ok'] for r in b.values())} of {len(b)}")
     for case in wrong:
