@@ -22,7 +22,7 @@ PATTERNS: tuple[tuple[str, str], ...] = (
     ("exception", r"\b(?P<v>[A-Z]\w*(?:Error|Exception))\b(?::\s*(?P<d>.*))?"),
     ("exception", r"\b(?P<v>BadZipFile|TritonMissing|GPUTooOldForTriton|InvalidCxxCompiler)\b(?::\s*(?P<d>.*))?"),
     ("missing_module", rf"(?i:no module named) ['\"]?(?P<v>{_MODULE})['\"]?(?:;\s*(?P<d>.*))?"),
-    ("not_a_package", r"['\"](?P<v>\w+)['\"] is not a package"),
+    ("not_a_package", rf"['\"](?P<v>{_MODULE})['\"] is not a package"),
     ("missing_name", rf"cannot import name ['\"](?P<v>\w+)['\"](?: from (?:partially initialized module )?['\"](?P<d>{_MODULE})['\"])?"),
     ("missing_attribute", rf"module ['\"](?P<d>{_MODULE})['\"] has no attribute ['\"](?P<v>\w+)['\"]"),
     ("missing_member", r"['\"](?P<d>\w+)['\"] (?:object )?has no attribute ['\"](?P<v>\w+)['\"]"),
@@ -31,18 +31,19 @@ PATTERNS: tuple[tuple[str, str], ...] = (
     ("dll_load", r"ImportError: (?P<v>DLL load failed)(?! while)"),  # of Pythons that did not name the module yet
     ("statement", r"(?P<v>getpwuid\(\): uid not found)"),
     ("win_error", r"\[WinError (?P<v>\d+)\](?P<d>.*)"),
-    ("dll_load", r"(?:Error loading|Could not find module|LoadLibrary)[^\n]*?(?P<v>[\w.+-]+\.(?:dll|pyd))"),
+    ("dll_load", r"(?:Error loading|Could not find module|LoadLibrary)[^\n]*?(?P<v>\w[\w.+-]*\.(?:dll|pyd))"),
     ("crash", r"(?i)(?P<v>access violation|0xc0000005|0xc0000409|-?1073741819|3221225477)"),
     ("required", r"requires ['\"]?(?P<v>triton[-_]windows)"),
     ("errno", r"\[Errno (?P<v>-?\d+)\](?P<d>.*)"),
-    ("dll", r"(?P<v>[\w.+-]+\.(?:dll|pyd))\b"),
+    ("dll", r"(?P<v>\w[\w.+-]*\.(?:dll|pyd))\b"),
     ("missing_library", r"(?P<v>lib[\w+.-]+?\.so(?:\.\d+)*): cannot open shared object file"),
     ("missing_library", r"(?:ImportError|OSError): (?P<v>lib[\w+.-]+?\.so(?:\.\d+)*): (?!undefined)[^\s:]"),
-    ("undefined_symbol", r"(?:(?P<d>[^\s:]+\.so(?:\.\d+)*): )?undefined symbol:? (?P<v>\w+)"),
+    ("undefined_symbol", r"(?:(?P<d>[^\s:]+\.so(?:\.\d+)*): )?undefined symbol:? (?!in\b)(?P<v>\w+)"),
     ("undefined_symbol", r"(?P<d>[^\s:]+\.so(?:\.\d+)*): (?!undefined)[^\s:][^:]*: (?P<v>_Z\w+)"),
     ("undefined_symbol", r"symbol (?P<v>\w+),? version \S+ not defined in file"),
     ("undefined_symbol", r"^\s*symbol:? (?P<v>_Z\w+)"),  # the line was broken before it
     ("undefined_symbol", r"(?i)symbol not found:? '?_?(?P<v>\w+)"),
+    ("undefined_symbol", r"(?i:undefined symbol) (?:(?P<v>_\w+) )?in (?P<d>[^\s:]+\.so(?:\.\d+)*)"),
     ("symbol_version", r"\bversion (?P<v>lib[\w+.-]+?\.so(?:\.\d+)*)"),
     ("version_node", r"(?:(?P<d>[^\s:]+\.so(?:\.\d+)*): .*)?\b(?P<v>(?:GLIBCXX|CXXABI|GLIBC|GCC)_\d[\d.]*)"),
     ("linker_library", r"cannot find -l(?P<v>\w+)"),
@@ -59,6 +60,7 @@ PATTERNS: tuple[tuple[str, str], ...] = (
     ("invalid_distribution", r"Ignoring invalid distribution (?P<v>\S+)"),
     ("no_distribution", r"No matching distribution found for (?P<v>[\w.-]+)(?P<d>[^\n]*)"),
     ("no_versions", r"requirement (?P<v>[\w.-]+)(?P<d>[^(]*)(?:\(from [^v][^)]*\) )?\(from versions: none\)"),
+    ("offered", r"satisfies the requirement (?P<v>[\w.\-\[\]]+==[\w.+]+)[^(]*\((?:from [^v][^)]*\) \()?from versions: (?P<d>\d[^)]*)"),
     ("no_wheel", r"has no wheels?[^\n]*(?P<v>(?:cp|py)3\d*|manylinux\w*|win_amd64|macosx\w*)"),
     ("only_wheels", r"'?(?P<d>[\w.-]+)'? \(v?[\w.+]+\) only has wheels (?:with|for) the following (?P<v>Python|platform)"),
     ("wrong_wheel", r"(?P<v>[\w.+-]+\.whl)['\"]? is not a supported wheel"),
@@ -70,7 +72,11 @@ PATTERNS: tuple[tuple[str, str], ...] = (
         r"(?P<v>[\w.-]+) \S+ (?:has requirement|requires) (?P<d>[\w.-]+(?:\[[\w,]+\])?\s?[=<>!~][^\n]*? but you(?:'ll)? have [^\n]*)",
     ),
     ("not_installed", r"(?P<v>[\w.-]+) (?:\S+ )?requires (?P<d>[\w.-]+)[^\n]*which is not installed"),
-    ("uninstalled", r"(?:Successfully uninstalled|Uninstalling|Found existing installation:) (?P<v>torch)[- ](?P<d>\d[\w.+]*)"),
+    (
+        "uninstalled",
+        r"(?:Successfully uninstalled|Uninstalling|Attempting uninstall:?|Found existing installation:) (?P<v>torch)[- ](?P<d>\d[\w.+]*)",
+    ),
+    ("pinned", r"Collecting (?P<v>torch)==(?P<d>\d[\w.+]*) \(from"),  # by what is being installed
     ("installed", r"Successfully installed [^\n]*?\b(?P<v>torch)-(?P<d>\d[\w.+]*)"),
     ("uninstalled", r"^\s*[-–] (?P<v>torch)==(?P<d>\d[\w.+]*)"),
     ("installed", r"^\s*\+ (?P<v>torch)==(?P<d>\d[\w.+]*)"),
@@ -142,6 +148,18 @@ PATTERNS: tuple[tuple[str, str], ...] = (
     ("tool", r"\b(?P<v>poetry|uvx?|conda|mamba|pipx|pip)\b"),
 )
 _COMPILED = tuple((kind, re.compile(pattern)) for kind, pattern in PATTERNS)
+# Patterns that begin with any word try at each: of these kinds one of the words stands in every mention, or the text has none.
+_WORDS = {
+    "version_node": ("GLIBC", "CXXABI", "GCC_"),
+    "undefined_symbol": ("ymbol", "_Z"),
+    "not_installed": ("which is not installed",),
+    "wrong_argument": ("got an unexpected keyword argument",),
+    "missing_library": (".so",),
+    "dll": (".dll", ".pyd"),
+    "only_wheels": ("only has wheels",),
+    "conflict": ("require",),
+    "wrong_wheel": (".whl",),
+}
 
 _WINDOWS = re.compile(
     r"\b[A-Za-z]:\\|WinError|\.pyd\b|\.dll\b|\.exe\b|DLL load failed|win_amd64|win32|\bWindows\b|\bwin ?1[01]\b|MSVC|AppData|access violation|\w\\\\\w|include file '|Compiler: cl\b|\b(?:C|LNK)\d{4}\b",
@@ -160,7 +178,7 @@ _FAILURES = frozenset(
 _COMPLAINT = re.compile(
     r"""(?i)(?<![\w./=-])(?<!\bno\ )(?<!nothing\ )(?<!without\ )(?<!\b0\ )(?:
         errors?|fatal|fail(?:s|ed|ures?|ing)?|cannot|can't|could\ not(?!\ collect)|unable|not\ (?:found|available|supported|linked)|wrong|silently|problems?
-      | broken?|breaks|crash(?:es|ed)?|stop(?:s|ped)?\ working|no\ longer|instead\ of|conflicts?|incompatible|unsupported|mismatch|missing
+      | broken?|breaks|corrupt(?:ed|ion|s)?|crash(?:es|ed)?|stop(?:s|ped)?\ working|no\ longer|instead\ of|conflicts?|incompatible|unsupported|mismatch|missing
       | (?:does|do|did|is|are|was|were|has|have)(?:n'?t|\ not)|cant|wont|not\ yet|drop(?:s|ped)?\ |won't|overwrites?
       | (?:how|possible)\ to
       | mess(?:es|ed)?\ up|(?:please\ )?help\ me|please\ help|could\ you|different\ (?:version|torch)|un-?install(?:s|ed)?\ (?:my|the|current)|downgrades?|resulted\ in|remove[sd]|forc(?:es|ing)
@@ -192,9 +210,12 @@ _MAX_LINE = 4000  # longer lines (dumped tensors, base64) name nothing
 _SHOWN = 160
 
 
-def _mentions(lines: Iterable[str]) -> Iterator[Mention]:
+def _mentions(lines: tuple[str, ...]) -> Iterator[Mention]:
+    whole = "\n".join(lines)
+    absent = {kind for kind, words in _WORDS.items() if not any(word in whole for word in words)}
+    wanted = tuple((kind, pattern) for kind, pattern in _COMPILED if kind not in absent)
     for number, line in enumerate(lines, start=1):
-        for kind, pattern in _COMPILED:
+        for kind, pattern in wanted:
             for m in pattern.finditer(line):
                 groups = m.groupdict()
                 shown = line.strip()

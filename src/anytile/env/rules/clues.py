@@ -13,7 +13,7 @@ from functools import cache
 from ..facts import Facts
 from .model import Evidence, quote
 
-__all__ = ["USER_SITE", "Find", "all_of", "any_of", "compiled", "failing", "in_log", "on", "seen", "text", "unless"]
+__all__ = ["USER_SITE", "Find", "all_of", "any_of", "compiled", "failing", "in_log", "on", "raised_in", "seen", "text", "unless"]
 
 Find = Callable[[Facts], Iterable[Evidence]]
 USER_SITE = (
@@ -35,6 +35,19 @@ def seen(kind: str, value: str | None = None, detail: str | None = None) -> Find
             return []
         wanted, inside = compiled(value or ".*", re.I | re.S), compiled(detail or "", re.I)
         return quote([m for m in facts.log.of(kind) if wanted.fullmatch(m.value) and inside.search(m.detail)][:2])
+
+    return find
+
+
+def raised_in(file: str, *kinds: str) -> Find:
+    """The frame above the first mention of one of ``kinds`` is in a file whose path matches ``file``: that file made the request."""
+
+    def find(facts: Facts) -> list[Evidence]:
+        failure = next(iter(facts.log.of(*kinds)), None) if facts.log else None
+        if facts.log is None or failure is None:
+            return []
+        above = [m for m in facts.log.of("frame") if m.line < failure.line]
+        return quote([above[-1]]) if above and compiled(file).search(above[-1].value) else []
 
     return find
 

@@ -67,6 +67,14 @@ def _later_install(facts: Facts) -> Iterator[Evidence]:
             yield Evidence(f"{d.name} {d.version} requires {pins[0]}, and came within ten minutes of torch {torch.version}", d.location)
 
 
+def _moved_by_a_pin(facts: Facts) -> Iterator[Evidence]:
+    """pip takes torch away for another release of it that a dependency names exactly."""
+    if facts.log is not None:
+        there = {m.detail for m in facts.log.of("uninstalled")}
+        pins = [m for m in facts.log.of("pinned") if there and m.detail not in there]
+        yield from (Evidence(m.text, f"log line {m.line}") for m in pins)
+
+
 def _no_binary(facts: Facts) -> Iterator[Evidence]:
     for found in facts.libraries:
         if found.problem == "no_binary":
@@ -181,6 +189,7 @@ RULES = (
         "installing another package replaced torch by a different version or build",
         (
             Clue(0.75, _later_install),
+            Clue(0.75, _moved_by_a_pin),
             Clue(
                 0.82,
                 all_of(
@@ -192,7 +201,7 @@ RULES = (
             Clue(0.88, all_of(seen("uninstalled", detail=r"\+cu"), any_of(seen("installed", detail=r"^[^+]*$|\+cpu"), seen("cpu_build")))),
             Clue(0.75, text(r"\bpytorch\b[^\n]*cuda[^\n]*-->[^\n]*cpu")),
             Clue(0.5, all_of(seen("statement", _XF), any_of(seen("cuda_gone"), seen("cpu_build")))),
-            Clue(0.7, all_of(text(r"\d\+cu\d{2,3}"), text(r"\d\+cpu"), unless(seen("built_for")))),
+            Clue(0.7, all_of(text(r"\d\+cu\d{2,3}"), text(r"\d\+cpu"), unless(seen("built_for"), seen("offered")))),
             Clue(
                 0.4,
                 all_of(

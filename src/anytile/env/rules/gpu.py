@@ -9,6 +9,7 @@ from packaging.version import InvalidVersion, Version
 from ..facts import Facts
 from .clues import all_of, any_of, failing, on, seen, text, unless
 from .model import CERTAIN, Clue, Evidence, Fix, Rule, install
+from .told import REPLACED
 
 __all__ = ["RULES"]
 
@@ -81,6 +82,7 @@ RULES = (
             Clue(0.65, seen("machine", r"(?!x86).*")),
             Clue(0.5, seen("conflict", detail=r"^torch\s?[=<>]")),
             Clue(0.5, all_of(seen("uninstalled"), seen("installed"))),
+            Clue(0.55, REPLACED),
             Clue(0.3, all_of(text(r"\d\+cu\d{2,3}"), text(r"\d\+cpu"), unless(seen("built_for")))),
         ),
         decide=('python -c "import torch; print(torch.__version__, torch.version.cuda)"', "nvidia-smi"),

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Iterator
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.version import InvalidVersion, Version
 
 from ..facts import Distribution, Facts
 from .clues import USER_SITE, all_of, any_of, in_log, on, seen, text, unless
@@ -16,6 +17,7 @@ from .windows import NO_PROGRAM, library
 __all__ = ["RULES"]
 
 _IN_VENV = any_of(seen("path", r".*[\\/]\.?v?env[\\/].*"), seen("frame", r".*[\\/]\.?venv[\\/].*"), seen("tool", r"poetry"))
+_PLACEHOLDER = (0, 1, 2)  # torch 0.1.2, a source release without content, fits every Python
 _CACHE = r"\.triton\b|torchinductor|inductor_cache|triton[\\/]runtime[\\/]cache\.py|triton[\\/]+cache|TRITON_CACHE"
 _STACK = ("torch", "triton", "triton-windows", "torchvision", "torchaudio", "xformers", "bitsandbytes", "numpy", "flash-attn", "unsloth")
 
@@ -55,6 +57,23 @@ def _unfit_wheels(facts: Facts) -> Iterator[tuple[Distribution, Evidence]]:
             yield d, Evidence(what, f"{d.location}/{d.name}")
         if mine and platforms and not any(mine in p for p in platforms):
             yield d, Evidence(f"{d.name} {d.version} is a wheel for {'/'.join(sorted(platforms))}", d.location)
+
+
+def _offered(facts: Facts) -> Iterator[Evidence]:
+    """pip lists what there is for this Python: all of it newer than what was asked for, or older."""
+    for m in facts.log.of("offered") if facts.log else ():
+        try:
+            asked = Version(m.value.partition("==")[2]).release
+            there = sorted(Version(v.strip()).release for v in m.detail.split(",") if v.strip()[:1].isdigit())
+        except InvalidVersion:
+            continue
+        if there and not there[0] <= asked <= there[-1]:
+            yield Evidence(
+                f"{m.value} was asked for; what pip finds for this Python is {'newer' if asked < there[0] else 'older'}",
+                f"log line {m.line}",
+            )
+        elif there and asked not in there and there[0] == _PLACEHOLDER:
+            yield Evidence(f"{m.value} was asked for; of that time pip finds only torch's placeholder", f"log line {m.line}")
 
 
 def _leftovers(facts: Facts) -> Iterator[Evidence]:
@@ -128,6 +147,7 @@ RULES = (
         "this Python is one for which the package has no release",
         (
             Clue(CERTAIN, _python_tags),
+            Clue(0.85, _offered),
             Clue(0.5, text(r"doesn't have a source distribution or wheel for the current platform")),
             Clue(
                 0.8,

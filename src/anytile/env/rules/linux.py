@@ -155,7 +155,10 @@ RULES = (
         "another copy of a CUDA library (an older toolkit on LD_LIBRARY_PATH, as a rule) is loaded before the one that torch brings",
         (
             Clue(CERTAIN, library("shadowed")),
-            Clue(0.85, seen("undefined_symbol", _CUDA_SYMBOL)),
+            Clue(
+                0.85,
+                any_of(seen("undefined_symbol", _CUDA_SYMBOL), seen("undefined_symbol", detail=r"(?:^|[\\/])lib(?:cu|nv|nccl)\w*\.so")),
+            ),
             Clue(0.88, seen("statement", r"cuDNN version incompatibility")),
             Clue(0.4, seen("symbol_version", r"lib(?:nv|cu|nccl)\w*\.so\S*")),
             Clue(0.4, text(r"libnvJitLink\.so|LD_LIBRARY_PATH[^\n]*cuda")),

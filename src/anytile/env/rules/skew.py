@@ -10,7 +10,7 @@ from packaging.version import InvalidVersion, Version
 
 from ..dists import triton_requirement
 from ..facts import Distribution, Facts
-from .clues import all_of, any_of, failing, in_log, on, seen, text, unless
+from .clues import all_of, any_of, failing, in_log, on, raised_in, seen, text, unless
 from .model import CERTAIN, Clue, Evidence, Fix, Rule, install
 
 __all__ = ["RULES", "conflicts"]
@@ -21,6 +21,11 @@ _OTHER_PROJECTS = (
     r"TritonContext|ARCH|OPCODE|AST_\w+|Instruction|MemoryAccess|InferenceServerClient"  # of programs that are also named Triton
 )
 _ALWAYS_NAMES = r"jit|autotune|heuristics|Config|cdiv|next_power_of_2|language|testing|compile|runtime|compiler|libtriton"
+# One file of Triton asks another of its files: torch has no part in it.
+_WITHIN_TRITON = any_of(
+    raised_in(r"[\\/](?:site|dist)-packages[\\/]triton[\\/]", "missing_name", "missing_module", "missing_attribute"),
+    text(r"\b(?:via|at|in|by) triton(?:\.\w+){2,}"),
+)
 # A module of Python's own, loaded from another place than Python's library.
 _OWN_MODULE_HIDDEN = (
     r"cannot import name ['\"]\w+['\"] from ['\"](?P<m>random|types|copy|enum|select|queue|code|token|tokenize|math|string|platform|logging"
@@ -211,6 +216,7 @@ RULES = (
             Clue(0.6, seen("conflict", r"torch", r"^(?:pytorch-)?triton")),
         ),
         _skew_fixes,
+        against=(Clue(0.6, _WITHIN_TRITON),),
         rules_out=("win_no_triton", "shadowed_module"),
         decide=("pip show torch triton triton-windows",),
     ),
@@ -236,10 +242,12 @@ RULES = (
             Clue(0.75, seen("not_installed", detail=r"^triton")),
             Clue(0.28, seen("failed_extension", r"libtriton")),
             Clue(0.5, seen("missing_name", _ALWAYS_NAMES, detail=r"^triton(?:\.|$)")),
+            Clue(0.85, all_of(seen("missing_name", detail=r"^triton\."), _WITHIN_TRITON)),
+            Clue(0.9, seen("not_a_package", r"triton\._C(?:\.\w+)*")),  # a folder in one distribution, a file in the other
         ),
         _one_triton,
         # In a log from Linux the words fit other causes better; two owners of a folder are two owners anywhere.
-        against=(Clue(0.6, all_of(on("linux", "darwin"), in_log)),),
+        against=(Clue(0.6, all_of(on("linux", "darwin"), in_log, unless(_WITHIN_TRITON, seen("not_a_package"), _two_in_log))),),
         rules_out=("win_vcredist_old",),
         decide=("pip list | findstr /i triton",),
     ),
@@ -291,7 +299,7 @@ RULES = (
         "a file or folder of the program has the name of an installed package and hides it",
         (
             Clue(CERTAIN, _shadows),
-            Clue(0.85, seen("not_a_package", r"triton|torch|xformers|bitsandbytes")),
+            Clue(0.85, seen("not_a_package", r"(?:triton|torch|xformers|bitsandbytes)(?!\._C)(?:\.\w+)*")),
             Clue(0.7, seen("missing_module", _ALWAYS)),
             Clue(
                 0.5,

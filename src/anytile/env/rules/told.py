@@ -15,7 +15,7 @@ from ..facts import Facts
 from .clues import USER_SITE, Find, all_of, any_of, compiled, on, seen, text, unless
 from .model import Clue, Evidence
 
-__all__ = ["TOLD"]
+__all__ = ["REPLACED", "TOLD"]
 
 
 def told(*parts: str) -> Clue:
@@ -60,7 +60,7 @@ _STOPS = r"\b(?:incompatib\w*|mis-?match\w*|conflict\w*)|not compatible|wrong ve
 _LACKS = r"not (?:found|available|supported|defined|recogni[sz]ed|included)|\bmissing\b|\bunsupported\b|(?:does|do|did|is|are|was|were)(?:n't| not)\b|(?<!-)\bno\b(?!-)|\bcannot\b|can't|could not|unable|without|找不到|没有|无法|不支持|缺少|не найден|не поддерж|отсутств|fehl(?:t|en)|nicht (?:gefunden|verfügbar|unterstützt)"
 _OLD = r"too old|\bold(?:er)?\b|out-?dated|insufficient|\bupdate\b|upgrade|过低|太老|太旧|过旧|устарел|veraltet|zu alt"
 # Something was installed, and took torch's place.
-_MOVED = r"\b(?:u\w*install|replac|down-?grad|overwr|remov|revert|swap|forc|pull|delet|reset)\w*|替换|降级|变成|卸载|覆盖|замен|удал|пониж|ersetz|deinstall|herabgestuft"
+_MOVED = r"\b(?:u\w*install|replac|down-?grad|overwr|remov|revert|swap|forc|pull|delet|reset)\w*|\bre-?installs\b|替换|降级|变成|卸载|覆盖|замен|удал|пониж|ersetz|deinstall|herabgestuft"
 _AFTER = r"\b(?:after|since|just|when)\b[^\n]*\b(?:install|updat|upgrad|add)\w*|安装[^\n]{0,6}(?:后|之后)|更新后|после (?:установ|обнов)|nach (?:der|dem) (?:Install|Update)"
 _NO_CUDA = r"non-?cuda|(?<![/\w+.])cpu\b(?!/)|(?:no|without|lose[sd]?|lost)\s+(?:\w+\s+){0,2}cuda|cuda[^\n]{0,40}(?:not available|unavailable|\bgone\b|removed|\blost\b|stopped|不可用|недоступ|nicht verfügbar)"
 _TORCH = r"\b(?:py)?torch\b"
@@ -68,6 +68,10 @@ _TORCH = r"\b(?:py)?torch\b"
 _ARM = r"(?<![\w.-])(?:linux[ -])?(?:aarch64|arm64)(?![\w.-])|\bsbsa\b|jetson|\bgh200\b|\bgb\d{2,3}\b|dgx spark"
 _CACHE = r"\.triton\b|torchinductor|inductor[ _]cache|triton[ _-]cache|TRITON_CACHE"
 _COMPANION = rf"{_TORCH}|\bcuda\b"
+
+
+REPLACED = says(rf"{_TORCH}|\bcuda\b", _MOVED, _NO_CUDA, complaint=False)
+"""Somebody tells that torch was there, and that something put a torch without CUDA into its place."""
 
 
 def _on(clue: Clue, *systems: str | None) -> Clue:
@@ -112,7 +116,7 @@ TOLD: dict[str, tuple[Clue, ...]] = {
     ),
     # what torch is, and what was done to it
     "resolver_replaced_torch": (
-        weigh(0.62, rf"{_TORCH}|\bcuda\b", _MOVED, _NO_CUDA, complaint=False),
+        Clue(0.7, REPLACED),
         weigh(0.6, _AFTER, rf"{_TORCH}|\bcuda\b", _NO_CUDA, complaint=False),
         told(_AFTER, _TORCH, r"\bbroke|\bbreak|compatib"),
         told(_TORCH, r"\binstall", r"mess(?:es|ed)? up|clobber|版本被"),
@@ -163,6 +167,12 @@ TOLD: dict[str, tuple[Clue, ...]] = {
     "build_isolation": (weigh(0.5, r"flash|xformers|mamba|deepspeed|apex", r"\btorch\b", r"build", _LACKS),),
     "user_site_leak": (
         told(r"PYTHONNOUSERSITE"),
+        # a program that starts others, found outside of the environment
+        told(
+            r"\b(?:torchrun|accelerate|deepspeed|ipython|jupyter)\b",
+            r"\bvenv\b|virtual ?env|conda env",
+            r"problem|wrong|outside|system|bypass|instead|ignor|not ",
+        ),
         weigh(
             0.7,
             rf"{USER_SITE}|\.local\b|user[- ](?:site|install)",

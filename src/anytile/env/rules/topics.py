@@ -47,6 +47,7 @@ _TOPICS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = tuple(
         r"\bcache\b|缓存|кэш & permission|denied|writ|uid|read-?only|权限|прав": "permission cache_corrupt",
         r"\bcache\b|缓存|кэш & upgrad|updat|version|switch|delet|clear|remov|升级|删除|удал": "cache_stale_after_upgrade cache_corrupt",
         r"triton|inductor & \bcache\b|缓存|кэш": "cache_corrupt permission",
+        r"\bcache\b & corrupt|damaged|truncated": "cache_corrupt permission",
         r"\b(?:cl|tcc|cl\.exe|msvc)\b|visual studio|build tools": "win_c_compiler win_python_dev_missing",
         r"\b(?:gcc|clang|g\+\+|cc|compiler|build-essential)\b|编译器|компилятор": "linux_no_compiler win_c_compiler",
         r"undefined symbol|\bABI\b|flash[-_ ]attn?|\b_C\b|custom (?:op|extension)|\.so\b": "ext_abi_undefined_symbol resolver_replaced_torch",
