@@ -27,6 +27,23 @@ def test_version():
     assert anytile.__version__ in done.stdout and "llvmlite" in done.stdout
 
 
+def test_version_without_the_libraries():
+    """What is missing is told, by `version` above all: it is what one is asked for when something is missing."""
+    program = (
+        "import importlib.metadata as m, sys; real = m.version\n"
+        "def version(name):\n    if name != 'anytile': raise m.PackageNotFoundError(name)\n    return real(name)\n"
+        "m.version = version; sys.argv = ['anytile', 'version']; from anytile.cli import main; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    assert "llvmlite  not installed" in done.stdout, done.stderr
+
+
+def test_a_time_that_is_none_is_refused():
+    for name in ("verify", "rebuild"):
+        done = command(name, "--timeout", "-1")
+        assert done.returncode == 2 and "--timeout" in done.stderr and "Traceback" not in done.stderr
+
+
 def test_version_as_an_option():
     assert command("--version").stdout == f"anytile {anytile.__version__}\n"
 

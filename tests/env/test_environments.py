@@ -242,6 +242,20 @@ def test_command(tmp_path: Path) -> None:
     assert failing.returncode == 1 and json.loads(failing.stdout)["findings"][0]["cause"] == "linux_libcuda_link"
     missing = doctor("--python", str(tmp_path / "nowhere"))
     assert missing.returncode == 2 and "there is no" in missing.stderr
+    nothing = doctor("--log", "-", text="\n")
+    assert nothing.returncode == 2 and nothing.stderr.startswith("anytile: could not look: standard input is empty; paste what")
+
+
+def test_a_file_that_belongs_to_no_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shim of a version manager, say: that nothing is found around it does not mean that nothing is wrong."""
+    shim = tmp_path / "shims" / "python3"
+    shim.parent.mkdir()
+    shim.write_text('#!/bin/sh\nexec python3 "$@"\n')
+    shim.chmod(0o755)
+    monkeypatch.setenv("PATH", str(shim.parent))
+    for name in (str(shim), "python3"):
+        with pytest.raises(FileNotFoundError, match="python3 belongs to no environment that could be found.*sys.executable"):
+            collect(name)
 
 
 def test_looking_imports_neither_torch_nor_triton() -> None:

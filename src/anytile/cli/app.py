@@ -105,11 +105,16 @@ def status() -> None:
 @app.command()
 def version() -> None:
     """Print the versions of anytile and of the libraries under it."""
+    from importlib.metadata import PackageNotFoundError
     from importlib.metadata import version as installed
 
-    _print_rows(
-        ("anytile", __version__), ("llvmlite", installed("llvmlite")), ("numpy", installed("numpy")), ("Python", sys.version.split()[0])
-    )
+    def of(name: str) -> str:
+        try:
+            return installed(name)
+        except PackageNotFoundError:
+            return "not installed"
+
+    _print_rows(("anytile", __version__), ("llvmlite", of("llvmlite")), ("numpy", of("numpy")), ("Python", sys.version.split()[0]))
 
 
 @cache_app.command("info")
@@ -192,7 +197,7 @@ def doctor(
 def verify(
     python: Annotated[str | None, typer.Option(metavar="PATH", help="Another interpreter, or the folder of its environment.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print all rows as JSON.")] = False,
-    timeout: Annotated[float, typer.Option(metavar="SECONDS", help="How long one row may take.")] = 300.0,
+    timeout: Annotated[float, typer.Option(metavar="SECONDS", min=1.0, help="How long one row may take.")] = 300.0,
     strict: Annotated[bool, typer.Option("--strict", help="Rows that were skipped count as failed.")] = False,
     ci: Annotated[str | None, typer.Option(metavar="github", help="Write a workflow instead, which verifies on other machines.")] = None,
     systems: Annotated[str, typer.Option(metavar="A,B", help="With --ci: runners. Default: Ubuntu, Windows, macOS.")] = "",
@@ -250,7 +255,7 @@ def rebuild(
     keep_old: Annotated[bool, typer.Option("--keep-old", help="Keep the old environment; --rollback then goes back to it.")] = False,
     enable: Annotated[bool, typer.Option("--enable", help="Let anytile answer `import triton` in it; so it stays where it does.")] = False,
     verify: Annotated[bool, typer.Option("--verify/--no-verify", help="Prove the new one before it takes the old one's place.")] = True,
-    timeout: Annotated[float, typer.Option(metavar="SECONDS", help="How long one row of the verification may take.")] = 300.0,
+    timeout: Annotated[float, typer.Option(metavar="SECONDS", min=1.0, help="How long one row of the verification may take.")] = 300.0,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted rebuild.")] = False,
     rollback: Annotated[bool, typer.Option("--rollback", help="Go back to the old environment.")] = False,

@@ -21,6 +21,8 @@ def run(python: str | None, log: str | None, as_json: bool, html: Path | None, r
             from ..env.log import read_log
 
             text = sys.stdin.read() if log == "-" else Path(log).read_text(encoding="utf-8", errors="replace")
+            if not text.strip():
+                raise ValueError(f"{'standard input' if log == '-' else log} is empty; paste what was printed, the error included")
             facts = read_log(text)
         else:
             from ..env.collect import collect

@@ -18,10 +18,10 @@ class _Bar:
 
     def __init__(self, progress: Any, total: int, verbose: bool) -> None:
         self.progress, self.verbose = progress, verbose
-        self.task = progress.add_task("", total=total, said="")
+        self.task = progress.add_task("", total=total, said="", visible=False)
 
     def step(self, number: int, text: str) -> None:
-        self.progress.update(self.task, completed=max(number - 1, 0), description=text, said="")
+        self.progress.update(self.task, completed=max(number - 1, 0), description=text, said="", visible=True)
 
     def line(self, text: str) -> None:
         from rich.markup import escape

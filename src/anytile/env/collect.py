@@ -38,6 +38,8 @@ _USES_TRITON = ("bitsandbytes", "xformers", "unsloth", "unsloth-zoo", "flash-att
 def _root(python: str) -> tuple[Path, str]:
     """(folder of the environment, executable) of a path to either."""
     path = Path(python).expanduser()
+    if not path.exists() and path.name == python and (found := shutil.which(python)):
+        path = Path(found)  # a command: python3.12
     if not path.exists():
         raise FileNotFoundError(f"there is no {path}; give a python executable or the folder of an environment")
     if path.is_dir():
@@ -300,9 +302,14 @@ def _bitsandbytes(distributions: tuple[Distribution, ...], torch: Torch | None) 
 def collect(python: str | None = None) -> Facts:
     """Facts of this process's environment, or of the interpreter or environment folder ``python`` (a Windows tree included).
 
-    Raises FileNotFoundError where ``python`` is neither. GPUs, caches, compilers and variables are those of this machine and user.
+    Raises FileNotFoundError where ``python`` is neither, or has no packages that could be looked at. GPUs, caches, compilers and variables are those of this machine and user.
     """
     interpreter, system = _interpreter(python)
+    if python is not None and not interpreter.site_packages:  # a shim of pyenv's or asdf's, an alias of Windows, no Python at all
+        raise FileNotFoundError(
+            f"{python} belongs to no environment that could be found: there is no site-packages folder around it; where it starts a Python, "
+            f'`{python} -c "import sys; print(sys.executable)"` prints the path to give'
+        )
     here = system == ("windows" if sys.platform == "win32" else "darwin" if sys.platform == "darwin" else "linux")
     sites = [Path(s) for s in interpreter.site_packages]
     distributions = read_distributions(sites)
