@@ -79,6 +79,9 @@ def _foreign_targets() -> None:
     """Makes every target LLVM was built with available.  Only cross-compilation pays for it."""
     with _lock:
         llvm = _binding()
+        # NVPTX runs "straight line strength reduction", whose time grows with the square of a kernel's addresses: up to half of all that
+        # LLVM takes, for code that is no better.  x86 and ARM do without it; releases that lack the option ignore it.
+        llvm.set_option("", "-opt-disable=slsr")
         llvm.initialize_all_targets()
         llvm.initialize_all_asmprinters()
 

@@ -213,9 +213,20 @@ def _patterns() -> list[tuple[Feature, re.Pattern[str]]]:
 
 def features_of(llvm_text: str) -> list[Feature]:
     """The features that generated LLVM text uses, in the order of the table."""
-    # Only lines with a call can use any; a kernel's text is mostly other lines.
-    calls = "\n".join(line for line in llvm_text.splitlines() if "call " in line or "declare " in line)
+    # Only calls can use any, and a kernel makes few kinds of them: each intrinsic's name and each text of inline PTX is searched once.
+    calls = "\n".join({_called(line) for line in llvm_text.splitlines() if "call " in line or "declare " in line})
     return [f for f, pattern in _patterns() if pattern.search(calls)]
+
+
+_OPERANDS = re.compile(r"\$\d+,? ?")
+
+
+def _called(line: str) -> str:
+    """What a line of LLVM text calls or declares: the mnemonics of inline PTX, or the name, without operands."""
+    before, assembly, rest = line.partition(" asm ")
+    if assembly:
+        return _OPERANDS.sub("", rest.partition('"')[2].partition('"')[0])
+    return before.partition("@")[2].partition("(")[0]
 
 
 def ptx_version(llvm_text: str, chip: Chip) -> int:
