@@ -128,7 +128,7 @@ PATTERNS: tuple[tuple[str, str], ...] = (
     ("statement", r"(?i)(?P<v>PTX codegen error|PTXASError)"),
     ("statement", r"(?P<v>invalid device function)"),
     ("statement", r"(?i)(?P<v>Microsoft Visual C\+\+ 14\.\d or greater is required|Unable to find vcvarsall)"),
-    ("cuda_gone", r"(?:torch\.)?cuda\.is_available\(\)[^\n]{0,25}?(?P<v>False)"),
+    ("cuda_gone", r"(?:torch\.)?cuda\.is_available\(\)[^\n]{0,25}?(?P<v>[Ff]alse)\b"),
     (
         "building",
         r"(?P<v>setup\.py|pyproject\.toml|get_requires_for_build_\w+|egg_info|build_wheel|bdist_wheel|build dependencies|subprocess-exited-with-error|[Bb]uild backend|metadata-generation-failed)",
@@ -142,7 +142,10 @@ PATTERNS: tuple[tuple[str, str], ...] = (
     ("package_version", r"\b(?P<v>PyTorch)\s*(?:version)?:?\s*(?P<d>\d+\.\d+[\w.+]*)"),
     ("cpu_build", r"(?P<v>\d+\.\d+\.\d+\+cpu)"),
     ("cpu_build", r"(?P<v>torch\.version\.cuda\W{1,8}None\b|CUDA used to build PyTorch: None)"),
-    ("package", r"(?i)\b(?P<v>triton-windows|triton_windows|triton-library|pytorch-triton[\w-]*|triton-nightly|tritonclient)\b"),
+    (
+        "package",
+        r"(?i)\b(?P<v>triton-windows|triton_windows|triton-library|pytorch-triton[\w-]*|torchtriton|triton-nightly|tritonclient)\b",
+    ),
     ("machine", r"(?i)(?:\b|_)(?P<v>aarch64|arm64|sbsa|jetson|tegra|grace|GH200|GB10|GB200|DGX Spark|Orin|Thor)\b"),
     ("python", r"(?i)\bpython[ -]?(?P<v>3\.\d+(?:\.\d+)?)"),
     ("tool", r"\b(?P<v>poetry|uvx?|conda|mamba|pipx|pip)\b"),
@@ -178,13 +181,13 @@ _FAILURES = frozenset(
 _COMPLAINT = re.compile(
     r"""(?i)(?<![\w./=-])(?<!\bno\ )(?<!nothing\ )(?<!without\ )(?<!\b0\ )(?:
         errors?|fatal|fail(?:s|ed|ures?|ing)?|cannot|can't|could\ not(?!\ collect)|unable|not\ (?:found|available|supported|linked)|wrong|silently|problems?
-      | broken?|breaks|corrupt(?:ed|ion|s)?|crash(?:es|ed)?|stop(?:s|ped)?\ working|no\ longer|instead\ of|conflicts?|incompatible|unsupported|mismatch|missing
+      | broken?|breaks|corrupt(?:ed|ion|s)?|unexpected(?:ly)?|crash(?:es|ed)?|stop(?:s|ped)?\ working|no\ longer|instead\ of|conflicts?|incompatible|unsupported|mismatch|missing
       | (?:does|do|did|is|are|was|were|has|have)(?:n'?t|\ not)|cant|wont|not\ yet|drop(?:s|ped)?\ |won't|overwrites?
       | (?:how|possible)\ to
       | mess(?:es|ed)?\ up|(?:please\ )?help\ me|please\ help|could\ you|different\ (?:version|torch)|un-?install(?:s|ed)?\ (?:my|the|current)|downgrades?|resulted\ in|remove[sd]|forc(?:es|ing)
     )\b(?!:\ ?0|[=-])
     | (?<![\w./=-])(?:how|why|what|can|could|is|its?|does|should|will)\b[^\n]*\?
-    | 失败|错误|报错|无法|不可用|找不到|不支持|不兼容|降级|怎么|为什么|吗|如何|不行 | ошибк|не\ удал|не\ найден|не\ работает|сбой|почему|недоступн | fehler|fehlgeschlagen|nicht\ gefunden|funktioniert\ nicht|warum\b""",
+    | \?\? | 失败|错误|报错|无法|不能|不可用|找不到|不支持|不兼容|降级|冲突|缺少|崩溃|导致|问题|怎么|为什么|吗|如何|不行 | ошибк|не\ удал|не\ найден|не\ работает|сбой|почему|недоступн | fehler|fehlgeschlagen|nicht\ gefunden|funktioniert\ nicht|warum\b""",
     re.X,
 )
 # What programs say of their own work when asked to talk, and of tests that are content: nothing in such a line is a complaint.

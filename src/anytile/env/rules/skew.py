@@ -21,6 +21,8 @@ _OTHER_PROJECTS = (
     r"TritonContext|ARCH|OPCODE|AST_\w+|Instruction|MemoryAccess|InferenceServerClient"  # of programs that are also named Triton
 )
 _ALWAYS_NAMES = r"jit|autotune|heuristics|Config|cdiv|next_power_of_2|language|testing|compile|runtime|compiler|libtriton"
+# Classes of Triton that torch makes objects of.
+_API = r"GPUTarget|ASTSource|CompiledKernel|JITFunction|AttrsDescriptor|KernelMetadata|IRSource"
 # One file of Triton asks another of its files: torch has no part in it.
 _WITHIN_TRITON = any_of(
     raised_in(r"[\\/](?:site|dist)-packages[\\/]triton[\\/]", "missing_name", "missing_module", "missing_attribute"),
@@ -190,6 +192,7 @@ RULES = (
                 ),
             ),
             Clue(0.75, seen("statement", r"dataclass type or instance")),
+            Clue(0.6, seen("exception", r"(?:Assertion|Type|Value)Error", _API)),
             Clue(0.7, seen("missing_member", r"divisible_by_\d+|equal_to_1|ids_of_folded_args|cluster_dims|n_regs|n_spills|num_ctas")),
             Clue(
                 0.5,

@@ -87,8 +87,13 @@ TOLD: dict[str, tuple[Clue, ...]] = {
     # who answers `import triton`
     "torch_triton_api_skew": (
         _unless_seen(told(r"AttrsDescriptor|triton_key|launch_(?:enter|exit)_hook|triton\.common"), "failed_extension"),
-        told(r"\btriton(?:\.\w+)+", r"(?:does not|doesn't|no longer) (?:provide|have|export|exist)|was removed|has no\b"),
+        told(r"\btriton(?:\.(?!ops\b)\w+)+", r"(?:does not|doesn't|no longer) (?:provide|have|export|exist)|was removed|has no\b"),
         told(r"\btriton\b", rf"{_TORCH}|inductor", rf"{_STOPS}|old API|new API|API change|broke"),
+        told(
+            r"\btriton\b",
+            r"\b(?:remov|renam|mov|chang)(?:ed|es)\b",
+            r"\battributes?\b|\bfunctions?\b|\bapi\b|\bclass\b|\bsignature\b|\barguments?\b",
+        ),
         told(r"CompiledKernel|KernelMetadata|JITFunction|ASTSource", r"\battributes?\b|\bargument\b", _LACKS),
         _unless_seen(
             told(r"ImportError|AttributeError", r"\btriton\s*(?:==|version|v)?\s*\d+\.\d+"),
@@ -119,6 +124,13 @@ TOLD: dict[str, tuple[Clue, ...]] = {
         Clue(0.7, REPLACED),
         weigh(0.6, _AFTER, rf"{_TORCH}|\bcuda\b", _NO_CUDA, complaint=False),
         told(_AFTER, _TORCH, r"\bbroke|\bbreak|compatib"),
+        weigh(
+            0.6,
+            _TORCH,
+            r"\b(?:always?|every time|again|automatically|keeps?|forces?|wants? to|tries to|attempt(?:s|ing)?)\b|总是|每次|自动|всегда|immer",
+            r"re-?install|\breplac|\bdown-?grad|\bun-?install|overwrit",
+            complaint=False,
+        ),
         told(_TORCH, r"\binstall", r"mess(?:es|ed)? up|clobber|版本被"),
         told(_TORCH, r"re-?install|\bdown-?grad|overwrit", rf"{_STOPS}|\bbroke|custom node|requirements"),
         weigh(0.5, r"\binstall\w*", r"custom node|extension|plugin|requirements\.txt", r"stop|broke|break|caus|no longer"),
@@ -263,6 +275,7 @@ TOLD: dict[str, tuple[Clue, ...]] = {
     "cache_stale_after_upgrade": (
         told(_CACHE, r"(?:after|when|different|another|other|old)\b[^\n]*\b(?:upgrad|updat|switch|chang|version|python)"),
         Clue(0.6, all_of(says(_CACHE, r"invalid|stale|\bold\b|not found"), says(r"upgrad|updat|switch|升级|обнов"))),
+        Clue(0.6, all_of(seen("failed_extension", r"cuda_utils|\w*launcher\w*"), says(r"\bcache\b|缓存|кэш"))),
         Clue(
             0.45,
             all_of(

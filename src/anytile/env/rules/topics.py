@@ -35,7 +35,7 @@ _TOPICS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = tuple(
         r"\bmkl\b|iJIT": "mkl_symbol cuda_lib_shadowed",
         r"\bWSL2?\b & cuda|driver|\bgpu\b|nvidia": "wsl_libcuda linux_libcuda_link",
         _GPU_LIBRARY: "cudart_soname cuda_lib_shadowed",
-        r"libcuda(?:\.so|\b)|-lcuda\b": "linux_libcuda_link wsl_libcuda",
+        r"\w*cuda\.so|\blibcuda\b|-lcuda\b": "linux_libcuda_link wsl_libcuda",
         r"Python\.h|python3?-dev|python headers": "linux_python_headers win_python_dev_missing",
         r"python3\d*\.lib|include and libs|python libs": "win_python_dev_missing win_wrong_python",
         r"\bsm_?\d{2,3}\b|compute capabilit|\bkernel image|RTX ?(?:Pro ?)?[56]0\d0|blackwell": "torch_arch_missing ptxas_too_old",
@@ -56,9 +56,10 @@ _TOPICS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = tuple(
         r"build isolation|No module named '?torch'? & build|wheel|pip": "build_isolation python_unsupported",
         r"\btriton\b & windows|\bwin ?1[01]\b|\.ps1|[A-Z]:\\": "win_no_triton win_c_compiler",
         r"\btriton\b & \btriton\b.*\btriton[-_]\w+|both": "two_tritons torch_triton_api_skew",
-        r"\btriton\b|CompiledKernel|KernelMetadata|inductor & attribute|import|version|torch|incompat|argument|\bapi\b": (
+        r"triton\b|CompiledKernel|KernelMetadata|GPUTarget|inductor & attribute|import|version|torch|incompat|argument|\bapi\b": (
             "torch_triton_api_skew outdated_triton_consumer two_tritons"
         ),
+        r"unexpected keyword & compil|triton|torch": "torch_triton_api_skew two_tritons",
         r"\bpython ?3\.\d+|\b3\.1\d\b|\bcp3\d+\b & torch|triton|wheel|install|support": "python_unsupported poetry_source",
         r"\btorch\b|cuda & after|replac|overw|downgrad|uninstall|delet|reset|broke|requirements|custom node|之后|后|替换|после|nach ": "resolver_replaced_torch torch_cpu_build",
         r"update|upgrade|install & broke|breaks & \bui\b|comfy|webui|\bapp\b": "resolver_replaced_torch torchvision_mismatch",

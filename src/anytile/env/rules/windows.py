@@ -110,7 +110,7 @@ RULES = (
             Clue(
                 0.56,
                 all_of(
-                    text(r"libtriton"),
+                    text(r"libtriton(?!\.(?!pyd|so|dll)\w)"),
                     failing,
                     on("windows", None),
                     unless(seen("failed_extension"), seen("missing_name"), seen("undefined_symbol")),
