@@ -1,7 +1,7 @@
 """The model zoo under torch.compile with Triton as Inductor's backend: equal to eager, and how fast.
 
     python bench/zoo.py [--size small|bench] [--only mlp,qwen2] [--beside-cpp] [--out FILE]
-    python bench/zoo.py --device cuda --size bench [--plain] [--against FILE]
+    python bench/zoo.py --device cuda --size bench [--plain] [--against FILE] [--turns FOLDER] [--graphs]
 
 Each member of `zoo_models` runs eagerly and compiled, forward and backward; results and gradients are compared.  One JSON line per
 member: ``state`` ("equal", "wrong", "failed" with the error, "unavailable" with the reason), the largest relative errors, how many
@@ -10,7 +10,9 @@ result.  With ``--beside-cpp`` the same member is also compiled by Inductor's C+
 process: milliseconds (median over rounds of the best of a round) of forward and backward together, and ``ratio`` = C++ / Triton
 (above 1: anytile is ahead).  With ``--device cuda`` compiled and eager are timed; ``--plain`` runs with the triton that is installed instead
 of anytile, and ``--against`` adds the ratio to such a run's times (``ratio``) and to its seconds until the first result
-(``cold_ratio``, below 1: anytile compiles faster).  ``--workers`` waits until torch's compile workers are
+(``cold_ratio``, below 1: anytile compiles faster).  Two such runs that are started together, one of them with ``--plain``, both with
+``--turns FOLDER``, compile side by side and time in turns.  ``--graphs`` compiles each member once more, with CUDA graphs (``graphs_ms``;
+``graphs`` says why there is none).  ``--workers`` waits until torch's compile workers are
 ready, so that they compile what is measured as "first"; ``--kernels`` adds the microseconds of each kernel on the GPU in one call.
 ``--set triton.autotune_pointwise=False`` sets an option of Inductor's.  The first line names versions and machine; the last one counts
 states and gives the geometric mean.
@@ -33,7 +35,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +45,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import torch  # noqa: E402
 from zoo_models import ZOO, Case, Unavailable  # noqa: E402
+from zoo_turns import Turns  # noqa: E402
 
 Results = tuple[list[torch.Tensor], list[torch.Tensor]]
 
@@ -55,7 +58,7 @@ def results(function: Callable[..., Any], case: Case, inputs: tuple[Any, ...]) -
     changed = [b.clone() for b in kept]
     for b, old in zip(kept, before):
         b.copy_(old)
-    return [o.detach() for o in outputs] + changed, gradients
+    return [o.detach().clone() for o in outputs] + changed, [g.clone() for g in gradients]  # CUDA graphs write over them at the next call
 
 
 def both_ways(function: Callable[..., Any], case: Case, inputs: tuple[Any, ...], cotangents: list[torch.Tensor]) -> Results:
@@ -96,29 +99,38 @@ def largest_error(got: list[torch.Tensor], want: list[torch.Tensor]) -> float:
     return worst
 
 
-def compiled(case: Case, backend: str) -> Callable[..., Any]:
-    """``case.function`` through torch.compile with Inductor's CPU backend ``backend``; compiled at its first call."""
-    options = {**case.options, "cpu_backend": backend}
+#: The ways of compiling a member → Inductor's options for it.
+WAYS: dict[str, dict[str, Any]] = {
+    "triton": {"cpu_backend": "triton"},
+    "cpp": {"cpu_backend": "cpp"},
+    "graphs": {"triton.cudagraphs": True},
+}
+
+
+def compiled(case: Case, way: str) -> Callable[..., Any]:
+    """``case.function`` through torch.compile; compiled at its first call."""
+    options = {**case.options, **WAYS[way]}
 
     def through(function: Callable[..., Any]) -> Callable[..., Any]:
         def enter(*inputs: Any) -> Any:
             return function(*inputs)
 
-        enter.__code__ = enter.__code__.replace(co_name=f"enter_{backend}")  # Dynamo keeps compilations by code object
+        enter.__code__ = enter.__code__.replace(co_name=f"enter_{way}")  # Dynamo keeps compilations by code object
         return torch.compile(enter, dynamic=case.dynamic, options=options)
 
     return case.assemble(through) if case.assemble else through(case.function)
 
 
-def check(name: str, size: str, backend: str = "triton") -> tuple[dict[str, Any], Case | None, Callable[..., Any] | None]:
+def check(name: str, size: str, way: str = "triton") -> tuple[dict[str, Any], Case | None, Callable[..., Any] | None]:
     """One member compiled and compared: its row, and what timing needs (None where the member is not equal)."""
     from torch._inductor.utils import run_and_get_code
 
     row: dict[str, Any] = {"member": name}
     try:
         case = ZOO[name](size)
-        torch._dynamo.reset()
-        function = compiled(case, backend)
+        if way == "triton":  # the others are compiled beside it
+            torch._dynamo.reset()
+        function = compiled(case, way)
         _finish()
         start = time.perf_counter()
         first, codes = run_and_get_code(results, function, case, case.inputs)
@@ -136,7 +148,7 @@ def check(name: str, size: str, backend: str = "triton") -> tuple[dict[str, Any]
     row["gradient_error"] = max(largest_error(g[1], w[1]) for g, w in pairs)
     tolerance = case.tolerance * (10 if torch.get_default_device().type == "cuda" else 1)  # sums in another order, and TF32
     equal = max(row["error"], row["gradient_error"]) <= tolerance
-    if equal and backend == "triton" and (not row["triton_kernels"] or row["cpp_kernels"]):
+    if equal and way == "triton" and (not row["triton_kernels"] or row["cpp_kernels"]):
         return {**row, "state": "failed", "error": "Inductor wrote no Triton kernel, or a C++ one"}, None, None
     return {**row, "state": "equal" if equal else "wrong", "tolerance": tolerance}, case, function
 
@@ -157,38 +169,52 @@ def _innermost(e: BaseException) -> str:
     return f"{frames[-1].filename.split('site-packages/')[-1]}:{frames[-1].lineno}" if frames else ""
 
 
-def time_in_turns(functions: dict[str, tuple[Callable[..., Any], Case]], rounds: int, seconds: float) -> dict[str, float]:
+Turn = Callable[[str], AbstractContextManager[None]]
+
+
+def time_in_turns(functions: dict[str, tuple[Callable[..., Any], Case]], rounds: int, seconds: float, turn: Turn) -> dict[str, float]:
     """Milliseconds of forward and backward for each: the median over ``rounds`` of the best call within ``seconds``.
 
     Each function comes with the case that it was made of: gradients with respect to another's parameters are computed by nobody.
+    A round is within ``turn`` of its name.
     """
     best: dict[str, list[float]] = {name: [] for name in functions}
     cotangents: list[torch.Tensor] = []
-    for _ in range(rounds):
-        for name, (function, case) in functions.items():
+    for function, case in functions.values():
+        for _ in range(3):  # CUDA graphs are recorded at the second and third call
             both_ways(function, case, case.inputs, cotangents)
-            _finish()
-            least, end = math.inf, time.perf_counter() + seconds
-            while time.perf_counter() < end:
-                start = time.perf_counter()
+        _finish()
+    for i in range(rounds):
+        with turn(f"round-{i}"):
+            for name, (function, case) in functions.items():
                 both_ways(function, case, case.inputs, cotangents)
                 _finish()
-                least = min(least, time.perf_counter() - start)
-            best[name].append(least * 1e3)
+                least, end = math.inf, time.perf_counter() + seconds
+                while time.perf_counter() < end:
+                    start = time.perf_counter()
+                    both_ways(function, case, case.inputs, cotangents)
+                    _finish()
+                    least = min(least, time.perf_counter() - start)
+                best[name].append(least * 1e3)
     return {name: statistics.median(times) for name, times in best.items()}
 
 
-def add_times(row: dict[str, Any], name: str, case: Case, function: Callable[..., Any], arguments: argparse.Namespace) -> None:
-    """Adds to ``row`` the times of eager and Triton, and those of C++ where asked for, or why C++ has none."""
+def add_times(row: dict[str, Any], case: Case, function: Callable[..., Any], arguments: argparse.Namespace, turns: Turns | None) -> None:
+    """Adds to ``row`` the times of eager and Triton, and those of C++ and of CUDA graphs where asked for, or why these have none."""
+    name = row["member"]
     ours = {"eager": (case.function, case), "triton": (function, case)}
-    if arguments.beside_cpp:
-        other, its_case, cpp = check(name, arguments.size, "cpp")
-        if cpp is not None and its_case is not None:
-            ours["cpp"] = cpp, its_case
+    for way in ["cpp"] * arguments.beside_cpp + ["graphs"] * arguments.graphs:
+        other, its_case, its_function = check(name, arguments.size, way)
+        if its_function is not None and its_case is not None and other["state"] == "equal":
+            ours[way] = its_function, its_case
         else:
-            row["cpp"] = other.get("error") or other.get("reason") or other["state"]
-    with one_at_a_time(arguments.device):
-        times = time_in_turns(ours, arguments.rounds, 0.2)
+            row[way] = other.get("error") or other.get("reason") or other["state"]
+    if turns is None:
+        with one_at_a_time(arguments.device):
+            times = time_in_turns(ours, arguments.rounds, 0.2, lambda point: nullcontext())
+    else:
+        both = turns.meet(f"{name}-timing") is not None
+        times = time_in_turns(ours, arguments.rounds, 0.2, lambda point: turns.turn(f"{name}-{point}") if both else nullcontext())
     row.update({f"{who}_ms": round(ms, 4) for who, ms in times.items()})
     row["eager_ratio"] = round(times["eager"] / times["triton"], 3)
     if "cpp" in times:
@@ -250,6 +276,8 @@ def arguments_of_command_line() -> argparse.Namespace:
     parser.add_argument("--set", action="append", default=[], help="an option of torch._inductor.config, such as max_autotune=True")
     parser.add_argument("--workers", action="store_true")
     parser.add_argument("--kernels", action="store_true")
+    parser.add_argument("--graphs", action="store_true")
+    parser.add_argument("--turns", help="folder, empty at first, through which two runs agree")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--out", help="file that receives the JSON lines too")
     return parser.parse_args()
@@ -309,14 +337,20 @@ def main() -> int:
             out.flush()
 
     say(head)
+    turns = Turns(arguments.turns, arguments.plain) if arguments.turns else None
+    if turns:
+        turns.guard_autotuning()
     rows = []
     for name in arguments.only.split(",") if arguments.only else ZOO:
         row, case, function = check(name, arguments.size)
-        if timed and case is not None and function is not None and row["state"] == "equal":
-            add_times(row, name, case, function, arguments)
+        equal = timed and row["state"] == "equal"
+        partner = turns if turns and turns.meet(f"{name}-compiled", str(equal)) == "True" else None
+        if equal and case is not None and function is not None:
+            add_times(row, case, function, arguments, partner)
             add_ratios(row, against)
             if arguments.kernels:
-                row["kernels"] = kernel_times(case, function)
+                with partner.turn(f"{name}-kernels") if partner else nullcontext():
+                    row["kernels"] = kernel_times(case, function)
         rows.append(row)
         say(row)
     states = {state: sum(row["state"] == state for row in rows) for state in ("equal", "wrong", "failed", "unavailable")}

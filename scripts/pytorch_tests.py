@@ -13,6 +13,9 @@ of its traceback.  The last line counts states, and passed tests without a kerne
 ``--cpu-is-gpu`` lets tests that ask for "the GPU" have the CPU.  Tests of an older release than the installed torch find the names
 that torch's test helpers have dropped since (`DROPPED`).
 
+torch and the tests are imported once; the processes are forks of that one, with a GPU too: importing tests asks the GPU for its properties,
+which a process of its own has read before (`Gpus`), so that CUDA is started by nobody before the fork, after which it would serve none.
+
 ``--unskip`` runs what test_torchinductor.py leaves out on Triton-CPU ("Compile time crash in Triton CPU CI").
 
 ``--plain`` leaves `import triton` to the installed one.  ``--only``: file with a test's name on each line (or an earlier output, of
@@ -39,8 +42,10 @@ import traceback
 import unittest
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, NamedTuple
 
 #: Functions of test_torchinductor.py that leave out tests on Triton-CPU: a decorator's, and a test.
 SKIPPING = ("wrapper", "test_dtypeview")
@@ -51,7 +56,7 @@ DROPPED = {
     "inductor_utils": {"HAS_CUDA": "HAS_CUDA_AND_TRITON", "HAS_XPU": "HAS_XPU_AND_TRITON"},
     "triton_utils": {"requires_cuda": "requires_cuda_and_triton", "inline_asm_kernel": "inline_asm_kernel_is_pure_false"},
 }
-#: Seconds that a new process may take to import torch and the tests, beside its first test's own limit.
+#: Seconds that a new process may take to start CUDA among many others, beside its first test's own limit.
 STARTING = 60
 UNFINISHED = ("failed", "error", "crashed", "timeout", "xpassed")
 
@@ -85,6 +90,74 @@ class Outcome(unittest.TestResult):
 
     def addUnexpectedSuccess(self, test: Any) -> None:
         self._set("xpassed", "")
+
+
+class Gpus(NamedTuple):
+    """``properties``: what torch says of each GPU.  ``settled``: what torch.testing asks of one lazily, by name."""
+
+    properties: list[dict[str, Any]]
+    settled: dict[str, bool | int]
+
+
+def ask_for_gpus() -> Gpus:
+    """The GPUs as torch sees them, none where there is none.  Another process asks: CUDA serves no fork of the one that did."""
+    ours, theirs = multiprocessing.Pipe(duplex=False)
+
+    def ask() -> None:
+        import torch
+
+        properties, settled = [], {}
+        if torch.cuda.is_available():
+            helpers = importlib.import_module("torch.testing._internal.common_cuda")
+            lazy = {name: value for name, value in vars(helpers).items() if type(value).__name__ == "LazyVal" and name != "ROCM_VERSION"}
+            settled = {name: int(value) if name.endswith("_VERSION") else bool(value) for name, value in lazy.items()}
+            for gpu in map(torch.cuda.get_device_properties, range(torch.cuda.device_count())):
+                properties.append({k: v for k in dir(gpu) if k[0] != "_" and isinstance(v := getattr(gpu, k), (bool, int, float, str))})
+        theirs.send(Gpus(properties, settled))
+
+    child = multiprocessing.get_context("fork").Process(target=ask)  # type: ignore[attr-defined]
+    child.start()
+    theirs.close()
+    try:
+        return ours.recv()
+    except EOFError:
+        raise SystemExit("the process that asked torch for its GPUs ended without an answer; what it wrote stands above") from None
+    finally:
+        child.join()
+
+
+@contextmanager
+def answering(gpus: Gpus) -> Iterator[None]:
+    """While modules of tests are imported, torch's questions about the GPUs are answered from ``gpus``."""
+    import torch
+
+    if not gpus.properties:
+        yield
+        return
+    shown = [SimpleNamespace(**properties) for properties in gpus.properties]
+    answers: list[tuple[Any, str, Any]] = [
+        (torch.cuda, "_lazy_init", lambda: None),
+        (torch.cuda, "_get_device_properties", lambda device: shown[device]),
+        (torch._C, "_cuda_getDeviceCount", lambda: len(shown)),
+        (torch._C, "_cuda_getDevice", lambda: 0),
+    ]
+    before = [getattr(holder, name, None) for holder, name, _ in answers]
+    for holder, name, answer in answers:
+        setattr(holder, name, answer)
+    try:
+        helpers = importlib.import_module("torch.testing._internal.common_cuda")
+        for name, value in gpus.settled.items():
+            lazy = getattr(helpers, name)
+            lazy._value, lazy._cb = value, None
+        yield
+    finally:
+        for (holder, name, _), old in zip(answers, before):
+            if old is None:  # torch makes it when CUDA starts
+                delattr(holder, name)
+            else:
+                setattr(holder, name, old)
+    if torch.cuda.is_initialized():
+        raise SystemExit("importing these tests starts CUDA, which then serves none of the processes that are to run them")
 
 
 def collect(names: list[str], unskip: bool = False) -> list[unittest.TestCase]:
@@ -145,16 +218,13 @@ def count_kernels() -> Counter[str]:
     return counted
 
 
-def serve(arguments: argparse.Namespace, pipe: Any, place: str, tests: dict[str, Any] | None) -> None:
-    """A worker: runs the tests whose names come through ``pipe`` and answers with a row each; ``tests`` where they are imported already."""
+def serve(pipe: Any, place: str, tests: dict[str, Any]) -> None:
+    """A worker: runs the ``tests`` whose names come through ``pipe`` and answers with a row each."""
     os.setsid()  # what it starts ends with it
     log = os.open(os.path.join(place, "log"), os.O_WRONLY | os.O_CREAT)
     os.dup2(log, 1)
     os.dup2(log, 2)
     os.environ["TORCHINDUCTOR_CACHE_DIR"], os.environ["TRITON_CACHE_DIR"] = f"{place}/inductor", f"{place}/triton"
-    if tests is None:
-        prepare(arguments)
-        tests = {test.id(): test for test in collect(arguments.modules, arguments.unskip)}
     counted = count_kernels()
     while True:
         name = pipe.recv()
@@ -167,14 +237,10 @@ def serve(arguments: argparse.Namespace, pipe: Any, place: str, tests: dict[str,
 
 
 class Worker:
-    """A process that runs tests one after another.  ``folder``: its own, for caches and its log.
+    """A process that runs tests one after another, a fork of this one.  ``folder``: its own, for caches and its log."""
 
-    Without a GPU it is a fork of this process, where torch and the tests are imported; with one it is a new process, because
-    importing tests asks the GPU for its properties, and CUDA serves no fork.
-    """
-
-    def __init__(self, arguments: argparse.Namespace, tests: dict[str, Any] | None, folder: str) -> None:
-        self.arguments, self.tests, self.folder = arguments, tests, folder
+    def __init__(self, tests: dict[str, Any], folder: str) -> None:
+        self.tests, self.folder = tests, folder
         self.test, self.begun, self.runs = "", 0.0, 0
         self.start()
 
@@ -182,15 +248,15 @@ class Worker:
         self.runs += 1
         self.place = os.path.join(self.folder, str(self.runs))
         os.makedirs(self.place)
-        context = multiprocessing.get_context("spawn" if self.tests is None else "fork")
+        context = multiprocessing.get_context("fork")
         self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=serve, args=(self.arguments, theirs, self.place, self.tests))  # type: ignore[attr-defined]
+        self.process = context.Process(target=serve, args=(theirs, self.place, self.tests))  # type: ignore[attr-defined]
         self.process.start()
         theirs.close()
-        self.patience = STARTING if self.tests is None else 0
+        self.patience = STARTING
 
     def give(self, test: str) -> None:
-        """Begins a test; the first one of a new process waits until torch is imported."""
+        """Begins a test."""
         self.test, self.begun = test, time.monotonic()
         try:
             self.pipe.send(test)
@@ -287,16 +353,20 @@ def main() -> int:
     parser.add_argument("--unskip", action="store_true")
     parser.add_argument("--out")
     arguments = parser.parse_args()
-    end = time.monotonic() + arguments.seconds
+    begin = time.monotonic()
+    end = begin + arguments.seconds
     for name, value in (("OMP_NUM_THREADS", "1"), ("ANYTILE_NUM_THREADS", "1"), ("TORCHINDUCTOR_COMPILE_THREADS", "1")):
         os.environ.setdefault(name, value)
     out = open(arguments.out, "w", encoding="utf-8") if arguments.out else None
     only = Path(arguments.only).read_text(encoding="utf-8").splitlines() if arguments.only else None
-    prepare(arguments)
     import torch
-    import triton
 
-    collected = collect(arguments.modules, arguments.unskip)
+    gpus = ask_for_gpus()
+    with answering(gpus):
+        prepare(arguments)
+        import triton
+
+        collected = collect(arguments.modules, arguments.unskip)
     tests = wanted(arguments, collected, only)
 
     def say(row: dict[str, Any]) -> None:
@@ -307,14 +377,15 @@ def main() -> int:
             out.flush()
 
     by = triton.__file__ if arguments.plain else "anytile"
-    head = {"torch": torch.__version__, "triton": triton.__version__, "by": by, "modules": arguments.modules}
+    head: dict[str, Any] = {"torch": torch.__version__, "triton": triton.__version__, "by": by, "modules": arguments.modules}
+    head["gpus"], head["seconds_to_import"] = [properties["name"] for properties in gpus.properties], round(time.monotonic() - begin, 1)
     say({**head, "collected": len(collected), "selected": len(tests)})
     states: Counter[str] = Counter()
     empty = 0
-    imported = None if torch.cuda.is_available() else {test.id(): test for test in collected}
+    imported = {test.id(): test for test in collected}
     with tempfile.TemporaryDirectory(prefix="anytile-pytorch-tests-") as scratch:
         waiting = [test.id() for test in tests[::-1]]
-        workers = [Worker(arguments, imported, os.path.join(scratch, str(i))) for i in range(min(arguments.jobs, len(waiting)))]
+        workers = [Worker(imported, os.path.join(scratch, str(i))) for i in range(min(arguments.jobs, len(waiting)))]
         try:
             for row in rows_of(workers, waiting, end, arguments.limit):
                 states[row["state"]] += 1
