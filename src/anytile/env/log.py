@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from urllib.parse import unquote
 
 from .facts import Distribution, Facts, Interpreter, Log, Mention, Platform, Project, Torch, Triton
 
@@ -184,7 +185,8 @@ _COMPLAINT = re.compile(
       | broken?|breaks|corrupt(?:ed|ion|s)?|unexpected(?:ly)?|crash(?:es|ed)?|stop(?:s|ped)?\ working|no\ longer|instead\ of|conflicts?|incompatible|unsupported|mismatch|missing
       | (?:does|do|did|is|are|was|were|has|have)(?:n'?t|\ not)|cant|wont|not\ yet|drop(?:s|ped)?\ |won't|overwrites?
       | (?:how|possible)\ to
-      | mess(?:es|ed)?\ up|(?:please\ )?help\ me|please\ help|could\ you|different\ (?:version|torch)|un-?install(?:s|ed)?\ (?:my|the|current)|downgrades?|resulted\ in|remove[sd]|forc(?:es|ing)
+      | (?:even\ )?though|despite|somehow|apparently|unfortunately
+  | mess(?:es|ed)?\ up|(?:please\ )?help\ me|please\ help|could\ you|different\ (?:version|torch)|un-?install(?:s|ed)?\ (?:my|the|current)|downgrades?|resulted\ in|remove[sd]|forc(?:es|ing)
     )\b(?!:\ ?0|[=-])
     | (?<![\w./=-])(?:how|why|what|can|could|is|its?|does|should|will)\b[^\n]*\?
     | \?\? | 失败|错误|报错|无法|不能|不可用|找不到|不支持|不兼容|降级|冲突|缺少|崩溃|导致|问题|怎么|为什么|吗|如何|不行 | ошибк|не\ удал|не\ найден|не\ работает|сбой|почему|недоступн | fehler|fehlgeschlagen|nicht\ gefunden|funktioniert\ nicht|warum\b""",
@@ -254,6 +256,8 @@ def _version(log: Log, *names: str) -> str | None:
 
 def read_log(text: str) -> Facts:
     """Reads pasted text: an error message, a traceback, the output of an installer, or all of them with what the user said."""
+    if "%20" in text:  # copied from the address of a search
+        text = unquote(text)
     lines = tuple("" if _CHATTER.match(line) else line[:_MAX_LINE].translate(_QUOTES) for line in text.splitlines())
     mentions = tuple(_mentions(lines))
     log = Log(

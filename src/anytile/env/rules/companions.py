@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 
 from ..facts import Facts
@@ -75,6 +76,13 @@ def _moved_by_a_pin(facts: Facts) -> Iterator[Evidence]:
         yield from (Evidence(m.text, f"log line {m.line}") for m in pins)
 
 
+def _torch_is_odd(facts: Facts) -> Iterator[Evidence]:
+    """Several packages want another torch than the one that is there: it is torch that was moved."""
+    wanting = {m.value: m for m in facts.log.of("conflict") if re.match(r"torch\b", m.detail)} if facts.log else {}
+    if len(wanting) > 1:
+        yield from (Evidence(m.text, f"log line {m.line}") for m in wanting.values())
+
+
 def _no_binary(facts: Facts) -> Iterator[Evidence]:
     for found in facts.libraries:
         if found.problem == "no_binary":
@@ -93,7 +101,8 @@ RULES = (
             Clue(0.9, _local_parts("torchvision")),
             Clue(0.92, seen("operator", r"torchvision::\w+")),
             Clue(0.9, seen("statement", r"Couldn't load custom C\+\+ ops")),
-            Clue(0.8, seen("conflict", r"torchvision", r"^torch\b")),
+            Clue(0.8, all_of(seen("conflict", r"torchvision", r"^torch\b"), unless(_torch_is_odd))),
+            Clue(0.3, seen("conflict", r"torchvision", r"^torch\b")),
             Clue(0.8, seen("statement", r"(?i).*torchvision.*|Failed to load image.*")),
             Clue(0.7, all_of(seen("undefined_symbol"), text(r"torchvision\S*\.so|image\.so"))),
             Clue(
@@ -129,7 +138,8 @@ RULES = (
                     any_of(seen("win_error"), seen("exception", r"OSError|ImportError")), text(r"torchaudio[\\/]|libtorchaudio|_torchaudio")
                 ),
             ),
-            Clue(0.8, seen("conflict", r"torchaudio", r"^torch\b")),
+            Clue(0.8, all_of(seen("conflict", r"torchaudio", r"^torch\b"), unless(_torch_is_odd))),
+            Clue(0.3, seen("conflict", r"torchaudio", r"^torch\b")),
             Clue(0.8, seen("statement", r"(?i).*torchaudio.*")),
             Clue(0.55, any_of(seen("missing_attribute", detail=r"^torchaudio"), seen("missing_module", r"torchaudio\.[\w.]+"))),
             Clue(0.4, seen("missing_name", detail=r"^torchaudio")),
@@ -148,7 +158,8 @@ RULES = (
             Clue(0.85, all_of(seen("built_for"), seen("you_have"))),
             Clue(0.45, seen("statement", _XF)),
             Clue(0.6, text(r"No operator found for 'memory_efficient_attention|xFormers wasn't buil[dt] with CUDA")),
-            Clue(0.8, seen("conflict", r"xformers", r"^torch\b")),
+            Clue(0.8, all_of(seen("conflict", r"xformers", r"^torch\b"), unless(_torch_is_odd))),
+            Clue(0.3, seen("conflict", r"xformers", r"^torch\b")),
             Clue(0.7, all_of(any_of(seen("undefined_symbol"), seen("win_error")), text(r"xformers\S*\.(?:so|pyd)"))),
         ),
         _together("xformers"),
@@ -190,6 +201,7 @@ RULES = (
         (
             Clue(0.75, _later_install),
             Clue(0.75, _moved_by_a_pin),
+            Clue(0.85, _torch_is_odd),
             Clue(
                 0.82,
                 all_of(

@@ -14,6 +14,7 @@ from .windows import FOR_ONE_TORCH, library
 __all__ = ["COMPANIONS", "COMPILED_HERE", "RULES"]
 
 _TORCH_SYMBOL = r"_ZN?K?\w*?(?:3c10|2at|5torch|5caffe2|8autograd)\w*"
+_STD_SYMBOL = r"_ZN?K?S[tabsiod](?!.*(?:3c10|2at|5torch|5caffe2)).*"  # of namespace std, and so of libstdc++
 _CUDA_SYMBOL = r"_ZNK?5(?:cudnn|cublas)\w*|_*(?:nvJitLink|cublas|cusparse|cudnn|cusolver|cufft|curand|nccl|nvrtc|cupti|nvtx|cuda[A-Z])\w*"
 _MKL_SYMBOL = r"iJIT_\w+|mkl_\w+|__kmpc?_\w+|MKL_\w+|i?omp_\w+"
 COMPILED_HERE = r"\.triton[\\/]|torchinductor|triton[\\/]cache"  # folders of what was compiled on this machine
@@ -137,7 +138,7 @@ RULES = (
                 all_of(
                     seen("undefined_symbol"),
                     unless(
-                        seen("undefined_symbol", rf"{_TORCH_SYMBOL}|{_CUDA_SYMBOL}|{_MKL_SYMBOL}|c\w*quant\w*|_?Py[A-Z_]\w*"),
+                        seen("undefined_symbol", rf"{_TORCH_SYMBOL}|{_STD_SYMBOL}|{_CUDA_SYMBOL}|{_MKL_SYMBOL}|c\w*quant\w*|_?Py[A-Z_]\w*"),
                         text(COMPILED_HERE),
                     ),
                 ),
@@ -183,6 +184,7 @@ RULES = (
         (
             Clue(CERTAIN, library("version")),
             Clue(0.9, seen("version_node")),
+            Clue(0.75, seen("undefined_symbol", _STD_SYMBOL)),
         ),
         _newer_libstdcxx,
         rules_out=("cuda_lib_shadowed",),

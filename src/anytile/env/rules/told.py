@@ -190,7 +190,12 @@ TOLD: dict[str, tuple[Clue, ...]] = {
             rf"{USER_SITE}|\.local\b|user[- ](?:site|install)",
             r"sys\.path|shadow|ahead of|conflict|instead of|picked|preced|priorit|leak",
         ),
-        weigh(0.6, r"\.local[\\/]lib", r"different version|wrong version|installed as a user|\bold(?:er)?\b|user's", complaint=False),
+        weigh(
+            0.6,
+            r"(?<!\w)\.local\b(?![\\/](?:share|state))",
+            r"different version|wrong version|installed as a user|\bold(?:er)?\b|user's|instead|prioriti|precedence",
+            complaint=False,
+        ),
         Clue(0.6, all_of(text(USER_SITE), says(r"on sys\.path|ahead of|user-installed|shadow", complaint=False))),
     ),
     "leftover_files": (told(r"site-packages", r"[\\/ ]~\w|left-?over|remnant|corrupt|half"),),
@@ -242,7 +247,10 @@ TOLD: dict[str, tuple[Clue, ...]] = {
     # Windows
     "win_vcredist_old": (_on(weigh(0.62, r"\bVC\+\+|Visual C\+\+|vc_?redist|redistributable", r"redist|runtime"), "windows", None),),
     "win_c_compiler": (_on(weigh(0.5, r"\bMSVC\b|build tools|\bcl\.exe|\btcc\b", rf"{_LACKS}|fails?|detect"), "windows", None),),
-    "win_python_dev_missing": (_on(told(r"python3\d*\.lib|include (?:and|&) libs|Python\.h", _LACKS), "windows"),),
+    "win_python_dev_missing": (
+        weigh(0.6, r"\bpython (?:includes?|headers?|lib(?:s|raries))\b", r"\brequires?\b|\bneeds?\b|copy|missing", complaint=False),
+        _on(told(r"python3\d*\.lib|include (?:and|&) libs|Python\.h", _LACKS), "windows"),
+    ),
     "win_wrong_python": (
         _on(
             weigh(
