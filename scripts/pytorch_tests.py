@@ -3,8 +3,8 @@
 
     scripts/pytorch_tests.py FOLDER MODULE[:CLASS] … [--seconds 270] [--jobs 15] [--match RE] [--only FILE] [--plain] [--out FILE]
 
-FOLDER is ``test/inductor`` of PyTorch's sources; its files are imported, never changed.  Tests are taken in a seeded order until the
-time is over, by ``--jobs`` processes that run one after another; each test has a limit, and a process that crashes, hangs or loses
+FOLDER is ``test/inductor`` of PyTorch's sources; its files are imported, never changed.  Each module's tests are taken in a seeded order,
+until the time is over, by ``--jobs`` processes that run one after another; each test has a limit, and a process that crashes, hangs or loses
 the GPU is replaced: that costs one test.  One JSON line per test: ``state`` (passed, failed, error, skipped, xfailed: failed as marked,
 xpassed: passed though marked as failing, crashed, timeout), seconds, ``kernels`` (how many Triton kernels torch compiled or took from
 a cache) and ``launches`` in it (so that a test that passes without running one can be told), and for what did not pass the end
@@ -161,22 +161,24 @@ def answering(gpus: Gpus) -> Iterator[None]:
 
 
 def collect(names: list[str], unskip: bool = False) -> list[unittest.TestCase]:
-    """The tests of ``module`` or ``module:Class``, in a seeded order."""
+    """The tests of each ``module`` or ``module:Class``, in a seeded order."""
     if unskip:
         inductor: Any = importlib.import_module("test_torchinductor")
         asked = inductor.is_triton_cpu_backend
         # Others than these ask for what they are to expect of this backend.
         inductor.is_triton_cpu_backend = lambda device: sys._getframe(1).f_code.co_name not in SKIPPING and asked(device)
-    tests: list[Any] = []
+    tests: dict[str, Any] = {}
     for name in names:
         module_name, _, only = name.partition(":")
         module = importlib.import_module(module_name)
+        found: list[Any] = []
         for cls in vars(module).values():
             if isinstance(cls, type) and issubclass(cls, unittest.TestCase) and (cls.__name__ == only if only else True):
-                tests += unittest.defaultTestLoader.loadTestsFromTestCase(cls)
-    tests = sorted({test.id(): test for test in tests}.values(), key=lambda test: test.id())
-    random.Random(0).shuffle(tests)
-    return tests
+                found += unittest.defaultTestLoader.loadTestsFromTestCase(cls)
+        found.sort(key=lambda test: test.id())
+        random.Random(0).shuffle(found)
+        tests.update((test.id(), test) for test in found if test.id() not in tests)
+    return list(tests.values())
 
 
 def prepare_helpers(cpu_is_gpu: bool) -> None:
