@@ -48,11 +48,12 @@ __all__ = [
     "optimize",
 ]
 
-LEVELS = ("none", "lite", "O2")
+LEVELS = ("none", "lite", "O1", "O2")
 """``none``: no passes and the fastest code generation, a fifth of the time, for text that runs rarely.  ``lite``: a few
-function passes, for text that is already clean (folded constants, no allocas, addresses shared).  ``O2``: LLVM's own
-pipeline, vectorisers and unroller off (anytile vectorises itself; the unroller costs most of the time and gains nothing
-on loops over native vectors)."""
+function passes, for text that is already clean (folded constants, no allocas, addresses shared).  ``O1``: what LLVM simplifies
+functions with at its first level, loop-invariant code moved out among it, for text that another compiler will optimise again (PTX).
+``O2``: LLVM's own pipeline, vectorisers and unroller off (anytile vectorises itself; the unroller costs most of the time and gains
+nothing on loops over native vectors)."""
 
 _lock = threading.RLock()
 if hasattr(os, "register_at_fork"):
@@ -241,9 +242,15 @@ def _target_machine(triple: str, cpu: str, features: str, level: str) -> Any:
 
 
 def _run_passes(llvm: Any, module: Any, machine: Any, level: str) -> None:
-    options = llvm.create_pipeline_tuning_options(speed_level=2)
+    options = llvm.create_pipeline_tuning_options(speed_level=1 if level == "O1" else 2)
     options.loop_vectorization = options.slp_vectorization = options.loop_unrolling = options.loop_interleaving = False
     builder = llvm.create_pass_builder(machine, options)
+    if level == "O1":
+        passes = builder.getFunctionPassManager()
+        for function in module.functions:
+            if not function.is_declaration:
+                passes.run(function, builder)
+        return
     if level == "O2":
         passes = builder.getModulePassManager()
     else:

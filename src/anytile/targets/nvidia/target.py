@@ -45,7 +45,7 @@ _OPTIONS = (
 TRIPLE = "nvptx64-nvidia-cuda"
 
 
-def make_ptx(llir: str, chip: Chip, version: int | None = None, level: str = "O2") -> str:
+def make_ptx(llir: str, chip: Chip, version: int | None = None, level: str = "O1") -> str:
     """PTX of LLVM text, in the lowest version that has what it uses, or in ``version`` (86 is 8.6).
 
     UnsupportedError where the text uses what ``chip`` lacks, or where ``version`` is too low or none.
