@@ -113,7 +113,7 @@ def summary(found: dict[str, dict[str, list[dict[str, Any]]]]) -> Iterator[dict[
         for name, rounds in by.items():
             row[name] = {"s": round(statistics.median(r["s"] for r in rounds), 3), "rounds": len(rounds)}
             row[name] |= {key: rounds[0][key] for key in ("registers", "spills") if key in rounds[0]}
-        if len(by) == 2:
+        if {"anytile", "triton"} <= set(by):
             ratio = row["anytile"]["s"] / row["triton"]["s"]
             row["ratio"] = round(ratio, 3)
             ratios.setdefault(kind(case), []).append(ratio)
@@ -142,10 +142,10 @@ def main() -> None:
                 continue
             for row in started(name == "anytile", args.only):
                 found.setdefault(row.pop("case"), {}).setdefault(name, []).append(row)
-    lines = [json.dumps(row) for row in summary(found)]
+        lines = [json.dumps(row) for row in summary(found)]
+        if args.out:  # after each round, so that what a time limit ends keeps what it has measured
+            args.out.write_text("\n".join(lines) + "\n")
     print("\n".join(lines))
-    if args.out:
-        args.out.write_text("\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":
