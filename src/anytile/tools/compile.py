@@ -201,8 +201,7 @@ def _object(kernel: Any, parameters: list[_Parameter], args: CompileArgs, machin
     from ..runtime.compiler import ASTSource
     from ..runtime.driver import GPUTarget
     from ..runtime.options import Options
-    from ..targets.cpu.driver import compile_for_any_grid
-    from ..targets.cpu.target import CpuTarget
+    from ..targets.cpu.driver import compile_for_any_grid, compile_module
 
     source = ASTSource(
         kernel,
@@ -212,9 +211,9 @@ def _object(kernel: Any, parameters: list[_Parameter], args: CompileArgs, machin
     )
     target = GPUTarget("cpu", machine.architecture, 1)
     options = Options.of({"num_warps": args.num_warps, "num_stages": args.num_stages}, target, kernel.__name__)
-    artifact = CpuTarget(machine).compile(source.make_module(options), options)
+    artifact = compile_module(source.make_module(options), options, machine, pool=False)
     if "programs" in artifact.metadata:  # there is no pool that would look at the grid
-        artifact = compile_for_any_grid(artifact, machine)
+        artifact = compile_for_any_grid(artifact, machine, pool=False)
     for what, table in (("device_print", "prints"), ("device_assert", "asserts")):
         if artifact.metadata.get(table):
             raise UnsupportedError(

@@ -28,6 +28,8 @@ from .grid import ANY, assume_grid
 from .machine import Machine
 from .near import NATIVE_NEAR
 from .program import Program
+from .shared_loop import Stage, shared_loop
+from .split import Split, split_loop
 from .text import llvm_type, round_to_bf16
 
 __all__ = ["compile_for_any_grid", "compile_module", "lower", "machine_passes", "native_casts"]
@@ -58,53 +60,75 @@ def machine_passes(machine: Machine) -> list[Pass]:
     ]
 
 
-def lower(module: Module, options: Any, machine: Machine) -> tuple[str, str, dict[str, Any]]:
-    """(final tile IR, LLVM IR, metadata that came up on the way) of ``module``, which is rewritten in place."""
+def lower(module: Module, options: Any, machine: Machine, pool: bool = True) -> tuple[str, str, dict[str, Any]]:
+    """(final tile IR, LLVM IR, metadata that came up on the way) of ``module``, which is rewritten in place.
+
+    ``pool``: whether a thread pool runs it, so that a lone program's loop may be split (`split`).
+    """
     optimize(module)
     tile_text = print_module(module)
     programs = assume_grid(module)
     fusion = bool(getattr(options, "enable_fp_fusion", True))
-    text, found = lower_further(module, fusion, machine)
+    text, found = lower_further(module, fusion, machine, pool)
     if programs != ANY:
         found.update(programs=list(programs), fp_fusion=fusion)
     return tile_text, text, found
 
 
-def lower_further(module: Module, fusion: bool, machine: Machine) -> tuple[str, dict[str, Any]]:
+def lower_further(module: Module, fusion: bool, machine: Machine, pool: bool) -> tuple[str, dict[str, Any]]:
     """(LLVM IR, metadata that came up on the way) of a module after the shared passes, which is rewritten in place."""
     run_passes(module, machine_passes(machine))
+    split = split_loop(module.kernel) if pool else None
     program = Program(module.kernel, machine, fusion)
     body = program.emit()
+    declared, scratch, split_text = dict(program.w.declared), program.scratch, ""
+    if split is not None:
+        split_text, split_scratch = _split_text(split, len(module.kernel.args), fusion, machine, declared)
+        scratch = max(scratch, split_scratch)
     text = "\n".join(
         [
             "@anytile_dummy = private unnamed_addr constant [64 x i8] zeroinitializer, align 64",
-            *sorted(program.w.declared.values()),
+            *sorted(declared.values()),
             body,
-            _entry(module.kernel, bool(program.launch.bytes), bool(program.combining.ops)),
+            split_text,
+            _entry(module.kernel, bool(program.launch.bytes), bool(program.combining.ops), splits=split is not None),
             "attributes #0 = { nounwind }",
         ]
     )
-    return text + "\n", {"scratch": program.scratch, "in_launch": bool(program.launch.bytes), **program.hostcalls.metadata()}
+    found = {"scratch": scratch, "in_launch": bool(program.launch.bytes), **program.hostcalls.metadata()}
+    return text + "\n", found | ({"split": True} if split is not None else {})
 
 
-def compile_module(module: Module, options: Any, machine: Machine) -> Artifact:
-    """Artifact of ``module``: stages ``tile``, ``llir``, ``asm`` (made when asked for) and ``obj``."""
+def _split_text(split: Split, slots: int, fusion: bool, machine: Machine, declared: dict[str, str]) -> tuple[str, int]:
+    """(functions that run a split loop, bytes of scratch); what they declare is added to ``declared``."""
+    texts, stages = [], []
+    for func in (split.check, split.part, split.finish):
+        program = Program(func, machine, fusion, f"{func.name}_program")
+        texts += [program.emit(), _entry(func, name=f"{func.name}_kernel", program=f"{func.name}_program")]
+        declared |= program.w.declared
+        stages.append(Stage(f"{func.name}_kernel", program.scratch))
+    text, scratch = shared_loop(split, slots, *stages)
+    return "\n".join([*texts, text]), scratch
+
+
+def compile_module(module: Module, options: Any, machine: Machine, pool: bool = True) -> Artifact:
+    """Artifact of ``module``: stages ``tile``, ``llir``, ``asm`` (made when asked for) and ``obj``; ``pool`` as for `lower`."""
     kernel = module.kernel
     slots = [str(a.type) for a in kernel.args]
     stores = _stored_parameters(kernel)
     with _deep_recursion():
-        tile_text, llir, found = lower(module, options, machine)
+        tile_text, llir, found = lower(module, options, machine, pool)
     data = engine.compile_object(llir, machine.tune, machine.features, level="lite")
     metadata = {"name": kernel.name, "slots": slots, "stores": stores, "machine": machine.name, **found}
     return Artifact({"tile": tile_text, "llir": llir, "obj": data}, metadata)
 
 
-def compile_for_any_grid(artifact: Artifact, machine: Machine) -> Artifact:
-    """The same kernel without what ``artifact`` takes for granted of its grids (`grid`)."""
+def compile_for_any_grid(artifact: Artifact, machine: Machine, pool: bool = True) -> Artifact:
+    """The same kernel without what ``artifact`` takes for granted of its grids (`grid`); ``pool`` as for `lower`."""
     old = artifact.metadata
     module = parse_module(str(artifact.stages["tile"]))
     with _deep_recursion():
-        llir, found = lower_further(module, old["fp_fusion"], machine)
+        llir, found = lower_further(module, old["fp_fusion"], machine, pool)
     data = engine.compile_object(llir, machine.tune, machine.features, level="lite")
     metadata = {key: old[key] for key in ("name", "slots", "stores", "machine")} | found
     return Artifact({"tile": artifact.stages["tile"], "llir": llir, "obj": data}, metadata)
@@ -129,12 +153,26 @@ define void @kernel({_SIGNATURE}) #0 {{
   ret void
 }}"""
 
+_LONE = [
+    "  %gxy = or i32 %gx, %gy",
+    "  %gxyz = or i32 %gxy, %gz",
+    "  %lone = icmp eq i32 %gxyz, 1",
+    "  br i1 %lone, label %split, label %kernel",
+    "split:",
+    "  %split.over = call i1 @run_split(ptr %args, ptr %scratch)",
+    "  br i1 %split.over, label %out, label %kernel",
+    "kernel:",
+]
 
-def _entry(kernel: Func, keeps: bool, combines: bool) -> str:
-    """``@kernel`` of the ABI in docs/architecture.md: unpacks the slots, then runs its range of programs.
+
+def _entry(
+    kernel: Func, keeps: bool = False, combines: bool = False, splits: bool = False, name: str = "kernel", program: str = "program"
+) -> str:
+    """``@name`` of the ABI in docs/architecture.md: unpacks the slots, then runs its range of programs, each by ``@program``.
 
     Where programs keep something for each other (`launch_memory`), that is ``@kernel_in_launch``, which goes on with what earlier
-    ranges of the same launch have left in ``scratch``; ``@kernel`` takes each range for a launch of its own.
+    ranges of the same launch have left in ``scratch``; ``@kernel`` takes each range for a launch of its own.  Where a lone program's loop
+    can be split, ``@run_split`` (`shared_loop`) is asked first.
     """
     loads, args = [], ["ptr %scratch"]
     for i, a in enumerate(kernel.args):
@@ -152,11 +190,13 @@ def _entry(kernel: Func, keeps: bool, combines: bool) -> str:
             loads.append(f"  %v{i} = load {t}, ptr %s{i}, align 8")
         args.append(f"{t} %v{i}")
     args += ["i32 %x", "i32 %gx", "i32 %y", "i32 %gy", "i32 %z", "i32 %gz"]
+    before = "kernel" if splits else "entry"
     return "\n".join(
         [
-            f"define void @{'kernel_in_launch' if keeps else 'kernel'}({_SIGNATURE}) #0 {{",
+            f"define {'internal ' if name != 'kernel' else ''}void @{name + '_in_launch' * keeps}({_SIGNATURE}) #0 {{",
             "entry:",
             *(["  call void @forget(ptr %scratch)"] if keeps else []),
+            *(_LONE if splits else []),
             *loads,
             "  %wx = zext i32 %gx to i64",
             "  %wy = zext i32 %gy to i64",
@@ -170,11 +210,11 @@ def _entry(kernel: Func, keeps: bool, combines: bool) -> str:
             "  %any = icmp ult i64 %begin, %end",
             "  br i1 %any, label %loop, label %out",
             "loop:",
-            "  %i = phi i64 [ %begin, %entry ], [ %i1, %loop ]",
-            "  %x = phi i32 [ %x0, %entry ], [ %x2, %loop ]",
-            "  %y = phi i32 [ %y0, %entry ], [ %y2, %loop ]",
-            "  %z = phi i32 [ %z0, %entry ], [ %z1, %loop ]",
-            f"  call void @program({', '.join(args)})",
+            f"  %i = phi i64 [ %begin, %{before} ], [ %i1, %loop ]",
+            f"  %x = phi i32 [ %x0, %{before} ], [ %x2, %loop ]",
+            f"  %y = phi i32 [ %y0, %{before} ], [ %y2, %loop ]",
+            f"  %z = phi i32 [ %z0, %{before} ], [ %z1, %loop ]",
+            f"  call void @{program}({', '.join(args)})",
             "  %x1 = add i32 %x, 1",
             "  %xo = icmp eq i32 %x1, %gx",
             "  %x2 = select i1 %xo, i32 0, i32 %x1",

@@ -39,7 +39,7 @@ from . import openmp, pool_record
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Entry", "KernelStatus", "Pool", "callback", "num_threads", "pool", "status_address"]
+__all__ = ["Entry", "KernelStatus", "Pool", "callback", "launcher_address", "num_threads", "pool", "status_address"]
 
 
 class KernelStatus(AnytileError, RuntimeError):
@@ -301,6 +301,11 @@ def status_address() -> int:
     return _native().status_address
 
 
+def launcher_address() -> int:
+    """Address of what kernels launch others with: an ``i64 (record, args)`` that returns when the launch is over (`pool_ir`: ``@share``)."""
+    return _native().share_address
+
+
 _callbacks: list[Any] = []
 
 
@@ -348,6 +353,7 @@ class _Native:
         self.join_team = self._function("join_team", None, pointer, pointer, pointer)
         self.threads = self._function("threads", wide)
         self.worker_address = self._object.address("worker")
+        self.share_address = self._object.address("share")
         self.status_address = self._function("status", pointer)()
         self._status = ctypes.c_int32.from_address(self.status_address)
         self.ticks_per_us, self.pauses_per_us = self._calibrate()

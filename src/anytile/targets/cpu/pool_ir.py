@@ -32,7 +32,20 @@ end of the launch.  A region is over at the end of the time slice for all of its
 from __future__ import annotations
 
 from . import pool_system, pool_threads
-from .pool_record import ARENAS, BESIDE, LINE, MORE_INLINE, MORE_SHARED, OTHER_GRID, POOL_BYTES, STATUS, load_record, places
+from .pool_record import (
+    ARENAS,
+    BESIDE,
+    FIRST,
+    LINE,
+    MORE_INLINE,
+    MORE_SHARED,
+    OTHER_GRID,
+    POOL_BYTES,
+    STATUS,
+    load_record,
+    places,
+    record_type,
+)
 
 __all__ = ["text"]
 
@@ -217,6 +230,30 @@ done:
 define i64 @launch_beside(ptr %record) nounwind {{
   %args = getelementptr i8, ptr %record, i64 {BESIDE}
   %code = call i64 @launch(ptr %record, ptr %args)
+  ret i64 %code
+}}
+
+; @launch for kernels, which share out their own work (`shared_loop`); it returns when the launch is over, 0 or {STATUS}.
+define i64 @share(ptr %record, ptr %args) nounwind {{
+entry:
+  %first.at = getelementptr {record_type()}, ptr %record, i32 0, i32 {FIRST}
+  br label %begin
+begin:
+  %begun = call i64 @launch(ptr %record, ptr %args)
+  br label %look
+look:
+  %code = phi i64 [ %begun, %begin ], [ %resumed, %shared ]
+  %kind = and i64 %code, 3
+  switch i64 %kind, label %over [ i64 {MORE_SHARED}, label %shared
+                                  i64 {MORE_INLINE}, label %inline ]
+shared:
+  %resumed = call i64 @resume(ptr %record)
+  br label %look
+inline:
+  %next = lshr i64 %code, 2
+  store i64 %next, ptr %first.at
+  br label %begin
+over:
   ret i64 %code
 }}
 

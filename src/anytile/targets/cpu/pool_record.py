@@ -10,6 +10,8 @@ __all__ = [
     "ANY_GRID",
     "ARENAS",
     "BESIDE",
+    "FIRST",
+    "LAUNCHER",
     "LINE",
     "MORE_INLINE",
     "MORE_SHARED",
@@ -21,6 +23,7 @@ __all__ = [
     "TOGETHER",
     "load_record",
     "places",
+    "record_type",
 ]
 
 # Low two bits of what @launch and @resume return; 0 is "done".
@@ -32,6 +35,7 @@ OUT_OF_MEMORY = -1  # status: no memory for a worker's scratch
 
 ANY_GRID = (2**31 - 1, 2**31 - 1, 2**31 - 1)
 
+LAUNCHER = "anytile_launcher"  # the variable of a kernel's object that says how to launch parts of it (`shared_loop`)
 ARENAS = 1024
 TOGETHER = 10
 
@@ -87,12 +91,18 @@ RECORD = {
     "gy": "i32",
     "gz": "i32",
 }
+FIRST = list(RECORD).index("first")
 BESIDE = 64  # where in a record arguments begin that @launch_beside finds there
+
+
+def record_type() -> str:
+    """The LLVM type of a launch's record."""
+    return f"{{ {', '.join(RECORD.values())} }}"
 
 
 def load_record(*names: str) -> str:
     """Instructions that load the named fields, by default all, of %record."""
-    record, lines = f"{{ {', '.join(RECORD.values())} }}", []
+    record, lines = record_type(), []
     for number, (name, kind) in enumerate(RECORD.items()):
         if not names or name in names:
             lines.append(f"  %record.{name} = getelementptr {record}, ptr %record, i32 0, i32 {number}")

@@ -35,15 +35,16 @@ __all__ = ["Program"]
 
 
 class Program:
-    """Code generator for one kernel; ``text()`` is the function, ``scratch`` the bytes a worker needs."""
+    """Code generator for one kernel; `emit` gives the function ``@name``, ``scratch`` is the bytes a worker needs."""
 
-    def __init__(self, func: Func, machine: Machine, contract: bool):
-        self.func, self.machine = func, machine
+    def __init__(self, func: Func, machine: Machine, contract: bool, name: str = "program"):
+        self.func, self.machine, self.name = func, machine, name
         self.w = Writer()
         self.memory = Memory(self.w, 1, contract)
         self.scalars: dict[Value, Lane] = {}
         self.buffers: dict[Value, Buffer] = {}
         self.moved: dict[Value, Buffer] = {}  # rows behind a guard: where their loads find them
+        self.requested: set[Value] = set()  # tiles of pointers whose lines have been requested (`requests`)
         self.planner = Planner()
         self.step_memo: dict[Value, tuple] = {}
         self.dots = DotEmitter(self)
@@ -60,7 +61,7 @@ class Program:
     # --- entry ---
 
     def emit(self) -> str:
-        """The text of ``@program`` with everything it needs besides."""
+        """The text of the function with everything it needs besides."""
         params = ["ptr noalias %scratch"]
         for i, (a, attrs) in enumerate(zip(self.func.args, self.func.arg_attrs)):
             e = a.type.elem
@@ -80,7 +81,7 @@ class Program:
             k.place()
         self.block(self.func.body)
         body = self.w.text()
-        head = f"define internal void @program({', '.join(params)}) #0 {{\nentry:\n"
+        head = f"define internal void @{self.name}({', '.join(params)}) #0 {{\nentry:\n"
         functions = [f for part in (self.dots, self.launch, self.combining) for f in part.functions()]
         return "\n".join([*self.constants, head + body + "\n}", *functions])
 

@@ -6,6 +6,8 @@ where it is needed.
 
 from __future__ import annotations
 
+import ctypes
+import os
 from typing import TYPE_CHECKING, Any
 
 from ... import __version__
@@ -38,6 +40,8 @@ class CpuKernel:
         else:
             symbols, explain = {}, _nobodys
         self._object = load_object(artifact.stages["obj"], symbols)  # type: ignore[arg-type]
+        if metadata.get("split"):
+            ctypes.c_void_p.from_address(self._object.address(pool_record.LAUNCHER)).value = pool.launcher_address()
         together = bool(metadata.get("in_launch"))
         self.address = self._object.address("kernel_in_launch" if together else "kernel")
         self.scratch = int(metadata["scratch"])
@@ -55,7 +59,12 @@ class CpuKernel:
 def _for_any_grid(artifact: Artifact, machine: Machine) -> pool.Entry:
     from .driver import compile_for_any_grid
 
-    return CpuKernel(compile_for_any_grid(artifact, machine), machine).entry
+    return CpuKernel(compile_for_any_grid(artifact, machine, _splits_loops()), machine).entry
+
+
+def _splits_loops() -> bool:
+    """Whether a lone program's loop may be split (`split`): unless ANYTILE_SPLIT_LOOPS is 0."""
+    return os.environ.get("ANYTILE_SPLIT_LOOPS", "") != "0"
 
 
 def _nobodys(status: pool.KernelStatus) -> Exception:
@@ -69,7 +78,8 @@ class CpuTarget:
         self.machine = machine or current()
 
     def fingerprint(self) -> str:
-        return f"cpu:{__version__}:{host().version}:{self.machine.fingerprint()}"
+        whole = "" if _splits_loops() else ":loops stay whole"
+        return f"cpu:{__version__}:{host().version}:{self.machine.fingerprint()}{whole}"
 
     def prepare(self) -> None:
         """Imports the compiler, which `compile` does otherwise."""
@@ -78,7 +88,7 @@ class CpuTarget:
     def compile(self, module: Module, options: Any = None) -> Artifact:
         from .driver import compile_module
 
-        return compile_module(module, options, self.machine)
+        return compile_module(module, options, self.machine, _splits_loops())
 
     def load(self, artifact: Artifact) -> CpuKernel:
         return CpuKernel(artifact, self.machine)
