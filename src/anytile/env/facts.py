@@ -168,6 +168,7 @@ class Log:
     lines: tuple[str, ...] = ()
     failing: bool = False  # it tells of a failure at all, and is not the output of a program that works
     complaining: tuple[int, ...] = ()  # numbers of the lines that do, and of those in which a person speaks
+    listed: frozenset[int] = frozenset()  # numbers of the lines of listings: packages with versions, the parts of a machine
 
     def of(self, *kinds: str) -> tuple[Mention, ...]:
         """The mentions of these kinds in the order of the log."""

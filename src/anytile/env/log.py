@@ -206,11 +206,27 @@ _CHATTER = re.compile(
     )""",
     re.X,
 )
+# Entries of listings that people paste below: facts about the machine, and no complaint, whatever words they are made of.
+_LISTED = re.compile(
+    r"""^\s*(?:>\s*)?(?:
+        \[(?:pip3?|conda)\]\s                                                      # collect_env
+      | (?:[A-Z][\w+]*\s)?(?:[A-Za-z]\w*\s)?(?:version|driver)\s*:
+      | Is\ \w+\ (?:build|available)\s*:  |  \w+\ used\ to\ build\ PyTorch\s*:
+      | (?:OS|Python\ platform|GPU\ models\ and\ configuration|CUDA_MODULE_LOADING\ set\ to|Caching\ allocator\ config|Versions\ of\ relevant\ libraries)\s*:
+      | (?:Vulnerability\s|NUMA\ node|L\d[di]?\ cache|Flags|Vendor\ ID|Model|Hypervisor|Virtualization|CPU|Architecture|Thread|Core|Socket)[^:]*:
+      | [A-Z][\w\ ()/@-]{2,30}:\s{4,}\S                                              # lscpu
+      | (?:Package\s+Version\b|[-=]{5,}\s*$)                                       # pip list, conda list
+      | [A-Za-z][\w.\[\]-]*\s{2,}\d[\w.+!-]*(?:\s{2,}\S+){0,3}\s*$
+      | [A-Za-z][\w.\[\]-]*==\d[\w.+!-]*\s*$                                       # pip freeze
+    )""",
+    re.X,
+)
 _PERSON = re.compile(
     r"(?i:\[(?:bug|issue|installation|question)\]|\b(?:issue|trouble|problem) with\b|\btries to\b)|(?<![\w/.'-])(?:I|I'm|I've|my|anyone|somebody)(?![\w/.-])|我|请问|\b[Ii]ch\b|\bmeine?\w?\b|\b[Яя]\b|у меня|\bмне\b"
 )
 _WARNING = re.compile(r"Warning:|^\s*(?:\[?WARN(?:ING)?\b|W\d{4} )")
 _QUOTES = {ord(typed): plain for typed, plain in zip("‘’‚`´“”„«»", "'" * 5 + '"' * 5)}  # as typed by word processors, forges and locales
+_COLOURS = re.compile(r"(?:\x1b|\u241b)\[[\d;?]*[A-Za-z]")  # of terminals
 _MAX_LINE = 4000  # longer lines (dumped tensors, base64) name nothing
 _SHOWN = 160
 
@@ -227,13 +243,13 @@ def _mentions(lines: tuple[str, ...]) -> Iterator[Mention]:
                 yield Mention(kind, groups.get("v") or "", (groups.get("d") or "").strip(), number, shown[:_SHOWN])
 
 
-def _complaining(lines: Iterable[str], mentions: Iterable[Mention]) -> tuple[int, ...]:
+def _complaining(lines: Iterable[str], mentions: Iterable[Mention], listed: frozenset[int]) -> tuple[int, ...]:
     """The lines that tell of a failure, or in which a person speaks; warnings of programs are neither."""
     failed = {m.line for m in mentions if m.kind in _FAILURES}
     return tuple(
         number
         for number, line in enumerate(lines, start=1)
-        if not _WARNING.search(line) and (number in failed or _COMPLAINT.search(line) or _PERSON.search(line))
+        if number not in listed and not _WARNING.search(line) and (number in failed or _COMPLAINT.search(line) or _PERSON.search(line))
     )
 
 
@@ -256,16 +272,15 @@ def _version(log: Log, *names: str) -> str | None:
 
 def read_log(text: str) -> Facts:
     """Reads pasted text: an error message, a traceback, the output of an installer, or all of them with what the user said."""
+    text = _COLOURS.sub("", text)
     if "%20" in text:  # copied from the address of a search
         text = unquote(text)
     lines = tuple("" if _CHATTER.match(line) else line[:_MAX_LINE].translate(_QUOTES) for line in text.splitlines())
     mentions = tuple(_mentions(lines))
-    log = Log(
-        mentions,
-        lines,
-        any(m.kind in _FAILURES for m in mentions) or any(_COMPLAINT.search(line) for line in lines),
-        _complaining(lines, mentions),
-    )
+    listed = frozenset(number for number, line in enumerate(lines, start=1) if _LISTED.match(line))
+    told = any(_COMPLAINT.search(line) for number, line in enumerate(lines, start=1) if number not in listed)
+    failing = told or any(m.kind in _FAILURES for m in mentions)
+    log = Log(mentions, lines, failing, _complaining(lines, mentions, listed), listed)
     torch, triton = _version(log, "torch", "pytorch"), _version(log, "triton", "triton-windows")
     local = (torch or "").partition("+")[2]
     cuda = re.fullmatch(r"cu(\d+)(\d)", local)

@@ -213,7 +213,10 @@ RULES = (
             Clue(0.88, all_of(seen("uninstalled", detail=r"\+cu"), any_of(seen("installed", detail=r"^[^+]*$|\+cpu"), seen("cpu_build")))),
             Clue(0.75, text(r"\bpytorch\b[^\n]*cuda[^\n]*-->[^\n]*cpu")),
             Clue(0.5, all_of(seen("statement", _XF), any_of(seen("cuda_gone"), seen("cpu_build")))),
-            Clue(0.7, all_of(text(r"\d\+cu\d{2,3}"), text(r"\d\+cpu"), unless(seen("built_for"), seen("offered")))),
+            Clue(
+                0.7,
+                all_of(text(r"\d\+cu\d{2,3}"), text(r"\d\+cpu"), unless(seen("built_for"), seen("no_distribution"), seen("no_candidate"))),
+            ),
             Clue(
                 0.4,
                 all_of(

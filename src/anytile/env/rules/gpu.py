@@ -17,6 +17,8 @@ __all__ = ["RULES"]
 _CARD = r"NVIDIA-SMI \d|GeForce|\bRTX\b|\bGTX\b|Tesla|Quadro|\b[AHLBTV]\d{1,3}0?0?\b[^\n]*GB"
 _MISSED = r"(?i)\b(?:gpu|cuda)\b[^\n:]*(?:\bnot?\b|n't\b|fail|cannot|without)|(?:not?|n't|without|instead of)\b[^\n:]*\b(?:gpu|cuda)\b"
 
+_OF_CUDA = r"(?i).*(?:cuda|gpu|nvidia|accelerator|nms|device).*"
+
 _INDEX = "https://download.pytorch.org/whl/"
 
 
@@ -64,11 +66,24 @@ RULES = (
             Clue(0.85, seen("statement", r"PyTorch was compiled without CUDA")),
             Clue(0.5, seen("statement", r"0 active drivers")),
             Clue(0.7, seen("statement", r"No NVIDIA GPU found|No CUDA GPUs.*")),
-            Clue(0.7, all_of(seen("cpu_build"), any_of(seen("exception"), seen("statement"), seen("cuda_gone"), text(_CARD)))),
+            Clue(
+                0.7,
+                all_of(
+                    seen("cpu_build"),
+                    any_of(seen("exception", detail=_OF_CUDA), seen("statement", _OF_CUDA), seen("cuda_gone"), text(_CARD)),
+                ),
+            ),
+            Clue(0.4, all_of(seen("cpu_build"), seen("exception"))),
             Clue(0.5, all_of(seen("cpu_build"), failing, text(_MISSED))),
             Clue(0.65, seen("cuda_gone")),
             Clue(0.35, all_of(seen("statement", r"can't load C\+\+/CUDA extensions"), unless(seen("built_for", r"PyTorch.*")))),
-            Clue(0.75, seen("statement", r"(?i)cannot find any torch.*|only (?:works|supports).*|CUDA is .*|requires.*CUDA")),
+            Clue(
+                0.75,
+                seen(
+                    "statement",
+                    r"(?i)cannot find any torch.*|only (?:works|supports)(?!.*(?:ampere|hopper|turing|volta|blackwell)).*|CUDA is .*|requires.*CUDA",
+                ),
+            ),
             Clue(
                 0.6,
                 text(

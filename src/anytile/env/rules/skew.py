@@ -175,7 +175,7 @@ RULES = (
         (
             Clue(0.98, _missing_names),
             Clue(0.9, _pin_missed),
-            Clue(0.88, seen("missing_name", rf"(?!(?:{_ALWAYS_NAMES})$)\w+", detail=r"^triton(?:\.|$)")),
+            Clue(0.88, seen("missing_name", rf"(?!(?:{_ALWAYS_NAMES}|{_OTHER_PROJECTS})$)\w+", detail=r"^triton(?:\.|$)")),
             Clue(0.3, seen("missing_name", _ALWAYS_NAMES, detail=r"^triton(?:\.|$)")),
             Clue(0.85, seen("missing_name", r"AttrsDescriptor|triton_key|ASTSource|GPUTarget|get_cuda_stream|cuda_driver")),
             Clue(
@@ -198,7 +198,7 @@ RULES = (
                 0.5,
                 all_of(text(r"launch_(?:enter|exit)_hook|triton_key|AttrsDescriptor"), seen("exception"), unless(seen("failed_extension"))),
             ),
-            Clue(0.5, all_of(seen("wrong_argument"), text(r"triton|CompiledKernel|JITFunction"))),
+            Clue(0.5, all_of(seen("wrong_argument"), text(r"triton|inductor|CompiledKernel|JITFunction"))),
             Clue(
                 0.5,
                 all_of(
@@ -283,7 +283,7 @@ RULES = (
             Clue(0.8, all_of(seen("missing_module", r"triton"), seen("missing_module", r"triton\.[\w.]+"))),
             Clue(0.4, all_of(seen("missing_module", r"triton\.(?:common|compiler|language|runtime)[\w.]*"), unless(seen("not_a_package")))),
             Clue(0.5, seen("missing_attribute", _ALWAYS_NAMES, r"^triton$")),
-            Clue(0.85, seen("missing_attribute", _OTHER_PROJECTS, r"^triton$")),
+            Clue(0.85, any_of(seen("missing_attribute", _OTHER_PROJECTS, r"^triton$"), seen("missing_name", _OTHER_PROJECTS, r"^triton$"))),
             Clue(0.35, seen("missing_name", _ALWAYS_NAMES, r"^triton$")),
         ),
         lambda f: [

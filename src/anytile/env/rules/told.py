@@ -39,7 +39,7 @@ def says(*parts: str, complaint: bool = True) -> Find:
             return
         wanted = [compiled(part, re.I) for part in parts]
         for number, sentence in _sentences(facts.log.lines):
-            if all(pattern.search(sentence) for pattern in wanted):
+            if number not in facts.log.listed and all(pattern.search(sentence) for pattern in wanted):
                 yield Evidence(facts.log.lines[number - 1].strip()[:160], f"log line {number}")
                 return
 
@@ -137,6 +137,9 @@ TOLD: dict[str, tuple[Clue, ...]] = {
         told(_TORCH, r"替换|降级|变成|卸载|замен|пониж|ersetz|herabgestuft|\bdown-?grad|\bun-?install\w*"),
     ),
     "torch_cpu_build": (
+        weigh(
+            0.6, _TORCH, r"\binstall(?:s|ed|ing)?\b[^\n]{0,40}\bcpu[- ]?(?:only[- ])?(?:version|build|wheel|variant|torch)", complaint=False
+        ),
         weigh(0.5, _TORCH, r"install|wheel|build|version|poetry|pip\b|安装|установ", _NO_CUDA),
         _on(weigh(0.55, r"\bcuda\b", r"install|\buv\b|poetry|\bpip\b|lock", r"windows", _LACKS), "windows", None),
         weigh(

@@ -73,7 +73,7 @@ def about(facts: Facts) -> list[tuple[str, Evidence]]:
     log = facts.log
     if log is None or not log.complaining:
         return []
-    told = [(n, line) for n, line in enumerate(log.lines, start=1) if line.strip()]
+    told = [(n, line) for n, line in enumerate(log.lines, start=1) if line.strip() and n not in log.listed]
     if len(told) > _LINES:
         return []
     lines = told if len(told) <= 3 else [(n, line) for n, line in told if n in log.complaining]
