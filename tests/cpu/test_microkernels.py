@@ -31,8 +31,8 @@ def pack(layout, values, dims):
     return out
 
 
-def build(kernel, cpu):
-    text = kernel.emit("kernel").replace("define internal", "define")
+def build(kernel, cpu, columns=False):
+    text = kernel.emit("kernel", columns).replace("define internal", "define")
     loaded = engine.load_object(engine.compile_object(text, cpu.tune, cpu.features))
     w, p = ctypes.c_int64, ctypes.c_void_p
     function = ctypes.CFUNCTYPE(None, p, w, w, p, p)(loaded.address("kernel"))
@@ -96,6 +96,18 @@ def test_rows_of_a_where_the_user_has_them(ahead):
     out = np.ones((m, n), np.float32)
     build(kernel, cpu)(a.ctypes.data, 100, ahead, b.ctypes.data, out.ctypes.data)
     np.testing.assert_array_equal(out, 1 + a[:, :k] @ b)
+
+
+@settings(max_examples=examples(15), deadline=None)
+@given(st.tuples(*[st.sampled_from([1, 2, 4, 8, 16, 32])] * 3), st.sampled_from(["float", "double", "i32"]))
+def test_columns_of_a(size, acc):
+    cpu, (m, n, k) = machine.current(), size
+    kernel = microkernels.select(cpu, acc, acc, acc, m, n, k)
+    assert kernel.columns_a
+    x, y, c = operands(m, n, k, acc)
+    a, b, out = (np.ascontiguousarray(v).astype(DTYPES[acc]) for v in (x.T, y, c))
+    build(kernel, cpu, columns=True)(a.ctypes.data, 0, 0, b.ctypes.data, out.ctypes.data)
+    np.testing.assert_array_equal(out, c + x @ y)
 
 
 # --- what this machine cannot run --------------------------------------------------------------------------------

@@ -43,8 +43,8 @@ def direct_load(p: Program, v: Value) -> Op | None:
     if op is None or op.name != "load" or v.type.rank != 2 or op.attrs["volatile"] or v.type.elem is BOOL:
         return None
     for user, i in v.uses:
-        choice = p.dots.choices.get(user)
-        if choice is None or i != 0 or not choice.kernel.direct_a or user.block is not op.block:
+        kernel = p.dots.kernels.get(user)
+        if kernel is None or i != 0 or not kernel.direct_a or user.block is not op.block:
             return None
     rows, columns = steps(op.operands[0], p.step_memo)
     if not is_linear(op.operands[0], _REMAINDERS):

@@ -8,7 +8,6 @@ is the result's own buffer, so ``acc = dot(a, b, acc)`` in a loop adds in place.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ...ir import Builder, Module, Op, Value
@@ -19,6 +18,7 @@ from .memory import Buffer
 from .microkernels import Microkernel, PackedLayout, select
 from .nest import INNERMOST, Nest
 from .roots import WriteRoot
+from .shape import accesses
 from .text import llvm_type, number_type
 
 if TYPE_CHECKING:
@@ -61,17 +61,11 @@ def _common(a: Element, b: Element, machine: Machine) -> Element:
     return wide.pop() if len(wide) == 1 else F32
 
 
-@dataclass(frozen=True)
-class _Choice:
-    kernel: Microkernel
-    name: str
-
-
 class DotEmitter:
     def __init__(self, program: Program):
         self.p = program
-        self.choices: dict[Op, _Choice] = {}
-        self._texts: dict[tuple, tuple[str, str]] = {}
+        self.kernels: dict[Op, Microkernel] = {}
+        self._texts: dict[str, str] = {}
 
     def prepare(self) -> None:
         """Chooses the micro-kernels; operands are cast to the type each stores."""
@@ -79,11 +73,7 @@ class DotEmitter:
             a, b, acc = op.operands
             (m, k), n = a.type.shape[-2:], b.type.shape[-1]
             kernel = select(self.p.machine, *(number_type(v.type.elem) for v in (a, b, acc)), m, n, k)
-            key = (kernel.kind, m, n, k, kernel.accumulator)
-            if key not in self._texts:
-                name = f"dot_{kernel.kind}_{m}x{n}x{k}_{kernel.accumulator}"
-                self._texts[key] = (name, kernel.emit(name))
-            self.choices[op] = _Choice(kernel, self._texts[key][0])
+            self.kernels[op] = kernel
             for i, (v, layout) in enumerate(((a, kernel.packed_a), (b, kernel.packed_b))):
                 stored = _ELEMENTS[layout.element]
                 if v.type.elem is not stored:
@@ -106,21 +96,35 @@ class DotEmitter:
         """A buffer in the one packed layout that all users of ``v`` want; None for plain rows."""
         layout = self.packed_layout(v)
         if layout is None:
-            return None
+            return self._by_columns(v)
         return Buffer(self.p.reserve(layout.size * v.type.elem.bytes), v.type.elem, v.type.shape, (), layout=layout)
 
     def packed_layout(self, v: Value) -> PackedLayout | None:
         """The one packed layout, other than plain rows, that all users of ``v`` want."""
-        wanted = {(self.choices[u].kernel.packed_b) for u, i in v.uses if u in self.choices and i == 1}
-        if len(wanted) != 1 or any(u not in self.choices or i != 1 for u, i in v.uses) or v.type.rank != 2:
+        wanted = {(self.kernels[u].packed_b) for u, i in v.uses if u in self.kernels and i == 1}
+        if len(wanted) != 1 or any(u not in self.kernels or i != 1 for u, i in v.uses) or v.type.rank != 2:
             return None
         (layout,) = wanted
         return layout if _group(layout) > 1 else None
 
+    def _by_columns(self, v: Value) -> Buffer | None:
+        """A buffer for an A operand that is read along its columns only, and lies so: filling it is a copy."""
+        op = v.op
+        if op is None or v.type.rank != 2 or not (op.defn.elementwise or op.name in ("load", "permute")):
+            return None
+        if not v.uses or any(u not in self.kernels or i != 0 or not self.kernels[u].columns_a for u, i in v.uses):
+            return None
+        rows = Buffer.row_major("", v.type.elem, v.type.shape)
+        reads = list(accesses(self.p, [WriteRoot(v, rows)]))[1:]  # the first is the write itself
+        if min(v.type.shape) < 2 or not any(s[0] == 1 for s in reads) or any(s[0] not in (0, 1) or s[1] == 1 for s in reads):
+            return None
+        ptr = self.p.reserve(v.type.numel * v.type.elem.bytes)
+        return Buffer(ptr, v.type.elem, v.type.shape, (1, v.type.shape[0]))
+
     def functions(self) -> list[str]:
         """The micro-kernels' text; their declarations go to the module."""
         out = []
-        for _, text in self._texts.values():
+        for text in self._texts.values():
             for line in text.splitlines():
                 if line.startswith("declare "):
                     self.p.w.declared[line.split("@", 1)[1].split("(", 1)[0]] = line
@@ -132,16 +136,16 @@ class DotEmitter:
 
     def emit(self, op: Op, into: Buffer) -> None:
         """``into = a · b + acc``."""
-        p, choice = self.p, self.choices[op]
+        p, kernel = self.p, self.kernels[op]
         a, b, acc = op.operands
         if _zero(acc):
             self._clear(into)
         else:
             p.write(acc, into)
-        ba, bb = p.buffers[a], self._b_operand(b, choice.kernel)
+        ba, bb = p.buffers[a], self._b_operand(b, kernel)
         batches = op.result.type.shape[0] if op.result.type.rank == 3 else 1
         if batches == 1:
-            self._call(choice, ba, bb, into, "0")
+            self._call(kernel, ba, bb, into, "0")
             return
         w = p.w
         head, after, before = w.new_label("batch"), w.new_label("batched"), w.label
@@ -149,17 +153,25 @@ class DotEmitter:
         w.open_block(head)
         i = w.fresh("i")
         phi = w.hole()
-        self._call(choice, ba, bb, into, i)
+        self._call(kernel, ba, bb, into, i)
         n = w.ins(f"add i64 {i}, 1")
         phi.append(f"  {i} = phi i64 [ 0, %{before} ], [ {n}, %{w.label} ]")
         w.cond_br(w.ins(f"icmp ult i64 {n}, {batches}"), head, after)
         w.open_block(after)
 
-    def _call(self, choice: _Choice, a: Buffer, b: Buffer, c: Buffer, batch: str) -> None:
-        w, k = self.p.w, choice.kernel
+    def _call(self, kernel: Microkernel, a: Buffer, b: Buffer, c: Buffer, batch: str) -> None:
+        w, columns = self.p.w, a.row_stride is None and a.strides[:1] == (1,)
         ptrs = [x.ptr if batch == "0" else self._slice(x, batch) for x in (a, b, c)]
-        stride = k.packed_stride if a.row_stride is None else a.row_stride
-        w.put(f"call void @{choice.name}(ptr {ptrs[0]}, i64 {stride}, i64 {a.ahead}, ptr {ptrs[1]}, ptr {ptrs[2]})")
+        stride = kernel.packed_stride if a.row_stride is None else a.row_stride
+        name = self._function(kernel, columns)
+        w.put(f"call void @{name}(ptr {ptrs[0]}, i64 {stride}, i64 {a.ahead}, ptr {ptrs[1]}, ptr {ptrs[2]})")
+
+    def _function(self, kernel: Microkernel, columns: bool) -> str:
+        """The name of micro-kernel ``kernel``, whose text the module will have."""
+        name = f"dot_{kernel.kind}_{kernel.m}x{kernel.n}x{kernel.k}_{kernel.accumulator}" + ("_columns" if columns else "")
+        if name not in self._texts:
+            self._texts[name] = kernel.emit(name, columns)
+        return name
 
     def _slice(self, x: Buffer, batch: str) -> str:
         per = x.shape[1] * x.shape[2]

@@ -40,8 +40,8 @@ __all__ = ["Microkernel", "PackedLayout", "Term", "select"]
 class Microkernel:
     """A kernel for one size on one machine.  Made by `select`.
 
-    ``accumulator``: LLVM type of C.  ``direct_a``: whether A may lie where the user has it.  ``tile``: the register tile,
-    rows×columns, for reports.  Narrow integers are widened with sign when packed.
+    ``accumulator``: LLVM type of C.  ``direct_a``: whether A may lie where the user has it; ``columns_a``: whether by columns.
+    ``tile``: the register tile, rows×columns, for reports.  Narrow integers are widened with sign when packed.
     """
 
     kind: str
@@ -54,18 +54,25 @@ class Microkernel:
     direct_a: bool
     tile: str
     _text: Callable[[str], str]
+    _text_by_columns: Callable[[str], str] | None = None
+
+    @property
+    def columns_a(self) -> bool:
+        return self._text_by_columns is not None
 
     @property
     def packed_stride(self) -> int:
         """``a_stride`` to pass where A is packed; 0 where the kernel knows."""
         return self.k if self.direct_a else 0
 
-    def emit(self, name: str) -> str:
-        """LLVM text: declarations and ``define internal void @name(…)``.
+    def emit(self, name: str, columns: bool = False) -> str:
+        """LLVM text: declarations and ``define internal void @name(…)``; with ``columns``, for A by columns (if ``columns_a``).
 
         Declarations repeat where several kernels share a module: keep one of each line.
         """
-        return self._text(name)
+        text = self._text_by_columns if columns else self._text
+        assert text is not None
+        return text(name)
 
 
 def select(machine: Machine, a_elem: str, b_elem: str, acc_elem: str, m: int, n: int, k: int) -> Microkernel:
@@ -126,6 +133,7 @@ def _broadcast(machine: Machine, kind: str, a: str, b: str, acc: str, m: int, n:
         True,
         f"{tile.mr}x{tile.nv * lanes}",
         lambda name: microkernel_rows.emit(name, m, n, k, step, tile),
+        lambda name: microkernel_rows.emit(name, m, n, k, step, tile, columns=True),
     )
 
 

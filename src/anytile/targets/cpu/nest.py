@@ -20,9 +20,10 @@ from ...ir.types import BOOL, I32, ptr_element
 from .lanes import RAMP, VECTOR, Lane, power_of_two_in, ramp, uniform
 from .masks import Conjunct, Index, Masks
 from .memory import Buffer, Memory
-from .prefetch import ROW_MOST, STREAM_AHEAD, advance
+from .prefetch import ROW_MOST, ROWS_AHEAD, STREAM_AHEAD, advance
 from .reduction import Accumulator
 from .roots import AtomicRoot, ReduceRoot, Root, StoreRoot, WriteRoot
+from .shape import steps
 from .text import llvm_type, opaque, unsupported
 
 if TYPE_CHECKING:
@@ -95,6 +96,8 @@ class Nest(Masks):
         def body(i: str) -> None:
             inner = list(idx)
             inner[d] = uniform(i, I32, self.level)
+            if not rest:
+                self._request_rows(inner, d)
             self._outer(rest, inner)
 
         self.loop("0", str(self.shape[d]), 1, body)
@@ -437,6 +440,40 @@ class Nest(Masks):
         if p.kind is RAMP and p.stride == 1 and len(self.shape) == 1:
             if self.shape[0] * p.elem.pointee.bytes >= 2 * STREAM_AHEAD:  # type: ignore[attr-defined]
                 self._request_ahead(p, write=True)
+
+    def _request_rows(self, idx: list[Lane], d: int) -> None:
+        """Requests the short rows that this nest reads and writes `ROWS_AHEAD` rows of dimension ``d`` later (see `prefetch`)."""
+        m, last = self.m, self.vec_dim
+        if self.axis is not None or m.width == 1 or self.shape[d] < 4 * ROWS_AHEAD or self._packs():
+            return
+        at = list(idx)
+        at[d], at[last] = m.binary("add", idx[d], m.const(ROWS_AHEAD, I32)), m.const(0, I32)
+        for pointer, write in self._rows().items():
+            nbytes = self.shape[last] * pointer.type.elem.pointee.bytes  # type: ignore[attr-defined]
+            if pointer.type.shape != self.shape or steps(pointer, self.p.step_memo)[last] != 1 or nbytes > STREAM_AHEAD:
+                continue
+            row = self.ev(pointer, tuple(at))
+            for ahead in range(0, nbytes, 64):
+                self._request(m.emit(f"getelementptr i8, ptr {row.val}, i64 {ahead}", row.level), write)
+
+    def _rows(self) -> dict[Value, bool]:
+        """The tiles of pointers that this nest goes through, and whether it stores there; but those whose rows have been requested."""
+        found: dict[Value, bool] = {}
+        seen: set[Value] = set()
+        stack: list[Value] = []
+        for r in self.roots:
+            if isinstance(r, StoreRoot):
+                found[r.op.operands[0]] = True
+            stack += r.reads() if not isinstance(r, AtomicRoot) else []
+        while stack:
+            v = stack.pop()
+            if v in seen or v.op is None or v.type.is_scalar or v in self.p.buffers or v in self.p.moved:
+                continue
+            seen.add(v)
+            if v.op.name == "load":
+                found.setdefault(v.op.operands[0], False)
+            stack += [x for x in v.op.operands if x is not None]
+        return {pointer: write for pointer, write in found.items() if pointer not in self.p.requested}
 
     def _in_requested_line(self, nbytes: int) -> bool:
         """Whether the vector before, of elements of ``nbytes``, has requested this one's line."""

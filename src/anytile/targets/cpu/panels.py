@@ -92,11 +92,10 @@ class Panels:
         for loop in loops:
             block = loop.blocks[0]
             for op in block.ops:
-                choice = self.p.dots.choices.get(op)
-                if choice is None or op.operands[1] in out:
+                if op not in self.p.dots.kernels or op.operands[1] in out:
                     continue
                 v = op.operands[1]
-                only_b = all(i == 1 and u in self.p.dots.choices and u.block is block for u, i in v.uses)
+                only_b = all(i == 1 and u in self.p.dots.kernels and u.block is block for u, i in v.uses)
                 if v.type.rank == 2 and v.op is not None and v.op.block is block and only_b:
                     out.append(v)
         return out

@@ -27,6 +27,7 @@ class Requests(Nest):
     def __init__(self, program: Program, pointer: Value):
         super().__init__(program, pointer.type.shape, pointer.type.rank - 1, 1, 1)
         self.pointer = pointer
+        program.requested.add(pointer)
 
     def _vector(self, idx: list[Lane]) -> None:
         row = self.ev(self.pointer, (*idx[:-1], self.m.const(0, idx[-1].elem)))
