@@ -185,11 +185,12 @@ _COMPLAINT = re.compile(
       | broken?|breaks|corrupt(?:ed|ion|s)?|unexpected(?:ly)?|crash(?:es|ed)?|stop(?:s|ped)?\ working|no\ longer|instead\ of|conflicts?|incompatible|unsupported|mismatch|missing
       | (?:does|do|did|is|are|was|were|has|have)(?:n'?t|\ not)|cant|wont|not\ yet|drop(?:s|ped)?\ |won't|overwrites?
       | (?:how|possible)\ to
-      | (?:even\ )?though|despite|somehow|apparently|unfortunately
+      | race\ (?:condition|in|between)|regression|deadlock
+  | (?:even\ )?though|despite|somehow|apparently|unfortunately
   | mess(?:es|ed)?\ up|(?:please\ )?help\ me|please\ help|could\ you|different\ (?:version|torch)|un-?install(?:s|ed)?\ (?:my|the|current)|downgrades?|resulted\ in|remove[sd]|forc(?:es|ing)
     )\b(?!:\ ?0|[=-])
     | (?<![\w./=-])(?:how|why|what|can|could|is|its?|does|should|will)\b[^\n]*\?
-    | \?\? | 失败|错误|报错|无法|不能|不可用|找不到|不支持|不兼容|降级|冲突|缺少|崩溃|导致|问题|怎么|为什么|吗|如何|不行 | ошибк|не\ удал|не\ найден|не\ работает|сбой|почему|недоступн | fehler|fehlgeschlagen|nicht\ gefunden|funktioniert\ nicht|warum\b""",
+    | \?\? | 失败|错误|报错|无法|不能|不可用|找不到|不支持|不兼容|降级|冲突|缺少|崩溃|导致|问题|怎么|为什么|吗|如何|不行 | ошибк|\bне\b|\bбез\b|сбой|почему|недоступн | fehler|fehlgeschlagen|nicht\ gefunden|funktioniert\ nicht|warum\b""",
     re.X,
 )
 # What programs say of their own work when asked to talk, and of tests that are content: nothing in such a line is a complaint.
@@ -222,7 +223,7 @@ _LISTED = re.compile(
     re.X,
 )
 _PERSON = re.compile(
-    r"(?i:\[(?:bug|issue|installation|question)\]|\b(?:issue|trouble|problem) with\b|\btries to\b)|(?<![\w/.'-])(?:I|I'm|I've|my|anyone|somebody)(?![\w/.-])|我|请问|\b[Ii]ch\b|\bmeine?\w?\b|\b[Яя]\b|у меня|\bмне\b"
+    r"(?i:\[(?:bug|issue|installation|question|usage|feature|feature request|help|rfc)\]|^\W*(?:\[[^\]]+\]\s*)?(?:fix(?:es|ed)?|avoid|prevent|work ?around)\s|\b(?:issue|trouble|problem) with\b|\btries to\b)|(?<![\w/.'-])(?:I|I'm|I've|my|anyone|somebody)(?![\w/.-])|我|请问|\b[Ii]ch\b|\bmeine?\w?\b|\b[Яя]\b|у меня|\bмне\b"
 )
 _WARNING = re.compile(r"Warning:|^\s*(?:\[?WARN(?:ING)?\b|W\d{4} )")
 _QUOTES = {ord(typed): plain for typed, plain in zip("‘’‚`´“”„«»", "'" * 5 + '"' * 5)}  # as typed by word processors, forges and locales

@@ -127,7 +127,7 @@ TOLD: dict[str, tuple[Clue, ...]] = {
         weigh(
             0.6,
             _TORCH,
-            r"\b(?:always?|every time|again|automatically|keeps?|forces?|wants? to|tries to|attempt(?:s|ing)?)\b|总是|每次|自动|всегда|immer",
+            r"\b(?:always?|still|every time|again|automatically|keeps?|forces?|wants? to|tries to|attempt(?:s|ing)?)\b|总是|每次|自动|всегда|immer",
             r"re-?install|\breplac|\bdown-?grad|\bun-?install|overwrit",
             complaint=False,
         ),
@@ -138,7 +138,10 @@ TOLD: dict[str, tuple[Clue, ...]] = {
     ),
     "torch_cpu_build": (
         weigh(
-            0.6, _TORCH, r"\binstall(?:s|ed|ing)?\b[^\n]{0,40}\bcpu[- ]?(?:only[- ])?(?:version|build|wheel|variant|torch)", complaint=False
+            0.6,
+            _TORCH,
+            r"(?<![-\w])install(?:s|ed|ing)?\b[^\n]{0,40}\bcpu[- ]?(?:only[- ])?(?:version|build|wheel|variant|torch)",
+            complaint=False,
         ),
         weigh(0.5, _TORCH, r"install|wheel|build|version|poetry|pip\b|安装|установ", _NO_CUDA),
         _on(weigh(0.55, r"\bcuda\b", r"install|\buv\b|poetry|\bpip\b|lock", r"windows", _LACKS), "windows", None),

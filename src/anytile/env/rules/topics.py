@@ -16,6 +16,8 @@ from .model import Evidence
 __all__ = ["about"]
 
 _LINES = 6  # of a text that is a complaint and not the output of a program
+_TITLE = 2  # lines of a title, in which a person may ask for something without a word of complaint
+_WISH = r"\b(?:outdated|should|needs? to|support for|to support|how to|which version|right version|compatible with|wants?)\b"
 _GPU_LIBRARY = r"lib(?:cudart|cublas|cublasLt|cudnn|nvrtc|cufft|curand|cusolver|cusparse|nccl|nvJitLink)\w*"
 
 #: (patterns that one line names all of, the causes it may mean), the most special first.
@@ -38,7 +40,7 @@ _TOPICS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = tuple(
         r"\w*cuda\.so|\blibcuda\b|-lcuda\b": "linux_libcuda_link wsl_libcuda",
         r"Python\.h|python3?-dev|python headers": "linux_python_headers win_python_dev_missing",
         r"python3\d*\.lib|include and libs|python libs": "win_python_dev_missing win_wrong_python",
-        r"\bsm_?\d{2,3}\b|compute capabilit|\bkernel image|RTX ?(?:Pro ?)?[56]0\d0|blackwell": "torch_arch_missing ptxas_too_old",
+        r"\bsm_?\d{2,3}\b|compute capabilit|\bkernel image|RTX ?(?:Pro ?)?[56]0(?:\d0|xx)|\b50[- ]?(?:xx )?series|blackwell": "torch_arch_missing ptxas_too_old",
         r"\bdriver\b & cuda|nvidia|\bgpu\b|old|version|过低|устарел|veraltet": "driver_too_old torch_arch_missing",
         r"\.local[\\/]|user[- ]site|AppData\\Roaming|--user\b|PYTHONNOUSERSITE": "user_site_leak resolver_replaced_torch",
         r"\bDLL\b|\.dll\b|WinError|动态链接库|\bVC\+\+|redistributable|运行库": "win_vcredist_old win_dll_missing_dep win_wrong_wheel_or_stale_venv",
@@ -71,10 +73,11 @@ _TOPICS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = tuple(
 def about(facts: Facts) -> list[tuple[str, Evidence]]:
     """The causes that a short complaint may mean, the likeliest first, each with the line that names its topic."""
     log = facts.log
-    if log is None or not log.complaining:
+    if log is None:
         return []
     told = [(n, line) for n, line in enumerate(log.lines, start=1) if line.strip() and n not in log.listed]
-    if len(told) > _LINES:
+    wishing = len(told) <= _TITLE and any(compiled(_WISH, re.I).search(line) for _, line in told)
+    if len(told) > _LINES or not (log.complaining or wishing):
         return []
     lines = told if len(told) <= 3 else [(n, line) for n, line in told if n in log.complaining]
     found: dict[str, Evidence] = {}

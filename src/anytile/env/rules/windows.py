@@ -61,6 +61,14 @@ def _long_paths(facts: Facts) -> Iterator[Evidence]:
 NO_PROGRAM = all_of(seen("win_error", r"[25]", r"^[^'\"\\/]*$"), unless(seen("win_error", r"[25]", r"['\"\\/]")))
 
 
+# The compiler that Triton for Windows brings runs and fails without a word on the source: what is not there is Python's part.
+_BUNDLED_FAILED = all_of(
+    text(r"triton[\\/]+runtime[\\/]+tcc[\\/]+tcc\.exe"),
+    seen("program_failed", r"tcc(?:\.exe)?"),
+    unless(text(r"\berror: (?!include file)"), seen("statement", r"Failed to find (?:C compiler|MSVC|Windows SDK)")),
+)
+
+
 def _runtime_from_the_index(facts: Facts) -> list[Fix]:
     """Microsoft's DLLs as a wheel: installed with the base interpreter they lie beside its python.exe, which the loader asks first."""
     if not facts.interpreter.base_prefix:
@@ -187,6 +195,7 @@ RULES = (
             Clue(0.85, all_of(seen("header", r"Python\.h|pyconfig\.h"), on("windows"))),
             Clue(0.4, all_of(seen("header", r"Python\.h|pyconfig\.h"), on(None))),
             Clue(0.85, seen("linker_library", r"python3\d*(?:\.lib)?")),
+            Clue(0.7, _BUNDLED_FAILED),
             Clue(0.25, seen("failed_extension", _BUILT_HERE)),
         ),
         lambda f: [
@@ -213,7 +222,7 @@ RULES = (
                 all_of(
                     seen("program_failed", r"(?:tcc|cl|gcc|clang)(?:\.exe)?"),
                     on("windows"),
-                    unless(seen("header", r"Python\.h|pyconfig\.h")),
+                    unless(seen("header", r"Python\.h|pyconfig\.h"), _BUNDLED_FAILED),
                 ),
             ),
             Clue(
