@@ -61,8 +61,10 @@ def _long_paths(facts: Facts) -> Iterator[Evidence]:
 NO_PROGRAM = all_of(seen("win_error", r"[25]", r"^[^'\"\\/]*$"), unless(seen("win_error", r"[25]", r"['\"\\/]")))
 
 
-# The compiler that Triton for Windows brings runs and fails without a word on the source: what is not there is Python's part.
+# The compiler that Triton for Windows brings runs and fails without a word on the source, in a Python that is made to be embedded:
+# such a one comes without headers.
 _BUNDLED_FAILED = all_of(
+    text(r"(?i)python_embed|embeddable|portable"),
     text(r"triton[\\/]+runtime[\\/]+tcc[\\/]+tcc\.exe"),
     seen("program_failed", r"tcc(?:\.exe)?"),
     unless(text(r"\berror: (?!include file)"), seen("statement", r"Failed to find (?:C compiler|MSVC|Windows SDK)")),
