@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import linecache
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -103,11 +104,14 @@ def test_changed_global_is_noticed(monkeypatch):
         _ = make(5).cache_key
 
 
-def test_functions_without_source():
+@pytest.mark.parametrize("first_line", ["import this\n", "def another(): pass\n"])
+def test_functions_without_source(monkeypatch, first_line):
     with pytest.raises(SourceUnavailableError, match="a lambda"):
         _ = device_function(lambda x: x).src
     space: dict = {}
     exec("def made(): pass", space)
+    # Where the name of its file stands for another text, as <string> does for that of `python -c` since 3.13, that text is not taken.
+    monkeypatch.setitem(linecache.cache, "<string>", (9, None, [first_line], "<string>"))
     with pytest.raises(SourceUnavailableError, match="should be defined in a Python file"):
         _ = device_function(space["made"]).src
 

@@ -70,7 +70,7 @@ TYPE_NAMES: dict[str, str] = {
 }
 _ROUTINES = (FunctionType, BuiltinFunctionType)
 _CANONICAL = frozenset(TYPE_NAMES.values())
-_DEF = re.compile(r"^(async\s+def|def)\s+\w+\s*[(\[]", re.MULTILINE)
+_DEF = re.compile(r"^(?:async\s+)?def\s+(\w+)\s*[(\[]", re.MULTILINE)
 
 
 class SourceUnavailableError(AnytileError, OSError):
@@ -379,21 +379,22 @@ class JITCallable:
 
 def _find_source(fn: FunctionType) -> tuple[list[str], int, int, str]:
     """(raw lines, file line of ``def``, columns removed, dedented text from ``def`` on)."""
-    name = f"{fn.__module__}.{fn.__qualname__}"
+    name = f"{fn.__module__}.{fn.__qualname__}" if fn.__module__ else fn.__qualname__
     if fn.__name__ == "<lambda>":
         raise SourceUnavailableError(
             f"a lambda ({fn.__code__.co_filename}:{fn.__code__.co_firstlineno}) cannot be compiled: write it as a `def` function"
         )
     try:
         raw, first = inspect.getsourcelines(fn)
+        text = textwrap.dedent("".join(raw))
+        start = _DEF.search(text)
+        # Since 3.13 Python keeps the text of `python -c` under the file name that exec() gives its code too.
+        if start is None or start[1] not in (fn.__code__.co_name, fn.__name__):
+            raise OSError(f"{fn.__code__.co_filename}, line {first}, is not where it is defined")
     except (OSError, TypeError) as e:
         raise SourceUnavailableError(
             f"the source of {name} cannot be found ({e}): @jit functions should be defined in a Python file or a notebook cell, not by exec() or at the plain prompt"
         ) from None
-    text = textwrap.dedent("".join(raw))
-    start = _DEF.search(text)
-    if start is None:
-        raise SourceUnavailableError(f"no `def` was found in the source of {name} at {fn.__code__.co_filename}:{first}")
     skipped = text.count("\n", 0, start.start())
     line = raw[skipped] if skipped < len(raw) else ""
     return raw, max(first, 1) + skipped, len(line) - len(line.lstrip()), text[start.start() :]
