@@ -17,10 +17,11 @@ the next two register bits do.
 from __future__ import annotations
 
 from ...ir import Op, Value
-from .convert import memory_bytes, shared_addresses
+from .convert import memory_bytes
 from .dot_table import instruction
 from .placement import Placement, log2
-from .values import SHARED, Generator
+from .slots import pointer, words
+from .values import Generator
 from .wgmma import Panels, Rows, inner_dimension, panels, read_fragments
 
 __all__ = ["fragment_words", "ring_form", "row_addresses"]
@@ -52,22 +53,23 @@ def row_addresses(form: Panels, place: Placement, k_is_inner: bool) -> tuple[int
 
 def fragment_words(g: Generator, v: Value, form: Panels | Rows, place: Placement, k_is_inner: bool) -> list[str]:
     """The 32-bit words of ``place``, a fragment of ``v``, from the current slot of its ring."""
-    pointer = g.ring[v]
+    slot = g.ring[v]
     if isinstance(form, Rows):
-        return read_fragments(g, pointer, form, place)
+        return read_fragments(g, pointer(g, slot), form, place)
     inside = log2(4 // form.size)
     count, bases = row_addresses(form, place, k_is_inner)
-    address = shared_addresses(g, pointer, bases)
+    at = words(g, slot, bases)
     turned = "" if k_is_inner else ".trans"
     outs = [f"${i}" for i in range(count)]
-    code = f"ldmatrix.sync.aligned.m8n8.x{count}{turned}.shared.b16 {{{', '.join(outs)}}}, [${count}];"
+    code = f"ldmatrix.sync.aligned.m8n8.x{count}{turned}.shared.b16 {{{', '.join(outs)}}}, "
     result = "i32" if count == 1 else "{ " + ", ".join(["i32"] * count) + " }"
-    words: list[str] = []
+    out: list[str] = []
     known: dict[int, list[str]] = {}
     for r in range(0, place.registers, count << inside):
         c = form.offset(place.constants[r])
         if c not in known:
-            got = g.assembly(code, ",".join(["=r"] * count + ["r"]), result, [("i32", g.emit(f"ptrtoint {SHARED} {address(c)} to i32"))])
+            address, offset = at(c)
+            got = g.assembly(f"{code}[${count}+{offset}];", ",".join(["=r"] * count + ["r"]), result, [("i32", address)])
             known[c] = [got] if count == 1 else [g.emit(f"extractvalue {result} {got}, {i}") for i in range(count)]
-        words += known[c]
-    return words
+        out += known[c]
+    return out

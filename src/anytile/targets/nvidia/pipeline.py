@@ -23,7 +23,8 @@ from . import wgmma
 from .copies import Barriers, Source, source
 from .matrices import ring_form
 from .memory import vector_width
-from .values import GLOBAL, SHARED, Generator, Scope, llvm_type
+from .slots import Slot, address, words
+from .values import GLOBAL, Generator, Scope, llvm_type
 from .wgmma import Panels, Rows
 
 __all__ = ["Pipeline", "plan"]
@@ -199,7 +200,7 @@ class Pipeline:
         else:
             g.in_flight[self.dot] = self._behind_dot
         for m in self.moves:
-            g.ring[m.load.result] = g.ring[m.operand] = self._slot_pointer(m.operand, m.form, self.slot)
+            g.ring[m.load.result] = g.ring[m.operand] = self._slot(m, self.slot)
 
     def _refill(self) -> None:
         """Starts the copies into the slot that the iteration before has left."""
@@ -249,10 +250,10 @@ class Pipeline:
             home = g.homes[result]
             g.define(result, wgmma.waited(g, g.get(result, home), result.type.elem), home)
 
-    def _slot_pointer(self, v: Value, form: Panels | Rows, slot: str) -> str:
-        g = self.g
-        offset = str(int(slot) * form.bytes) if slot.isdigit() else g.emit(f"mul i32 {slot}, {form.bytes}")
-        return g.emit(f"getelementptr i8, {SHARED} {self.rings[v]}, i32 {offset}")
+    def _slot(self, move: _Move, number: str) -> Slot:
+        """A slot of the ring that ``move`` fills, its number a text or a constant."""
+        begin, size = self.rings[move.operand], move.form.bytes
+        return Slot(begin + int(number) * size) if number.isdigit() else Slot(begin, number, size)
 
     def _copies(self, state: list[str], slot: str) -> list[str]:
         """Copies of the iteration that ``state`` (induction variable, carried scalars) belongs to; the state after it."""
@@ -265,7 +266,7 @@ class Pipeline:
             self.emit_op(g, op)
         runs = self.inside(state[0])
         if self.barriers is not None:
-            asked = [(m.source, self._slot_address(m.operand, m.form, slot)) for m in self.moves if m.source is not None]
+            asked = [(m.source, address(g, self._slot(m, slot))) for m in self.moves if m.source is not None]
             self.barriers.ask(slot, runs, asked)
         if self.threads:
             for m in self.moves:
@@ -275,9 +276,6 @@ class Pipeline:
         after = [g.emit(f"add {self.type} {state[0]}, {self.step}"), *(g.scalar(e) for e in self.ends)]
         g.scopes.pop()
         return after
-
-    def _slot_address(self, v: Value, form: Panels | Rows, slot: str) -> str:
-        return self.g.emit(f"ptrtoint {SHARED} {self._slot_pointer(v, form, slot)} to i32")
 
     def _copy(self, move: _Move, slot: str, runs: str) -> None:
         g, op, form = self.g, move.load, move.form
@@ -289,12 +287,14 @@ class Pipeline:
         how = "cg" if size_bytes == 16 else "ca"
         sources = g.every(pointer, place, n)
         on = g.every(mask, place, n) if mask is not None and const_value(mask) != 1 else None
-        targets = wgmma.panel_addresses(g, g.place_for(move.operand), form, self._slot_pointer(move.operand, form, slot), n)
-        for i, target in enumerate(targets):
+        goal = g.place_for(move.operand)
+        target = words(g, self._slot(move, slot), tuple(form.offset(b) for b in goal.thread))
+        for i in range(place.registers // n):
             if place.register_of[place.constants[i * n]] != i * n:
                 continue
-            condition = g.conjunction(on[i] if on else None, runs)
-            size = g.emit(f"select i1 {condition}, i32 {size_bytes}, i32 0")
-            address = g.emit(f"ptrtoint {SHARED} {target} to i32")
-            args = [("i32", address), (GLOBAL, sources[i]), ("i32", size)]
-            g.assembly(f"cp.async.{how}.shared.global [$0], [$1], {size_bytes}, $2;", "r,l,r", "void", args)
+            at, offset = target(form.offset(goal.constants[i * n]))
+            # The condition goes in as it is: so it stays a predicate of the copy, which would else be compared with a size again.
+            size = f"selp.b32 size, {size_bytes}, 0, $2;"
+            copy = f"cp.async.{how}.shared.global [$0+{offset}], [$1], {size_bytes}, size;"
+            args = [("i32", at), (GLOBAL, sources[i]), ("i1", g.conjunction(on[i] if on else None, runs) or "true")]
+            g.assembly(f"{{ .reg .b32 size; {size} {copy} }}", "r,l,b", "void", args)

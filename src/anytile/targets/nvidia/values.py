@@ -35,6 +35,7 @@ from .shared_use import Fullest
 if TYPE_CHECKING:
     from .assignment import Assignment
     from .copies import Source
+    from .slots import Slot
     from .tensor_maps import TensorMap
 
 __all__ = ["EAGER", "LAZY", "Generator", "Scope", "literal", "llvm_type", "memory_type", "unsupported"]
@@ -127,7 +128,7 @@ class Generator:
         self.exchange = "@shared"
         self.once: dict[str, str] = {}  # what a file of the generator computes once at the kernel's entry, by a name of its own
         self.maps: dict[TensorMap, str] = {}  # tensor map → parameter
-        self.ring: dict[Value, str] = {}  # operand of a pipelined dot → address of its current slot in shared memory
+        self.ring: dict[Value, Slot] = {}  # operand of a pipelined dot → its current slot in shared memory
         self.in_flight: dict[Op, Callable[[], None]] = {}  # dot that nobody waits for in its loop → what comes behind it
         self.tma = False  # whether the tensor memory accelerator may be used
         self.staging = 0  # bytes of shared memory that are kept for bulk stores alone, at STAGING
@@ -268,7 +269,7 @@ class Generator:
         All exchanges use the same memory, above the buffers: each begins with a barrier, so that no thread still reads the last one.
         """
         self._filled(size)
-        self.exchange = self._at_byte(self.buffer_top)
+        self.exchange = self.at_byte(self.buffer_top)
         self.reclaim()
 
     def reclaim(self) -> None:
@@ -282,7 +283,8 @@ class Generator:
         self.barrier_count += count
         return self.emit(f"add i32 {BARRIERS}, {8 * (self.barrier_count - count)}")
 
-    def _at_byte(self, offset: int) -> str:
+    def at_byte(self, offset: int) -> str:
+        """A pointer to a byte of shared memory."""
         if not offset:
             return "@shared"
         key = ("shared", offset)
@@ -290,13 +292,13 @@ class Generator:
             self._thread_parts[key] = self.early(f"getelementptr i8, {SHARED} @shared, i32 {offset}")
         return self._thread_parts[key]
 
-    def buffer(self, key: object, size: int) -> str:
-        """Address of ``size`` bytes of shared memory that belong to ``key`` alone until `release`, aligned to 1024."""
+    def buffer(self, key: object, size: int) -> int:
+        """The first of ``size`` bytes of shared memory that belong to ``key`` alone until `release`, a multiple of 1024."""
         if key not in self._buffers:
             self._buffers[key] = self.buffer_top
             self.buffer_top += -(-size // 1024) * 1024
             self._filled(0)
-        return self._at_byte(self._buffers[key])
+        return self._buffers[key]
 
     def _filled(self, exchange: int) -> None:
         """Notes how much shared memory is in use now, ``exchange`` bytes of it above the buffers."""

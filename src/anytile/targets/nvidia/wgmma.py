@@ -26,8 +26,9 @@ from ...ir.types import BF16, F8E4M3, F8E5M2, F16, F32, I8, I32, Element
 from ...passes.axis_info import AxisInfo
 from .convert import memory_bytes, shared_addresses, shared_load, shared_store
 from .placement import Placement, log2, span
+from .slots import Slot, descriptor
 from .tensor_maps import window_of
-from .values import SHARED, Generator
+from .values import Generator
 
 __all__ = ["FORMATS", "Panels", "Rows", "accumulate", "accumulator_place", "drops_ones", "inner_dimension", "panels", "plan", "usable"]
 __all__ += ["panel_addresses", "read_fragments", "stage", "waited"]
@@ -257,18 +258,18 @@ class _Job:
         gm, gn = _groups(m, g.num_warps)
         self.rows, self.columns, self.k = m // gm, n // gn, op.operands[0].type.shape[1]
         self.form_b = panels(g, b, index_b)
-        address_b, *rest = stage(g, [(b, index_b)] if words is not None else [(b, index_b), (a, index_a)])
+        slot_b, *rest = stage(g, [(b, index_b)] if words is not None else [(b, index_b), (a, index_a)])
         self.form_a = panels(g, a, index_a) if rest else self.form_b
         self.k_inner_a, self.k_inner_b = self.form_a.inner == 1 - index_a, self.form_b.inner == 1 - index_b
         group = g.warpgroup()
         self.desc_a = ""
         if rest:
-            part = g.emit(f"and i32 {group}, {gm - 1}")
-            step = g.emit(f"mul i32 {part}, {self.form_a.step_other(self.rows, self.k_inner_a)}")
-            self.desc_a = _descriptor(g, g.emit(f"add i32 {rest[0]}, {step}"), self.form_a.descriptor(self.k_inner_a))
-        part = g.emit(f"lshr i32 {group}, {log2(gm)}")
-        step = g.emit(f"mul i32 {part}, {self.form_b.step_other(self.columns, self.k_inner_b)}")
-        self.desc_b = _descriptor(g, g.emit(f"add i32 {address_b}, {step}"), self.form_b.descriptor(self.k_inner_b))
+            part = g.early(f"and i32 {group}, {gm - 1}")
+            step = g.early(f"mul i32 {part}, {self.form_a.step_other(self.rows, self.k_inner_a)}")
+            self.desc_a = descriptor(g, rest[0], step, self.form_a.descriptor(self.k_inner_a))
+        part = g.early(f"lshr i32 {group}, {log2(gm)}")
+        step = g.early(f"mul i32 {part}, {self.form_b.step_other(self.columns, self.k_inner_b)}")
+        self.desc_b = descriptor(g, slot_b, step, self.form_b.descriptor(self.k_inner_b))
 
     def issue(self, values: list[str], begin: int, end: int) -> list[str]:
         """The instructions for products ``begin`` … ``end`` − 1, one group; they add to ``values``, or to nothing where it is empty."""
@@ -357,16 +358,8 @@ def waited(g: Generator, registers: list[str], e: Element) -> list[str]:
     return _unpacked(g, [g.emit(f"extractvalue {result} {got}, {i}") for i in range(n)], e)
 
 
-def _descriptor(g: Generator, address: str, constant: int) -> str:
-    chunk = g.emit(f"zext i32 {g.emit(f'lshr i32 {address}, 4')} to i64")
-    return g.emit(f"or disjoint i64 {chunk}, {constant - (1 << 64) if constant >> 63 else constant}")
-
-
-def stage(g: Generator, operands: list[tuple[Value, int]]) -> list[str]:
-    """Addresses (i32) in shared memory of values, each with its place among its dot's operands.
-
-    They are slots of a ring, or stored there now, or earlier.
-    """
+def stage(g: Generator, operands: list[tuple[Value, int]]) -> list[Slot]:
+    """Where values lie in shared memory, each with its place among its dot's operands: in a ring, or stored there now, or earlier."""
     forms = {(v, i): panels(g, v, i) for v, i in operands}
     missing = {(v, form): None for (v, _), form in forms.items() if v not in g.ring and g.find(v, form) is None}
     if missing:
@@ -374,15 +367,15 @@ def stage(g: Generator, operands: list[tuple[Value, int]]) -> list[str]:
         registers = [g.get(v, place) for v, _, place in held]
         g.reclaim()
         for (v, form, place), regs in zip(held, registers, strict=True):
-            pointer = g.buffer((v, form), form.bytes)
-            store_panels(g, regs, place, form, pointer, v)
-            g.define(v, [g.emit(f"ptrtoint {SHARED} {pointer} to i32")], form)
+            begin = g.buffer((v, form), form.bytes)
+            store_panels(g, regs, place, form, g.at_byte(begin), v)
+            g.define(v, [str(begin)], form)
         g.assembly("fence.proxy.async.shared::cta;", "", "void", [])
         g.barrier()
     out = []
     for (v, _), form in forms.items():
         found = g.find(v, form)
-        out.append(g.emit(f"ptrtoint {SHARED} {g.ring[v]} to i32") if v in g.ring else found[0])  # type: ignore[index]
+        out.append(g.ring[v] if v in g.ring else Slot(int(found[0])))  # type: ignore[index]
     return out
 
 
