@@ -37,7 +37,10 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from zoo_turns import Turns
 
 if "TORCHINDUCTOR_CACHE_DIR" not in os.environ:  # nothing that an earlier run left: kernels are counted as they are written
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = tempfile.mkdtemp(prefix="anytile-zoo-")
@@ -45,7 +48,6 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import torch  # noqa: E402
 from zoo_models import ZOO, Case, Unavailable  # noqa: E402
-from zoo_turns import Turns  # noqa: E402
 
 Results = tuple[list[torch.Tensor], list[torch.Tensor]]
 
@@ -261,6 +263,17 @@ def wait_for_workers() -> None:
     AsyncCompile.wait_pool_ready()
 
 
+def take_turns(arguments: argparse.Namespace) -> Turns | None:
+    """The partner that ``--turns`` asks for.  Imported here, for Windows has no such locks."""
+    if not arguments.turns:
+        return None
+    from zoo_turns import Turns
+
+    turns = Turns(arguments.turns, arguments.plain)
+    turns.guard_autotuning()
+    return turns
+
+
 def geometric_mean(values: list[float]) -> float | None:
     return round(math.exp(sum(map(math.log, values)) / len(values)), 3) if values else None
 
@@ -337,9 +350,7 @@ def main() -> int:
             out.flush()
 
     say(head)
-    turns = Turns(arguments.turns, arguments.plain) if arguments.turns else None
-    if turns:
-        turns.guard_autotuning()
+    turns = take_turns(arguments)
     rows = []
     for name in arguments.only.split(",") if arguments.only else ZOO:
         row, case, function = check(name, arguments.size)

@@ -7,7 +7,7 @@ through files in a folder that both were given, which was empty before.
 
 from __future__ import annotations
 
-import os
+import fcntl
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,7 +27,11 @@ class Turns:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.first = not plain
         self.me, self.other = ("plain", "anytile") if plain else ("anytile", "plain")
-        self._say("process", str(os.getpid()))
+        # Held until this process ends, however it does; unlike those of flock, such locks are not its children's too.
+        process = self._file(self.me, "process-new")
+        self._living = process.open("w")
+        fcntl.lockf(self._living, fcntl.LOCK_EX)
+        process.rename(self._file(self.me, "process"))
         self._depth = 0
 
     def meet(self, point: str, answer: str = "") -> str | None:
@@ -48,8 +52,6 @@ class Turns:
     @contextmanager
     def alone_on_gpu(self) -> Iterator[None]:
         """For measurements within a compilation, while the other may be compiling too."""
-        import fcntl
-
         self._depth += 1
         try:
             if self._depth > 1:
@@ -84,19 +86,22 @@ class Turns:
 
     def _await(self, point: str) -> str | None:
         file = self._file(self.other, point)
-        while not file.exists():
-            if self._other_has_ended():
+        while True:
+            ended = self._other_has_ended()  # asked first: what it said before it ended counts
+            if file.exists():
+                return file.read_text(encoding="utf-8")
+            if ended:
                 return None
             time.sleep(_POLL)
-        return file.read_text(encoding="utf-8")
 
     def _other_has_ended(self) -> bool:
         """A partner that has not begun yet is waited for: two runs are started together."""
         process = self._file(self.other, "process")
         if not process.exists():
             return False
-        try:
-            os.kill(int(process.read_text()), 0)
-        except ProcessLookupError:
-            return True
-        return False
+        with process.open() as file:
+            try:
+                fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except OSError:
+                return False
+        return True
