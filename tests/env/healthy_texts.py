@@ -456,4 +456,145 @@ C:\Program Files\Microsoft Visual Studio\2022\Community\VC\Tools\MSVC\14.44.3520
 C:\> py -0p
  -V:3.12 *        C:\Users\jana\AppData\Local\Programs\Python\Python312\python.exe
  -V:3.10          C:\Users\jana\AppData\Local\Programs\Python\Python310\python.exe""",
+    "ComfyUI starts": r"""Total VRAM 24564 MB, total RAM 65277 MB
+pytorch version: 2.7.1+cu128
+xformers version: 0.0.31
+Set vram state to: NORMAL_VRAM
+Device: cuda:0 NVIDIA GeForce RTX 4090 : cudaMallocAsync
+Using sage attention
+Python version: 3.12.10 (tags/v3.12.10:0cc8128, Apr  8 2025, 12:21:36) [MSC v.1943 64 bit (AMD64)]
+ComfyUI version: 0.3.44
+[Prompt Server] web root: D:\ComfyUI_windows_portable\python_embeded\Lib\site-packages\comfyui_frontend_package\static
+Import times for custom nodes:
+   0.0 seconds: D:\ComfyUI_windows_portable\ComfyUI\custom_nodes\websocket_image_save.py
+   0.4 seconds: D:\ComfyUI_windows_portable\ComfyUI\custom_nodes\ComfyUI-Manager
+Context impl SQLiteImpl.
+Will assume non-transactional DDL.
+Starting server
+To see the GUI go to: http://127.0.0.1:8188
+got prompt
+100%|##########| 20/20 [00:05<00:00,  3.71it/s]
+Prompt executed in 8.42 seconds""",
+    "Unsloth trains": r"""🦥 Unsloth: Will patch your computer to enable 2x faster free finetuning.
+🦥 Unsloth Zoo will now patch everything to make training faster!
+==((====))==  Unsloth 2025.6.2: Fast Llama patching. Transformers: 4.52.4.
+   \\   /|    NVIDIA GeForce RTX 3090. Num GPUs = 1. Max memory: 23.6 GB. Platform: Linux.
+O^O/ \_/ \    Torch: 2.7.0+cu126. CUDA: 8.6. CUDA Toolkit: 12.6. Triton: 3.3.0
+\        /    Bfloat16 = TRUE. FA [Xformers = 0.0.30. FA2 = False]
+ "-____-"     Free license: http://github.com/unslothai/unsloth
+Unsloth: Fast downloading is enabled - ignore downloading bars which are red colored!
+{'loss': 1.8124, 'grad_norm': 0.42, 'learning_rate': 4e-05, 'epoch': 0.01}
+100%|##########| 60/60 [02:11<00:00,  2.19s/it]""",
+    "ds_report, of another project": r"""--------------------------------------------------
+DeepSpeed C++/CUDA extension op report
+--------------------------------------------------
+NOTE: Ops not installed will be just-in-time (JIT) compiled at
+      runtime if needed. Op compatibility means that your system
+      meet the required dependencies to JIT install the op.
+--------------------------------------------------
+JIT compiled ops requires ninja
+ninja .................. [OKAY]
+--------------------------------------------------
+op name ................ installed .. compatible
+--------------------------------------------------
+async_io ............... [NO] ....... [OKAY]
+fused_adam ............. [NO] ....... [OKAY]
+cpu_adam ............... [NO] ....... [OKAY]
+transformer_inference .. [NO] ....... [OKAY]
+DeepSpeed general environment info:
+torch install path ............... ['/opt/conda/lib/python3.11/site-packages/torch']
+torch version .................... 2.6.0+cu124
+deepspeed info ................... 0.16.5, unknown, unknown
+torch cuda version ............... 12.4
+nvcc version ..................... 12.4
+deepspeed wheel compiled w. ...... torch 2.6, cuda 12.4""",
+    "accelerate env": r"""Copy-and-paste the text below in your GitHub issue
+
+- `Accelerate` version: 1.6.0
+- Platform: Linux-6.8.0-57-generic-x86_64-with-glibc2.39
+- `accelerate` bash location: /home/u/venv/bin/accelerate
+- Python version: 3.12.3
+- Numpy version: 2.1.3
+- PyTorch version: 2.6.0+cu124
+- PyTorch accelerator: CUDA
+- System RAM: 125.71 GB
+- GPU type: NVIDIA RTX A6000
+- `Accelerate` default config:
+	Not found""",
+    "conda install, of another project": r"""Channels:
+ - pytorch
+ - nvidia
+ - defaults
+Platform: linux-64
+Collecting package metadata (repodata.json): done
+Solving environment: done
+
+## Package Plan ##
+
+  environment location: /opt/conda/envs/t
+
+  added / updated specs:
+    - pytorch
+    - pytorch-cuda=12.4
+
+The following NEW packages will be INSTALLED:
+
+  pytorch            pytorch/linux-64::pytorch-2.5.1-py3.12_cuda12.4_cudnn9.1.0_0
+  pytorch-cuda       pytorch/linux-64::pytorch-cuda-12.4-hc786d27_7
+  torchtriton        pytorch/linux-64::torchtriton-3.1.0-py312
+
+Downloading and Extracting Packages:
+Preparing transaction: done
+Verifying transaction: done
+Executing transaction: done
+#
+# To activate this environment, use
+#
+#     $ conda activate t""",
+    "cmake looks for things": r"""-- The CXX compiler identification is GNU 13.3.0
+-- Check for working CXX compiler: /usr/bin/c++ - skipped
+-- Found CUDAToolkit: /usr/local/cuda/targets/x86_64-linux/include (found version "12.8.93")
+-- Looking for pthread_create in pthreads - not found
+-- Looking for pthread_create in pthread - found
+-- Found Torch: /venv/lib/python3.12/site-packages/torch/lib/libtorch.so
+-- Configuring done (2.1s)
+-- Build files have been written to: /src/build
+[100%] Built target _C""",
+    "docker build, of another project": r"""#8 [4/6] RUN pip install torch --index-url https://download.pytorch.org/whl/cu124
+#8 1.2 Looking in indexes: https://download.pytorch.org/whl/cu124
+#8 2.1 Collecting torch
+#8 2.2   Downloading https://download.pytorch.org/whl/cu124/torch-2.6.0%2Bcu124-cp312-cp312-linux_x86_64.whl (768.5 MB)
+#8 60.1 Successfully installed MarkupSafe-3.0.2 filelock-3.18.0 torch-2.6.0+cu124 triton-3.2.0
+#8 60.2 WARNING: Running pip as the 'root' user can result in broken permissions and conflicting behaviour with the system package manager, possibly rendering your system unusable. It is recommended to use a virtual environment instead: https://pip.pypa.io/warnings/venv. Use the --root-user-action option if you know what you are doing and want to suppress this warning.
+#8 DONE 61.0s""",
+    "transformers talks": r"""Some weights of LlamaForSequenceClassification were not initialized from the model checkpoint at meta-llama/Llama-3.2-1B and are newly initialized: ['score.weight']
+You should probably TRAIN this model on a down-stream task to be able to use it for predictions and inference.
+`torch_dtype` is deprecated! Use `dtype` instead!
+Setting `pad_token_id` to `eos_token_id`:128001 for open-end generation.
+Fetching 2 files: 100%|██████████| 2/2 [00:00<00:00, 31.15it/s]
+The attention mask is not set and cannot be inferred from input because pad token is same as eos token.
+step 10: loss 0.91, cuda memory 11.2 GB""",
+    "python -m bitsandbytes, of another project": r"""======================== BUG REPORT INFORMATION ========================
+============================== OTHER ===============================
+CUDA specs: CUDASpecs(highest_compute_capability=(8, 9), cuda_version_string='124', cuda_version_tuple=(12, 4))
+PyTorch settings found: CUDA_VERSION=124, Highest Compute Capability: (8, 9).
+Checking that the library is importable and CUDA is callable...
+SUCCESS!""",
+    "pip install of what pins torch": r"""Collecting xformers==0.0.30
+  Downloading xformers-0.0.30-cp312-cp312-manylinux_2_28_x86_64.whl.metadata (1.0 kB)
+Collecting torch==2.7.0 (from xformers==0.0.30)
+  Downloading torch-2.7.0-cp312-cp312-manylinux_2_28_x86_64.whl.metadata (29 kB)
+Collecting triton==3.3.0 (from torch==2.7.0->xformers==0.0.30)
+Installing collected packages: triton, torch, xformers
+Successfully installed torch-2.7.0 triton-3.3.0 xformers-0.0.30""",
+    "gcc warns in Russian": r"""gcc: предупреждение: переменная «ptr» не используется [-Wunused-variable]
+Сборка завершена. torch 2.6.0+cu124, triton 3.2.0""",
+    "git log of fixes": r"""a1b2c3d Fix race condition in the triton cache
+b2c3d4e Fix undefined symbol for old torch versions
+c3d4e5f Bump torch to 2.7.1 (cu128)
+d4e5f6a Avoid importing bitsandbytes on CPU-only machines
+e5f6a7b Docs: how to install triton-windows""",
+    "a test that explains itself": r"""tensor([0., 0., 0.], device='cuda:0')
+If you see tensor([0., 0., 0.], device='cuda:0'), then it works""",
+    "one line of a training": r"""Training started on 8 GPUs with bf16, torch.compile enabled""",
 }

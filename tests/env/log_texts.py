@@ -34,6 +34,7 @@ AttributeError: 'AttrsDescriptor' object has no attribute 'to_dict'""",
   File "/x/site-packages/torch/_inductor/runtime/triton_heuristics.py", line 360, in _precompile_config""",
         r"""ValueError: instance_descriptor: must be called with a dataclass type or instance
 torch 2.1.2, triton 2.2""",
+        "AssertionError: expected an ASTSource, got tuple\ntorch 2.9.1, triton 3.2.0",
     ],
     "win_vcredist_old": [
         r"""  File "E:\ai\python_embeded\Lib\site-packages\triton\_C\__init__.py"
@@ -148,6 +149,7 @@ torch.cuda.get_arch_list() -> ['sm_75','sm_80','sm_86','sm_90','sm_100','sm_120'
 ImportError: libstdc++.so.6""",
         r"""ImportError: /opt/conda/envs/a/lib/python3.9/site-packages/../../libstdc++.so.6: version `GLIBCXX_3.4.29' not found (required by /usr/lib/x86_64-linux-gnu/libLLVM-14.so.1)""",
         r"""triton: /lib64/libstdc++.so.6: version `CXXABI_1.3.9' not found (CentOS 7)""",
+        "ImportError: /srv/app/_engine.so: undefined symbol: _ZNSt3pmr19new_delete_resourceEv",
     ],
     "win_c_compiler": [
         r"""RuntimeError: Failed to find MSVC. Please install Visual Studio Build Tools.
@@ -225,6 +227,8 @@ hint: You're using CPython 3.13 (`cp313`), but `torch` (v2.3.1) only has wheels 
         r"""ERROR: Ignored the following versions that require a different python version: 0.0.28 Requires-Python >=3.9,<3.12
 ERROR: No matching distribution found for xformers==0.0.28""",
         r"""error: Because only torch<2.9 has wheels for Python 3.9 ... torch==2.9.1 has no wheels with a matching Python ABI tag (e.g., `cp39`)""",
+        "ERROR: Could not find a version that satisfies the requirement torch==1.12.0 (from versions: 2.2.0, 2.2.1, 2.3.0)\nERROR: No matching distribution found for torch==1.12.0",
+        "ERROR: Could not find a version that satisfies the requirement torch==2.9.0 (from versions: 1.7.0, 1.8.0, 1.13.1)",
     ],
     "bnb_cuda_binary": [
         r"""RuntimeError: Configured CUDA binary not found at /opt/conda/lib/python3.11/site-packages/bitsandbytes/libbitsandbytes_cuda129.so""",
@@ -251,6 +255,10 @@ ImportError: cannot import name 'libtriton' from partially initialized module 't
         r"""unsloth 2025.9.1 requires triton_windows; platform_system == "Windows", which is not installed.
 triton 3.1.0 is there""",
         r"""pip freeze: triton==3.2.0 triton-windows==3.2.0.post12 -> AttributeError: module 'triton' has no attribute 'language'""",
+        r"""  File "/venv/lib/python3.12/site-packages/triton/backends/nvidia/compiler.py", line 3, in <module>
+    from triton.backends.compiler import Stages
+ImportError: cannot import name 'Stages' from 'triton.backends.compiler' (/venv/lib/python3.12/site-packages/triton/backends/compiler.py)""",
+        "ModuleNotFoundError: No module named 'triton._C.libtriton.xpu'; 'triton._C.libtriton' is not a package",
     ],
     "user_site_leak": [
         r"""  File "C:\Users\li\AppData\Roaming\Python\Python310\site-packages\torch\__init__.py", line 141, in <module>
@@ -366,6 +374,7 @@ D:\ComfyUI_portable\python_embeded\python.exe""",
         r"""LINK : fatal error LNK1104: cannot open file 'python312.lib'""",
         r"""main.c(7): fatal error C1083: Datei (Include) kann nicht geöffnet werden: "Python.h": No such file or directory""",
         r"""In file included from C:\ComfyUI\python_embeded\Lib\site-packages\triton\...\cuda_utils.c: fatal error C1083: Cannot open include file: 'Python.h': No such file or directory""",
+        r"CalledProcessError: Command '['D:\\ui\\python_embeded\\Lib\\site-packages\\triton\\runtime\\tcc\\tcc.exe', 'cuda_utils.c', '-lpython313']' returned non-zero exit status 1.",
     ],
     "cache_stale_after_upgrade": [
         r"""ImportError: DLL load failed while importing __triton_launcher: The specified module could not be found.
@@ -376,6 +385,7 @@ I upgraded Python from 3.10 to 3.12 last week, same machine, C:\Users\me\.triton
 after moving from Python 3.11 to 3.13""",
         r"""ImportError: /home/s/.triton/cache/55c/__triton_launcher.so: undefined symbol: PyUnicode_AsUTF8""",
         r"""ImportError: DLL load failed while importing __triton_launcher: 找不到指定的模块。 (updated portable python from 3.11 to 3.12)""",
+        "ImportError: DLL load failed while importing cuda_utils\nWith an empty cache it works",
     ],
     "win_no_triton": [
         r"""C:\proj> pip install triton
@@ -427,6 +437,8 @@ AssertionError: Torch not compiled with CUDA enabled""",
 Successfully installed torch-2.8.0
 ERROR: torchaudio 2.7.1+cu128 requires torch==2.7.1+cu128, but you have torch 2.8.0 which is incompatible.""",
         r"""After installing open-webui, poetry: - Downgrading torch (2.7.0+cu126 -> 2.6.0)""",
+        "torchvision 0.20.1 requires torch==2.5.1, but you have torch 2.6.0 which is incompatible.\ntorchaudio 2.5.1 requires torch==2.5.1, but you have torch 2.6.0 which is incompatible.",
+        "Collecting torch==2.5.0 (from fancy-kernels)\n  Attempting uninstall: torch\n    Found existing installation: torch 2.6.0+cu124",
     ],
     "cuda_lib_shadowed": [
         r"""ImportError: /env/lib/python3.12/site-packages/torch/lib/../../nvidia/cusparse/lib/libcusparse.so.12: undefined symbol: __nvJitLinkComplete_12_4, version libnvJitLink.so.12""",
@@ -438,6 +450,8 @@ LD_LIBRARY_PATH=/usr/local/cuda-12.1/lib64""",
 LD_LIBRARY_PATH has an older libnccl.so.2""",
         r"""ImportError: /usr/lib/python3.12/site-packages/torch/lib/../../nvidia/cusolver/lib/libcusolver.so.11: undefined symbol: cusparseSpGEMM_getNumProducts, version libcusparse.so.12""",
         r"""libcusparse.so.12: symbol __nvJitLinkGetLinkedCubinSize_12_6 version libnvJitLink.so.12 not defined in file libnvJitLink.so.12 with link time reference""",
+        "Undefined symbol in libcusolver.so.11 when torch is imported",
+        "libtorch_cuda.so:%20undefined%20symbol:%20ncclGroupSimulateEnd",
     ],
     "nonascii_locale": [
         r"""  File "C:\v\Lib\site-packages\torch\_inductor\cpp_builder.py", line 149, in check_compiler_exist_windows
@@ -475,6 +489,7 @@ pip show triton: Summary: Project management for humans, Version: 0.1.0""",
         r"""pip install tritonclient[all]
 ModuleNotFoundError: No module named 'triton'""",
         r"""pip show triton-library ... ModuleNotFoundError: No module named 'triton.language'""",
+        "ImportError: cannot import name 'MemoryAccess' from 'triton' (unknown)",
     ],
     "xformers_mismatch": [
         r"""WARNING[XFORMERS]: xFormers can't load C++/CUDA extensions. xFormers was built for:

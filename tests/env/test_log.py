@@ -103,3 +103,59 @@ def test_facts_of_a_log() -> None:
     assert facts.torch is not None and facts.torch.version == "2.6.0+cu124" and facts.torch.cuda == "12.4"
     assert facts.triton is not None and facts.triton.version == "3.3.1.post19"
     assert facts.project.tool == "poetry"
+
+
+LISTING = """
+Package            Version
+------------------ ---------
+numpy              2.1.3
+torch              2.6.0+cpu
+triton             3.2.0
+PyTorch version: 2.6.0+cpu
+Clang version: Could not collect
+GCC version: (Debian 12.2.0-14) 12.2.0
+Vulnerability Itlb multihit: Not affected
+"""
+
+
+@pytest.mark.parametrize(
+    "cause", ["glibc_cxx", "mkl_symbol", "linux_libcuda_link", "torchvision_mismatch", "cudart_soname", "ptxas_too_old"]
+)
+def test_a_listing_pasted_below_an_error_does_not_speak_for_another_cause(cause: str) -> None:
+    assert diagnose(read_log(LOGS[cause] + "\n" + LISTING))[0].cause == cause
+
+
+def test_a_listing_is_no_complaint() -> None:
+    facts = read_log(LISTING)
+    assert facts.log is not None and not facts.log.failing and not facts.log.complaining
+    assert diagnose(facts) == []
+
+
+def test_the_file_that_asked_tells_torch_from_triton() -> None:
+    failure = "ImportError: cannot import name 'Thing' from 'triton.backends.compiler'"
+    by_torch = 'File "/v/site-packages/torch/_inductor/runtime/hints.py", line 2, in <module>\n' + failure
+    by_triton = 'File "/v/site-packages/triton/backends/amd/compiler.py", line 2, in <module>\n' + failure
+    assert [diagnose(read_log(t))[0].cause for t in (by_torch, by_triton)] == ["torch_triton_api_skew", "two_tritons"]
+
+
+def test_one_package_that_does_not_fit_torch_is_the_odd_one_and_of_several_torch_is() -> None:
+    vision = "torchvision 0.20.1 requires torch==2.5.1, but you have torch 2.6.0 which is incompatible."
+    several = vision + "\nfancy 1.0 requires torch<2.6, but you have torch 2.6.0 which is incompatible."
+    assert [diagnose(read_log(t))[0].cause for t in (vision, several)] == ["torchvision_mismatch", "resolver_replaced_torch"]
+
+
+@pytest.mark.parametrize(
+    ("offered", "told"),
+    [("2.4.0, 2.5.0, 2.6.0", "newer"), ("1.8.0, 1.13.1", "older"), ("0.1.2, 0.1.2.post1, 2.9.0", "placeholder")],
+)
+def test_what_pip_offers_is_compared_with_what_was_asked_for(offered: str, told: str) -> None:
+    log = f"ERROR: Could not find a version that satisfies the requirement torch==2.1.0 (from versions: {offered})"
+    first = diagnose(read_log(log))[0]
+    assert first.cause == "python_unsupported"
+    assert any(told in e.text for e in first.evidence)
+
+
+@pytest.mark.parametrize("dress", ["\x1b[31m{}\x1b[0m", "[rank3]: {}", "2025-03-01 12:00:00,123 - ERROR - {}", "> {}"])
+def test_colours_ranks_and_times_before_a_line_change_nothing(dress: str) -> None:
+    for cause in ("cuda_lib_shadowed", "torch_triton_api_skew", "bnb_cuda_binary"):
+        assert diagnose(read_log(dress.format(LOGS[cause])))[0].cause == cause

@@ -29,11 +29,15 @@ TOLD: dict[str, list[str]] = {
         "pip hat mein torch ersetzt, jetzt ohne CUDA: Fehler",
         "安装依赖后 torch 被替换成 cpu 版本，报错",
         "Installing the package with pip messed up my torch, CUDA is gone, what can I do?",
+        "The plugin still reinstalls torch at each start",
+        "Our installer replaces the torch of the user and re-installs a CPU one: AssertionError: Torch not compiled with CUDA enabled",
     ],
     "torch_cpu_build": [
         "pip installs torch without CUDA although I have a GPU; why?",
         "Установил torch, а cuda недоступна: почему?",
         "Die Grafikkarte wird nicht erkannt, die GPU bleibt leer, Fehler im Programm",
+        "The lock installs the CPU build of torch on Windows",
+        "Собран torch без cuda, видеокарта не используется",
     ],
     "aarch64_wheels": [
         "PyPI's aarch64 wheels are CPU only",
@@ -51,6 +55,8 @@ TOLD: dict[str, list[str]] = {
     "user_site_leak": [
         "python -s helps: without it torch is loaded from /home/me/.local/lib/python3.10/site-packages, a different version than the one of my environment",
         "PYTHONNOUSERSITE=1 makes the failure go away: why does torch come from elsewhere?",
+        "The env is active, yet numpy comes from ~/.local, which has another, older release",
+        "accelerate takes the system's Python instead of the one in my venv",
     ],
     "xformers_mismatch": [
         "xformers: PyTorch 2.4.0+cu121 with CUDA 1201 (you have 2.6.0+cu124)",
@@ -67,7 +73,10 @@ TOLD: dict[str, list[str]] = {
         "inductor's cache folder cannot be made: the uid is not in /etc/passwd of the container",
         "Der triton cache ist nicht beschreibbar, Zugriff verweigert, Fehler",
     ],
-    "cache_corrupt": ["After the crash the triton cache seems damaged, every run fails"],
+    "cache_corrupt": [
+        "After the crash the triton cache seems damaged, every run fails",
+        "[inductor] Fix a race between ranks in the cache",
+    ],
     "long_path": ["torch.compile fails on Windows because the paths of inductor's files have more than 260 characters"],
     "nonascii_locale": ["UnicodeDecodeError: 'cp1251' codec can't decode byte 0x98 while torch.compile looks for cl"],
     "win_vcredist_old": [
@@ -77,7 +86,10 @@ TOLD: dict[str, list[str]] = {
     "win_c_compiler": ["torch.compile on Windows: 'cl' is not recognized as an internal or external command"],
     "wsl_libcuda": ["Under WSL2 the program cannot find libcuda, error at start"],
     "driver_too_old": ["RuntimeError: CUDA driver version is insufficient for CUDA runtime version"],
-    "torch_arch_missing": ["RTX 5080: no kernel image is available for execution on the device"],
+    "torch_arch_missing": [
+        "RTX 5080: no kernel image is available for execution on the device",
+        "Please update torch to support the 50 series",
+    ],
     "ptxas_too_old": ["ptxas fatal   : Value 'sm_121a' is not defined for option 'gpu-name'"],
     "build_isolation": ["pip install flash-attn fails with No module named 'torch', but torch is installed"],
     "leftover_files": ["WARNING: Ignoring invalid distribution ~orch (C:\\env\\Lib\\site-packages)\nimport torch is broken since"],
@@ -85,4 +97,7 @@ TOLD: dict[str, list[str]] = {
     "two_tritons": ["torch stops working when triton-windows and triton are both installed"],
     "glibc_cxx": ["ImportError: /usr/lib/libstdc++.so.6: version GLIBCXX_3.4.32 not found"],
     "wrong_package": ["ImportError: DLL load failed while importing triton: module introuvable"],
+    "win_python_dev_missing": [
+        "The attention node needs python headers and python libs",
+    ],
 }

@@ -202,6 +202,8 @@ _CHATTER = re.compile(
       | (?:Link\ requires\ a\ different\ Python|Skipping\ link)     # pip -v, of every file that is not for this Python
       | \d+:\ (?:fact|derived|conflict|selecting|!|Version|Tried)     # Poetry's solver at -vv
       | (?:→\s*)?\d+\s*│                                           # source that Poetry shows around a frame
+      | [0-9a-f]{7,40}\ (?=[\[(A-Z])(?=.*\s)                       # git log --oneline
+      | .*\[-W[\w=+-]+\]\s*$                                      # warnings of gcc and clang, in every language
       | (?:PASSED|SKIPPED|XFAIL|XPASS)\b
       | \S+::.*\s(?:PASSED|SKIPPED|XFAIL|XPASS)\b                   # pytest
     )""",
