@@ -65,7 +65,7 @@ PATTERNS: tuple[tuple[str, str], ...] = (
     ("no_wheel", r"has no wheels?[^\n]*(?P<v>(?:cp|py)3\d*|manylinux\w*|win_amd64|macosx\w*)"),
     ("only_wheels", r"'?(?P<d>[\w.-]+)'? \(v?[\w.+]+\) only has wheels (?:with|for) the following (?P<v>Python|platform)"),
     ("wrong_wheel", r"(?P<v>[\w.+-]+\.whl)['\"]? is not a supported wheel"),
-    ("no_candidate", r"Unable to find installation candidates for (?P<v>[\w.-]+)(?: \((?P<d>[^)]*)\))?"),
+    ("no_candidate", r"Unable to find (?:installation )?candidates for (?P<v>[\w.-]+)(?: \((?P<d>[^)]*)\))?"),
     ("other_python", r"requires a different Python:? (?P<v>[\d.]+)(?P<d>[^\n]*)"),
     ("other_python", r"requires [Pp]ython (?P<v>[<>=!~][^\n]*?), (?:so it will not be|but none of the providers)"),
     (

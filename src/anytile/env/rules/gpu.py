@@ -14,7 +14,7 @@ from .told import REPLACED
 __all__ = ["RULES"]
 
 # A card that the machine has, and somebody who misses it.
-_CARD = r"NVIDIA-SMI \d|GeForce|\bRTX\b|\bGTX\b|Tesla|Quadro|\b[AHLBTV]\d{1,3}0?0?\b[^\n]*GB"
+_CARD = r"NVIDIA-SMI \d|GeForce|\b[RG]TX ?\d{0,4}\b|Tesla|Quadro|\b[AHLBTV]\d{1,3}0?0?\b[^\n]*GB"
 _MISSED = r"(?i)\b(?:gpu|cuda)\b[^\n:]*(?:\bnot?\b|n't\b|fail|cannot|without)|(?:not?|n't|without|instead of)\b[^\n:]*\b(?:gpu|cuda)\b"
 
 _OF_CUDA = r"(?i).*(?:cuda|gpu|nvidia|accelerator|nms|device).*"
@@ -152,6 +152,7 @@ RULES = (
         (
             Clue(0.82, seen("statement", r"no kernel image is available")),
             Clue(0.88, seen("statement", r"not compatible with the current PyTorch installation")),
+            Clue(0.6, text(r"current PyTorch install supports CUDA capabilities")),
             Clue(
                 0.85,
                 all_of(

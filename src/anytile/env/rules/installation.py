@@ -201,6 +201,7 @@ RULES = (
         "the lock file names a build that the source does not have for this Python or system",
         (
             Clue(0.92, seen("no_candidate")),
+            Clue(0.6, text(r"poetry[\\/]installation[\\/]chooser\.py|wheel\(s\) were skipped as your project's environment")),
             Clue(0.6, text(r"@ registry\+https://download\.pytorch\.org[^\n]*doesn't have a source distribution or wheel")),
             Clue(
                 0.6,

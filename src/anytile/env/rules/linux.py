@@ -196,6 +196,8 @@ RULES = (
         (
             Clue(0.75, _no_libcuda),
             Clue(0.92, seen("linker_library", r"cuda")),
+            Clue(0.8, text(r"create a symlink of libcuda\.so")),
+            Clue(0.6, seen("missing_library", r"libcuda\.so")),
             Clue(0.75, all_of(seen("libcuda", r"libcuda\.so", r"cannot f|not found|found"), unless(seen("dlopen")))),
             Clue(0.5, all_of(seen("exception", r"AssertionError|FileNotFoundError"), seen("libcuda"))),
             Clue(0.58, all_of(seen("program_failed", r"gcc|cc|clang"), text(r"-lcuda\b"), unless(seen("header")))),
@@ -229,6 +231,7 @@ RULES = (
                 ),
             ),
             Clue(0.75, seen("dlopen", r"libcuda\S*")),
+            Clue(0.5, seen("missing_library", r"libcuda\.so\.1")),
             Clue(0.6, all_of(failing, text(r"/usr/lib/wsl"))),
             Clue(0.6, all_of(text(r"libcuda\.so\.1 \([^\n]*=> /usr/lib/wsl"), unless(text(r"libcuda\.so \(")))),  # a list of the loader's
             Clue(0.7, all_of(seen("statement", r"(?i)not a symbolic link"), seen("libcuda"))),
@@ -269,6 +272,7 @@ RULES = (
             Clue(0.95, _no_headers),
             Clue(0.92, all_of(seen("header", r"Python\.h|pyconfig\.h"), on("linux"))),
             Clue(0.7, all_of(seen("header", r"Python\.h|pyconfig\.h"), on(None))),
+            Clue(0.6, text(r"^\s*\d+ \| *#include [<\"]Python\.h[>\"]")),
             Clue(
                 0.4,
                 all_of(
@@ -293,7 +297,7 @@ RULES = (
         (
             Clue(0.9, all_of(on("linux"), library("missing", "site-packages", but=COMPANIONS))),
             Clue(0.85, seen("missing_library", r"libcudart\.so\S*|libnvrtc\.so\S*|libcublas(?:Lt)?\.so\S*|libcufft\.so\S*")),
-            Clue(0.6, seen("missing_library", r"lib(?:cu|nv)\w+\.so\S*")),
+            Clue(0.6, seen("missing_library", r"(?!libcuda\.)lib(?:cu|nv)\w+\.so\S*")),
             Clue(0.5, seen("dll", r"(?i)cudart64_\w+\.dll|cublas(?:Lt)?64_\w+\.dll")),
         ),
         lambda f: [

@@ -144,6 +144,18 @@ TOLD: dict[str, tuple[Clue, ...]] = {
             complaint=False,
         ),
         weigh(0.5, _TORCH, r"install|wheel|build|version|poetry|pip\b|安装|установ", _NO_CUDA),
+        Clue(
+            0.58,
+            all_of(
+                says(
+                    r"\bon (?:the |my )?cpu\b",
+                    r"\bgpu\b|\b[rg]tx ?\d|nvidia|\bcuda\b",
+                    r"\bbut\b|instead|\bonly\b|though|\bnot\b|n't\b",
+                    complaint=False,
+                ),
+                unless(says(_AFTER)),
+            ),
+        ),
         _on(weigh(0.55, r"\bcuda\b", r"install|\buv\b|poetry|\bpip\b|lock", r"windows", _LACKS), "windows", None),
         weigh(
             0.4, r"\b(?:cuda|gpu)\b", r"(?:can't|cannot|can not|won't|doesn't|does not|unable to) (?:\w+ )?(?:run|use|see|find|detect)\w*"
