@@ -86,6 +86,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def quick(plan: Plan) -> Plan:
     """The same plan with the pip of the tests: putting pip itself into an environment takes most of the time of a small one."""
+    pytest.importorskip("pip")  # uv's environments have none
     install = (sys.executable, "-m", "pip", "--python", executable_of(plan.fresh), *plan.build[1].arguments[3:])
     return replace(plan, build=(Command((plan.python, "-m", "venv", "--without-pip", plan.fresh)), Command(install)))
 
