@@ -505,6 +505,9 @@ class Nest(Masks):
         if r.add is not None:
             r.add(*xs)
             return
+        if m.width > 1:
+            m.atomic_adds(op, *xs)
+            return
         old = m.atomic_rmw(op, *xs) if op.name == "atomic_rmw" else m.atomic_cas(op, *xs)
         if r.into is not None:
             m.store(self._buffer_lane(r.into, idx), old)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from ...ir import Block, Func, Op, Value
 from ...ir.types import I32, I64, Type
+from .atomic_groups import in_group
 from .combining import Combining
 from .direct import direct_load, emit_direct
 from .dot import DotEmitter, PackNest
@@ -26,7 +27,7 @@ from .plan import Group, Guard, Planner, Step
 from .requests import Requests
 from .roots import AtomicRoot, ReduceRoot, Root, StoreRoot, WriteRoot
 from .scan import emit_histogram, emit_scan
-from .shape import choose_unroll, choose_vector_dim
+from .shape import choose_unroll, choose_vector_dim, steps
 from .sort import emit_sort
 from .text import Writer, llvm_type, opaque, unsupported
 from .transpose import TransposeNest, transposed_dim
@@ -166,8 +167,18 @@ class Program:
         d = choose_vector_dim(self, shape, roots, axis)
         width = 1 if scalar else min(self.machine.lanes, shape[d])
         unroll = choose_unroll(self, shape, roots, d, width, axis)
+        if isinstance(roots[0], AtomicRoot) and (along := self._together(roots[0])) is not None:
+            d, width, unroll = along, in_group(roots[0].op), 1
         Nest(self, shape, d, width, unroll).run(roots)
         self.memory.width = 1
+
+    def _together(self, r: AtomicRoot) -> int | None:
+        """The dimension along which atomics may share instructions (`atomic_groups`), if they may."""
+        n, pointer = in_group(r.op), r.op.operands[0]
+        if n == 1 or r.into is not None or r.add is not None:
+            return None
+        found = [d for d, step in enumerate(steps(pointer, self.step_memo)) if step == 1 and pointer.type.shape[d] >= n]
+        return found[-1] if found else None
 
     def write(self, v: Value, into: Buffer) -> None:
         """Fills ``into`` with tile ``v`` (nothing to do where it is that buffer already)."""

@@ -34,21 +34,25 @@ def literal(value: int | float, e: Element) -> str:
     return text.literal(value, e)
 
 
-def round_to_bf16(result: str, x: str) -> str:
-    """Instructions that make ``result``, the bits of a bf16, of the float ``x``: to the nearest, to even.
+def round_to_bf16(result: str, x: str, lanes: int = 1) -> str:
+    """Instructions that make ``result``, the bits of a bf16, of the float ``x``: to the nearest, to even.  ``lanes``: of vectors.
 
     By integers: for ``fptrunc`` LLVM takes vcvtneps2bf16 where there is one, which makes zeros of subnormal numbers.
     """
-    return f"""  {result}.bits = bitcast float {x} to i32
-  {result}.upper = lshr i32 {result}.bits, 16
-  {result}.odd = and i32 {result}.upper, 1
-  {result}.half = add i32 {result}.odd, 32767
-  {result}.near = add i32 {result}.bits, {result}.half
-  {result}.nearest = lshr i32 {result}.near, 16
-  {result}.nan = fcmp uno float {x}, 0.0
-  {result}.quiet = or i32 {result}.upper, 64
-  {result}.rounded = select i1 {result}.nan, i32 {result}.quiet, i32 {result}.nearest
-  {result} = trunc i32 {result}.rounded to i16"""
+    number, wide, narrow = (t if lanes == 1 else f"<{lanes} x {t}>" for t in ("float", "i32", "i16"))
+    zero = "0.0" if lanes == 1 else "zeroinitializer"
+    one, high, half, quiet = (str(n) if lanes == 1 else f"splat (i32 {n})" for n in (1, 16, 32767, 64))
+    truth = "i1" if lanes == 1 else f"<{lanes} x i1>"
+    return f"""  {result}.bits = bitcast {number} {x} to {wide}
+  {result}.upper = lshr {wide} {result}.bits, {high}
+  {result}.odd = and {wide} {result}.upper, {one}
+  {result}.half = add {wide} {result}.odd, {half}
+  {result}.near = add {wide} {result}.bits, {result}.half
+  {result}.nearest = lshr {wide} {result}.near, {high}
+  {result}.nan = fcmp uno {number} {x}, {zero}
+  {result}.quiet = or {wide} {result}.upper, {quiet}
+  {result}.rounded = select {truth} {result}.nan, {wide} {result}.quiet, {wide} {result}.nearest
+  {result} = trunc {wide} {result}.rounded to {narrow}"""
 
 
 def opaque(t: str, value: str) -> str:
