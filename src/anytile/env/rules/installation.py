@@ -202,7 +202,7 @@ RULES = (
         (
             Clue(0.92, seen("no_candidate")),
             Clue(0.6, text(r"poetry[\\/]installation[\\/]chooser\.py|wheel\(s\) were skipped as your project's environment")),
-            Clue(0.6, text(r"@ registry\+https://download\.pytorch\.org[^\n]*doesn't have a source distribution or wheel")),
+            Clue(0.7, all_of(text(r"@ registry\+https://download\.pytorch\.org"), text(r"doesn't have a source distribution or wheel"))),
             Clue(
                 0.6,
                 all_of(

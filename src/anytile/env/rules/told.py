@@ -153,7 +153,7 @@ TOLD: dict[str, tuple[Clue, ...]] = {
                     r"\bbut\b|instead|\bonly\b|though|\bnot\b|n't\b",
                     complaint=False,
                 ),
-                unless(says(_AFTER)),
+                unless(says(rf"{_AFTER}|\bbroke\b")),
             ),
         ),
         _on(weigh(0.55, r"\bcuda\b", r"install|\buv\b|poetry|\bpip\b|lock", r"windows", _LACKS), "windows", None),
