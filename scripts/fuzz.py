@@ -1,8 +1,10 @@
-"""Fuzzing outside of the tests: ``python scripts/fuzz.py programs --count 100000`` or ``python scripts/fuzz.py mistakes --count 20000``.
+"""Fuzzing outside of the tests: ``python scripts/fuzz.py programs --count 100000``, or ``kernels``, or ``mistakes``.
 
 programs: random tile programs (tests/strategies.py, tests/cpu/programs.py) must leave the same memory on the CPU target as on the
     reference executor.  Every worker compiles for another row of the machine table that this CPU can run, or all for the row
-   that ANYTILE_CPU names.
+    that ANYTILE_CPU names.
+kernels: the same for random kernels in Triton's language (tests/fuzz/matrix_kernels.py, row_kernels.py), whose arrays stand beside
+    pages without access.  Every second worker has two threads.
 mistakes: kernels with random mistakes (tests/fuzz/mutate.py) must compile or raise an `AnytileError`: no other exception, no
     abort of LLVM, nothing that takes longer than ``--patience`` seconds (on POSIX).
 
@@ -58,6 +60,25 @@ def try_program(seed: int) -> dict[str, Any] | None:
         except Exception as e:  # differences and errors alike are what is looked for
             return {"error": type(e).__name__, "text": str(e)[:600]}
     return None
+
+
+def try_kernel(seed: int) -> dict[str, Any] | None:
+    """A finding, or None where both targets agree."""
+    import random
+
+    import anytile
+
+    anytile.install()
+    from launches import compare
+    from matrix_kernels import attention, matmul
+    from row_kernels import line, rows
+
+    make = random.Random(seed).choice((matmul, matmul, attention, rows, rows, line))
+    try:
+        text = compare(make(seed))
+    except Exception as e:  # differences and errors alike are what is looked for
+        return {"kernel": make.__name__, "error": type(e).__name__, "text": str(e)[-600:]}
+    return {"kernel": make.__name__, "error": "difference", "text": text} if text else None
 
 
 def try_mistake(seed: int) -> dict[str, Any] | None:
@@ -132,7 +153,7 @@ def _line(e: BaseException, path: Path) -> str:
     return marked[0][:160] if marked else ""
 
 
-WORK = {"programs": try_program, "mistakes": try_mistake}
+WORK = {"programs": try_program, "kernels": try_kernel, "mistakes": try_mistake}
 
 
 def worker(kind: str, first: int, last: int, step: int, patience: float) -> None:
@@ -188,7 +209,8 @@ class _Process:
 
     def __init__(self, kind: str, first: int, last: int, step: int, machine: str, patience: float):
         self.kind, self.first, self.last, self.step, self.machine, self.patience = kind, first, last, step, machine, patience
-        environment = {**os.environ, "ANYTILE_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+        threads = "2" if kind == "kernels" and first % 2 else "1"
+        environment = {**os.environ, "ANYTILE_NUM_THREADS": threads, "OMP_NUM_THREADS": "1"}
         if machine:
             environment["ANYTILE_CPU"] = machine
         command = [sys.executable, __file__, kind, "--worker", f"{first},{last},{step},{patience}"]
@@ -244,7 +266,7 @@ def main() -> int:
         lanes = json.loads(arguments.resume.read_text().splitlines()[-1])["left"]
     else:
         jobs, last = max(1, min(arguments.jobs, arguments.count)), arguments.seed + arguments.count
-        rows = machine_rows()[:jobs] if arguments.kind == "programs" else [""]
+        rows = machine_rows()[:jobs] if arguments.kind != "mistakes" else [""]
         lanes = [[arguments.seed + j, last, jobs, rows[j % len(rows)]] for j in range(jobs)]
     cases_of: dict[str, int] = {}
     left: list[list[Any]] = []

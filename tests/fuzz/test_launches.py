@@ -1,0 +1,62 @@
+"""What `launches.compare` sees: differences, and reads beyond the memory of an argument."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import anytile
+
+anytile.install()
+
+from launches import Array, Launch, View, compare  # noqa: E402
+from matrix_kernels import attention, matmul  # noqa: E402
+from row_kernels import line, rows  # noqa: E402
+
+HEAD = "import triton\nimport triton.language as tl\n\n\n@triton.jit\ndef kernel(x, out, n, N: tl.constexpr):\n    i = tl.arange(0, N)\n"
+
+
+def copies(body: str, n: int, *, view: bool = False) -> Launch:
+    x = Array("fp32", np.arange(32))
+    out = View("x", 16) if view else Array("fp32", np.zeros(32, np.int64))
+    return Launch(HEAD + body, {"x": x, "out": out, "n": n}, {"N": 32})
+
+
+def test_both_targets_see_the_same_memory() -> None:
+    assert not compare(copies("    tl.store(out + i, tl.load(x + i, mask=i < n, other=1), mask=i < n)\n", 16, view=True))
+
+
+def test_a_difference_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second target's arguments are another number."""
+    import launches
+
+    right = launches._run
+
+    def wrong(launch: Launch, module, options, on, *rest):  # noqa: ANN001, ANN002, ANN202
+        return right(copies("", 31) if on.backend == "cpu" else launch, module, options, on, *rest)
+
+    monkeypatch.setattr(launches, "_run", wrong)
+    text = compare(copies("    tl.store(out + i, tl.load(x + i), mask=i < n)\n", 32))
+    assert text == "out: 1 of 32 differ, first at 31: 0.0 instead of 31.0"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pages are not protected there")
+def test_reading_beyond_the_end_ends_the_process() -> None:
+    program = (
+        f"import sys; sys.path[:0] = {[str(p) for p in Path(__file__).parents[:2]]!r}\n"
+        "import anytile; anytile.install()\n"
+        "from test_launches import copies; from launches import compare\n"
+        "compare(copies('    tl.store(out + i, tl.load(x + 4 + i))\\n', 7))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    assert done.returncode < 0, done.stderr
+
+
+@pytest.mark.parametrize("make", [matmul, attention, rows, line])
+def test_a_seed_determines_its_kernel(make) -> None:  # noqa: ANN001
+    assert make(7).source == make(7).source
+    assert len({make(seed).source for seed in range(12)}) > 8
