@@ -59,4 +59,4 @@ def test_reading_beyond_the_end_ends_the_process() -> None:
 @pytest.mark.parametrize("make", [matmul, attention, rows, line])
 def test_a_seed_determines_its_kernel(make) -> None:  # noqa: ANN001
     assert make(7).source == make(7).source
-    assert len({make(seed).source for seed in range(12)}) > 8
+    assert len({make(seed).source for seed in range(12)}) > 6
