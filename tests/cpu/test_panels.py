@@ -118,6 +118,93 @@ def test_a_key_from_memory():
     np.testing.assert_allclose(c, [a @ b[w] + a @ b[w + 1] for w in which], rtol=1e-4, atol=1e-4)
 
 
+# --- programs that go through many tiles ---------------------------------------------------------------------------
+
+
+def persistent_kernel(a, b, c, m_size, n_size, k_size, programs, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr):
+    rows, columns = tl.cdiv(m_size, BM), tl.cdiv(n_size, BN)
+    for tile in range(tl.program_id(0), rows * columns, programs):
+        m = (tile % rows) * BM + tl.arange(0, BM)
+        n = (tile // rows) * BN + tl.arange(0, BN)
+        acc = tl.zeros((BM, BN), tl.float32)
+        for start in range(0, k_size, BK):
+            k = start + tl.arange(0, BK)
+            if start < k_size:
+                x = tl.load(a + m[:, None] * k_size + k[None, :], mask=(m[:, None] < m_size) & (k[None, :] < k_size), other=0.0)
+                y = tl.load(b + k[:, None] * n_size + n[None, :], mask=(k[:, None] < k_size) & (n[None, :] < n_size), other=0.0)
+                acc = tl.dot(x, y, acc)
+        tl.store(c + m[:, None] * n_size + n[None, :], acc, mask=(m[:, None] < m_size) & (n[None, :] < n_size))
+
+
+@pytest.mark.parametrize("size", [(64, 64, 64), (70, 33, 50), (16, 64, 256)], ids=str)
+@pytest.mark.parametrize("programs", [1, 3])
+def test_tiles_of_one_program_share_columns(size, programs):
+    m, n, k = size
+    rng = np.random.default_rng(m)
+    a, b = rng.standard_normal((m, k)).astype("float32"), rng.standard_normal((k, n)).astype("float32")
+    c = np.zeros((m, n), "float32")
+    sizes = dict(m_size=m, n_size=n, k_size=k, programs=programs)
+    launch(CPU, persistent_kernel, (programs, 1, 1), a=a, b=b, c=c, **sizes, BM=16, BN=16, BK=16)
+    np.testing.assert_allclose(c, a @ b, rtol=1e-4, atol=1e-3)
+
+
+def test_a_program_with_many_tiles_keeps_panels():
+    assert compiled(persistent_kernel, BM=16, BN=16, BK=16).metadata["in_launch"]
+
+
+def overwriting_kernel(a, b, c, rounds, N: tl.constexpr, K: tl.constexpr):
+    """Each round multiplies by the matrix to which the one before has added: the same addresses, other contents."""
+    i, k = tl.arange(0, N), tl.arange(0, K)
+    for _ in range(rounds):
+        acc = tl.zeros((N, N), tl.float32)
+        for start in range(0, 2 * K, K):
+            x = tl.load(a + i[:, None] * (2 * K) + (start + k)[None, :])
+            acc = tl.dot(x, tl.load(b + (start + k)[:, None] * N + i[None, :]), acc)
+        tl.store(c + i[:, None] * N + i[None, :], acc)
+
+
+@pytest.mark.parametrize("at", [0, 5, 31], ids=str)
+def test_a_program_that_writes_what_it_has_packed(at):
+    """``c`` is row ``at`` and those behind it of ``b``."""
+    rng = np.random.default_rng(at)
+    a = rng.standard_normal((16, 32)).astype("float32") / 8
+    memory = rng.standard_normal((64, 16)).astype("float32")
+    want = memory.copy()
+    for _ in range(4):
+        want[at : at + 16] = a @ want[:32]
+    artifact = compiled(overwriting_kernel, N=16, K=16)
+    assert artifact.metadata["in_launch"]
+    start = memory.ctypes.data
+    CPU.load(artifact).run(struct.pack("<QQQi", a.ctypes.data, start, start + at * 64, 4), 1, 1, 1)
+    np.testing.assert_allclose(memory, want, rtol=1e-3, atol=1e-4)
+
+
+def scattering_kernel(a, b, c, w, rounds, N: tl.constexpr):
+    """Where it stores, memory says."""
+    i = tl.arange(0, N)
+    at = i[:, None] * N + i[None, :]
+    for _ in range(rounds):
+        acc = tl.zeros((N, N), tl.float32)
+        for step in range(2):
+            acc = tl.dot(tl.load(a + at), tl.load(b + step + at), acc)
+        tl.store(c + tl.load(w + i).to(tl.int32)[:, None] * N + i[None, :], acc)
+
+
+def adding_kernel(a, b, c, rounds, N: tl.constexpr):
+    i = tl.arange(0, N)
+    at = i[:, None] * N + i[None, :]
+    for _ in range(rounds):
+        acc = tl.zeros((N, N), tl.float32)
+        for step in range(2):
+            acc = tl.dot(tl.load(a + at), tl.load(b + step + at), acc)
+        tl.atomic_add(c + at, acc)
+
+
+@pytest.mark.parametrize("kernel", [scattering_kernel, adding_kernel])
+def test_no_panels_beside_stores_that_cannot_be_compared(kernel):
+    assert not compiled(kernel, N=16).metadata["in_launch"]
+
+
 # --- what must not be shared ---------------------------------------------------------------------------------------
 
 

@@ -10,11 +10,18 @@ When that is right.  Programs of a grid run in no order and do not see each othe
 copy of what memory held during this launch is as good as a newer one, if the program itself has neither written nor synchronised
 before it reads: the loop stands at the top of the kernel, and everything in the kernel that writes or orders memory comes after it.
 
+Persistent programs.  A program that goes through many tiles (``for tile in range(program_id, tiles, programs)``) packs and stores
+in one loop over the tiles.  It begins anew with each iteration of that loop, as if that were a program.  Memory that it stores to
+is compared at run time: each panel knows between which addresses its tiles were read (``lo`` … ``hi``), each store to which it goes;
+where they meet, nothing that the panel holds counts any longer.  Both must be affine in the index, so that a tile lies between
+the addresses of its corners; what is masked off only makes the ranges longer.
+
 When it pays.  Filling places costs second-level cache that a single buffer would not need.  Places beyond the first are only
 filled while keys repeat: when the first place held what this program needs, or did so for the last key that it held.
 
 Of each panel the worker's `launch_memory` holds: the loop's iteration; whether this program fills; whether the last key of the
-first place was never found again; then for each place whether it is filled, and its key.
+first place was never found again; how often the program has stored to what was read; the complement of ``lo``, so that zero is "nothing
+yet", and ``hi``; then for each place the number of such stores when it was filled and one more, and its key.
 """
 
 from __future__ import annotations
@@ -26,7 +33,9 @@ from ...ir import Effect, Op, Value
 from ...ir.types import I64
 from .launch_memory import synchronises
 from .memory import Buffer
+from .nest import Nest
 from .roots import WriteRoot
+from .shape import is_linear
 
 if TYPE_CHECKING:
     from .program import Program
@@ -36,14 +45,17 @@ __all__ = ["Panels"]
 CAPACITY = 512 << 10
 """Bytes of all panels of a kernel: what second-level caches have to spare."""
 _PLACES = 256
-_STATE = 24
+_STEP, _FILLS, _WASTED, _STORED, _NOT_LO, _HI, _STATE = range(0, 56, 8)
 
 
 @dataclass(eq=False)
 class _Panel:
-    """``state``: offset in scratch; ``places`` of ``nbytes`` each.  Operands: ``pointer`` to the state, ``data`` the first place."""
+    """``state``: offset in scratch; ``places`` of ``nbytes`` each; ``begins``: the loop whose iterations begin anew, None for programs;
+    ``sources``: the tiles of pointers that it reads.  Operands: ``pointer`` to the state, ``data`` the first place."""
 
     keys: list[Value]
+    sources: list[Value]
+    begins: Op | None
     state: int
     places: int
     nbytes: int
@@ -62,13 +74,17 @@ class Panels:
 
     def prepare(self) -> None:
         """Finds the operands."""
-        found = [(v, keys) for v in self._operands() if (keys := self._keys(v)) is not None]
-        for v, keys in found:
+        found = []
+        for v, begins in self._operands():
+            keys, sources = self._keys(v)
+            if sources and (begins is None or all(is_linear(x) for x in sources)):
+                found.append((v, begins, keys, sources))
+        for v, begins, keys, sources in found:
             nbytes = (v.type.numel * v.type.elem.bytes + 63) & ~63
             places = min(_PLACES, CAPACITY // len(found) // nbytes)
             if places > 1:
                 at = self.p.launch.take(_STATE + places * 8 * (1 + len(keys)))
-                self.panels[v] = _Panel(keys, at, places, nbytes)
+                self.panels[v] = _Panel(keys, sources, begins, at, places, nbytes)
 
     def place(self) -> None:
         """Reserves the places.  A program begins at the first."""
@@ -77,34 +93,87 @@ class Panels:
             panel.pointer = self.p.launch.pointer(panel.state)
             self.p.entry.append(f"  store i64 0, ptr {panel.pointer}, align 8")
 
+    def begin(self, loop: Op) -> None:
+        """Code at the head of an iteration of ``loop``."""
+        for panel in self.panels.values():
+            if panel.begins is loop:
+                self.p.w.put(f"store i64 0, ptr {panel.pointer}, align 8")
+
+    def before_store(self, op: Op) -> None:
+        """Code in front of ``op``, a store: it may write what panels have been read from."""
+        w, guarded = self.p.w, [p for p in self.panels.values() if p.begins is not None]
+        if not guarded:
+            return
+        start, end = self._range(op.operands[0])
+        for panel in guarded:
+            low = w.ins(f"xor i64 {self._load(panel.pointer, _NOT_LO)}, -1")
+            meets = w.ins(f"icmp ult i64 {start}, {self._load(panel.pointer, _HI)}")
+            meets = w.ins(f"and i1 {meets}, {w.ins(f'icmp ugt i64 {end}, {low}')}")
+            stored = w.ins(f"add i64 {self._load(panel.pointer, _STORED)}, {w.ins(f'zext i1 {meets} to i64')}")
+            self._store(stored, panel.pointer, _STORED)
+
+    def _range(self, pointer: Value) -> tuple[str, str]:
+        """Between which addresses (i64) the elements behind ``pointer``, affine in the index, lie."""
+        w, shape, size = self.p.w, pointer.type.shape, pointer.type.elem.pointee.bytes  # type: ignore[attr-defined]
+        nest, corners = Nest(self.p, shape, max(0, len(shape) - 1), 1, 1), [0]
+        for n in shape:
+            corners = [at * n + i for at in corners for i in sorted({0, n - 1})]
+        lanes = [nest.element(pointer, at) if shape else self.p.scalar(pointer) for at in corners]
+        low = high = ""
+        for lane in lanes:
+            x = w.ins(f"ptrtoint ptr {lane.val} to i64")
+            low, high = (
+                (x, x) if not low else tuple(w.ins(f"call i64 @llvm.{f}.i64(i64 {y}, i64 {x})") for f, y in (("umin", low), ("umax", high)))
+            )
+        for f in ("umin", "umax"):
+            w.declare(f"llvm.{f}.i64", "i64(i64, i64)")
+        return low, w.ins(f"add i64 {high}, {max(1, size)}")
+
+    def _at(self, base: str, offset: str | int) -> str:
+        return self.p.w.ins(f"getelementptr i8, ptr {base}, i64 {offset}")
+
+    def _load(self, base: str, offset: int) -> str:
+        return self.p.w.ins(f"load i64, ptr {self._at(base, offset)}, align 8")
+
+    def _store(self, value: str, base: str, offset: int) -> None:
+        self.p.w.put(f"store i64 {value}, ptr {self._at(base, offset)}, align 8")
+
     # --- which operands ---
 
-    def _operands(self) -> list[Value]:
-        """B operands computed in loops of which, and of what precedes them, nothing writes or orders memory."""
-        body = self.p.func.body
-        loops: list[Op] = []
-        for op in body.ops:
-            if any(o.defn.effects & Effect.WRITE or synchronises(o) for o in op.walk()):
+    def _operands(self) -> list[tuple[Value, Op | None]]:
+        """B operands computed in loops, and the loop whose iterations begin anew.
+
+        Of a loop and what precedes it nothing may order memory, or write it otherwise than by stores that can be compared.
+        """
+        out: dict[Value, Op | None] = {}
+        written = False
+        for op in self.p.func.body.ops:
+            inside = list(op.walk())
+            if any(synchronises(o) for o in inside):
+                break
+            writes = [o for o in inside if o.defn.effects & Effect.WRITE]
+            if not all(o.name == "store" and is_linear(o.operands[0]) for o in writes):
                 break
             if op.name == "for":
-                loops.append(op)
-        out: list[Value] = []
-        for loop in loops:
-            block = loop.blocks[0]
-            for op in block.ops:
-                if op not in self.p.dots.kernels or op.operands[1] in out:
-                    continue
-                v = op.operands[1]
-                only_b = all(i == 1 and u in self.p.dots.kernels and u.block is block for u, i in v.uses)
-                if v.type.rank == 2 and v.op is not None and v.op.block is block and only_b:
-                    out.append(v)
-        return out
+                for o in inside:
+                    nested = o.block is not op.blocks[0]
+                    if o in self.p.dots.kernels and (nested or not (written or writes)) and self._packed_here(o.operands[1], o):
+                        out.setdefault(o.operands[1], op if nested else None)
+            written = written or bool(writes)
+        return list(out.items())
 
-    def _keys(self, v: Value) -> list[Value] | None:
-        """The scalars that tile ``v`` depends on and that differ between programs or iterations; None where that is not all."""
+    def _packed_here(self, v: Value, dot: Op) -> bool:
+        """Whether ``v`` is a B operand and nothing else, packed beside ``dot``."""
+        only_b = all(i == 1 and u in self.p.dots.kernels and u.block is dot.block for u, i in v.uses)
+        return v.type.rank == 2 and v.op is not None and v.op.block is dot.block and only_b
+
+    def _keys(self, v: Value) -> tuple[list[Value], list[Value]]:
+        """The scalars that tile ``v`` depends on and that differ between programs or iterations, and the tiles of pointers that it
+        reads; none of these where that is not all."""
         keys: list[Value] = []
+        sources: list[Value] = []
         seen: set[Value] = set()
-        stack, loads = [v], 0
+        stack = [v]
         while stack:
             x = stack.pop()
             if x in seen:
@@ -114,54 +183,47 @@ class Panels:
                 if x.owner is self.p.func.body and x.op is None or x.is_op("constant"):
                     continue  # an argument: the same throughout a launch
                 if not (x.type.elem.is_int or x.type.elem.is_ptr):
-                    return None
+                    return [], []
                 keys.append(x)
                 continue
             op = x.op
             if op is None or op.blocks or op.name in ("dot", "scan", "sort", "histogram", "reduce", "gather"):
-                return None
+                return [], []
             if op.name == "load":
-                loads += 1
+                sources.append(op.operands[0])
             elif op.defn.effects & Effect.READ:
-                return None
+                return [], []
             stack += [y for y in op.operands if y is not None]
-        return keys if loads else None
+        return keys, sources
 
     # --- code ---
 
     def emit(self, v: Value, single: Buffer) -> Buffer:
         """Code that has tile ``v`` packed: in the panel, or in buffer ``single``."""
         p, w, panel = self.p, self.p.w, self.panels[v]
-
-        def at(base: str, offset: str | int) -> str:
-            return w.ins(f"getelementptr i8, ptr {base}, i64 {offset}")
-
-        def load(base: str, offset: int) -> str:
-            return w.ins(f"load i64, ptr {at(base, offset)}, align 8")
-
-        def store(value: str, base: str, offset: int) -> None:
-            w.put(f"store i64 {value}, ptr {at(base, offset)}, align 8")
+        at, load, store = self._at, self._load, self._store
 
         def flag(i1: str) -> str:
             return w.ins(f"zext i1 {i1} to i64")
 
         state = panel.pointer
-        step = load(state, 0)
+        step = load(state, _STEP)
         has_place = w.ins(f"icmp ult i64 {step}, {panel.places}")
         place = w.ins(f"select i1 {has_place}, i64 {step}, i64 0")
         tag = at(state, w.ins(f"add i64 {w.ins(f'mul i64 {place}, {panel.tag_bytes}')}, {_STATE}"))
         keys = [self._number(k) for k in panel.keys]
-        same = w.ins(f"and i1 {has_place}, {w.ins(f'icmp ne i64 {load(tag, 0)}, 0')}")
+        stamp = w.ins(f"add i64 {load(state, _STORED)}, 1")
+        same = w.ins(f"and i1 {has_place}, {w.ins(f'icmp eq i64 {load(tag, 0)}, {stamp}')}")
         for i, k in enumerate(keys):
             same = w.ins(f"and i1 {same}, {w.ins(f'icmp eq i64 {load(tag, 8 * (i + 1))}, {k}')}")
         # the first iteration decides for the others
         first = w.ins(f"icmp eq i64 {step}, 0")
-        wasted = load(state, 16)
+        wasted = load(state, _WASTED)
         pays = w.ins(f"or i1 {same}, {w.ins(f'icmp eq i64 {wasted}, 0')}")
-        filling = w.ins(f"select i1 {first}, i1 {pays}, i1 {w.ins(f'icmp ne i64 {load(state, 8)}, 0')}")
-        store(w.ins(f"add i64 {step}, 1"), state, 0)
-        store(flag(filling), state, 8)
-        store(w.ins(f"select i1 {first}, i64 {flag(w.ins(f'xor i1 {same}, true'))}, i64 {wasted}"), state, 16)
+        filling = w.ins(f"select i1 {first}, i1 {pays}, i1 {w.ins(f'icmp ne i64 {load(state, _FILLS)}, 0')}")
+        store(w.ins(f"add i64 {step}, 1"), state, _STEP)
+        store(flag(filling), state, _FILLS)
+        store(w.ins(f"select i1 {first}, i64 {flag(w.ins(f'xor i1 {same}, true'))}, i64 {wasted}"), state, _WASTED)
         fill = w.ins(f"and i1 {has_place}, {w.ins(f'or i1 {first}, {filling}')}")
         inside = w.ins(f"or i1 {same}, {fill}")
         data = at(panel.data, w.ins(f"mul i64 {place}, {panel.nbytes}"))
@@ -171,8 +233,12 @@ class Panels:
         w.open_block(pack)
         w.cond_br(fill, mark, packing)
         w.open_block(mark)
-        for i, k in enumerate(["1", *keys]):
+        for i, k in enumerate([stamp, *keys]):
             store(k, tag, 8 * i)
+        for source in panel.sources if panel.begins is not None else ():
+            start, end = self._range(source)
+            for x, word in ((w.ins(f"xor i64 {start}, -1"), _NOT_LO), (end, _HI)):
+                store(w.ins(f"call i64 @llvm.umax.i64(i64 {load(state, word)}, i64 {x})"), state, word)
         w.br(packing)
         w.open_block(packing)
         into = replace(single, ptr=where)

@@ -23,7 +23,7 @@ from .machine import Machine
 from .memory import Buffer, Memory
 from .nest import Nest
 from .panels import Panels
-from .plan import Group, Guard, Planner, Step
+from .plan import Group, Guard, Planner, Single, Step
 from .requests import Requests
 from .roots import AtomicRoot, ReduceRoot, Root, StoreRoot, WriteRoot
 from .scan import emit_histogram, emit_scan
@@ -93,6 +93,9 @@ class Program:
             for pointer in pointers:
                 Requests(self, pointer).run([])
                 self.memory.width = 1
+            for op in step.roots if isinstance(step, Group) else [step.op] if isinstance(step, Single) else []:
+                if op.name == "store":
+                    self.panels.before_store(op)
             self.step(step)
 
     def step(self, step: Step) -> None:
@@ -438,6 +441,7 @@ class Program:
         w.open_block(inside)
         mark = self.offset
         self.loops.append(op)
+        self.panels.begin(op)
         self.block(body)
         self._fill(body.terminator.operands, homes)
         self.loops.pop()
