@@ -36,7 +36,7 @@ INTRO = """# Mathematical functions
 - ¹ f32 goes through f64.  Where NumPy lacks the function, its f32 column compares with the f64 formula and so
   shows the final rounding only; the f64 column vouches for the formula.
 - ² Near a zero of the function the error is absolute, below 8·2^-53; *ulp* is for the rest.
-- Angles of `sin`, `cos`, `tan` may be of any size.  The CPU target computes `sin` and `cos` in f32 alone below 2^15, to 1.55 ulp.  NaN payloads are not kept.
+- Angles of `sin`, `cos`, `tan` may be of any size.  Targets compute `sin` and `cos` in f32 alone below 2^15, to 1.55 ulp.  NaN payloads are not kept.
 
 Polynomials: `scripts/fit_math.py`.  This table: `scripts/ulp_table.py`.
 

@@ -11,6 +11,7 @@ Constants, indices and what is computed from them alone, and views of anything, 
 from __future__ import annotations
 
 from ...ir import Block, Func, Op, Value
+from ...math.library import NEAR
 from ...passes.axis_info import AxisInfo
 from . import wgmma
 from .dot import accumulator, dot_behind, operand_chain
@@ -57,6 +58,8 @@ class Assignment:
                 got = False
             elif op.name in _SOURCES:
                 got = True
+            elif (op.name, str(v.type.elem)) in NEAR:
+                got = False  # it branches, which what is computed in front of a loop cannot
             elif op.name in VIEWS or op.defn.elementwise or op.name == "hint":
                 got = all(self.cheap(x) for x in op.operands)
             else:

@@ -15,12 +15,14 @@ from __future__ import annotations
 from ...ir import Block, Op, Value
 from ...ir.rewrite import const_value
 from ...ir.types import BF16, BOOL, F8E4M3, F16, F32, F64, I32, Element
+from ...math.library import NEAR
 from ..text import INTRINSICS
 from .values import Generator, literal, llvm_type, memory_type, unsupported
 
 __all__ = ["NATIVE_MATH", "apply", "compute", "native_casts", "run_block"]
 
 NATIVE_MATH = frozenset("sqrt floor ceil trunc rint exp.f32 exp2.f32 rsqrt.f32 copysign.f32 copysign.f64".split())
+NATIVE_MATH |= {f"{row}.{elem}" for row, elem in NEAR}
 
 
 def native_casts(sm: int) -> frozenset[str]:
@@ -50,6 +52,12 @@ def apply(g: Generator, op: Op, operands: list[list[str]]) -> list[str]:
         return _narrow_pairs(g, operands[0], op.attrs["to"])
     if op.name == "fpcast" and op.operands[0].type.elem is F8E4M3:
         return _widen_pairs(g, operands[0], op.attrs["to"])
+    if (op.name, "f32") in NEAR and op.operands[0].type.elem is F32:
+        from .near import near  # it writes formulas by `run_block`
+
+        distinct = list(dict.fromkeys(operands[0]))
+        made = dict(zip(distinct, near(g, op, distinct), strict=True))
+        return [made[x] for x in operands[0]]
     known: dict[tuple[str, ...], str] = {}
     out = []
     for xs in zip(*operands, strict=True):
@@ -254,7 +262,13 @@ def _hint(g: Generator, op: Op, xs: list[str]) -> str:
     return xs[0]
 
 
+def _near(g: Generator, op: Op, xs: list[str]) -> str:
+    return apply(g, op, [xs])[0]
+
+
 _HANDLERS = {
+    "sin": _near,
+    "cos": _near,
     "fdiv": _fdiv,
     "sqrt": _sqrt,
     "exp": _exp,
