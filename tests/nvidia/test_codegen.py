@@ -101,7 +101,7 @@ def test_stages_make_the_ring():
 
 def test_attention_keeps_probabilities_in_registers():
     ptx, _ = compiled("attention_d128_128x64w8")
-    assert count(ptx, r"wgmma\.mma_async[\w.]* \{[^}]*\}, a\d") == 8  # Q·K: 8 steps along d
+    assert count(ptx, r"wgmma\.mma_async[\w.]* \{[^}]*\}, da,") == 8  # Q·K: 8 steps along d
     assert count(ptx, r"wgmma\.mma_async") == 8 + 4  # P·V: 4 steps along the 64 keys, P from registers
     assert count(ptx, r"shfl\.sync\.bfly") == 2 * 2 * 2  # two rows a thread, maximum and sum, four lanes a row
 
