@@ -261,7 +261,9 @@ def _platform(text: str) -> Platform:
     counts = {"windows": len(_WINDOWS.findall(text)), "linux": len(_LINUX.findall(text)), "darwin": len(_DARWIN.findall(text))}
     wsl = bool(_WSL.search(text))
     system = max(counts, key=lambda k: counts[k]) if any(counts.values()) else None
-    if wsl and system in (None, "windows") and "DLL load failed" not in text and "WinError" not in text:
+    if "DLL load failed" in text or "WinError" in text:  # only Windows' loader says so, whatever paths stand around
+        system = "windows"
+    elif wsl and system in (None, "windows"):
         system = "linux"
     machine = re.search(r"(?i)\b(aarch64|arm64|sbsa|x86_64|amd64)\b", text)
     names = {"arm64": "aarch64", "sbsa": "aarch64", "amd64": "x86_64"}

@@ -131,7 +131,7 @@ RULES = (
         ],
         against=(
             Clue(0.95, on("windows", "darwin")),
-            Clue(0.9, text(r"You're on \w+ \(`\w*(?:x86_64|amd64)`\)")),  # uv names the machine; what it lists is for others
+            Clue(0.9, text(r"You're on \w+ \('\w*(?:x86_64|amd64)'\)")),  # uv names the machine; what it lists is for others
             Clue(
                 0.75,
                 any_of(
