@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ...ir import Op, Value
-from ...ir.types import F32, Element
+from ...ir.types import F32, F64, Element
 from .arith import Arith
 from .lanes import RAMP, UNIFORM, Lane, power_of_two_in, ramp, uniform, vector
 from .text import Writer, literal, llvm_type
@@ -95,6 +95,8 @@ class Division(Arith):
         t = self.vec_type(e) if as_vector else llvm_type(e)
         d = self.vec(y) if as_vector else y.val
         safe = y.const is not None and y.const not in (0, -1)
+        if as_vector and not safe and y.kind is UNIFORM and e.bits <= 32:
+            return self._divide_by_one(name, x, y, level)
         if not safe:
             d = self._guard(x, d, t, e, signed, as_vector, level)
         n = self.vec(x) if as_vector else x.val
@@ -119,6 +121,34 @@ class Division(Arith):
             b = self.emit(f"icmp eq {t} {self.vec(x) if as_vector else x.val}, {least_text}", level)
             bad = self.emit(f"or {cond} {bad}, {self.emit(f'and {cond} {a}, {b}', level)}", level)
         return self.emit(f"select {cond} {bad}, {t} {one}, {t} {d}", level)
+
+    def _divide_by_one(self, name: str, x: Lane, y: Lane, level: int) -> Lane:
+        """Vector ``x`` of at most 32 bits by one ``y`` that is known when it runs: a multiplication in f64 by its reciprocal.
+
+        r = (1 + 2^-50) / y, rounded, and x·r, rounded, are off by 2^-53 of themselves each: x·r is beyond x / y in magnitude, by less than
+        2^-49 of it.  Quotients of 32 bits are whole numbers or 1 / |y| away from one, which is more, so truncation is right.  By −1,
+        whose quotient may not fit, it divides by 1 and changes the sign, which wraps.
+        """
+        e, signed, t, f = x.elem, name[0] == "s", self.vec_type(x.elem), f"<{self.width} x double>"
+        one = llvm_type(e)
+        zero = self.emit(f"icmp eq {one} {y.val}, 0", y.level)
+        divisor = unit = self.emit(f"select i1 {zero}, {one} 1, {one} {y.val}", y.level)
+        if signed:
+            minus = self.emit(f"icmp eq {one} {y.val}, -1", y.level)
+            unit = self.emit(f"select i1 {minus}, {one} 1, {one} {divisor}", y.level)
+        to, back = ("sitofp", "fptosi") if signed else ("uitofp", "fptoui")
+        by = self.emit(f"{to} {one} {unit} to double", y.level)
+        r = uniform(self.emit(f"fdiv double {literal(1 + 2.0**-50, F64)}, {by}", y.level), F64, y.level)
+        n = self.vec(x)
+        product = self.emit(f"fmul {f} {self.emit(f'{to} {t} {n} to {f}', level)}, {self.vec(r)}", level)
+        q = self.emit(f"{back} {f} {product} to {t}", level)
+        if signed:
+            flip = self.vec(uniform(self.emit(f"sext i1 {minus} to {one}", y.level), e, y.level))
+            q = self.emit(f"sub {t} {self.emit(f'xor {t} {q}, {flip}', level)}, {flip}", level)
+        if name.endswith("rem"):
+            d = self.vec(uniform(divisor, e, y.level))
+            q = self.emit(f"sub {t} {n}, {self.emit(f'mul {t} {q}, {d}', level)}", level)
+        return vector(q, e, level)
 
     def _divide_in_doubles(self, n: str, d: str, t: str, signed: bool, level: int) -> str:
         """Vectors have no integer division; quotients of 32-bit integers are exact in f64 after truncation."""
