@@ -361,6 +361,10 @@ def main() -> int:
         os.environ.setdefault(name, value)
     out = open(arguments.out, "w", encoding="utf-8") if arguments.out else None
     only = Path(arguments.only).read_text(encoding="utf-8").splitlines() if arguments.only else None
+    if not arguments.plain:
+        import anytile
+
+        anytile.install()  # before torch's helpers look for a Triton
     import torch
 
     gpus = ask_for_gpus()
