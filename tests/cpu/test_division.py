@@ -118,3 +118,23 @@ def test_positions_whose_values_are_used_many_times():
     for k in range(48):
         at = np.minimum(at + k, at * 3)
     np.testing.assert_array_equal(out, x[at % 64])
+
+
+@jit
+def repeated_kernel(x, out, d, n, N: tl.constexpr, C: tl.constexpr):
+    i = tl.arange(0, N)
+    mask = i < n
+    tl.store(out + i, tl.load(x + 50 + i // d) + tl.load(x + 70 + i // C, mask=mask, other=-1), mask=mask)
+
+
+@pytest.mark.parametrize("d", [1, 3, 7, 16, 20, 33, 64, 1000, -5])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int16", "int8"])
+def test_addresses_that_are_mostly_one(d, dtype):
+    """Where a vector's lanes all read the same place it is read once; which of them do changes along the row."""
+    n, x = 200, (np.random.default_rng(0).integers(0, 100, 320) % 7).astype(dtype)
+    out = np.zeros(256, "float64")
+    kernel = repeated_kernel[(1,)](x, out, d, n, N=256, C=24)
+    assert d == 1 or "gather.one" in kernel.asm["llir"]
+    i = np.arange(n)
+    np.testing.assert_array_equal(out[:n], x[50 + np.trunc(i / d).astype(int)].astype(float) + x[70 + i // 24])
+    assert not out[n:].any()

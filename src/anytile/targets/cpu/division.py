@@ -130,25 +130,33 @@ class Division(Arith):
         whose quotient may not fit, it divides by 1 and changes the sign, which wraps.
         """
         e, signed, t, f = x.elem, name[0] == "s", self.vec_type(x.elem), f"<{self.width} x double>"
-        one = llvm_type(e)
-        zero = self.emit(f"icmp eq {one} {y.val}, 0", y.level)
-        divisor = unit = self.emit(f"select i1 {zero}, {one} 1, {one} {y.val}", y.level)
-        if signed:
-            minus = self.emit(f"icmp eq {one} {y.val}, -1", y.level)
-            unit = self.emit(f"select i1 {minus}, {one} 1, {one} {divisor}", y.level)
         to, back = ("sitofp", "fptosi") if signed else ("uitofp", "fptoui")
-        by = self.emit(f"{to} {one} {unit} to double", y.level)
-        r = uniform(self.emit(f"fdiv double {literal(1 + 2.0**-50, F64)}, {by}", y.level), F64, y.level)
+        divisor, r, flip = (self.vec(v) for v in self._double_reciprocal(y, signed))
         n = self.vec(x)
-        product = self.emit(f"fmul {f} {self.emit(f'{to} {t} {n} to {f}', level)}, {self.vec(r)}", level)
+        product = self.emit(f"fmul {f} {self.emit(f'{to} {t} {n} to {f}', level)}, {r}", level)
         q = self.emit(f"{back} {f} {product} to {t}", level)
         if signed:
-            flip = self.vec(uniform(self.emit(f"sext i1 {minus} to {one}", y.level), e, y.level))
             q = self.emit(f"sub {t} {self.emit(f'xor {t} {q}, {flip}', level)}, {flip}", level)
         if name.endswith("rem"):
-            d = self.vec(uniform(divisor, e, y.level))
-            q = self.emit(f"sub {t} {n}, {self.emit(f'mul {t} {q}, {d}', level)}", level)
+            q = self.emit(f"sub {t} {n}, {self.emit(f'mul {t} {q}, {divisor}', level)}", level)
         return vector(q, e, level)
+
+    def _double_reciprocal(self, y: Lane, signed: bool) -> tuple[Lane, Lane, Lane]:
+        """(y, or 1 for 0; what to multiply by, in f64; −1 where the sign is to change, else 0) for `_divide_by_one`."""
+        key = (y.level, f"{y.val} {'signed' if signed else 'unsigned'}")
+        got = self._reciprocals.get(key)
+        if got is None:
+            one, level = llvm_type(y.elem), y.level
+            zero = self.emit(f"icmp eq {one} {y.val}, 0", level)
+            divisor = self.emit(f"select i1 {zero}, {one} 1, {one} {y.val}", level)
+            minus = self.emit(f"icmp eq {one} {y.val}, -1", level) if signed else "false"
+            unit = self.emit(f"select i1 {minus}, {one} 1, {one} {divisor}", level)
+            by = self.emit(f"{'sitofp' if signed else 'uitofp'} {one} {unit} to double", level)
+            r = self.emit(f"fdiv double {literal(1 + 2.0**-50, F64)}, {by}", level)
+            flip = self.emit(f"sext i1 {minus} to {one}", level)
+            got = uniform(divisor, y.elem, level), uniform(r, F64, level), uniform(flip, y.elem, level)
+            self._reciprocals[key] = got
+        return got
 
     def _divide_in_doubles(self, n: str, d: str, t: str, signed: bool, level: int) -> str:
         """Vectors have no integer division; quotients of 32-bit integers are exact in f64 after truncation."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from ...ir import Op
 from ...ir.types import BF16, BOOL, F16, F32, F64, I8, Element
 from .atomic_groups import adder
-from .lanes import RAMP, UNIFORM, Lane, uniform, vector
+from .lanes import RAMP, UNIFORM, VECTOR, Lane, uniform, vector
 from .microkernel_layout import PackedLayout
 from .near import Near
 from .text import literal, llvm_type, memory_type, number_type, round_to_bf16, unsupported
@@ -71,8 +71,8 @@ class Memory(Near):
 
     dummy = "@anytile_dummy"
 
-    def load(self, p: Lane, mask: Lane | None = None, other: Lane | None = None, volatile: bool = False) -> Lane:
-        """The values at ``p``; ``other`` (zero) where the mask is off."""
+    def load(self, p: Lane, mask: Lane | None = None, other: Lane | None = None, volatile: bool = False, repeats: bool = False) -> Lane:
+        """The values at ``p``; ``other`` (zero) where the mask is off.  ``repeats``: the addresses are mostly one, if they are a vector."""
         e = p.elem.pointee  # type: ignore[attr-defined]
         if mask is not None and mask.const is not None:
             if mask.const:
@@ -85,7 +85,35 @@ class Memory(Near):
             as_vector = raw.kind is not UNIFORM
             zero = "zeroinitializer" if as_vector else "0"
             return self._result(self.emit(f"icmp ne {self.operand(raw, as_vector)}, {zero}", raw.level), BOOL, as_vector, raw.level)
+        if repeats and p.kind is VECTOR and mask is None and not volatile:
+            return vector(
+                self.emit(f"call <{self.width} x {llvm_type(e)}> @{self._gather_of_one(e)}({self.operand(p, True)})", p.level), e, p.level
+            )
         return self._load(p, e, mask, other, volatile)
+
+    def _gather_of_one(self, e: Element) -> str:
+        """The name of a function that loads from a vector of addresses: by one scalar load where they are all the same."""
+        t, n = llvm_type(e), self.width
+        name = f"gather.one.v{n}{_suffix(e)}"
+        gather = self.w.declare(f"llvm.masked.gather.v{n}{_suffix(e)}.v{n}p0", f"<{n} x {t}>(<{n} x ptr>, <{n} x i1>, <{n} x {t}>)")
+        self.w.declared[name] = f"""define internal <{n} x {t}> @{name}(<{n} x ptr> %p) nounwind alwaysinline {{
+  %first = extractelement <{n} x ptr> %p, i64 0
+  %start = insertelement <{n} x ptr> poison, ptr %first, i64 0
+  %all = shufflevector <{n} x ptr> %start, <{n} x ptr> poison, <{n} x i32> zeroinitializer
+  %same = icmp eq <{n} x ptr> %p, %all
+  %bits = bitcast <{n} x i1> %same to i{n}
+  %one = icmp eq i{n} %bits, -1
+  br i1 %one, label %single, label %each
+single:
+  %x = load {t}, ptr %first, align {e.bytes}
+  %x.first = insertelement <{n} x {t}> poison, {t} %x, i64 0
+  %x.all = shufflevector <{n} x {t}> %x.first, <{n} x {t}> poison, <{n} x i32> zeroinitializer
+  ret <{n} x {t}> %x.all
+each:
+  %xs = call <{n} x {t}> {gather}(<{n} x ptr> align {e.bytes} %p, <{n} x i1> splat (i1 true), <{n} x {t}> zeroinitializer)
+  ret <{n} x {t}> %xs
+}}"""
+        return name
 
     def _zero(self, e: Element) -> Lane:
         return self.const(0, e)

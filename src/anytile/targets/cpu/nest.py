@@ -23,7 +23,7 @@ from .memory import Buffer, Memory
 from .prefetch import ROW_MOST, ROWS_AHEAD, STREAM_AHEAD, advance
 from .reduction import Accumulator
 from .roots import AtomicRoot, ReduceRoot, Root, StoreRoot, WriteRoot
-from .shape import steps
+from .shape import repeats, steps
 from .text import llvm_type, opaque, unsupported
 
 if TYPE_CHECKING:
@@ -419,7 +419,7 @@ class Nest(Masks):
         mk = None if mask is None else self.ev(mask, idx)
         self.assumed = saved
         ot = None if other is None else self.ev(other, idx)
-        return self.m.load(p, mk, ot, op.attrs["volatile"])
+        return self.m.load(p, mk, ot, op.attrs["volatile"], repeats(op.operands[0]))
 
     def _prefetch(self, op: Op, p: Lane) -> None:
         """Requests what will be read soon: the next iteration's tile of a dot operand, the stream's next lines (`prefetch`)."""

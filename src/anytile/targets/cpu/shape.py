@@ -16,7 +16,7 @@ from .roots import ReduceRoot, Root, StoreRoot, WriteRoot
 if TYPE_CHECKING:
     from .program import Program
 
-__all__ = ["accesses", "choose_unroll", "choose_vector_dim", "is_linear", "map_dims", "steps"]
+__all__ = ["accesses", "choose_unroll", "choose_vector_dim", "is_linear", "map_dims", "repeats", "steps"]
 
 FAR = 1 << 20  # linear, but not by a known small stride
 GATHER_COST, UNIFORM_COST, VECTOR_COST = 8, 1, 1
@@ -100,6 +100,28 @@ def is_linear(v: Value, but_for: tuple[str, ...] = ()) -> bool:
         stack += fresh
         seen.update(fresh)
     return True
+
+
+def repeats(v: Value) -> bool:
+    """Whether neighbours mostly have the same ``v``: it is made of positions by dividing them all by one number."""
+    stack, seen = [v], {v}
+    while stack:
+        op = stack.pop().op
+        if op is None or len(seen) > _LOOKED_AT:
+            continue
+        if op.name in ("sdiv", "udiv") and op.result.type.rank:
+            return is_linear(op.operands[0]) and _one_number(op.operands[1])
+        if op.name in _LINEAR and op.result.type.rank:
+            fresh = [x for x in op.operands if x not in seen]
+            stack += fresh
+            seen.update(fresh)
+    return False
+
+
+def _one_number(v: Value) -> bool:
+    while v.op is not None and v.op.name in ("broadcast", "expand_dims"):
+        v = v.op.operands[0]
+    return v.op is not None and v.op.name in ("splat", "constant")
 
 
 def _times(op, k: int, x: int | None, y: int | None) -> int | None:
