@@ -1,12 +1,15 @@
 """The LLVM engine: text to object to address, and what it says when something is wrong."""
 
 import ctypes
+import sys
 import threading
+import types
+from importlib.metadata import requires
 
 import pytest
 
 from anytile.errors import UnsupportedError
-from anytile.llvm import engine
+from anytile.llvm import engine, host
 
 ADD = "define i32 @add(i32 %x, i32 %y) {\n  %z = add i32 %x, %y\n  ret i32 %z\n}\n"
 
@@ -88,6 +91,20 @@ def test_features_not_granted_are_denied():
     assembly = engine.emit_assembly(text, "skylake-avx512", {"sse", "sse2"})
     assert "xmm" in assembly and "ymm" not in assembly and "zmm" not in assembly
     assert "ymm" in (assembly := engine.emit_assembly(text, "skylake-avx512", {"avx2"})) and "zmm" not in assembly
+
+
+def test_llvmlite_that_cannot_serve(monkeypatch):
+    """What another package's requirement took away or put back is told with what to do; never by what LLVM says of a text."""
+    oldest = ".".join(map(str, host._OLDEST))
+    assert f"llvmlite>={oldest}" in (requires("anytile") or [])
+    old = types.ModuleType("llvmlite")
+    old.__version__, old.__file__ = "0.43.0", "/site/llvmlite/__init__.py"
+    monkeypatch.setitem(sys.modules, "llvmlite", old)
+    with pytest.raises(host.LlvmliteError, match=rf"/site/llvmlite holds llvmlite 0\.43\.0, and llvmlite>={oldest} is needed.*pip install"):
+        host.llvmlite_package()
+    monkeypatch.setitem(sys.modules, "llvmlite", None)
+    with pytest.raises(ImportError, match=r"cannot be imported .*pip install \"llvmlite>="):
+        host.llvmlite_package()
 
 
 def test_optimize_folds():

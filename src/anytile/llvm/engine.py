@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import AnytileError
 from . import gate
-from .host import Host, architecture, host
+from .host import Host, architecture, host, llvmlite_package
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -68,6 +68,7 @@ class LLVMError(AnytileError):
 def _binding() -> Any:
     """llvmlite.binding, with the host's code generator switched on (2 ms after the import's 20–100 ms)."""
     with _lock:
+        llvmlite_package()
         import llvmlite.binding as llvm
 
         llvm.initialize_native_target()
@@ -90,8 +91,6 @@ def _foreign_targets() -> None:
 def ask_host() -> Host:
     """Facts about the running machine, from LLVM itself.  `host` remembers them."""
     llvm = _binding()
-    import llvmlite
-
     triple = llvm.get_process_triple()
     try:
         detected = dict(llvm.get_host_cpu_features())
@@ -103,7 +102,7 @@ def ask_host() -> Host:
         frozenset(name for name, present in detected.items() if present),
         frozenset(name for name, present in detected.items() if not present),
         str(llvm.Target.from_triple(triple).create_target_machine().target_data),
-        f"llvmlite {llvmlite.__version__}, LLVM {'.'.join(map(str, llvm.llvm_version_info))}",
+        f"llvmlite {llvmlite_package().__version__}, LLVM {'.'.join(map(str, llvm.llvm_version_info))}",
     )
 
 

@@ -10,15 +10,41 @@ import ctypes
 import hashlib
 import json
 import os
+import re
 import struct
 import sys
 from functools import lru_cache
+from types import ModuleType
 from typing import Any, NamedTuple
 
+from ..errors import AnytileError
 from .kept import kept
 from .memory import CodeMemory, available
 
-__all__ = ["Host", "architecture", "host"]
+__all__ = ["Host", "LlvmliteError", "architecture", "host", "llvmlite_package"]
+
+_OLDEST = (0, 50)  # the llvmlite whose LLVM understands what is written here; pyproject.toml says the same
+
+
+class LlvmliteError(AnytileError, ImportError):
+    """llvmlite is not there, or another package has put one in its place that is too old."""
+
+
+def llvmlite_package() -> ModuleType:
+    """llvmlite without its library, which `engine` alone loads.  LlvmliteError where it cannot serve."""
+    wanted = "llvmlite>=" + ".".join(map(str, _OLDEST))
+    remedy = f'install it with `"{sys.executable}" -m pip install "{wanted}"`'
+    try:
+        import llvmlite
+    except ImportError as e:
+        raise LlvmliteError(f"llvmlite, which makes machine code of kernels, cannot be imported ({e}): {remedy}") from e
+    version = re.match(r"(\d+)\.(\d+)", llvmlite.__version__)
+    if version is not None and (int(version[1]), int(version[2])) < _OLDEST:
+        raise LlvmliteError(
+            f"{os.path.dirname(str(llvmlite.__file__))} holds llvmlite {llvmlite.__version__}, and {wanted} is needed to make machine code "
+            f"of kernels: {remedy}. If numba brought it, take a newer numba: each release names the llvmlite that it takes"
+        )
+    return llvmlite
 
 
 class Host(NamedTuple):
@@ -65,9 +91,8 @@ def _pack(found: Host) -> bytes:
 
 def _llvm_library() -> str:
     """Names the installed llvmlite without loading its library: version, place, size and time of the file."""
-    import llvmlite
-
-    folder = os.path.join(os.path.dirname(llvmlite.__file__), "binding")
+    llvmlite = llvmlite_package()
+    folder = os.path.join(os.path.dirname(str(llvmlite.__file__)), "binding")
     files = [os.path.join(folder, name) for name in sorted(os.listdir(folder)) if not name.endswith((".py", ".pyc"))]
     return f"{llvmlite.__version__} " + " ".join(f"{f} {os.stat(f).st_size} {os.stat(f).st_mtime_ns}" for f in files)
 
