@@ -160,7 +160,7 @@ def plan(program: Program) -> str:
                 flush()
                 home = planner.home.get(step.op.results[0])
                 into = f" into the home of {names[home]}" if home is not None else ""
-                lines.append(f"{indent}{written(step.op)} by @{program.dots.choices[step.op].name}{into}")
+                lines.append(f"{indent}{written(step.op)} by @{program.dots.function(program.dots.kernels[step.op])}{into}")
             elif step.op.results and step.op.results[0].type.is_scalar:
                 scalars.append(names[step.op.results[0]])
             else:
@@ -173,7 +173,7 @@ def plan(program: Program) -> str:
 
 
 def _packed(program: Program, v: Value) -> bool:
-    return any(op.name == "dot" and i == 1 and program.dots.choices[op].kernel.packed_b is not None for op, i in v.uses)
+    return any(op.name == "dot" and i == 1 and program.dots.kernels[op].packed_b is not None for op, i in v.uses)
 
 
 def homes(module: Module, num_warps: int, num_stages: int) -> str:

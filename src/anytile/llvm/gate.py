@@ -77,6 +77,7 @@ ROWS: tuple[Row, ...] = (
         """,
     ),
     *_rows("", "llvm.x86.sse2.pause void()"),
+    *_rows("", "llvm.x86.sse.sfence void()"),
     *_rows("", "llvm.aarch64.isb void(immi32)"),
     *_rows("amx-tile amx-bf16", "llvm.x86.tdpbf16ps void(imm, imm, imm)"),
     *_rows("amx-tile amx-fp16", "llvm.x86.tdpfp16ps void(imm, imm, imm)"),

@@ -163,10 +163,10 @@ class DotEmitter:
         w, columns = self.p.w, a.row_stride is None and a.strides[:1] == (1,)
         ptrs = [x.ptr if batch == "0" else self._slice(x, batch) for x in (a, b, c)]
         stride = kernel.packed_stride if a.row_stride is None else a.row_stride
-        name = self._function(kernel, columns)
+        name = self.function(kernel, columns)
         w.put(f"call void @{name}(ptr {ptrs[0]}, i64 {stride}, i64 {a.ahead}, ptr {ptrs[1]}, ptr {ptrs[2]})")
 
-    def _function(self, kernel: Microkernel, columns: bool) -> str:
+    def function(self, kernel: Microkernel, columns: bool = False) -> str:
         """The name of micro-kernel ``kernel``, whose text the module will have."""
         name = f"dot_{kernel.kind}_{kernel.m}x{kernel.n}x{kernel.k}_{kernel.accumulator}" + ("_columns" if columns else "")
         if name not in self._texts:

@@ -91,7 +91,7 @@ def lower_further(module: Module, fusion: bool, machine: Machine, pool: bool) ->
             *sorted(declared.values()),
             body,
             split_text,
-            _entry(module.kernel, bool(program.launch.bytes), bool(program.combining.ops), splits=split is not None),
+            _entry(module.kernel, program, splits=split is not None),
             "attributes #0 = { nounwind }",
         ]
     )
@@ -104,7 +104,7 @@ def _split_text(split: Split, slots: int, fusion: bool, machine: Machine, declar
     texts, stages = [], []
     for func in (split.check, split.part, split.finish):
         program = Program(func, machine, fusion, f"{func.name}_program")
-        texts += [program.emit(), _entry(func, name=f"{func.name}_kernel", program=f"{func.name}_program")]
+        texts += [program.emit(), _entry(func, program, name=f"{func.name}_kernel")]
         declared |= program.w.declared
         stages.append(Stage(f"{func.name}_kernel", program.scratch))
     text, scratch = shared_loop(split, slots, *stages)
@@ -165,15 +165,14 @@ _LONE = [
 ]
 
 
-def _entry(
-    kernel: Func, keeps: bool = False, combines: bool = False, splits: bool = False, name: str = "kernel", program: str = "program"
-) -> str:
-    """``@name`` of the ABI in docs/architecture.md: unpacks the slots, then runs its range of programs, each by ``@program``.
+def _entry(kernel: Func, program: Program, splits: bool = False, name: str = "kernel") -> str:
+    """``@name`` of the ABI in docs/architecture.md: unpacks the slots, then runs its range of programs, each by ``program``'s function.
 
     Where programs keep something for each other (`launch_memory`), that is ``@kernel_in_launch``, which goes on with what earlier
     ranges of the same launch have left in ``scratch``; ``@kernel`` takes each range for a launch of its own.  Where a lone program's loop
     can be split, ``@run_split`` (`shared_loop`) is asked first.
     """
+    keeps, combines = bool(program.launch.bytes), bool(program.combining.ops)
     loads, args = [], ["ptr %scratch"]
     for i, a in enumerate(kernel.args):
         e = a.type.elem
@@ -214,7 +213,7 @@ def _entry(
             f"  %x = phi i32 [ %x0, %{before} ], [ %x2, %loop ]",
             f"  %y = phi i32 [ %y0, %{before} ], [ %y2, %loop ]",
             f"  %z = phi i32 [ %z0, %{before} ], [ %z1, %loop ]",
-            f"  call void @{program}({', '.join(args)})",
+            f"  call void @{program.name}({', '.join(args)})",
             "  %x1 = add i32 %x, 1",
             "  %xo = icmp eq i32 %x1, %gx",
             "  %x2 = select i1 %xo, i32 0, i32 %x1",
@@ -229,6 +228,7 @@ def _entry(
             "  br i1 %more, label %loop, label %out",
             "out:",
             *(["  call void @hand_over_all(ptr %scratch)"] if combines else []),
+            *(["  call void @llvm.x86.sse.sfence()"] if program.waits else []),
             "  ret void",
             "}" + (_FORGETFUL if keeps else ""),
         ]

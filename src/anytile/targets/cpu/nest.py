@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from ...ir import Op, Value
 from ...ir.types import BOOL, I32, ptr_element
+from . import nontemporal
 from .lanes import RAMP, VECTOR, Lane, power_of_two_in, ramp, uniform
 from .masks import Conjunct, Index, Masks
 from .memory import Buffer, Memory
@@ -48,6 +49,7 @@ class Nest(Masks):
         self.vec_lane: Lane | None = None  # that lane itself, of vector `at_vector` of a step
         self.at_vector = 0
         self.first: dict[tuple, Lane] = {}  # addresses of the step's first vector
+        self.past_caches = False  # how the loop that is being written stores (`nontemporal`)
 
     # --- running ---
 
@@ -173,16 +175,30 @@ class Nest(Masks):
             full, tail = self._split(limits, idx, extent, step)
             self.assumed = {conjunct for conjunct, _ in limits}
             self.assumed_level = self.level + 1
-            self.loop("0", full, step, body(self.unroll), accs)
+            self._main_loop(full, step, body(self.unroll), accs)
             self.assumed = set()
             for a in accs:
                 a.fold()
             self.loop(full, tail, W, body(1), accs)
         else:
-            self.loop("0", str(extent), step, body(self.unroll), accs)
+            self._main_loop(str(extent), step, body(self.unroll), accs)
         for r in self.reduces if self.axis == d else ():
             mine = [a for a in accs if a.op is r.op]
             self._finish_reduce(r, idx, mine)
+
+    def _main_loop(self, end: str, step: int, body: Callable[[str], None], accs: list[Accumulator]) -> None:
+        """The loop without masks; twice, where its stores may go past the caches."""
+        w, past = self.w, nontemporal.choice(self)
+        if past is None:
+            self.loop("0", end, step, body, accs)
+            return
+        direct, cached, after = w.new_label("direct"), w.new_label("cached"), w.new_label("stored")
+        w.cond_br(past, direct, cached)
+        for label, self.past_caches in ((direct, True), (cached, False)):
+            w.open_block(label)
+            self.loop("0", end, step, body, accs)
+            w.br(after)
+        w.open_block(after)
 
     def _at(self, j: str, u: int, W: int) -> Lane:
         """Index lane of vector ``u`` of the step at ``j``."""
@@ -209,8 +225,10 @@ class Nest(Masks):
             elif isinstance(r, WriteRoot):
                 self.m.store(self._buffer_lane(r.into, idx), read[r.value])
             elif isinstance(r, StoreRoot):
-                self._prefetch_store(read[r.op.operands[0]])
-                self.m.store(*(None if v is None else read[v] for v in r.op.operands))
+                lanes = [None if v is None else read[v] for v in r.op.operands]
+                if not (self.past_caches and nontemporal.store(self.m, *lanes)):
+                    self._prefetch_store(read[r.op.operands[0]])
+                    self.m.store(*lanes)
             else:
                 self._atomic(r, idx)
 
@@ -448,7 +466,9 @@ class Nest(Masks):
             return
         at = list(idx)
         at[d], at[last] = m.binary("add", idx[d], m.const(ROWS_AHEAD, I32)), m.const(0, I32)
-        for pointer, write in self._rows().items():
+        for pointer, write in self.pointers().items():
+            if pointer in self.p.requested:
+                continue
             nbytes = self.shape[last] * pointer.type.elem.pointee.bytes  # type: ignore[attr-defined]
             if pointer.type.shape != self.shape or steps(pointer, self.p.step_memo)[last] != 1 or nbytes > STREAM_AHEAD:
                 continue
@@ -456,24 +476,26 @@ class Nest(Masks):
             for ahead in range(0, nbytes, 64):
                 self._request(m.emit(f"getelementptr i8, ptr {row.val}, i64 {ahead}", row.level), write)
 
-    def _rows(self) -> dict[Value, bool]:
-        """The tiles of pointers that this nest goes through, and whether it stores there; but those whose rows have been requested."""
+    def pointers(self) -> dict[Value, bool]:
+        """The tiles of pointers that this nest goes through, and whether it only stores there."""
         found: dict[Value, bool] = {}
         seen: set[Value] = set()
         stack: list[Value] = []
         for r in self.roots:
             if isinstance(r, StoreRoot):
                 found[r.op.operands[0]] = True
-            stack += r.reads() if not isinstance(r, AtomicRoot) else []
+                stack += [v for v in r.op.operands[1:] if v is not None]
+            elif not isinstance(r, AtomicRoot):
+                stack += r.reads()
         while stack:
             v = stack.pop()
             if v in seen or v.op is None or v.type.is_scalar or v in self.p.buffers or v in self.p.moved:
                 continue
             seen.add(v)
             if v.op.name == "load":
-                found.setdefault(v.op.operands[0], False)
+                found[v.op.operands[0]] = False
             stack += [x for x in v.op.operands if x is not None]
-        return {pointer: write for pointer, write in found.items() if pointer not in self.p.requested}
+        return found
 
     def _in_requested_line(self, nbytes: int) -> bool:
         """Whether the vector before, of elements of ``nbytes``, has requested this one's line."""

@@ -18,7 +18,7 @@ from .guard import emit_guard
 from .hostcalls import HostCalls
 from .interleave import JoinNest, is_join
 from .lanes import Lane, uniform
-from .launch_memory import LaunchMemory
+from .launch_memory import LaunchMemory, synchronises
 from .machine import Machine
 from .memory import Buffer, Memory
 from .nest import Nest
@@ -58,6 +58,9 @@ class Program:
         self.loops: list[Op] = []  # the for loops around the current place
         self.constants: list[str] = []
         self.entry = self.w.hole()
+        self.synchronises = any(synchronises(op) for op in func.walk())
+        self.waits = False  # whether some stores are not ordered with others (`nontemporal`)
+        self._programs = ""
 
     # --- entry ---
 
@@ -210,6 +213,15 @@ class Program:
         return name
 
     # --- scalars ---
+
+    def programs(self) -> str:
+        """How many programs the launch has (an i64 operand)."""
+        if not self._programs:
+            x, y, z, xy, self._programs = (self.w.fresh(s) for s in ("nx", "ny", "nz", "nxy", "programs"))
+            widened = [f"  {v} = zext i32 %n{axis} to i64" for v, axis in ((x, "x"), (y, "y"), (z, "z"))]
+            for line in (*widened, f"  {xy} = mul i64 {x}, {y}", f"  {self._programs} = mul i64 {xy}, {z}"):
+                self.entry.append(line)
+        return self._programs
 
     def scalar(self, v: Value) -> Lane:
         got = self.scalars.get(v)

@@ -1,0 +1,96 @@
+"""Stores past the caches: where there are some, and that they store what they should."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from differential import OPTIONS, launch
+
+import anytile.language as tl
+from anytile.frontend import trace
+from anytile.language.source import JITCallable
+from anytile.targets.cpu import CpuTarget, nontemporal
+from anytile.targets.cpu.driver import lower
+from anytile.targets.cpu.machine import current, named
+
+CPU = CpuTarget()
+
+
+def add_kernel(x, y, o, n, B: tl.constexpr):
+    i = tl.program_id(0) * B + tl.arange(0, B)
+    tl.store(o + i, tl.load(x + i, mask=i < n) + tl.load(y + i, mask=i < n), mask=i < n)
+
+
+def two_kernel(x, y, o, n, B: tl.constexpr):
+    i = tl.program_id(0) * B + tl.arange(0, B)
+    v = tl.load(x + i)
+    tl.store(y + i, v * 2)
+    tl.store(o + i, v + 1)
+
+
+def in_place_kernel(x, y, o, n, B: tl.constexpr):
+    i = tl.program_id(0) * B + tl.arange(0, B)
+    tl.store(o + i, tl.load(o + i) + tl.load(x + i))
+
+
+def signalling_kernel(x, y, o, n, B: tl.constexpr):
+    i = tl.program_id(0) * B + tl.arange(0, B)
+    tl.store(o + i, tl.load(x + i) + 1)
+    tl.atomic_add(y, 1)
+
+
+def summing_kernel(x, y, o, n, B: tl.constexpr):
+    i = tl.program_id(0) * B + tl.arange(0, B)
+    v = tl.load(x + i)
+    tl.store(o + i, v / tl.sum(v, 0))
+
+
+def gathering_kernel(x, y, o, n, B: tl.constexpr):
+    i = tl.program_id(0) * B + tl.arange(0, B)
+    tl.store(o + (i * 3) % n, tl.load(x + i))
+
+
+def text_of(kernel, element="fp32", machine=None):
+    signature = {name: f"*{element}" if len(name) == 1 and name != "n" else "i32" for name in "xyon"} | {"B": "constexpr"}
+    module = trace(JITCallable(kernel), signature, {(4,): 4096}, {}, OPTIONS)
+    return lower(module, OPTIONS, machine or current())[1]
+
+
+x86 = pytest.mark.skipif(current().architecture != "x86_64", reason="elsewhere such stores come in pairs")
+
+
+@x86
+@pytest.mark.parametrize("kernel", [add_kernel, two_kernel, summing_kernel])
+@pytest.mark.parametrize("element", ["fp32", "fp16", "i8"])
+def test_streams_may_go_past_the_caches_and_are_waited_for(kernel, element):
+    text = text_of(kernel, element)
+    assert "!nontemporal" in text
+    assert text.count("call void @llvm.x86.sse.sfence()") == 1
+
+
+@pytest.mark.parametrize("kernel", [in_place_kernel, signalling_kernel, gathering_kernel])
+def test_other_stores_stay(kernel):
+    text = text_of(kernel)
+    assert "!nontemporal" not in text
+    assert "sfence" not in text
+
+
+def test_only_on_machines_that_have_them():
+    assert "!nontemporal" not in text_of(add_kernel, machine=named("neon"))
+
+
+@pytest.mark.parametrize("shift", [0, 1, 16])
+@pytest.mark.parametrize("kernel", [add_kernel, two_kernel])
+@pytest.mark.parametrize("name", ["float32", "float16", "int8", "float64"])
+def test_values_at_any_address(monkeypatch, kernel, name, shift):
+    monkeypatch.setattr(nontemporal, "AT_LEAST", 1)
+    x, y, o = (np.zeros(4 * 1024 + 64, name) for _ in range(3))
+    start = -(o.ctypes.data // o.itemsize) % (64 // o.itemsize) + shift  # a line's first element, or some behind it
+    n = 4096 if kernel is two_kernel else 3000
+    x[:], y[:] = np.arange(x.size) % 50, np.arange(x.size) % 31
+    want = x[:n] + y[:n] if kernel is add_kernel else x[:n] + 1
+    launch(CPU, kernel, (2, 1, 1), x=x, y=y, o=o[start : start + 4096], n=n, B=2048)
+    np.testing.assert_array_equal(o[start : start + n], want)
+    assert not o[:start].any() and not o[start + n :].any()
+    if kernel is two_kernel:
+        np.testing.assert_array_equal(y[:n], x[:n] * 2)
