@@ -161,30 +161,42 @@ class Reach:
     steady: Value
 
 
-def reach(op: Op, first: Evaluation, second: Evaluation, last: Evaluation, last_but_one: Value) -> Reach:
-    """Of the regular load or store ``op``, from the iterations that are named; ``last_but_one`` is the number of one, an i64."""
+def reach(op: Op, first: Evaluation, second: Evaluation, last: Evaluation, ahead: Value) -> Reach:
+    """Of the regular load or store ``op``, from those iterations; ``ahead``: how many the last one comes after the first (i64)."""
     b, pointer = first.b, op.operands[0]
     mask = op.operands[1 if op.name == "load" else 2]
     size = pointer.type.elem.pointee.bytes  # type: ignore[attr-defined]
-    zero = b.const(0, I64)
     origin = tuple(b.const(0, I32) for _ in pointer.type.shape)
     base, after, end = (b.op("ptrtoint", e.element(pointer, origin), to=I64) for e in (first, second, last))
     stride = b.sub(after, base)
-    spans = []
-    for e in (first, last):
-        below, above = zero, b.const(size, I64)
-        for d in range(pointer.type.rank):
-            step = _step(pointer, d, first, base, size)
-            way = b.mul(step, b.sub(_lanes(mask, d, pointer.type.shape[d], e), b.const(1, I64)))
-            below, above = b.add(below, b.smin(way, zero)), b.add(above, b.smax(way, zero))
-        spans.append((below, above))
-    (below, above), (below_last, above_last) = spans
-    below, above = b.smin(below, below_last), b.smax(above, above_last)
-    before_last = b.add(base, b.mul(last_but_one, stride))
-    low = b.smin(b.smin(b.add(base, below), b.add(before_last, below)), b.add(end, below_last))
-    high = b.smax(b.smax(b.add(base, above), b.add(before_last, above)), b.add(end, above_last))
-    steady = b.icmp(end, b.add(before_last, stride), pred="eq")
+    steps_ = [_step(pointer, d, first, base, size) for d in range(pointer.type.rank)]
+    below, above = _span(mask, pointer, steps_, size, first)
+    if not _moves(mask, pointer.type.rank, first.loop):
+        low, high = b.add(b.smin(base, end), below), b.add(b.smax(base, end), above)
+    else:
+        below_last, above_last = _span(mask, pointer, steps_, size, last)
+        below, above = b.smin(below, below_last), b.smax(above, above_last)
+        before_last = b.sub(end, stride)
+        low = b.smin(b.add(b.smin(base, before_last), below), b.add(end, below_last))
+        high = b.smax(b.add(b.smax(base, before_last), above), b.add(end, above_last))
+    steady = b.icmp(b.sub(end, base), b.mul(ahead, stride), pred="eq")
     return Reach(op.name == "store", base, stride, below, above, low, high, steady)
+
+
+def _span(mask: Value | None, pointer: Value, steps_: list[Value], size: int, e: Evaluation) -> tuple[Value, Value]:
+    """From lane 0 to the first byte that lanes touch in iteration ``e``, and to the end of the last."""
+    b = e.b
+    below, above = b.const(0, I64), b.const(size, I64)
+    for d, step in enumerate(steps_):
+        way = b.mul(step, b.sub(_lanes(mask, d, pointer.type.shape[d], e), b.const(1, I64)))
+        below, above = b.add(below, b.smin(way, b.const(0, I64))), b.add(above, b.smax(way, b.const(0, I64)))
+    return below, above
+
+
+def _moves(mask: Value | None, rank: int, loop: Loop) -> bool:
+    """Whether how many lanes the mask leaves on depends on the iteration."""
+    pairs = [(x, y) for d in range(rank) for x, y, _ in _bounds(mask, d, loop)] if mask is not None else []
+    return any(loop.form(v).iteration for pair in pairs for v in pair)  # type: ignore[union-attr]
 
 
 def _step(pointer: Value, d: int, e: Evaluation, base: Value, size: int) -> Value:

@@ -231,8 +231,9 @@ class _Splitter:
         _append(self.prologue, b, known)
         n = self._iterations(b, known)
         one = b.const(1, I64)
-        first, second, last = (Evaluation(b, self.loop, known.__getitem__, k) for k in (b.const(0, I64), one, b.sub(n, one)))
-        reaches = [reach(op, first, second, last, b.sub(n, b.const(2, I64))) for op in self.accesses]
+        ahead = b.sub(n, one)
+        first, second, last = (Evaluation(b, self.loop, known.__getitem__, k) for k in (b.const(0, I64), one, ahead))
+        reaches = [reach(op, first, second, last, ahead) for op in self.accesses]
         apart = b.icmp(n, one, pred="sgt")
         for i, x in enumerate(reaches):
             apart = b.and_(apart, x.steady)
