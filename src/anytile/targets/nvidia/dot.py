@@ -228,7 +228,7 @@ def _mma(g: Generator, row: Instruction, c: list[str], a: list[str], b: list[str
     code = f"mma.sync.aligned.{shape}.{row.result}.{row.types}.{row.result} {target}, {fragment_a}, {{${n + 4}, ${n + 5}}}, {start};"
     constraints = ",".join([f"={k}"] * n + ["r"] * 6 + [str(i) for i in range(n)])
     args = [("i32", x) for x in (*a, *b)] + [(t, x) for x in c]
-    result = "{ " + ", ".join([t] * n) + " }"
+    result = g.several(t, n)
     got = g.assembly(code, constraints, result, args, pure=True)
     out = [g.emit(f"extractvalue {result} {got}, {i}") for i in range(n)]
     if row.result == "f16":

@@ -62,7 +62,7 @@ def fragment_words(g: Generator, v: Value, form: Panels | Rows, place: Placement
     turned = "" if k_is_inner else ".trans"
     outs = [f"${i}" for i in range(count)]
     code = f"ldmatrix.sync.aligned.m8n8.x{count}{turned}.shared.b16 {{{', '.join(outs)}}}, "
-    result = "i32" if count == 1 else "{ " + ", ".join(["i32"] * count) + " }"
+    result = g.several("i32", count)
     out: list[str] = []
     known: dict[int, list[str]] = {}
     for r in range(0, place.registers, count << inside):

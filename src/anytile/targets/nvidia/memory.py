@@ -102,7 +102,7 @@ def _load_vector(g: Generator, address: str, n: int, e: Element, mask: str | Non
     else:
         args = [(GLOBAL, address)]
         constraints.append("l")
-    result = asm_type if count == 1 else "{ " + ", ".join([asm_type] * count) + " }"
+    result = g.several(asm_type, count)
     got = g.assembly(code, ",".join(constraints), result, args)
     words = [got] if count == 1 else [g.emit(f"extractvalue {result} {got}, {i}") for i in range(count)]
     return _unpack(g, words, n, e, width)
@@ -371,7 +371,7 @@ def _add_packed(g: Generator, op: Op, address: str, values: list[str], e: Elemen
         code = f"@${2 * n + 1} {code}"
         constraints.append("b")
         args.append(("i1", predicate))
-    result = t if n == 1 else "{ " + ", ".join([t] * n) + " }"
+    result = g.several(t, n)
     g.assembly(code, ",".join(constraints), result, args)
 
 

@@ -231,6 +231,16 @@ class Generator:
             return ""
         return self.emit(text)
 
+    def several(self, t: str, n: int) -> str:
+        """The type of ``n`` results of type ``t``; it has a name, since each use of a result repeats it."""
+        if n == 1:
+            return t
+        name = f"%{t}.{n}"
+        if name not in self.once:
+            self.once[name] = f"{name} = type {{ {', '.join([t] * n)} }}"
+            self.globals.append(self.once[name])
+        return name
+
     def assembly(self, text: str, constraints: str, result: str, args: list[tuple[str, str]], pure: bool = False) -> str:
         """Inline PTX.  Impure text keeps its place among memory accesses and barriers."""
         effect = "" if pure else "sideeffect "

@@ -276,7 +276,7 @@ class _Job:
         g, columns = self.g, self.columns
         count = columns // 2 if self.elem.bits == 32 else columns // 4  # accumulator registers of one instruction
         t, constraint = _REGISTER[self.elem]
-        result = "{ " + ", ".join([t] * count) + " }"
+        result = g.several(t, count)
         held = _packed(g, values, self.elem)
         made: list[str] = []
         g.call("llvm.nvvm.wgmma.fence.sync.aligned", "void")
@@ -351,7 +351,7 @@ def waited(g: Generator, registers: list[str], e: Element) -> list[str]:
     """The accumulator's elements once the instructions are done; registers pass through the wait, so that no use moves above it."""
     n = len(registers)
     t, constraint = _REGISTER[e]
-    result = "{ " + ", ".join([t] * n) + " }"
+    result = g.several(t, n)
     constraints = ",".join([f"={constraint}"] * n + [str(i) for i in range(n)])
     got = g.assembly("wgmma.wait_group.sync.aligned 0;", constraints, result, [(t, v) for v in registers])
     return _unpacked(g, [g.emit(f"extractvalue {result} {got}, {i}") for i in range(n)], e)
