@@ -185,3 +185,10 @@ def test_a_requirements_file_of_the_user_is_not_replaced(tmp_path: Path) -> None
     done = lock(tmp_path, "torch", "--tool", "pip")
     assert done.returncode == 1 and "was not written by `anytile lock`" in done.stderr
     assert (tmp_path / "requirements.txt").read_text() == "torch\n"
+
+
+def test_a_file_that_cannot_be_written(tmp_path: Path, index: RecordedIndex) -> None:
+    (tmp_path / "file").write_text("")
+    done = lock(tmp_path, "numpy", "--python", "3.11", "--platform", "linux", "--file", "file/requirements.txt", index=index)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "anytile: file/requirements.txt could not be written: " in done.stderr, done.stderr

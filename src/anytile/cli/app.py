@@ -48,6 +48,8 @@ def _sentences(command: Callable[..., None]) -> Callable[..., None]:
 
         try:
             command(*args, **kwargs)
+        except BrokenPipeError:  # `anytile inspect … | head`: no news, and typer ends without words
+            raise
         except (AnytileError, OSError, ValueError) as e:
             typer.echo(f"anytile: {e}", err=True)
             raise typer.Exit(1) from e

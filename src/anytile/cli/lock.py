@@ -48,7 +48,7 @@ def run(
         if not packages and not project.dependencies:
             raise LockError(f"{project.path} names no dependencies: say what you want, as in `anytile lock torch unsloth[huggingface]`")
         columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        with Progress(*columns, console=errors, transient=True) as progress:
+        with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as progress:
             task = progress.add_task("starting", total=len(request.targets))
 
             def told(what: str) -> None:
@@ -68,7 +68,11 @@ def run(
     elif dry_run:
         errors.print("nothing was written (--dry-run)", highlight=False)
     else:
-        write_file(project.path, new)
+        try:
+            write_file(project.path, new)
+        except OSError as e:
+            errors.print(f"anytile: {project.path} could not be written: {e}", markup=False, highlight=False, soft_wrap=True)
+            return 1
         errors.print(f"wrote {project.path}", highlight=False, markup=False)
     return 0
 
@@ -101,8 +105,11 @@ def _explain(console: Console, plan: Plan) -> None:
             )
     console.print(table)
     packages = {name for s in plan.solutions.values() for name in s}
-    console.print(f"{len(packages)} packages in all, on {len(plan.solutions)} combinations of platform and Python", highlight=False)
+    size, places = len(packages), len(plan.solutions)
+    console.print(
+        f"{size} package{'s' * (size != 1)} in all, on {places} combination{'s' * (places != 1)} of platform and Python", highlight=False
+    )
     for need in plan.needs:
-        console.print(Text(f"needs {need}"))
+        console.print(Text(f"needs {need}"), soft_wrap=True)
     for note in plan.notes:
-        console.print(Text(f"note: {note}"))
+        console.print(Text(f"note: {note}"), soft_wrap=True)
