@@ -15,6 +15,7 @@ that torch's test helpers have dropped since (`DROPPED`).
 
 torch and the tests are imported once; the processes are forks of that one, with a GPU too: importing tests asks the GPU for its properties,
 which a process of its own has read before (`Gpus`), so that CUDA is started by nobody before the fork, after which it would serve none.
+Where something starts it nevertheless, each process imports the tests itself.
 
 ``--unskip`` runs what test_torchinductor.py leaves out on Triton-CPU ("Compile time crash in Triton CPU CI").
 
@@ -56,7 +57,7 @@ DROPPED = {
     "inductor_utils": {"HAS_CUDA": "HAS_CUDA_AND_TRITON", "HAS_XPU": "HAS_XPU_AND_TRITON"},
     "triton_utils": {"requires_cuda": "requires_cuda_and_triton", "inline_asm_kernel": "inline_asm_kernel_is_pure_false"},
 }
-#: Seconds that a new process may take to start CUDA among many others, beside its first test's own limit.
+#: Seconds that a new process may take to start CUDA, and to import the tests if it must, among many, beside its first test's own limit.
 STARTING = 60
 UNFINISHED = ("failed", "error", "crashed", "timeout", "xpassed")
 
@@ -156,8 +157,23 @@ def answering(gpus: Gpus) -> Iterator[None]:
                 delattr(holder, name)
             else:
                 setattr(holder, name, old)
-    if torch.cuda.is_initialized():
-        raise SystemExit("importing these tests starts CUDA, which then serves none of the processes that are to run them")
+
+
+def serves_forks() -> bool:
+    """Whether CUDA starts in a fork of this process: it does where nothing has started it in this one."""
+    import torch
+
+    def start() -> None:
+        try:
+            torch.cuda.init()
+        except RuntimeError:
+            os._exit(1)
+        os._exit(0)
+
+    child = multiprocessing.get_context("fork").Process(target=start)  # type: ignore[attr-defined]
+    child.start()
+    child.join()
+    return child.exitcode == 0
 
 
 def collect(names: list[str], unskip: bool = False) -> list[unittest.TestCase]:
@@ -220,13 +236,16 @@ def count_kernels() -> Counter[str]:
     return counted
 
 
-def serve(pipe: Any, place: str, tests: dict[str, Any]) -> None:
-    """A worker: runs the ``tests`` whose names come through ``pipe`` and answers with a row each."""
+def serve(pipe: Any, place: str, arguments: argparse.Namespace, tests: dict[str, Any] | None) -> None:
+    """A worker: runs the ``tests`` whose names come through ``pipe`` and answers with a row each; imports them first where there are none."""
     os.setsid()  # what it starts ends with it
     log = os.open(os.path.join(place, "log"), os.O_WRONLY | os.O_CREAT)
     os.dup2(log, 1)
     os.dup2(log, 2)
     os.environ["TORCHINDUCTOR_CACHE_DIR"], os.environ["TRITON_CACHE_DIR"] = f"{place}/inductor", f"{place}/triton"
+    if tests is None:
+        prepare(arguments)
+        tests = {test.id(): test for test in collect(arguments.modules, arguments.unskip)}
     counted = count_kernels()
     while True:
         name = pipe.recv()
@@ -239,10 +258,13 @@ def serve(pipe: Any, place: str, tests: dict[str, Any]) -> None:
 
 
 class Worker:
-    """A process that runs tests one after another, a fork of this one.  ``folder``: its own, for caches and its log."""
+    """A process that runs tests one after another: a fork of this one, or a new one where ``tests`` is None.
 
-    def __init__(self, tests: dict[str, Any], folder: str) -> None:
-        self.tests, self.folder = tests, folder
+    ``folder``: its own, for caches and its log.
+    """
+
+    def __init__(self, arguments: argparse.Namespace, tests: dict[str, Any] | None, folder: str) -> None:
+        self.arguments, self.tests, self.folder = arguments, tests, folder
         self.test, self.begun, self.runs = "", 0.0, 0
         self.start()
 
@@ -250,9 +272,9 @@ class Worker:
         self.runs += 1
         self.place = os.path.join(self.folder, str(self.runs))
         os.makedirs(self.place)
-        context = multiprocessing.get_context("fork")
+        context = multiprocessing.get_context("spawn" if self.tests is None else "fork")
         self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=serve, args=(theirs, self.place, self.tests))  # type: ignore[attr-defined]
+        self.process = context.Process(target=serve, args=(theirs, self.place, self.arguments, self.tests))  # type: ignore[attr-defined]
         self.process.start()
         theirs.close()
         self.patience = STARTING
@@ -365,7 +387,7 @@ def main() -> int:
         import anytile
 
         anytile.install()  # before torch's helpers look for a Triton
-    import torch
+    import torch  # not its helpers, which ask for GPUs
 
     gpus = ask_for_gpus()
     with answering(gpus):
@@ -374,6 +396,7 @@ def main() -> int:
 
         collected = collect(arguments.modules, arguments.unskip)
     tests = wanted(arguments, collected, only)
+    forked = not gpus.properties or serves_forks()
 
     def say(row: dict[str, Any]) -> None:
         line = json.dumps(row, ensure_ascii=False)
@@ -385,13 +408,14 @@ def main() -> int:
     by = triton.__file__ if arguments.plain else "anytile"
     head: dict[str, Any] = {"torch": torch.__version__, "triton": triton.__version__, "by": by, "modules": arguments.modules}
     head["gpus"], head["seconds_to_import"] = [properties["name"] for properties in gpus.properties], round(time.monotonic() - begin, 1)
+    head["processes"] = "forks" if forked else "new ones, for importing these tests starts CUDA"
     say({**head, "collected": len(collected), "selected": len(tests)})
     states: Counter[str] = Counter()
     empty = 0
-    imported = {test.id(): test for test in collected}
+    imported = {test.id(): test for test in collected} if forked else None
     with tempfile.TemporaryDirectory(prefix="anytile-pytorch-tests-") as scratch:
         waiting = [test.id() for test in tests[::-1]]
-        workers = [Worker(imported, os.path.join(scratch, str(i))) for i in range(min(arguments.jobs, len(waiting)))]
+        workers = [Worker(arguments, imported, os.path.join(scratch, str(i))) for i in range(min(arguments.jobs, len(waiting)))]
         try:
             for row in rows_of(workers, waiting, end, arguments.limit):
                 states[row["state"]] += 1
