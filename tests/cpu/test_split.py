@@ -218,6 +218,19 @@ def test_blocks_of_rows(n, parts):
     assert m.same(blocks, in_place, n=n, cols=500, ROWS=8, BLOCK=512) == parts
 
 
+@settings(max_examples=8, deadline=None)
+@given(
+    n=st.integers(0, 300),
+    cols=st.sampled_from([1, 400, 500, 512]),
+    x=st.integers(50, 160),
+    y=st.integers(50, 160),
+    shift=st.sampled_from([0, 0, 0, 1, 7, 300]),
+)
+def test_blocks_anywhere(n, cols, x, y, shift):
+    m = Memory(400 * 1024, np.int32)
+    assert m.same(blocks, {"x": 1024 * x, "y": 1024 * y + shift, "total": 390 * 1024}, like=Whole, n=n, cols=cols, ROWS=8, BLOCK=512) >= 1
+
+
 def moving(x, y, n, stride, BLOCK):
     """Pointers that the loop moves; nothing is added up."""
     c = tl.arange(0, BLOCK)
@@ -240,7 +253,7 @@ def branches(x, y, out, n, BLOCK):
     c = tl.arange(0, BLOCK)
     total = tl.full([BLOCK], 100, tl.int32)
     for i in range(tl.program_id(0).to(tl.int64) * n, n):
-        a = tl.load(x + i * BLOCK + c)
+        a = tl.load(x + tl.multiple_of(i * BLOCK, 16) + c)
         if i % 3 == 1:
             tl.store(y + i * BLOCK + c, a)
         total -= a
@@ -296,7 +309,7 @@ def test_what_is_not_split(fn):
     np.testing.assert_array_equal(got, m.run(ReferenceTarget(), fn, (1,), where, n=60, BLOCK=1024))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
     n=st.integers(0, 60),
     stride=st.sampled_from([-512, 0, 300, 500, 512, 1024]),

@@ -72,6 +72,8 @@ class Loop:
             return Form(False, flat)
         if name == "arange":
             return Form(False, (True,))
+        if name == "hint":
+            return self.form(op.operands[0])
         if not is_pure(op) or op.blocks:
             return None
         if name in ("splat", "broadcast", "expand_dims", "permute"):
@@ -134,6 +136,8 @@ class Evaluation:
             return b.const(op.attrs["value"], v.type.elem)
         if op.name == "arange":
             return b.add(b.const(op.attrs["start"], I32), lanes[0])
+        if op.name == "hint":
+            return self.element(op.operands[0], lanes)
         if op.name == "splat":
             return self.element(op.operands[0])
         if op.name == "broadcast":
