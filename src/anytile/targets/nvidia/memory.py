@@ -15,7 +15,7 @@ from .convert import addresses, memory_bytes, shared_load, shared_store
 from .placement import LANES, Placement, span
 from .values import GLOBAL, Generator, eager, literal, llvm_type, unsupported
 
-__all__ = ["vector_width"]
+__all__ = ["alike", "vector_width"]
 
 _CACHE = {"": "", ".ca": ".ca", ".cg": ".cg", ".cs": ".cs", ".cv": ".cv", ".wb": ".wb", ".wt": ".wt"}
 _EVICT = {"": "", "evict_first": ".L1::evict_first", "evict_last": ".L1::evict_last", "evict_normal": ""}
@@ -59,7 +59,7 @@ def _last_bits(place: Placement) -> list[int]:
     return [1 << (low + k) for k in range(place.shape[d].bit_length() - 1)]
 
 
-def _alike(g: Generator, values: list[Value], place: Placement) -> int:
+def alike(g: Generator, values: list[Value], place: Placement) -> int:
     """Bits of an element's number on which none of ``values`` depends: elements that differ in these alone are loaded once a thread."""
     bits = shift = 0
     for d in reversed(range(len(place.shape))):
@@ -187,6 +187,9 @@ def load(g: Generator, op: Op) -> None:
     e, how = op.result.type.elem, _how(op)
     if op.result in g.ring:  # a copy that was started earlier
         return
+    if op in g.own_copies:
+        g.own_copies[op]()
+        return
     if const_value(mask) == 1:
         mask = None
     place = g.home(op.result)
@@ -201,9 +204,9 @@ def load(g: Generator, op: Op) -> None:
     o = g.get(other, place) if other is not None else None
     out: list[str] = []
     known: dict[int, list[str]] = {}
-    alike = 0 if op.attrs.get("volatile") else _alike(g, [v for v in (pointer, mask, other) if v is not None], place)
+    same = 0 if op.attrs.get("volatile") else alike(g, [v for v in (pointer, mask, other) if v is not None], place)
     for i, r in enumerate(range(0, place.registers, n)):
-        c = place.constants[r] & ~alike
+        c = place.constants[r] & ~same
         if c not in known:
             known[c] = _load_vector(g, p[i], n, e, m[i] if m else None, o[r : r + n] if o else None, how)
         out += known[c]

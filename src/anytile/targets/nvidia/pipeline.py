@@ -1,11 +1,12 @@
-"""Software pipelining: loads that feed dots run ahead of the loop that uses them.
+"""Software pipelining: loads that feed dots run ahead of the loop that uses them; others where the loop says how far.
 
     before the loop     copies for iterations 0 … s − 2 into slots 0 … s − 2 of a ring of s = num_stages slots
     iteration i         wait for the copy of i; start the copy of i + s − 1 into the slot that i − 1 has left; dot from slot i mod s
 
 There are two kinds of copies.  Blocks of tensors that the launcher can describe are fetched by the tensor memory accelerator (`copies`):
 one thread asks, and a barrier for each slot says when they are there.  All else is cp.async: up to 16 bytes a thread from global to shared
-memory, zeros where the mask is off, no registers between.
+memory, zeros where the mask is off, no registers between.  Where ``tl.range(…, num_stages=n)`` stands, the loads that no dot reads are copied
+ahead, too, each thread for itself (`own_copies`).
 
 The addresses of iteration i + s − 1 come from the loop's own arithmetic: the scalars it carries are carried a second
 time, s − 1 iterations *ahead*, and the pointers and masks (or the coordinates) of the loads are computed from those.  So a load takes part
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from ...ir import Block, Effect, Op, Value
 from ...ir.rewrite import const_value, is_pure
@@ -23,14 +25,15 @@ from . import wgmma
 from .copies import Barriers, Source, source
 from .matrices import ring_form
 from .memory import vector_width
+from .own_copies import COPY_BYTES, OwnCopy, async_copy, own_copy, zero
 from .slots import Slot, address, words
-from .values import GLOBAL, Generator, Scope, llvm_type
+from .values import Generator, Scope, llvm_type
 from .wgmma import Panels, Rows
 
 __all__ = ["Pipeline", "plan"]
 
-COPY_BYTES = (4, 8, 16)
-"""What one cp.async moves: 16 bytes past the first-level cache, fewer through it."""
+OWN_BYTES = 64 * 1024
+"""What the rings of threads' own copies may take of a block's shared memory: so much that every GPU from Ampere on has it for one block."""
 
 
 @dataclass
@@ -57,7 +60,7 @@ class _Move:
         """What must be known ahead."""
         if self.source is not None:
             return list(self.source.window.offsets)
-        return [x for x in (self.load.operand("ptr"), self.load.operand("mask")) if x is not None]
+        return _roots(self.load)
 
 
 def plan(g: Generator, loop: Op) -> Pipeline | None:
@@ -66,22 +69,37 @@ def plan(g: Generator, loop: Op) -> Pipeline | None:
     body = loop.blocks[0]
     if stages < 2 or g.sm < 80 or any(op.defn.effects & (Effect.WRITE | Effect.SYNC) for op in body.walk()):
         return None
-    found, used = [], _Slice()
+    moves: list[tuple[_Move, _Slice]] = []
+    own: list[tuple[OwnCopy, _Slice]] = []
     for op in body.ops:
         move = _movable(g, op, body) if op.name == "load" else None
-        part = _ahead(g, move.roots(), body) if move is not None else None
-        if move is not None and part is not None:
-            found.append(move)
-            used.ops |= part.ops
-            used.carried |= part.carried
-    return Pipeline(g, loop, found, used, stages) if found else None
+        copy = own_copy(g, op) if op.name == "load" and move is None and loop.attrs["num_stages"] else None
+        if move is not None and (part := _ahead(g, move.roots(), body)) is not None:
+            moves.append((move, part))
+        elif copy is not None and (part := _ahead(g, _roots(op), body)) is not None:
+            own.append((copy, part))
+    fitting = OWN_BYTES // sum(c.bytes for c, _ in own) if own else stages
+    if fitting < 2 or moves and fitting < stages:
+        own = []
+    elif not moves:
+        stages = min(stages, fitting)
+    used = _Slice()
+    for _, part in (*moves, *own):
+        used.ops |= part.ops
+        used.carried |= part.carried
+    return Pipeline(g, loop, [m for m, _ in moves], [c for c, _ in own], used, stages) if moves or own else None
+
+
+def _roots(load: Op) -> list[Value]:
+    """What the addresses of a load are made of."""
+    return [x for x in (load.operand("ptr"), load.operand("mask")) if x is not None]
 
 
 def _movable(g: Generator, op: Op, body: Block) -> _Move | None:
     """A load as a copy into a dot's operand; None where it cannot be one."""
     v, pointer, mask, other = op.result, *(op.operand(n) for n in ("ptr", "mask", "other"))
     assert pointer is not None
-    if v.type.rank < 2 or op.attrs["volatile"] or not _zero(other):
+    if v.type.rank < 2 or op.attrs["volatile"] or not zero(other):
         return None
     while len(v.uses) == 1 and ((user := v.users()[0]).name == "permute" or user.name == "reshape" and wgmma.drops_ones(user)):
         v = user.result
@@ -93,14 +111,6 @@ def _movable(g: Generator, op: Op, body: Block) -> _Move | None:
     if found is None and vector_width(g, pointer, g.homes[op.result], mask) * v.type.elem.bytes not in COPY_BYTES:
         return None
     return _Move(op, v, form, found)
-
-
-def _zero(other: Value | None) -> bool:
-    """Whether elements that are not loaded are zero, as cp.async and the accelerator make them."""
-    # Constants of 8-bit floats are bit patterns by now.
-    while other is not None and other.op is not None and other.op.name in ("bitcast", "splat", "broadcast"):
-        other = other.op.operands[0]
-    return other is None or const_value(other) == 0
 
 
 def _ahead(g: Generator, roots: list[Value], body: Block) -> _Slice | None:
@@ -127,12 +137,14 @@ def _ahead(g: Generator, roots: list[Value], body: Block) -> _Slice | None:
 class Pipeline:
     """Emits one loop's copies.  Used by `control.for_`, in the order of its methods."""
 
-    def __init__(self, g: Generator, loop: Op, moves: list[_Move], used: _Slice, stages: int):
-        self.g, self.loop, self.moves, self.used, self.stages = g, loop, moves, used, stages
+    def __init__(self, g: Generator, loop: Op, moves: list[_Move], own: list[OwnCopy], used: _Slice, stages: int):
+        self.g, self.loop, self.moves, self.own, self.used, self.stages = g, loop, moves, own, used, stages
         self.body = loop.blocks[0]
         self.forms = {m.operand: m.form for m in moves}
         self.rings = {v: g.buffer(v, form.bytes * stages) for v, form in self.forms.items()}
-        self.threads = any(m.source is None for m in moves)  # whether cp.async copies anything
+        self.rings |= {c.load.result: g.buffer(c.load.result, c.bytes * stages) for c in own}
+        self.together = any(m.source is None for m in moves)  # whether threads copy for each other
+        self.threads = self.together or bool(own)  # whether cp.async copies anything
         self.barriers: Barriers | None = None
         if any(m.source is not None for m in moves):
             self.barriers = Barriers(g, stages, loop)
@@ -193,14 +205,16 @@ class Pipeline:
             g.assembly(f"cp.async.wait_group {self.stages - 2};", "", "void", [])
         if self.barriers is not None:
             self.barriers.wait(self.slot, self.phases)
-        if self.threads or self.dot is None or self.turned:
+        if self.together or self.moves and (self.dot is None or self.turned):
             g.barrier()
         if self.dot is None:
             self._refill()
         else:
             g.in_flight[self.dot] = self._behind_dot
         for m in self.moves:
-            g.ring[m.load.result] = g.ring[m.operand] = self._slot(m, self.slot)
+            g.ring[m.load.result] = g.ring[m.operand] = self._slot(m.operand, m.form.bytes, self.slot)
+        for c in self.own:
+            g.own_copies[c.load] = partial(c.read, self._slot(c.load.result, c.bytes, self.slot))
 
     def _refill(self) -> None:
         """Starts the copies into the slot that the iteration before has left."""
@@ -229,6 +243,8 @@ class Pipeline:
             self.hole.append(f"  {self.phases} = phi i32 [ {self.first_phases}, %{entry} ], [ {self.next_phases}, %{latch} ]")
         for v in {x for m in self.moves for x in (m.load.result, m.operand)}:
             del g.ring[v]
+        for c in self.own:
+            del g.own_copies[c.load]
 
     def advance(self) -> None:
         g = self.g
@@ -250,9 +266,9 @@ class Pipeline:
             home = g.homes[result]
             g.define(result, wgmma.waited(g, g.get(result, home), result.type.elem), home)
 
-    def _slot(self, move: _Move, number: str) -> Slot:
-        """A slot of the ring that ``move`` fills, its number a text or a constant."""
-        begin, size = self.rings[move.operand], move.form.bytes
+    def _slot(self, v: Value, size: int, number: str) -> Slot:
+        """A slot of ``size`` bytes of the ring that ``v`` is copied to, its number a text or a constant."""
+        begin = self.rings[v]
         return Slot(begin + int(number) * size) if number.isdigit() else Slot(begin, number, size)
 
     def _copies(self, state: list[str], slot: str) -> list[str]:
@@ -266,12 +282,14 @@ class Pipeline:
             self.emit_op(g, op)
         runs = self.inside(state[0])
         if self.barriers is not None:
-            asked = [(m.source, address(g, self._slot(m, slot))) for m in self.moves if m.source is not None]
+            asked = [(m.source, address(g, self._slot(m.operand, m.form.bytes, slot))) for m in self.moves if m.source is not None]
             self.barriers.ask(slot, runs, asked)
         if self.threads:
             for m in self.moves:
                 if m.source is None:
                     self._copy(m, slot, runs)
+            for c in self.own:
+                c.start(self._slot(c.load.result, c.bytes, slot), runs)
             g.assembly("cp.async.commit_group;", "", "void", [])
         after = [g.emit(f"add {self.type} {state[0]}, {self.step}"), *(g.scalar(e) for e in self.ends)]
         g.scopes.pop()
@@ -283,18 +301,11 @@ class Pipeline:
         assert pointer is not None
         place = g.homes[op.result]
         n = vector_width(g, pointer, place, mask)
-        size_bytes = n * form.size
-        how = "cg" if size_bytes == 16 else "ca"
         sources = g.every(pointer, place, n)
         on = g.every(mask, place, n) if mask is not None and const_value(mask) != 1 else None
         goal = g.place_for(move.operand)
-        target = words(g, self._slot(move, slot), tuple(form.offset(b) for b in goal.thread))
+        target = words(g, self._slot(move.operand, form.bytes, slot), tuple(form.offset(b) for b in goal.thread))
         for i in range(place.registers // n):
-            if place.register_of[place.constants[i * n]] != i * n:
-                continue
-            at, offset = target(form.offset(goal.constants[i * n]))
-            # The condition goes in as it is: so it stays a predicate of the copy, which would else be compared with a size again.
-            size = f"selp.b32 size, {size_bytes}, 0, $2;"
-            copy = f"cp.async.{how}.shared.global [$0+{offset}], [$1], {size_bytes}, size;"
-            args = [("i32", at), (GLOBAL, sources[i]), ("i1", g.conjunction(on[i] if on else None, runs) or "true")]
-            g.assembly(f"{{ .reg .b32 size; {size} {copy} }}", "r,l,b", "void", args)
+            if place.register_of[place.constants[i * n]] == i * n:
+                at = target(form.offset(goal.constants[i * n]))
+                async_copy(g, at, sources[i], n * form.size, g.conjunction(on[i] if on else None, runs))

@@ -30,6 +30,7 @@ from . import assemble as assembling
 from . import driver_api, tensor_maps
 from .chips import CUDA_OF_PTX, Chip, chip, ptx_version
 from .launch import CudaKernel, LaunchShape
+from .occupancy import limited, register_limit
 
 if TYPE_CHECKING:
     from ...ir import Module
@@ -105,7 +106,7 @@ class NvidiaTarget:
             detail = f"a block of kernel {kernel.name} takes, on {self.chip}: {use}"
             raise OutOfResources(metadata["shared"], self.chip.shared_per_block, "shared memory", detail)
         ptx = make_ptx(llir, self.chip, getattr(options, "ptx_version", None))
-        made = assembling.assemble(ptx, self.chip, metadata["entry"], getattr(options, "ptx_options", None) or "", self.driver)
+        ptx, made = self._assembled(ptx, metadata, options)
         if made.shared + metadata["shared"] > self.chip.shared_per_block:
             detail = f"a block of kernel {kernel.name} takes {metadata['shared']} bytes, and its code declares {made.shared} more"
             raise OutOfResources(made.shared + metadata["shared"], self.chip.shared_per_block, "shared memory", detail)
@@ -120,6 +121,22 @@ class NvidiaTarget:
         if metadata["tensor_maps"]:
             metadata["instead"] = {name: getattr(options, name) for name in _OPTIONS if hasattr(options, name)}
         return Artifact({"tile": tile, "llir": llir, "ptx": ptx, "cubin": made.cubin}, metadata)
+
+    def _assembled(self, ptx: str, metadata: dict[str, Any], options: Any) -> tuple[str, assembling.Assembled]:
+        """The machine code of ``ptx``, or of the same with fewer registers, which then comes along."""
+
+        def assemble(text: str) -> assembling.Assembled:
+            return assembling.assemble(text, self.chip, metadata["entry"], getattr(options, "ptx_options", None) or "", self.driver)
+
+        made = assemble(ptx)
+        if not getattr(options, "maxnreg", None):
+            limit = register_limit(self.chip, ptx, 32 * metadata["num_warps"], made.registers, metadata["shared"] + made.shared)
+            if limit is not None:
+                text = limited(ptx, limit)
+                smaller = assemble(text)
+                if smaller.stack <= made.stack:
+                    return text, smaller
+        return ptx, made
 
     @staticmethod
     def _shape(options: Any) -> dict[str, Any]:

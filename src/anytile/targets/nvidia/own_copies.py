@@ -1,0 +1,117 @@
+"""Copies that a thread makes for itself: loads that no dot reads, ahead of a loop that asks for it (`tl.range(…, num_stages=n)`).
+
+Each thread copies by cp.async what its registers of the tile will hold, and reads its own copies back.  So nobody waits for anybody else,
+and the tile stays in the placement that suits the load and its users.  In the ring a slot holds the vectors one after the other, each
+with one piece for each thread:
+
+    vector 0:  thread 0, thread 1, …    vector 1:  thread 0, thread 1, …
+
+so that the threads of a warp read and write neighbours, without bank conflicts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+from ...ir import Op, Value
+from ...ir.rewrite import const_value
+from .convert import memory_bytes, shared_addresses, shared_load
+from .memory import alike, vector_width
+from .slots import Slot, pointer, words
+from .values import GLOBAL, Generator
+
+__all__ = ["COPY_BYTES", "OwnCopy", "async_copy", "own_copy", "zero"]
+
+COPY_BYTES = (4, 8, 16)
+"""What one cp.async moves: 16 bytes past the first-level cache, fewer through it."""
+
+
+def async_copy(g: Generator, target: tuple[str, int], source: str, size: int, condition: str | None) -> None:
+    """``size`` bytes from global memory to ``target`` (`slots.words`) in shared memory; zeros where ``condition`` is off."""
+    at, offset = target
+    # The condition goes in as it is: so it stays a predicate of the copy, which would else be compared with a size again.
+    copy = f"cp.async.{'cg' if size == 16 else 'ca'}.shared.global [$0+{offset}], [$1], {size}, size;"
+    args = [("i32", at), (GLOBAL, source), ("i1", condition or "true")]
+    g.assembly(f"{{ .reg .b32 size; selp.b32 size, {size}, 0, $2; {copy} }}", "r,l,b", "void", args)
+
+
+def zero(other: Value | None) -> bool:
+    """Whether elements that are not loaded are zero, as cp.async and the accelerator make them."""
+    # Constants of 8-bit floats are bit patterns by now.
+    while other is not None and other.op is not None and other.op.name in ("bitcast", "splat", "broadcast"):
+        other = other.op.operands[0]
+    return other is None or const_value(other) == 0
+
+
+def own_copy(g: Generator, load: Op) -> OwnCopy | None:
+    """A load as copies that each thread makes for itself; None where it cannot be that."""
+    source, mask, other = (load.operand(n) for n in ("ptr", "mask", "other"))
+    assert source is not None
+    if load.result.type.is_scalar or load.attrs["volatile"] or load.attrs["cache"] or not zero(other):
+        return None
+    n = vector_width(g, source, g.homes[load.result], mask)
+    return OwnCopy(g, load, n) if n * memory_bytes(load.result.type.elem) in COPY_BYTES else None
+
+
+@dataclass(frozen=True)
+class OwnCopy:
+    """``load`` in pieces of ``n`` neighbours."""
+
+    g: Generator
+    load: Op
+    n: int
+
+    @property
+    def size(self) -> int:
+        """Bytes of a piece."""
+        return self.n * memory_bytes(self.load.result.type.elem)
+
+    @property
+    def row(self) -> int:
+        """Bytes of a vector, all threads together."""
+        return self.size * (self.g.all_threads() + 1)
+
+    @cached_property
+    def vectors(self) -> dict[int, int]:
+        """First register of each piece → the vector that holds it; pieces that are alike have one."""
+        place = self.g.homes[self.load.result]
+        same = alike(self.g, [v for v in self.load.operands if v is not None], place)
+        numbers: dict[int, int] = {}
+        found: dict[int, int] = {}
+        for r in range(0, place.registers, self.n):
+            found[r] = numbers.setdefault(place.constants[r] & ~same, len(numbers))
+        return found
+
+    @property
+    def bytes(self) -> int:
+        """Of a slot."""
+        return self.row * (max(self.vectors.values()) + 1)
+
+    @property
+    def _bases(self) -> tuple[int, ...]:
+        """What each bit of the thread's number adds to an address."""
+        return tuple(self.size << k for k in range((self.g.all_threads() + 1).bit_length() - 1))
+
+    def _pieces(self) -> Iterator[tuple[int, int]]:
+        """(first register, byte of the slot) of each vector."""
+        return ((r, k * self.row) for k, r in {k: r for r, k in reversed(self.vectors.items())}.items())
+
+    def start(self, slot: Slot, runs: str) -> None:
+        """Asks for the copies where ``runs``; addresses and mask are looked up in the current scope."""
+        g, (source, mask) = self.g, (self.load.operand(n) for n in ("ptr", "mask"))
+        assert source is not None
+        place = g.homes[self.load.result]
+        sources = g.every(source, place, self.n)
+        on = g.every(mask, place, self.n) if mask is not None and const_value(mask) != 1 else None
+        target = words(g, slot, self._bases)
+        for r, byte in self._pieces():
+            async_copy(g, target(byte), sources[r // self.n], self.size, g.conjunction(on[r // self.n] if on else None, runs))
+
+    def read(self, slot: Slot) -> None:
+        """Defines the load's result by this thread's copies, which are there."""
+        g, e = self.g, self.load.result.type.elem
+        at = shared_addresses(g, pointer(g, slot), self._bases)
+        got = {self.vectors[r]: shared_load(g, at(byte), self.n, e) for r, byte in self._pieces()}
+        g.define(self.load.result, [x for k in self.vectors.values() for x in got[k]], g.homes[self.load.result])
