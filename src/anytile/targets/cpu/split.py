@@ -49,7 +49,7 @@ MOST_PARTS = 16
 _LEAST_BYTES = 1 << 16  # that a part should read and write: some 10 µs
 _SUMS_SHARE = 8  # a part should read and write that many times what its sums take
 
-_Carried = dict[Value, Value]
+_Copies = dict[Value, Value]  # value of the lone kernel → its own
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def _lone(kernel: Func) -> Func:
     return out
 
 
-def _begin(like: Func, name: str, more: tuple[tuple[str, Type], ...]) -> tuple[Func, Builder, _Carried]:
+def _begin(like: Func, name: str, more: tuple[tuple[str, Type], ...]) -> tuple[Func, Builder, _Copies]:
     """(empty function with the arguments of ``like`` and ``more``, a builder in it, argument of ``like`` → its own)."""
     types = (*(a.type for a in like.args), *(t for _, t in more))
     out = Func(name, types, (*(a.name for a in like.args), *(n for n, _ in more)), like.loc)
@@ -116,7 +116,7 @@ def _begin(like: Func, name: str, more: tuple[tuple[str, Type], ...]) -> tuple[F
     return out, Builder(out.body), dict(zip(like.args, out.args))
 
 
-def _append(ops: list[Op], b: Builder, known: _Carried) -> None:
+def _append(ops: list[Op], b: Builder, known: _Copies) -> None:
     for op in ops:
         b.loc = op.loc
         clone_op(op, b, known)
@@ -205,7 +205,7 @@ class _Splitter:
         sums = [a.type for a in self.sums]
         return Split(self._check(), self._part(), self._finish(), sums)
 
-    def _function(self, name: str) -> tuple[Func, Builder, _Carried]:
+    def _function(self, name: str) -> tuple[Func, Builder, _Copies]:
         more = (("parts_at", ptr(I32)), ("parts", scalar(I32)), *((f"sum{i}", ptr(a.type.elem)) for i, a in enumerate(self.sums)))
         return _begin(self.lone, name, more)
 
@@ -214,7 +214,7 @@ class _Splitter:
         n = len(self.lone.args)
         return func.args[n], func.args[n + 1], func.args[n + 2 :]
 
-    def _iterations(self, b: Builder, known: _Carried) -> Value:
+    def _iterations(self, b: Builder, known: _Copies) -> Value:
         """How many the loop has, an i64; not more than 0 for none."""
         lb, ub = (known[v] for v in self.op.operands[:2])
         if lb.type.elem is not I64:
@@ -294,7 +294,7 @@ class _Splitter:
         _tidy(func)
         return func
 
-    def _counted(self, b: Builder, known: _Carried, a: Value, k: Value) -> Value:
+    def _counted(self, b: Builder, known: _Copies, a: Value, k: Value) -> Value:
         """What the loop's own counter, or one that it carries, is when ``k`` iterations (an i64) are over."""
         return Evaluation(b, self.loop, known.__getitem__, k).element(a)
 
