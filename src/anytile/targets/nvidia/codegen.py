@@ -93,15 +93,16 @@ def lower(module: Module, options: Any, chip: Chip) -> tuple[str, dict[str, Any]
     if getattr(options, "maxnreg", None):
         limits += f' "nvvm.maxnreg"="{options.maxnreg}"'
     parameters += [f'ptr byval([{MAP_BYTES} x i8]) align {MAP_BYTES} "nvvm.grid_constant" {name}' for name in g.maps.values()]
+    body = g.w.text()
     text = "\n".join(
         [
             'target triple = "nvptx64-nvidia-cuda"',
-            "@shared = external addrspace(3) global [0 x i8], align 1024",
+            *(["@shared = external addrspace(3) global [0 x i8], align 1024"] if "@shared" in body else []),
             *g.globals,
             *sorted(g.w.declared.values()),
             f"define ptx_kernel void @{kernel.name}({', '.join(parameters)}) #0 {{",
             "entry:",
-            g.w.text(),
+            body,
             "}",
             f"attributes #0 = {{ nounwind {limits} }}",
             "attributes #1 = { convergent nounwind }",
