@@ -86,6 +86,7 @@ KINDS = {
     "float": 4,  # the float of bits a
     "tensor": 5,  # a tensor on GPU b, not empty, of dtype a; e as above, of its address
     "exchanged": 6,  # the same, asked by DLPack: a is its DLDataType, b its DLDevice
+    "address": 7,  # any tensor that is not empty
 }
 
 ROW_BYTES = 8 * len(ROW)

@@ -19,7 +19,7 @@ may wait for the GPU, and while the CPU's threads work.
 
 from __future__ import annotations
 
-from . import match_ir, run_ir
+from . import match_ir, positional_ir, run_ir
 from .entry import CONTEXT, ENTRY, ENTRY_BYTES, ROW, ROW_BYTES, words
 
 __all__ = ["DECLARED", "text"]
@@ -54,9 +54,9 @@ DECLARED = {
 
 
 def text() -> str:
-    """The LLVM module, with the functions ``bind`` and ``launch`` for PyMethodDef.ml_meth."""
+    """The LLVM module, with the functions ``bind``, ``launch`` and ``positional`` for PyMethodDef.ml_meth."""
     declared = "\n".join(f"declare {result} @{name}({arguments})" for name, (result, arguments) in DECLARED.items())
-    return f"{declared}\ndeclare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)\n{match_ir.text()}{run_ir.text()}{_own()}"
+    return f"{declared}\ndeclare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)\n{match_ir.text()}{run_ir.text()}{positional_ir.text()}{_own()}"
 
 
 def _own() -> str:

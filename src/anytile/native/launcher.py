@@ -24,10 +24,12 @@ from ..llvm.loader import load_object
 from . import launch_ir
 from .dlpack import DLTensor, exchange_table
 from .entry import CONTEXT, ENTRY, KINDS, ROW, TYPE_OFFSET
+from .positional_ir import FIXED
 
-__all__ = ["CpuQueue", "GpuQueue", "Native", "NotNative", "Row", "keep_in", "native_code"]
+__all__ = ["FIXED", "CpuQueue", "GpuQueue", "Native", "NotNative", "Row", "keep_in", "native_code"]
 
-_NOARGS, _ONE, _FAST_WITH_KEYWORDS = 0x4, 0x8, 0x82  # METH_NOARGS, METH_O, METH_FASTCALL | METH_KEYWORDS
+_NOARGS, _ONE = 0x4, 0x8  # METH_NOARGS, METH_O
+_FAST, _FAST_WITH_KEYWORDS = 0x80, 0x82  # METH_FASTCALL, METH_FASTCALL | METH_KEYWORDS
 _COEXIST = 0x40  # METH_COEXIST: says nothing about calls
 _DESCR_GET = 54  # Py_tp_descr_get
 
@@ -98,6 +100,7 @@ class _Code(NamedTuple):
 
     bind: int
     launch: int
+    positional: int
     changed: int
     changes: int
 
@@ -194,6 +197,7 @@ class Native:
         code = native_code()
         self._bind = _MethodDef(b"bind", code.bind, _ONE, None)
         self._launch = _MethodDef(b"launch", code.launch, _FAST_WITH_KEYWORDS, None)
+        self._positional = _MethodDef(b"run", code.positional, _FAST, None)
         dtype = next((vars(c)["dtype"] for c in types[0].__mro__ if "dtype" in vars(c)), None)
         if type(dtype) is not GetSetDescriptorType:
             raise NotNative("the dtype of tensors is no attribute of C")
@@ -244,6 +248,21 @@ class Native:
         entries: list[Any] = [general]
         make = _api("PyCFunction_NewEx", ctypes.py_object, ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p)
         return make(ctypes.addressof(self._bind), (entries, ctypes.addressof(self._launch), self), None), entries
+
+    def positional(
+        self,
+        general: Callable[..., None],
+        count: int,
+        rows: Sequence[Row],
+        slots: int,
+        alive: ctypes.c_int64,
+        place: int,
+        queue: GpuQueue | CpuQueue,
+    ) -> Callable[..., None]:
+        """``run`` of the positional protocol: ``FIXED`` arguments and the kernel's own, ``count`` in all; ``general``: the same, for any."""
+        entry = self.entry(count, (), rows, bytes(8 * slots), None, alive, None, {}, tuple, place, queue, self._positional)
+        make = _api("PyCFunction_NewEx", ctypes.py_object, ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p)
+        return make(ctypes.addressof(self._positional), (general, entry), None)
 
     def tensor_row(self, x: Any, place: int, argument: int, slot: int, name: str, aligned: int) -> Row:
         """The row of tensors like ``x``; ``aligned``: word ``e``.  NotNative where ``x`` does not lie at ``place``.

@@ -234,6 +234,7 @@ look:
     i64 {KINDS["float"]}, label %float
     i64 {KINDS["tensor"]}, label %tensor
     i64 {KINDS["exchanged"]}, label %tensor
+    i64 {KINDS["address"]}, label %tensor
   ]
 
 same:
@@ -286,8 +287,10 @@ tensor:
   %is.one = or i1 %is.tensor, %is.parameter
   br i1 %is.one, label %tensor.how, label %no
 tensor.how:
-  %exchanged = icmp eq i64 %row.kind, {KINDS["exchanged"]}
-  br i1 %exchanged, label %dl.ask, label %tensor.dtype
+  switch i64 %row.kind, label %tensor.dtype [
+    i64 {KINDS["exchanged"]}, label %dl.ask
+    i64 {KINDS["address"]}, label %tensor.address
+  ]
 dl.ask:
   %dl.code = call i32 %context.exchange(ptr %x, ptr %dl)
   %dl.good = icmp eq i32 %dl.code, 0

@@ -8,16 +8,14 @@ __all__ = ["text"]
 
 
 def text() -> str:
-    """Functions ``queue`` (a GPU) and ``run`` (the CPU)."""
+    """Functions ``queue`` and ``queue_on`` (a GPU) and ``run`` (the CPU)."""
     return f"""
-; Queues the kernel.  The driver's code; -1 where the current stream is not known.
+; Queues the kernel on the current stream.  The driver's code; -1 where that stream is not known.
 define internal i32 @queue(ptr %context, ptr %entry, ptr %slots, ptr %extents) nounwind {{
 begin:
 {words("context", CONTEXT, "work_stream stream stream_self")}
-{words("entry", ENTRY, "slots place ordinal call function threads shared attributes attribute_count")}
+{words("entry", ENTRY, "place ordinal")}
   %value = alloca i64
-  %config = alloca [56 x i8], align 8
-  %parameters = alloca ptr, i64 %entry.slots, align 8
   %by.object = icmp eq ptr %context.work_stream, null
   br i1 %by.object, label %object, label %word
 word:
@@ -33,7 +31,17 @@ unknown:
   call void @PyErr_Clear()
   ret i32 -1
 describe:
-  %stream = load i64, ptr %value
+  %handle = load i64, ptr %value
+  %code = call i32 @queue_on(ptr %entry, ptr %slots, ptr %extents, i64 %handle)
+  ret i32 %code
+}}
+
+; Queues the kernel on a stream.  The driver's code.
+define internal i32 @queue_on(ptr %entry, ptr %slots, ptr %extents, i64 %stream) nounwind {{
+begin:
+{words("entry", ENTRY, "slots call function threads shared attributes attribute_count")}
+  %config = alloca [56 x i8], align 8
+  %parameters = alloca ptr, i64 %entry.slots, align 8
   %x = load i64, ptr %extents
   %y.at = getelementptr i64, ptr %extents, i64 1
   %y = load i64, ptr %y.at
@@ -66,7 +74,7 @@ describe:
   store i32 %n32, ptr %c48
   br label %next
 next:
-  %i = phi i64 [ 0, %describe ], [ %i1, %point ]
+  %i = phi i64 [ 0, %begin ], [ %i1, %point ]
   %more = icmp ult i64 %i, %entry.slots
   br i1 %more, label %point, label %go
 point:

@@ -31,7 +31,7 @@ from .hooks import LazyDict, SettingsClass
 from .knobs import CompileTimes
 from .launcher import make_packer, normalize_grid
 from .options import Options
-from .runner import make_runner
+from .runner import make_native_runner, make_runner
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -499,12 +499,14 @@ class CompiledKernel(metaclass=SettingsClass):
             self._init_handles()
             if self.target.backend == "cuda":
                 # What is quickest is for one GPU: where there are several, each launch asks which is current.
-                direct = partial(self.module.direct, with_stream=True) if driver.active.device_count == 1 else None
-                self._runner = make_runner(self, self._run, self._packer_on_stream(direct), with_stream=True)
+                alone = driver.active.device_count == 1
+                direct = partial(self.module.direct, with_stream=True) if alone else None
+                runner = make_runner(self, self._run, self._packer_on_stream(direct), with_stream=True)
+                self._runner = make_native_runner(self, runner) if alone else runner
             else:
                 if self.go == self._first:
                     self._pack()
-                self._runner = make_runner(self, self._run, self.go)
+                self._runner = make_native_runner(self, make_runner(self, self._run, self.go))
         return self._runner
 
     def _run(self, *args: Any) -> None:

@@ -4,8 +4,9 @@ Programs that keep a compiled kernel and launch it themselves (torch's Inductor 
 
     kernel.run(gx, gy, gz, stream, function, packed_metadata, launch_metadata, enter_hook, exit_hook, *arguments)
 
-Each microsecond here is paid at every launch of a compiled model, so the function is generated per kernel: it knows which
-arguments are memory.  Those are asked for their address and nothing else; the caller has chosen the kernel for them.
+Each microsecond here is paid at every launch of a compiled model, so the function is made per kernel: it knows which
+arguments are memory.  Those are asked for their address and nothing else; the caller has chosen the kernel for them.  It is native code where
+there is such (`native.positional_ir`), which calls the generated Python for what it does not know.
 """
 
 from __future__ import annotations
@@ -13,10 +14,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from ..native.launcher import FIXED, NotNative, Row
+from .arguments import HOST
+from .driver import driver
+from .launcher import INTEGER_RANGES, slot_format
+from .warm import native_maker
+
 if TYPE_CHECKING:
     from .compiler import CompiledKernel
 
-__all__ = ["make_runner"]
+__all__ = ["make_native_runner", "make_runner"]
 
 # An argument that has no `data_ptr` (an address, a wrapped tensor, a descriptor) leaves to the general way.
 _RUN = """
@@ -41,9 +48,8 @@ def make_runner(
 
     Which arguments there are: all parameters where the source's signature listed them all, else those not declared constexpr.
     """
-    signature, listed = kernel.src.signature, kernel.src.listed
-    entries = list(signature.values())
-    passed = [i for i, name in enumerate(signature) if name in listed]
+    entries = list(kernel.src.signature.values())
+    passed = _passed(kernel)
     if not passed or any(not isinstance(entries[i], str) or entries[i].startswith("tensordesc") for i in passed):
         return general
     pointers = [i for i in passed if entries[i].startswith("*")]
@@ -57,3 +63,42 @@ def make_runner(
     space: dict[str, Any] = {"general": general, "go": go}
     exec(compile(text, f"<run of {kernel.name}>", "exec"), space)
     return space["run"]
+
+
+def _passed(kernel: CompiledKernel) -> list[int]:
+    """Numbers of the parameters that callers of ``run`` give values for."""
+    return [i for i, name in enumerate(kernel.src.signature) if name in kernel.src.listed]
+
+
+def make_native_runner(kernel: CompiledKernel, python: Callable[..., None]) -> Callable[..., None]:
+    """``python``, which `make_runner` made, or native code that does the same and calls it where arguments are unusual."""
+    from .compiler import argument_slots
+
+    passed, entries = _passed(kernel), list(kernel.src.signature.values())
+    if any(not isinstance(entries[i], str) or entries[i].startswith("tensordesc") for i in passed):
+        return python
+    numbers = {name: FIXED + place for place, name in enumerate(list(kernel.src.signature)[i] for i in passed)}
+    slots = argument_slots(kernel.src.signature)
+    try:
+        rows = [_row(kind, numbers[name], slot, name) for slot, (_, kind, name) in enumerate(slots)]
+        place = driver.active.get_current_device() if kernel.target.backend == "cuda" else HOST
+        maker = native_maker(place, False)
+        queue = kernel.module.queue(len(slots))
+        return maker.positional(python, FIXED + len(passed), rows, len(slots), kernel.living(), place, queue)
+    except (NotNative, KeyError):  # KeyError: a slot whose value is not passed
+        return python
+
+
+def _row(kind: str, argument: int, slot: int, name: str) -> Row:
+    """What the argument is for a slot of the type ``kind``."""
+    if kind.startswith("*"):
+        return Row("address", argument, slot, name)
+    format = slot_format(kind)
+    if format == "d":
+        return Row("float64", argument, slot, name)
+    if format == "f4x":
+        return Row("float32", argument, slot, name)
+    if kind not in INTEGER_RANGES:
+        raise NotNative(f"{name} is of type {kind}")
+    low, high = INTEGER_RANGES[kind]
+    return Row("integer", argument, slot, name, max(low, 0) if format == "Q" else low, min(high, 2**63 - 1), 1, 0)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ..language.source import KernelParam
     from .jit import JITFunction
 
-__all__ = ["Warm", "unavailable_because"]
+__all__ = ["Warm", "native_maker", "unavailable_because"]
 
 #: A kernel's launches that go the general way before an entry is made.  It doubles with each entry of the kernel: where more kinds of
 #: calls take turns than there is room for, making entries must not become the work.
@@ -70,6 +70,14 @@ def unavailable_because(place: int = HOST) -> str:
     """Why launches on the CPU, or on a GPU, do not become native; empty where they do."""
     found = _maker(sys.modules.get("torch"), place, False, knobs.runtime)
     return found if isinstance(found, str) else ""
+
+
+def native_maker(place: int, several: bool) -> Native:
+    """What makes native launchers for memory of the CPU or of a GPU, where there are ``several`` of them; NotNative says why there is none."""
+    found = _maker(sys.modules.get("torch"), place, several, knobs.runtime)
+    if isinstance(found, str):
+        raise NotNative(found)
+    return found
 
 
 class Warm:
