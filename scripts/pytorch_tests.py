@@ -379,7 +379,9 @@ def main() -> int:
     arguments = parser.parse_args()
     begin = time.monotonic()
     end = begin + arguments.seconds
-    for name, value in (("OMP_NUM_THREADS", "1"), ("ANYTILE_NUM_THREADS", "1"), ("TORCHINDUCTOR_COMPILE_THREADS", "1")):
+    # Numba, which torch's test helpers import where it is installed, starts CUDA to see whether it is there.
+    alone = {"OMP_NUM_THREADS": "1", "ANYTILE_NUM_THREADS": "1", "TORCHINDUCTOR_COMPILE_THREADS": "1", "NUMBA_DISABLE_CUDA": "1"}
+    for name, value in alone.items():
         os.environ.setdefault(name, value)
     out = open(arguments.out, "w", encoding="utf-8") if arguments.out else None
     only = Path(arguments.only).read_text(encoding="utf-8").splitlines() if arguments.only else None
