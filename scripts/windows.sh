@@ -2,6 +2,9 @@
 # Runs the tour, from the built wheel, on a Windows CPython: python3XX.dll and its extension modules under wine.
 #
 #   scripts/windows.sh DIRECTORY [PROGRAM ARGS…]     default program: examples/tour.py --quick
+#   PACKAGES="torch==2.6.0 pytest hypothesis" scripts/windows.sh DIRECTORY -m pytest -p no:cacheprovider tests/runtime/test_warm.py
+#
+# PACKAGES are put beside it, by uv, which knows what they need on Windows (1.2 GB with torch).
 #
 # Needs root on a Debian or Ubuntu machine with apt and a package index, and a Linux Python of the version in PYTHON_VERSION
 # (default 3.11), whose pure-Python standard library serves for Windows too. The first run makes DIRECTORY in two minutes.
@@ -26,7 +29,7 @@ windows_only=(--only-binary=:all: --platform win_amd64 --python-version "$versio
 windows_python() {
     local site
     site="Z:${home//\//\\}"
-    : | env WINEPREFIX="$directory/prefix" WINEARCH=win64 WINEDEBUG=-all \
+    : | env WINEPREFIX="$directory/prefix" WINEARCH=win64 WINEDEBUG=-all KMP_AFFINITY=disabled \
         WINEDLLOVERRIDES="ucrtbase,msvcp140,vcruntime140,vcruntime140_1=n,b" \
         PYTHONHOME="$site" PYTHONPATH="$site\\DLLs" "$wine" "$home/python.exe" "$@" 2> >(cat >&2) | cat
 }
@@ -84,6 +87,10 @@ rm -rf "$directory/wheels" && mkdir "$directory/wheels"
 "$python" -m pip wheel -q --no-deps -w "$directory/wheels" "$repository"
 rm -rf "$home/Lib/site-packages"
 "$python" -m pip install -q --root-user-action=ignore --no-warn-conflicts --target "$home/Lib/site-packages" "${windows_only[@]}" colorama "$directory"/wheels/anytile-*.whl
+if [ -n "${PACKAGES:-}" ]; then
+    # shellcheck disable=SC2086  # a list
+    uv pip install -q --target "$home/Lib/site-packages" --python-platform x86_64-pc-windows-msvc --python-version "$version" $PACKAGES
+fi
 windows_python -c \
     'import platform, numpy, llvmlite; print(platform.platform(), "python", platform.python_version(), "numpy", numpy.__version__, "llvmlite", llvmlite.__version__)'
 cd "$repository"
