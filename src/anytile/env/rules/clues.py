@@ -28,13 +28,18 @@ def compiled(pattern: str, flags: int = 0) -> re.Pattern[str]:
 
 
 def seen(kind: str, value: str | None = None, detail: str | None = None) -> Find:
-    """The log has a mention of ``kind`` whose value matches ``value`` as a whole and whose detail contains ``detail`` (patterns)."""
+    """The log has a mention of ``kind`` whose value matches ``value`` as a whole and whose detail contains ``detail`` (patterns).
+
+    Mentions in the listings that people paste below do not count: versions are read from them, and no complaint.
+    """
 
     def find(facts: Facts) -> list[Evidence]:
         if facts.log is None:
             return []
         wanted, inside = compiled(value or ".*", re.I | re.S), compiled(detail or "", re.I)
-        return quote([m for m in facts.log.of(kind) if wanted.fullmatch(m.value) and inside.search(m.detail)][:2])
+        listed = facts.log.listed
+        said = (m for m in facts.log.of(kind) if m.line not in listed)
+        return quote([m for m in said if wanted.fullmatch(m.value) and inside.search(m.detail)][:2])
 
     return find
 
@@ -53,13 +58,17 @@ def raised_in(file: str, *kinds: str) -> Find:
 
 
 def text(pattern: str) -> Find:
-    """A line of the log contains ``pattern``: for identifiers inside paths and calls, not for sentences that a system translates."""
+    """A line of the log contains ``pattern``: for identifiers inside paths and calls, not for sentences that a system translates.
+
+    The entries of listings that people paste below do not count.
+    """
 
     def find(facts: Facts) -> list[Evidence]:
         if facts.log is None:
             return []
-        wanted, lines = compiled(pattern), facts.log.lines
-        return [Evidence(line.strip()[:160], f"log line {n}") for n, line in enumerate(lines, start=1) if wanted.search(line)][:1]
+        wanted, log = compiled(pattern), facts.log
+        found = ((n, line) for n, line in enumerate(log.lines, start=1) if wanted.search(line) and n not in log.listed)
+        return [Evidence(line.strip()[:160], f"log line {n}") for n, line in found][:1]
 
     return find
 

@@ -161,7 +161,7 @@ RULES = (
             Clue(0.6, text(r"No operator found for 'memory_efficient_attention|xFormers wasn't buil[dt] with CUDA")),
             Clue(0.8, all_of(seen("conflict", r"xformers", r"^torch\b"), unless(_torch_is_odd))),
             Clue(0.3, seen("conflict", r"xformers", r"^torch\b")),
-            Clue(0.7, all_of(any_of(seen("undefined_symbol"), seen("win_error")), text(r"xformers\S*\.(?:so|pyd)"))),
+            Clue(0.87, all_of(any_of(seen("undefined_symbol"), seen("win_error")), text(r"xformers\S*\.(?:so|pyd)"))),
         ),
         _together("xformers"),
         against=(Clue(0.75, seen("you_have", r".*\+cpu")),),

@@ -223,6 +223,7 @@ RULES = (
                 ),
             )
         ],
+        against=(Clue(0.6, seen("only_wheels", "Python")),),
         rules_out=("python_unsupported",),
         decide=("poetry env info", "poetry source show"),
     ),
@@ -280,7 +281,7 @@ RULES = (
                 ),
             ),
             Clue(0.3, all_of(text(USER_SITE), any_of(seen("exception"), seen("missing_module"), seen("statement")))),
-            Clue(0.31, seen("failed_extension", r"libtriton")),
+            Clue(0.34, seen("failed_extension", r"libtriton")),
         ),
         lambda f: [
             Fix(

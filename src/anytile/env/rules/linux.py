@@ -132,7 +132,7 @@ RULES = (
                     seen("undefined_symbol", _TORCH_SYMBOL), unless(text(rf"(?:{_BUILT_ON_TORCH})\S*\.so|libtorch\w*\.so\S*: undefined"))
                 ),
             ),
-            Clue(0.45, all_of(seen("undefined_symbol", _TORCH_SYMBOL), text(rf"(?:{_BUILT_ON_TORCH})\S*\.so"))),
+            Clue(0.3, all_of(seen("undefined_symbol", _TORCH_SYMBOL), text(rf"(?:{_BUILT_ON_TORCH})\S*\.so"))),
             Clue(
                 0.5,
                 all_of(
@@ -298,7 +298,7 @@ RULES = (
             Clue(0.9, all_of(on("linux"), library("missing", "site-packages", but=COMPANIONS))),
             Clue(0.85, seen("missing_library", r"libcudart\.so\S*|libnvrtc\.so\S*|libcublas(?:Lt)?\.so\S*|libcufft\.so\S*")),
             Clue(0.6, seen("missing_library", r"(?!libcuda\.)lib(?:cu|nv)\w+\.so\S*")),
-            Clue(0.5, seen("dll", r"(?i)cudart64_\w+\.dll|cublas(?:Lt)?64_\w+\.dll")),
+            Clue(0.82, seen("dll", r"(?i)cudart64_\w+\.dll|cublas(?:Lt)?64_\w+\.dll")),
         ),
         lambda f: [
             Fix(

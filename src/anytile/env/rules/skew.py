@@ -215,7 +215,14 @@ RULES = (
                     unless(seen("failed_extension"), seen("missing_module"), seen("undefined_symbol"), seen("missing_name", _ALWAYS_NAMES)),
                 ),
             ),
-            Clue(0.65, seen("statement", r"Cannot find a working triton installation")),
+            Clue(0.45, seen("statement", r"Cannot find a working triton installation")),
+            Clue(
+                0.4,
+                all_of(
+                    seen("statement", r"Cannot find a working triton installation"),
+                    unless(all_of(on("windows", "darwin"), _no_triton_named)),
+                ),
+            ),
             Clue(0.6, seen("conflict", r"torch", r"^(?:pytorch-)?triton")),
         ),
         _skew_fixes,
@@ -239,7 +246,7 @@ RULES = (
         "two distributions have written into the same folder triton/: files of both are mixed",
         (
             Clue(CERTAIN, _two_owners),
-            Clue(0.75, _two_in_log),
+            Clue(0.87, _two_in_log),
             Clue(0.57, all_of(seen("package", r"pytorch-triton[\w-]*"), text(r"(?<![-\w])triton(?![-\w])"))),
             Clue(0.6, seen("required", r"triton[-_]windows")),
             Clue(0.75, seen("not_installed", detail=r"^triton")),
@@ -264,7 +271,7 @@ RULES = (
             Clue(0.85, all_of(seen("only_wheels", r"platform", r"^triton"), on("windows", "darwin"))),
             Clue(0.5, all_of(seen("statement", r"triton .*not.*|without triton"), on("windows", "darwin"))),
             Clue(0.3, all_of(seen("statement", r"Cannot find a working triton installation"), on("windows", "darwin"))),
-            Clue(0.55, all_of(seen("statement", r"Cannot find a working triton installation"), on("windows", "darwin"), _no_triton_named)),
+            Clue(0.85, all_of(seen("statement", r"Cannot find a working triton installation"), on("windows", "darwin"), _no_triton_named)),
         ),
         lambda f: [
             Fix("Let anytile answer `import triton`: it runs on every system", ("anytile enable",), safe=True),

@@ -9,15 +9,20 @@ from __future__ import annotations
 
 import re
 
-from ..facts import Facts
+from ..facts import Facts, Log
 from .clues import compiled
 from .model import Evidence
 
-__all__ = ["about"]
+__all__ = ["about", "complains", "concerns"]
 
 _LINES = 6  # of a text that is a complaint and not the output of a program
 _TITLE = 2  # lines of a title, in which a person may ask for something without a word of complaint
-_WISH = r"\b(?:outdated|should|needs? to|support for|to support|how to|which version|right version|compatible with|wants?)\b"
+_WISH = (
+    r"\b(?:outdated|should|needs? to|support for|to support|how to|which version|right version|compatible with|wants?|requires?(?!:)|re-?installs?)\b"
+    # the titles of changes
+    r"|^\W*(?:\[[^\]]*\]\W*)?(?:add|allow|avoid|bump|detect|diagnose|ensure|fix|guard|handle|ignore|make|pin|prevent|raise|set|skip|support|use)\s"
+)
+_OURS = r"torch|triton|cuda|\bgpu\b|nvidia(?!-smi)|inductor|xformers|bitsandbytes|unsloth|comfyui|vllm|\battention\b|\bwheels?\b|\bdll\b|显卡|видеокарт|Grafikkarte"
 _GPU_LIBRARY = r"lib(?:cudart|cublas|cublasLt|cudnn|nvrtc|cufft|curand|cusolver|cusparse|nccl|nvJitLink)\w*"
 
 #: (patterns that one line names all of, the causes it may mean), the most special first.
@@ -70,15 +75,29 @@ _TOPICS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = tuple(
 )
 
 
+def _told(log: Log) -> list[tuple[int, str]]:
+    return [(n, line) for n, line in enumerate(log.lines, start=1) if line.strip() and n not in log.listed]
+
+
+def complains(log: Log) -> bool:
+    """Whether the text is a complaint, or a wish, and not the output of a program."""
+    told = _told(log)
+    wishing = len(told) <= _TITLE and any(compiled(_WISH, re.I).search(line) for _, line in told)
+    return len(told) <= _LINES and (bool(log.complaining) or wishing)
+
+
+def concerns(log: Log) -> bool:
+    """Whether a complaining line, or the title of a wish, names one of the things that the doctor knows about."""
+    lines = [line for n, line in _told(log) if n in log.complaining or not log.complaining]
+    return any(compiled(_OURS, re.I).search(line) for line in lines)
+
+
 def about(facts: Facts) -> list[tuple[str, Evidence]]:
     """The causes that a short complaint may mean, the likeliest first, each with the line that names its topic."""
     log = facts.log
-    if log is None:
+    if log is None or not complains(log):
         return []
-    told = [(n, line) for n, line in enumerate(log.lines, start=1) if line.strip() and n not in log.listed]
-    wishing = len(told) <= _TITLE and any(compiled(_WISH, re.I).search(line) for _, line in told)
-    if len(told) > _LINES or not (log.complaining or wishing):
-        return []
+    told = _told(log)
     lines = told if len(told) <= 3 else [(n, line) for n, line in told if n in log.complaining]
     found: dict[str, Evidence] = {}
     for parts, causes in _TOPICS:

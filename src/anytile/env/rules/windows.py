@@ -114,7 +114,7 @@ RULES = (
             Clue(0.98, library("old_runtime")),
             Clue(0.62, all_of(seen("failed_extension", r"libtriton"), unless(text(USER_SITE)))),
             Clue(0.35, all_of(seen("failed_extension", r"libtriton"), text(USER_SITE))),
-            Clue(0.72, seen("win_error", r"1114")),
+            Clue(0.82, seen("win_error", r"1114")),
             Clue(0.3, all_of(seen("win_error", r"126"), seen("dll", r"c10\.dll|torch_python\.dll|torch_cpu\.dll"))),
             Clue(0.55, all_of(seen("crash"), text(r"libtriton|torch|triton"))),
             Clue(
