@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from ...ir import Effect, Op, Value
 from ...ir.types import BOOL, I64
 from .lanes import Lane, uniform
+from .masks import rises_nowhere
 from .memory import Buffer
 from .nest import Nest
 from .prefetch import advance
@@ -52,7 +53,7 @@ def direct_load(p: Program, v: Value) -> Op | None:
     if rows is None or columns != 1 and v.type.shape[1] > 1 or _written_between(op, v.users()):
         return None
     mask = op.operands[1]
-    return op if mask is None or _monotone(p, mask) else None
+    return op if mask is None or rises_nowhere(p, mask) else None
 
 
 def _written_between(load: Op, users: list[Op]) -> bool:
@@ -61,28 +62,6 @@ def _written_between(load: Op, users: list[Op]) -> bool:
     ops = load.block.ops
     span = ops[ops.index(load) + 1 : max(ops.index(u) for u in users)]
     return any(o.defn.effects & (Effect.WRITE | Effect.SYNC) for op in span for o in op.walk())
-
-
-def _monotone(p: Program, mask: Value) -> bool:
-    """Whether the mask holds everywhere if it holds at the last index."""
-    if mask.type.is_scalar:
-        return True
-    op = mask.op
-    if op is None or mask in p.buffers:
-        return False
-    if op.name in ("broadcast", "expand_dims", "splat"):
-        return op.operands[0].type.is_scalar or _monotone(p, op.operands[0])
-    if op.name == "and":
-        return all(_monotone(p, x) for x in op.operands)
-    if op.name == "constant":
-        return True
-    if op.name != "icmp":
-        return False
-    (x, y), pred = op.operands, op.attrs["pred"]
-    if pred in ("sgt", "sge", "ugt", "uge"):
-        x, y, pred = y, x, pred.replace("g", "l")
-    rises = is_linear(x) and all(s in (0, 1) for s in steps(x, p.step_memo))
-    return pred in ("slt", "sle", "ult", "ule") and rises and all(s == 0 for s in steps(y, p.step_memo))
 
 
 def emit_direct(p: Program, v: Value, load: Op, packed: Buffer) -> Buffer:

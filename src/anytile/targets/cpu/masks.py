@@ -8,6 +8,11 @@ part where they all hold (unmasked, several vectors at once), and a loop over th
       full = min(limit of each conjunct), 0 where a row condition fails
       for j in 0, W·U … full        masks assumed true
       for j in full, W … extent     masks evaluated
+
+Rows of a few vectors would spend more on that than on themselves.  A mask that holds nowhere but before some limits in each dimension
+holds everywhere if it holds at the last corner: so tiles of short rows are looked at once, where vectors have masks of their own
+(AVX-512), and the whole nest exists twice, without masks and with them in every vector.  Products of 32×32×32 by Unsloth's gradient of
+expert weights: 30 to 28 ms on one Cascade Lake core.
 """
 
 from __future__ import annotations
@@ -18,15 +23,38 @@ from ...ir import Op, Value
 from ...ir.types import BOOL, I32, I64
 from .lanes import RAMP, UNIFORM, Lane, ramp, uniform
 from .roots import Root, StoreRoot, WriteRoot
+from .shape import is_linear, steps
 
 if TYPE_CHECKING:
     from .memory import Memory
     from .program import Program
 
-__all__ = ["Conjunct", "Index", "Masks"]
+__all__ = ["Conjunct", "Index", "Masks", "rises_nowhere"]
 
 Index = tuple[Lane, ...]
 Conjunct = tuple[Value, tuple]  # a mask and the index it is seen at, as `Masks._seen_at` writes it
+
+
+def rises_nowhere(p: Program, mask: Value) -> bool:
+    """Whether the mask holds everywhere if it holds at the last index."""
+    if mask.type.is_scalar:
+        return True
+    op = mask.op
+    if op is None or mask in p.buffers:
+        return False
+    if op.name in ("broadcast", "expand_dims", "splat"):
+        return op.operands[0].type.is_scalar or rises_nowhere(p, op.operands[0])
+    if op.name == "and":
+        return all(rises_nowhere(p, x) for x in op.operands)
+    if op.name == "constant":
+        return True
+    if op.name != "icmp":
+        return False
+    (x, y), pred = op.operands, op.attrs["pred"]
+    if pred in ("sgt", "sge", "ugt", "uge"):
+        x, y, pred = y, x, pred.replace("g", "l")
+    rises = is_linear(x) and all(s in (0, 1) for s in steps(x, p.step_memo))
+    return pred in ("slt", "sle", "ult", "ule") and rises and all(s == 0 for s in steps(y, p.step_memo))
 
 
 class Masks:
@@ -39,6 +67,7 @@ class Masks:
     vec_key: tuple | None  # key of the index lane along the vector dimension
     probe: Lane
     roots: list[Root]
+    whole: set[Value]  # masks that are on everywhere
 
     @property
     def level(self) -> int:
@@ -84,7 +113,7 @@ class Masks:
                 stack.append((r.value, idx))
             else:
                 stack += [(v, idx) for v in r.op.operands if v is not None]
-                if isinstance(r, StoreRoot) and (m := r.op.operand("mask")) is not None:
+                if isinstance(r, StoreRoot) and (m := r.op.operand("mask")) is not None and m not in self.whole:
                     yield m, idx
         while stack:
             v, i = stack.pop()
@@ -93,7 +122,7 @@ class Masks:
                 continue
             seen.add(key)
             op = v.op
-            if op.name == "load" and (m := op.operand("mask")) is not None:
+            if op.name == "load" and (m := op.operand("mask")) is not None and m not in self.whole:
                 yield m, i
             stack += self._children(op, v, i)
 

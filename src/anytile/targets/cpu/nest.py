@@ -12,6 +12,7 @@ Levels.  Level k is the body of the k-th open loop; an instruction goes to the l
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from ...ir import Op, Value
 from ...ir.types import BOOL, I32, ptr_element
 from . import nontemporal
 from .lanes import RAMP, VECTOR, Lane, power_of_two_in, ramp, uniform
-from .masks import Conjunct, Index, Masks
+from .masks import Conjunct, Index, Masks, rises_nowhere
 from .memory import Buffer, Memory
 from .prefetch import ROW_MOST, ROWS_AHEAD, STREAM_AHEAD, advance
 from .reduction import Accumulator
@@ -49,20 +50,53 @@ class Nest(Masks):
         self.vec_lane: Lane | None = None  # that lane itself, of vector `at_vector` of a step
         self.at_vector = 0
         self.first: dict[tuple, Lane] = {}  # addresses of the step's first vector
+        self.whole: set[Value] = set()  # masks that are on everywhere
+        self.splits = True  # whether the vector loop is split by masks
         self.past_caches = False  # how the loop that is being written stores (`nontemporal`)
 
     # --- running ---
 
     def run(self, roots: list[Root]) -> None:
-        self.roots = roots
+        self.roots, width = roots, self.m.width
         self.reduces = [r for r in roots if isinstance(r, ReduceRoot)]
         self.axis = self.reduces[0].op.attrs["axis"] if self.reduces else None
         zero = self.m.const(0, I32)
         idx: list[Lane] = [zero] * len(self.shape)
         outer = [d for d in range(len(self.shape)) if self.shape[d] > 1 and d not in (self.vec_dim, self.axis)]
-        self._open()
-        self._outer(outer, idx)
-        self._close()
+
+        def whole_nest() -> None:
+            self._open()
+            self._outer(outer, list(idx))
+            self._close()
+
+        masks = self._masks_of_short_rows() if outer else []
+        if not masks:
+            whole_nest()
+            return
+        w = self.w
+        corners = [Nest(self.p, v.type.shape, 0, 1, 1).element(v, v.type.numel - 1).val for v in masks]
+        self.m.width = width
+        inside, across, after = w.new_label("inside"), w.new_label("across"), w.new_label("over")
+        w.cond_br(functools.reduce(lambda a, b: w.ins(f"and i1 {a}, {b}"), corners), inside, across)
+        w.open_block(inside)
+        self.whole = set(masks)
+        whole_nest()
+        w.br(after)
+        w.open_block(across)
+        self.whole, self.splits, self.unroll = set(), False, 1
+        whole_nest()
+        w.br(after)
+        w.open_block(after)
+
+    def _masks_of_short_rows(self) -> list[Value]:
+        """The masks of a nest over short rows, if they are on everywhere when they are at the last corner (see `masks`)."""
+        if self.m.width < 16 or self.shape[self.vec_dim] > 8 * self.m.width or len(self.shape) < 2:
+            return []
+        if not all(isinstance(r, StoreRoot | WriteRoot) for r in self.roots):
+            return []
+        ops = [r.op for r in self.roots if isinstance(r, StoreRoot)] + self._loads()
+        found = list(dict.fromkeys(m for op in ops if (m := op.operand("mask")) is not None))
+        return found if all(m.type.rank and rises_nowhere(self.p, m) for m in found) else []
 
     def element(self, v: Value, position: int) -> Lane:
         """One element of a tile, by its row-major position: a scalar in the current block."""
@@ -164,7 +198,7 @@ class Nest(Masks):
 
             return go
 
-        limits = [] if general else self._limits(idx)
+        limits = [] if general or not self.splits else self._limits(idx)
         if general:
             # no neutral element: the first vector starts the accumulators
             self._open()
@@ -273,6 +307,8 @@ class Nest(Masks):
         """The lane of tile (or scalar) ``v`` at ``idx``."""
         if v.type.is_scalar:
             return self.p.scalar(v)
+        if v in self.whole:
+            return self.m.const(1, BOOL)
         buffer = self.p.buffers.get(v)
         if buffer is None and self.assumed and v.type.elem is BOOL and self._seen_at(v, idx) in self.assumed and self._inside_main():
             return self.m.const(1, BOOL)
@@ -478,12 +514,16 @@ class Nest(Masks):
 
     def pointers(self) -> dict[Value, bool]:
         """The tiles of pointers that this nest goes through, and whether it only stores there."""
-        found: dict[Value, bool] = {}
+        found = {r.op.operands[0]: True for r in self.roots if isinstance(r, StoreRoot)}
+        return found | {op.operands[0]: False for op in self._loads()}
+
+    def _loads(self) -> list[Op]:
+        """The loads that this nest evaluates, but for those in addresses of stores."""
+        found: list[Op] = []
         seen: set[Value] = set()
         stack: list[Value] = []
         for r in self.roots:
             if isinstance(r, StoreRoot):
-                found[r.op.operands[0]] = True
                 stack += [v for v in r.op.operands[1:] if v is not None]
             elif not isinstance(r, AtomicRoot):
                 stack += r.reads()
@@ -493,7 +533,7 @@ class Nest(Masks):
                 continue
             seen.add(v)
             if v.op.name == "load":
-                found[v.op.operands[0]] = False
+                found.append(v.op)
             stack += [x for x in v.op.operands if x is not None]
         return found
 

@@ -11,16 +11,20 @@ copy of what memory held during this launch is as good as a newer one, if the pr
 before it reads: the loop stands at the top of the kernel, and everything in the kernel that writes or orders memory comes after it.
 
 Persistent programs.  A program that goes through many tiles (``for tile in range(program_id, tiles, programs)``) packs and stores
-in one loop over the tiles.  It begins anew with each iteration of that loop, as if that were a program.  Memory that it stores to
-is compared at run time: each panel knows between which addresses its tiles were read (``lo`` … ``hi``), each store to which it goes;
+in one loop over the tiles.  What it packs, of either operand, comes in sequences that repeat: the rows of B for the next tile in the
+same column, A's for the tiles of the next.  So the places are a ring: a tile is looked for behind the place that was used last, and at the
+first of the sequence; if it is neither, it goes behind the last, and a sequence begins if the one before has been found again.
+
+Memory that the program stores to is compared at run time: each panel knows between which addresses its tiles were read (``lo`` … ``hi``), each store to which it goes;
 where they meet, nothing that the panel holds counts any longer.  Both must be affine in the index, so that a tile lies between
 the addresses of its corners; what is masked off only makes the ranges longer.
 
 When it pays.  Filling places costs second-level cache that a single buffer would not need.  Places beyond the first are only
-filled while keys repeat: when the first place held what this program needs, or did so for the last key that it held.
+filled while keys repeat: when the first place held what this program needs, or did so for the last key that it held.  A ring that
+was filled once around without finding anything is left as it is.
 
-Of each panel the worker's `launch_memory` holds: the loop's iteration; whether this program fills; whether the last key of the
-first place was never found again; how often the program has stored to what was read; the complement of ``lo``, so that zero is "nothing
+Of each panel the worker's `launch_memory` holds: the loop's iteration, or the place behind the last; whether this program fills; whether
+the last key of the first place was never found again, or how many tiles in a row were not found; the first of the sequence; how often the program has stored to what was read; the complement of ``lo``, so that zero is "nothing
 yet", and ``hi``; then for each place the number of such stores when it was filled and one more, and its key.
 """
 
@@ -31,6 +35,7 @@ from typing import TYPE_CHECKING
 
 from ...ir import Effect, Op, Value
 from ...ir.types import I64
+from .direct import direct_load
 from .launch_memory import synchronises
 from .memory import Buffer
 from .nest import Nest
@@ -45,17 +50,17 @@ __all__ = ["Panels"]
 CAPACITY = 512 << 10
 """Bytes of all panels of a kernel: what second-level caches have to spare."""
 _PLACES = 256
-_STEP, _FILLS, _WASTED, _STORED, _NOT_LO, _HI, _STATE = range(0, 56, 8)
+_STEP, _FILLS, _WASTED, _FIRST, _STORED, _NOT_LO, _HI, _STATE = range(0, 64, 8)
 
 
 @dataclass(eq=False)
 class _Panel:
-    """``state``: offset in scratch; ``places`` of ``nbytes`` each; ``begins``: the loop whose iterations begin anew, None for programs;
+    """``state``: offset in scratch; ``places`` of ``nbytes`` each; ``compared``: whether the program may store while it is in use;
     ``sources``: the tiles of pointers that it reads.  Operands: ``pointer`` to the state, ``data`` the first place."""
 
     keys: list[Value]
     sources: list[Value]
-    begins: Op | None
+    compared: bool
     state: int
     places: int
     nbytes: int
@@ -75,33 +80,29 @@ class Panels:
     def prepare(self) -> None:
         """Finds the operands."""
         found = []
-        for v, begins in self._operands():
+        for v, compared in self._operands():
             keys, sources = self._keys(v)
-            if sources and (begins is None or all(is_linear(x) for x in sources)):
-                found.append((v, begins, keys, sources))
-        for v, begins, keys, sources in found:
+            if sources and (not compared or all(is_linear(x) for x in sources)):
+                found.append((v, compared, keys, sources))
+        large = any(kind.startswith("amx") for kind in self.p.machine.kernels)  # all of these have 2 MiB
+        for v, compared, keys, sources in found:
             nbytes = (v.type.numel * v.type.elem.bytes + 63) & ~63
-            places = min(_PLACES, CAPACITY // len(found) // nbytes)
+            places = min(_PLACES, CAPACITY * (3 if compared and large else 1) // len(found) // nbytes)
             if places > 1:
                 at = self.p.launch.take(_STATE + places * 8 * (1 + len(keys)))
-                self.panels[v] = _Panel(keys, sources, begins, at, places, nbytes)
+                self.panels[v] = _Panel(keys, sources, compared, at, places, nbytes)
 
     def place(self) -> None:
         """Reserves the places.  A program begins at the first."""
         for panel in self.panels.values():
             panel.data = self.p.reserve(panel.places * panel.nbytes)
             panel.pointer = self.p.launch.pointer(panel.state)
-            self.p.entry.append(f"  store i64 0, ptr {panel.pointer}, align 8")
-
-    def begin(self, loop: Op) -> None:
-        """Code at the head of an iteration of ``loop``."""
-        for panel in self.panels.values():
-            if panel.begins is loop:
-                self.p.w.put(f"store i64 0, ptr {panel.pointer}, align 8")
+            if not panel.compared:
+                self.p.entry.append(f"  store i64 0, ptr {panel.pointer}, align 8")
 
     def before_store(self, op: Op) -> None:
         """Code in front of ``op``, a store: it may write what panels have been read from."""
-        w, guarded = self.p.w, [p for p in self.panels.values() if p.begins is not None]
+        w, guarded = self.p.w, [p for p in self.panels.values() if p.compared]
         if not guarded:
             return
         start, end = self._range(op.operands[0])
@@ -140,12 +141,12 @@ class Panels:
 
     # --- which operands ---
 
-    def _operands(self) -> list[tuple[Value, Op | None]]:
-        """B operands computed in loops, and the loop whose iterations begin anew.
+    def _operands(self) -> list[tuple[Value, bool]]:
+        """Operands packed in loops, and whether the program may store while they are in use.
 
         Of a loop and what precedes it nothing may order memory, or write it otherwise than by stores that can be compared.
         """
-        out: dict[Value, Op | None] = {}
+        out: dict[Value, bool] = {}
         written = False
         for op in self.p.func.body.ops:
             inside = list(op.walk())
@@ -154,18 +155,22 @@ class Panels:
             writes = [o for o in inside if o.defn.effects & Effect.WRITE]
             if not all(o.name == "store" and is_linear(o.operands[0]) for o in writes):
                 break
-            if op.name == "for":
-                for o in inside:
-                    nested = o.block is not op.blocks[0]
-                    if o in self.p.dots.kernels and (nested or not (written or writes)) and self._packed_here(o.operands[1], o):
-                        out.setdefault(o.operands[1], op if nested else None)
+            for o in inside if op.name == "for" else ():
+                nested = o.block is not op.blocks[0]
+                if o in self.p.dots.kernels and (nested or not (written or writes)):
+                    for i in (0, 1) if nested else (1,):
+                        if self._packed_here(o, i):
+                            out.setdefault(o.operands[i], nested)
             written = written or bool(writes)
         return list(out.items())
 
-    def _packed_here(self, v: Value, dot: Op) -> bool:
-        """Whether ``v`` is a B operand and nothing else, packed beside ``dot``."""
-        only_b = all(i == 1 and u in self.p.dots.kernels and u.block is dot.block for u, i in v.uses)
-        return v.type.rank == 2 and v.op is not None and v.op.block is dot.block and only_b
+    def _packed_here(self, dot: Op, number: int) -> bool:
+        """Whether operand ``number`` of ``dot`` is nothing else, and packed beside it."""
+        v = dot.operands[number]
+        alike = all(i == number and u in self.p.dots.kernels and u.block is dot.block for u, i in v.uses)
+        if v.type.rank != 2 or v.op is None or v.op.block is not dot.block or not alike:
+            return False
+        return number == 1 or direct_load(self.p, v) is None
 
     def _keys(self, v: Value) -> tuple[list[Value], list[Value]]:
         """The scalars that tile ``v`` depends on and that differ between programs or iterations, and the tiles of pointers that it
@@ -201,32 +206,13 @@ class Panels:
     def emit(self, v: Value, single: Buffer) -> Buffer:
         """Code that has tile ``v`` packed: in the panel, or in buffer ``single``."""
         p, w, panel = self.p, self.p.w, self.panels[v]
-        at, load, store = self._at, self._load, self._store
-
-        def flag(i1: str) -> str:
-            return w.ins(f"zext i1 {i1} to i64")
-
-        state = panel.pointer
-        step = load(state, _STEP)
-        has_place = w.ins(f"icmp ult i64 {step}, {panel.places}")
-        place = w.ins(f"select i1 {has_place}, i64 {step}, i64 0")
-        tag = at(state, w.ins(f"add i64 {w.ins(f'mul i64 {place}, {panel.tag_bytes}')}, {_STATE}"))
         keys = [self._number(k) for k in panel.keys]
-        stamp = w.ins(f"add i64 {load(state, _STORED)}, 1")
-        same = w.ins(f"and i1 {has_place}, {w.ins(f'icmp eq i64 {load(tag, 0)}, {stamp}')}")
-        for i, k in enumerate(keys):
-            same = w.ins(f"and i1 {same}, {w.ins(f'icmp eq i64 {load(tag, 8 * (i + 1))}, {k}')}")
-        # the first iteration decides for the others
-        first = w.ins(f"icmp eq i64 {step}, 0")
-        wasted = load(state, _WASTED)
-        pays = w.ins(f"or i1 {same}, {w.ins(f'icmp eq i64 {wasted}, 0')}")
-        filling = w.ins(f"select i1 {first}, i1 {pays}, i1 {w.ins(f'icmp ne i64 {load(state, _FILLS)}, 0')}")
-        store(w.ins(f"add i64 {step}, 1"), state, _STEP)
-        store(flag(filling), state, _FILLS)
-        store(w.ins(f"select i1 {first}, i64 {flag(w.ins(f'xor i1 {same}, true'))}, i64 {wasted}"), state, _WASTED)
-        fill = w.ins(f"and i1 {has_place}, {w.ins(f'or i1 {first}, {filling}')}")
+        stamp = w.ins(f"add i64 {self._load(panel.pointer, _STORED)}, 1")
+        find = self._in_ring if panel.compared else self._by_iteration
+        same, fill, place = find(panel, [stamp, *keys])
+        tag = self._tag(panel, place)
         inside = w.ins(f"or i1 {same}, {fill}")
-        data = at(panel.data, w.ins(f"mul i64 {place}, {panel.nbytes}"))
+        data = self._at(panel.data, w.ins(f"mul i64 {place}, {panel.nbytes}"))
         where = w.ins(f"select i1 {inside}, ptr {data}, ptr {single.ptr}")
         pack, mark, packing, after = (w.new_label(s) for s in ("pack", "mark", "packing", "packed"))
         w.cond_br(same, after, pack)
@@ -234,11 +220,12 @@ class Panels:
         w.cond_br(fill, mark, packing)
         w.open_block(mark)
         for i, k in enumerate([stamp, *keys]):
-            store(k, tag, 8 * i)
-        for source in panel.sources if panel.begins is not None else ():
+            self._store(k, tag, 8 * i)
+        for source in panel.sources if panel.compared else ():
             start, end = self._range(source)
             for x, word in ((w.ins(f"xor i64 {start}, -1"), _NOT_LO), (end, _HI)):
-                store(w.ins(f"call i64 @llvm.umax.i64(i64 {load(state, word)}, i64 {x})"), state, word)
+                widest = w.ins(f"call i64 @llvm.umax.i64(i64 {self._load(panel.pointer, word)}, i64 {x})")
+                self._store(widest, panel.pointer, word)
         w.br(packing)
         w.open_block(packing)
         into = replace(single, ptr=where)
@@ -246,6 +233,52 @@ class Panels:
         w.br(after)
         w.open_block(after)
         return into
+
+    def _tag(self, panel: _Panel, place: str) -> str:
+        """The address of what ``place`` says that it holds."""
+        w = self.p.w
+        return self._at(panel.pointer, w.ins(f"add i64 {w.ins(f'mul i64 {place}, {panel.tag_bytes}')}, {_STATE}"))
+
+    def _holds(self, tag: str, wanted: list[str]) -> str:
+        w, same = self.p.w, "true"
+        for i, k in enumerate(wanted):
+            same = w.ins(f"and i1 {same}, {w.ins(f'icmp eq i64 {self._load(tag, 8 * i)}, {k}')}")
+        return same
+
+    def _by_iteration(self, panel: _Panel, wanted: list[str]) -> tuple[str, str, str]:
+        """(whether its place holds ``wanted``, whether to fill it if not, the place): each iteration of the loop has one."""
+        w, state = self.p.w, panel.pointer
+        step = self._load(state, _STEP)
+        has_place = w.ins(f"icmp ult i64 {step}, {panel.places}")
+        place = w.ins(f"select i1 {has_place}, i64 {step}, i64 0")
+        same = w.ins(f"and i1 {has_place}, {self._holds(self._tag(panel, place), wanted)}")
+        # the first iteration decides for the others
+        first = w.ins(f"icmp eq i64 {step}, 0")
+        wasted = self._load(state, _WASTED)
+        pays = w.ins(f"or i1 {same}, {w.ins(f'icmp eq i64 {wasted}, 0')}")
+        filling = w.ins(f"select i1 {first}, i1 {pays}, i1 {w.ins(f'icmp ne i64 {self._load(state, _FILLS)}, 0')}")
+        missing = w.ins(f"zext i1 {w.ins(f'xor i1 {same}, true')} to i64")
+        self._store(w.ins(f"add i64 {step}, 1"), state, _STEP)
+        self._store(w.ins(f"zext i1 {filling} to i64"), state, _FILLS)
+        self._store(w.ins(f"select i1 {first}, i64 {missing}, i64 {wasted}"), state, _WASTED)
+        return same, w.ins(f"and i1 {has_place}, {w.ins(f'or i1 {first}, {filling}')}"), place
+
+    def _in_ring(self, panel: _Panel, wanted: list[str]) -> tuple[str, str, str]:
+        """The same where tiles come in sequences that repeat: behind the last place, or again at the first of the sequence."""
+        w, state = self.p.w, panel.pointer
+        step, first, missed = (self._load(state, word) for word in (_STEP, _FIRST, _WASTED))
+        behind = w.ins(f"select i1 {w.ins(f'icmp ult i64 {step}, {panel.places}')}, i64 {step}, i64 0")
+        goes_on = self._holds(self._tag(panel, behind), wanted)
+        same = w.ins(f"or i1 {goes_on}, {self._holds(self._tag(panel, first), wanted)}")
+        fill = w.ins(f"and i1 {w.ins(f'xor i1 {same}, true')}, {w.ins(f'icmp ult i64 {missed}, {panel.places}')}")
+        place = w.ins(f"select i1 {w.ins(f'or i1 {goes_on}, {fill}')}, i64 {behind}, i64 {first}")
+        moves = w.ins(f"or i1 {same}, {fill}")
+        begins = w.ins(f"and i1 {fill}, {w.ins(f'icmp eq i64 {missed}, 0')}")
+        self._store(w.ins(f"select i1 {moves}, i64 {w.ins(f'add i64 {place}, 1')}, i64 {step}"), state, _STEP)
+        self._store(w.ins(f"select i1 {begins}, i64 {place}, i64 {first}"), state, _FIRST)
+        more = w.ins(f"add i64 {missed}, {w.ins(f'zext i1 {fill} to i64')}")
+        self._store(w.ins(f"select i1 {same}, i64 0, i64 {more}"), state, _WASTED)
+        return same, fill, place
 
     def _number(self, key: Value) -> str:
         """``key`` as an i64 operand."""

@@ -453,7 +453,6 @@ class Program:
         w.open_block(inside)
         mark = self.offset
         self.loops.append(op)
-        self.panels.begin(op)
         self.block(body)
         self._fill(body.terminator.operands, homes)
         self.loops.pop()
