@@ -12,6 +12,7 @@ def run(python: str | None, log: str | None, as_json: bool, html: Path | None, r
     """Examines this environment, the one of the interpreter ``python``, or the text in the file ``log`` (`-`: standard input)."""
     from ..env import report
     from ..env.diagnose import diagnose
+    from ..env.remedies import fit
 
     if python is not None and log is not None:
         print("anytile: --python and --log are two things to look at; give one of them", file=sys.stderr)
@@ -31,7 +32,7 @@ def run(python: str | None, log: str | None, as_json: bool, html: Path | None, r
     except (OSError, ValueError) as e:
         print(f"anytile: could not look: {e}", file=sys.stderr)
         return 2
-    findings = diagnose(facts)
+    findings = fit(diagnose(facts), facts)
     try:
         if html is not None:
             html.write_text(report.as_html(facts, findings, redact), encoding="utf-8")

@@ -131,6 +131,8 @@ def _interpreter(python: str | None) -> tuple[Interpreter, str]:
         python_h=any((h / "Python.h").is_file() for h in headers),
         import_library=mine in libs if windows else None,
         foreign_libraries=tuple(str(f) for n, f in libs.items() if n not in (mine, "python3.lib")),
+        pip=any((s / "pip").is_dir() for s in seen),
+        made_by_uv="uv" in config,
         on_path=tuple(dict.fromkeys(p for name in ("python", "python3") if (p := shutil.which(name)))),
     ), "windows" if windows else "darwin" if sys.platform == "darwin" else "linux"
 

@@ -48,6 +48,8 @@ class Interpreter:
     python_h: bool | None = None  # include/Python.h is there
     import_library: bool | None = None  # Windows: libs/pythonXY.lib is there
     foreign_libraries: tuple[str, ...] = ()  # Windows: libs/pythonXY.lib of other minors
+    pip: bool | None = None  # `python -m pip` works
+    made_by_uv: bool = False  # pyvenv.cfg says so
     on_path: tuple[str, ...] = ()  # every python that PATH finds, first to last
 
     @property
