@@ -258,7 +258,7 @@ class _Maker:
 
     def do_pair(self) -> None:
         """Largest value with the smallest of its places."""
-        e = self.pick((I32, F32, I16))
+        e = self.pick((I32, F32, I16, F64, I64, F16, BF16))
         t = self.any_type((e,))
         x = self.value(t)
         b, axis = self.b, self.choices.integer(0, t.rank - 1)

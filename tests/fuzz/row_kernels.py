@@ -195,9 +195,10 @@ class _Rows(_Kernel):
                 limit = self.expression(have, not floats)
                 say(f"sums += tl.minimum(tl.maximum({limit} + a * 0, -9), 9).to({_NAMES[wide]})")
             else:
-                say(
-                    f"c = tl.load({pick(('x', 'out'))} + row * stride + {pick(('lanes', 'lanes', '(n - 1 - lanes)'))}{load_mask}).to({_NAMES[wide]})"
-                )
+                # Of memory with two names, a lane reads only what it writes itself: lanes have no order.
+                shared = any(isinstance(x, View) for x in self.arguments.values())
+                place = "lanes" if shared else pick(("lanes", "lanes", "(n - 1 - lanes)"))
+                say(f"c = tl.load({pick(('x', 'out'))} + row * stride + {place}{load_mask}).to({_NAMES[wide]})")
                 have.append("c")
         if loop == "carried":
             say("x_at += stride")

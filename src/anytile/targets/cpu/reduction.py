@@ -143,21 +143,27 @@ class Accumulator:
         return lanes
 
     def horizontal(self) -> list[Lane]:
-        """One scalar lane per result: halves of the vector combined until one lane is left."""
+        """One scalar lane per result: halves of the vector combined until two lanes are left, those as scalars.
+
+        Comparing whole vectors for their first lane's sake would be wrong: of ``fcmp`` of doubles and their neighbours, LLVM 22
+        keeps a scalar comparison on AVX-512 and forgets the neighbour (an argmax compared numbers with themselves).
+        """
         self.fold()
-        lanes, m, n = self.values(0), self.m, self.m.width
+        lanes, n = self.values(0), self.m.width
         if not self._vectors():
             return [Lane(UNIFORM, x.val, x.elem, level=self.nest.level) for x in lanes]
         k = n // 2
-        while k:
+        while k > 1:
             moved = [self._down(x, k) for x in lanes]
             lanes = self.combine(lanes, moved)
             k //= 2
-        out = []
-        for x in lanes:
-            text = m.w.ins(f"extractelement {m.vec_type(x.elem)} {m.vec(x)}, i64 0")
-            out.append(Lane(UNIFORM, text, x.elem, level=INNERMOST))
-        return out
+        first, second = ([self._at(x, i) for x in lanes] for i in (0, 1))
+        return self.combine(first, second)
+
+    def _at(self, x: Lane, i: int) -> Lane:
+        """Lane ``i`` of a vector."""
+        text = self.m.w.ins(f"extractelement {self.m.vec_type(x.elem)} {self.m.vec(x)}, i64 {i}")
+        return Lane(UNIFORM, text, x.elem, level=INNERMOST)
 
     def _down(self, x: Lane, k: int) -> Lane:
         m, n = self.m, self.m.width
