@@ -89,6 +89,7 @@ def test_a_pipelined_matmul():
     assert count(ptx, r"cp\.async\.cg\.shared\.global") == 3 * tile // 16 // 256  # two copies in front, one inside
     assert count(ptx, r"ld\.global") == 0 and count(ptx, r"st\.global\.v4\.b32") == 16
     assert "wgmma.wait_group.sync.aligned 1" in ptx and "cp.async.wait_group 1" in ptx
+    assert count(ptx, r"mov\.b32 [^;]*, 0;") <= 64 * 256 // 128 + 4  # the zeros it begins with, once
 
 
 def test_stages_make_the_ring():
@@ -101,7 +102,7 @@ def test_stages_make_the_ring():
 
 def test_attention_keeps_probabilities_in_registers():
     ptx, _ = compiled("attention_d128_128x64w8")
-    assert count(ptx, r"wgmma\.mma_async[\w.]* \{[^}]*\}, da,") == 8  # Q·K: 8 steps along d
+    assert count(ptx, r"wgmma\.mma_async[\w.]* \{[^}]*\}, a\d") == 8  # Q·K: 8 steps along d
     assert count(ptx, r"wgmma\.mma_async") == 8 + 4  # P·V: 4 steps along the 64 keys, P from registers
     assert count(ptx, r"shfl\.sync\.bfly") == 2 * 2 * 2  # two rows a thread, maximum and sum, four lanes a row
 

@@ -71,3 +71,23 @@ def test_yardstick(name):
     resources = kernel.metadata.resources
     assert (resources["stack"], resources["spill_stores"], resources["spill_loads"]) == (0, 0, 0)
     assert resources["registers"] <= expected.registers
+
+
+@pytest.mark.parametrize("name", [name for name in YARDSTICK if name.startswith("matmul")])
+def test_no_offset_is_made_anew_between_the_copies_of_a_product(name):
+    """Wide products are slow, and the next tiles' copies wait for them."""
+    _, sass = machine_code(name)
+    start, end = loop(sass)
+    inside = "\n".join(sass.splitlines()[start:end])
+    assert "GMMA" in inside and "LDGSTS" in inside and "IMAD.WIDE" not in inside
+
+
+def loop(sass: str) -> tuple[int, int]:
+    """The first and the last line of the first loop."""
+    lines = sass.splitlines()
+    labels = {m[1]: i for i, line in enumerate(lines) if (m := re.match(r"(\.L_\w+):", line))}
+    for i, line in enumerate(lines):
+        target = re.search(r"BRA `\((\.L_\w+)\)", line)
+        if target and labels.get(target[1], i) < i:
+            return labels[target[1]], i
+    raise AssertionError("there is no loop")

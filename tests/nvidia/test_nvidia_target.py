@@ -9,7 +9,7 @@ from anytile.errors import OutOfResources, UnsupportedError
 from anytile.runtime.compiler import ASTSource, compile
 from anytile.runtime.driver import GPUTarget, target_object
 from anytile.runtime.options import Options
-from anytile.targets.nvidia import assemble, codegen
+from anytile.targets.nvidia import assemble, codegen, target
 from anytile.targets.nvidia.chips import chip
 from anytile.targets.nvidia.target import NvidiaTarget, make_ptx
 
@@ -134,3 +134,14 @@ def test_the_knob_of_fused_multiply_adds_is_a_default() -> None:
         assert Options.of({"enable_fp_fusion": True}, H100).enable_fp_fusion
         knobs.language.force_disable_fp_fusion = True  # whatever a launch asks for
         assert not Options.of({"enable_fp_fusion": True}, H100).enable_fp_fusion
+
+
+def test_offsets_in_front_of_the_first_loop_are_shifted():
+    """Not those inside, which the assembler makes in one instruction; nor products by what is no power of two."""
+    wide = "\tmul.wide.s32 \t%rd{}, %r{}, {};"
+    ptx = "\n".join(
+        ["\t@%p1 bra \t$L_2;", wide.format(1, 2, 4), wide.format(3, 4, 12), "$L_1:", wide.format(5, 6, 4), "\t@%p2 bra \t$L_1;", "$L_2:"]
+    )
+    shifted = "\t{ .reg .b64 wide; cvt.s64.s32 wide, %r2; shl.b64 %rd1, wide, 2; }"
+    assert target._with_shifts(ptx) == ptx.replace(wide.format(1, 2, 4), shifted)
+    assert target._with_shifts(wide.format(1, 2, 4)) == wide.format(1, 2, 4)

@@ -99,7 +99,7 @@ class _Carried:
     def __init__(self, g: Generator, values: list[Value], inits: list[Value]):
         self.g, self.values = g, values
         self.homes = [g.home(v) for v in values]
-        self.start = [g.get(i, h) for i, h in zip(inits, self.homes, strict=True)]
+        self.start = [_at_once(g, v, g.get(i, h)) for v, i, h in zip(values, inits, self.homes, strict=True)]
         self.names: list[list[str]] = []
 
     def open(self) -> None:
@@ -118,6 +118,19 @@ class _Carried:
     def define(self, results: list[Value]) -> None:
         for r, h, names in zip(results, self.homes, self.names, strict=True):
             self.g.define(r, names, h)
+
+
+def _at_once(g: Generator, v: Value, registers: list[str]) -> list[str]:
+    """Zeros that wgmma adds to in a loop, made by one text: LLVM would make them twice, for the loop and for the way around it."""
+    if len(registers) < 2 or set(registers) != {literal(0.0, v.type.elem)} or v.type.elem.bits != 32:
+        return registers
+    if not any(user in g.assignment.by_warpgroup for user, _ in v.uses):
+        return registers
+    t, n = llvm_type(v.type.elem), len(registers)
+    made = g.assembly(
+        " ".join(f"mov.b32 ${i}, 0;" for i in range(n)), ",".join(["=f" if t == "float" else "=r"] * n), g.several(t, n), [], pure=True
+    )
+    return [g.emit(f"extractvalue {g.several(t, n)} {made}, {i}") for i in range(n)]
 
 
 def _prepare(g: Generator, blocks: list[Block]) -> None:

@@ -17,7 +17,7 @@ __all__ = ["limited", "register_limit"]
 
 _FEW = 2
 """Blocks: with more of them at a time, another one hides little more."""
-_NEAR = 0.85
+_NEAR = 0.9
 """How small a part of its registers a kernel may be asked to make do with."""
 _MATRICES = re.compile(r"\bw?g?mma\b")
 _ALLOCATED = 8

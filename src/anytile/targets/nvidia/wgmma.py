@@ -291,14 +291,13 @@ class _Job:
             if self.words is None:
                 args.append(("i64", self.desc_a))
                 constraints.append("l")
-            # One name for all descriptors: with names of their own, their sums become constant offsets, and the instructions stand side by
-            # side; what else the loop computes then comes behind them, where the next copies wait for it (6 % of a product).
-            for k0 in range(begin, end, self.row.k):
-                lines.append(f"add.s64 db, ${at}, {self.form_b.step_k(k0, self.k_inner_b) >> 4};")
+            # A name of its own for each descriptor: so the assembler sees constant offsets, and needs a fifth less time for an attention.
+            for i, k0 in enumerate(range(begin, end, self.row.k)):
+                lines.append(f"add.s64 b{i}, ${at}, {self.form_b.step_k(k0, self.k_inner_b) >> 4};")
                 if self.words is None:
                     start = self.form_a.step_k(k0, self.k_inner_a) + self.form_a.step_other(block * ROWS, self.k_inner_a)
-                    lines.append(f"add.s64 da, ${at + 1}, {start >> 4};")
-                    source, turned = "da", f", {int(not self.k_inner_a)}"
+                    lines.append(f"add.s64 a{i}, ${at + 1}, {start >> 4};")
+                    source, turned = f"a{i}", f", {int(not self.k_inner_a)}"
                 else:
                     first = self.fragment.register_of[(block * ROWS << log2(self.k)) | k0] * self.form_b.size // 4
                     here = len(constraints)
@@ -307,8 +306,9 @@ class _Job:
                     source, turned = "{" + ",".join(f"${here + j}" for j in range(4)) + "}", ""
                 turned = f"{turned}, {int(not self.k_inner_b)}" if self.row.turns else ""
                 adds = "p" if values or k0 > begin else "z"  # the predicate: whether the instruction adds to its registers
-                lines.append(f"{self._name()} {self._target(count)}, {source}, db, {adds}{self.row.tail}{turned};")
-            text = "{ .reg .pred p, z; .reg .b64 da, db; setp.eq.b32 p, 0, 0; setp.ne.b32 z, 0, 0; " + " ".join(lines) + " }"
+                lines.append(f"{self._name()} {self._target(count)}, {source}, b{i}, {adds}{self.row.tail}{turned};")
+            steps = (end - begin) // self.row.k
+            text = f"{{ .reg .pred p, z; .reg .b64 a<{steps}>, b<{steps}>; setp.eq.b32 p, 0, 0; setp.ne.b32 z, 0, 0; {' '.join(lines)} }}"
             got = g.assembly(text, ",".join(constraints), result, args)
             made += [g.emit(f"extractvalue {result} {got}, {i}") for i in range(count)]
         g.call("llvm.nvvm.wgmma.commit_group.sync.aligned", "void")
