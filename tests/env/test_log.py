@@ -71,8 +71,8 @@ def test_the_cause_comes_first(cause: str) -> None:
 )
 def test_the_translated_sentence_does_not_matter(sentence: str) -> None:
     findings = diagnose(read_log(f"ImportError: DLL load failed while importing libtriton: {sentence}"))
-    assert [f.cause for f in findings[:2]] == ["win_vcredist_old", "win_wrong_wheel_or_stale_venv"]
-    assert {f.cause for f in findings[2:]} == {"user_site_leak", "two_tritons"}
+    assert findings[0].cause == "win_vcredist_old"
+    assert {f.cause for f in findings[1:]} == {"win_wrong_wheel_or_stale_venv", "user_site_leak", "two_tritons"}
 
 
 @pytest.mark.parametrize(

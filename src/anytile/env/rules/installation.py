@@ -188,7 +188,7 @@ RULES = (
             Clue(CERTAIN, library("python", "site-packages")),
             Clue(0.75, seen("win_error", r"193")),
             Clue(0.9, seen("python_library")),
-            Clue(0.36, seen("failed_extension", r"libtriton")),
+            Clue(0.44, seen("failed_extension", r"libtriton")),
             Clue(0.2, all_of(seen("failed_extension", r"libtriton"), _IN_VENV)),
             Clue(0.2, seen("win_error", r"127")),
         ),
@@ -281,7 +281,7 @@ RULES = (
                 ),
             ),
             Clue(0.3, all_of(text(USER_SITE), any_of(seen("exception"), seen("missing_module"), seen("statement")))),
-            Clue(0.34, seen("failed_extension", r"libtriton")),
+            Clue(0.36, seen("failed_extension", r"libtriton")),
         ),
         lambda f: [
             Fix(

@@ -57,7 +57,7 @@ def _sentences(lines: tuple[str, ...]) -> tuple[tuple[int, str], ...]:
 
 
 _STOPS = r"\b(?:incompatib\w*|mis-?match\w*|conflict\w*)|not compatible|wrong version|built (?:for|against|with)|compiled (?:for|against|with)|不兼容|不匹配|несовместим|inkompatib|nicht kompatibel|passt nicht"
-_LACKS = r"not (?:found|available|supported|defined|recogni[sz]ed|included)|\bmissing\b|\bunsupported\b|(?:does|do|did|is|are|was|were)(?:n't| not)\b|(?<!-)\bno\b(?!-)|\bcannot\b|can't|could not|unable|without|找不到|没有|无法|不支持|缺少|не найден|не поддерж|отсутств|fehl(?:t|en)|nicht (?:gefunden|verfügbar|unterstützt)"
+_LACKS = r"not (?:found|available|support(?:ed|s)?|defined|recogni[sz]ed|included)|\bmissing\b|\bunsupported\b|(?:does|do|did|is|are|was|were)(?:n't| not)\b|(?<!-)\bno\b(?!-)|\bcannot\b|can't|could not|unable|without|找不到|没有|无法|不支持|缺少|не найден|не поддерж|отсутств|fehl(?:t|en)|nicht (?:gefunden|verfügbar|unterstützt)"
 _OLD = r"too old|\bold(?:er)?\b|out-?dated|insufficient|\bupdate\b|upgrade|过低|太老|太旧|过旧|устарел|veraltet|zu alt"
 # Something was installed, and took torch's place.
 _MOVED = r"\b(?:u\w*install|replac|down-?grad|overwr|remov|revert|swap|forc|pull|delet|reset)\w*|\bre-?installs\b|替换|降级|变成|卸载|覆盖|замен|удал|пониж|ersetz|deinstall|herabgestuft"
@@ -144,6 +144,7 @@ TOLD: dict[str, tuple[Clue, ...]] = {
             complaint=False,
         ),
         weigh(0.5, _TORCH, r"install|wheel|build|version|poetry|pip\b|安装|установ", _NO_CUDA),
+        weigh(0.62, _TORCH, r"\bwrong (?:version|build|torch)|\b(?:right|correct) (?:version|build)", r"\bgpu\b|\bcuda\b", complaint=False),
         Clue(
             0.58,
             all_of(
@@ -194,7 +195,11 @@ TOLD: dict[str, tuple[Clue, ...]] = {
         weigh(0.5, r"\bpoetry\b", r"torch|source|\bcu\d{3}\b", _LACKS),
         Clue(0.6, all_of(text(r"tool\.poetry"), says(_TORCH, r"\bcandidates?\b|\bsource\b|\binstall\w*", _LACKS))),
     ),
-    "build_isolation": (weigh(0.5, r"flash|xformers|mamba|deepspeed|apex", r"\btorch\b", r"build", _LACKS),),
+    "build_isolation": (
+        weigh(0.5, r"flash|xformers|mamba|deepspeed|apex", r"\btorch\b", r"build", _LACKS),
+        weigh(0.75, r"without torch installed|install torch (?:first|before)|torch (?:must|has to|needs to) be installed (?:first|before)"),
+        weigh(0.6, r"\bbuild|\binstall", r"\btorch\b", r"even though|though|but|although", r"\binstalled\b", r"no (?:module|torch)"),
+    ),
     "user_site_leak": (
         told(r"PYTHONNOUSERSITE"),
         # a program that starts others, found outside of the environment
@@ -211,7 +216,7 @@ TOLD: dict[str, tuple[Clue, ...]] = {
         weigh(
             0.6,
             r"(?<!\w)\.local\b(?![\\/](?:share|state))",
-            r"different version|wrong version|installed as a user|\bold(?:er)?\b|user's|instead|prioriti|precedence",
+            r"different version|wrong version|installed as a user|\bold(?:er)?\b|user's|instead|prioriti|precedence|overrid",
             complaint=False,
         ),
         Clue(0.6, all_of(text(USER_SITE), says(r"on sys\.path|ahead of|user-installed|shadow", complaint=False))),
@@ -237,6 +242,7 @@ TOLD: dict[str, tuple[Clue, ...]] = {
             rf"{_STOPS}|{_LACKS}",
             r"torch|cuda|kernel|support",
         ),
+        weigh(0.55, r"\b[rg]tx\b|\bgpus?\b|\bcards?\b", r"\bsupport", r"\brelease|\bpackaged|\bnightly|\bnew(?:er)?\b", _TORCH),
     ),
     "ptxas_too_old": (told(r"\bptxas\b", rf"sm_\d|gpu-name|{_OLD}|{_LACKS}"),),
     # libraries and compilers on Linux

@@ -20,8 +20,15 @@ _TITLE = 2  # lines of a title, in which a person may ask for something without 
 _WISH = (
     r"\b(?:outdated|should|needs? to|support for|to support|how to|which version|right version|compatible with|wants?|requires?(?!:)|re-?installs?)\b"
     # the titles of changes
-    r"|^\W*(?:\[[^\]]*\]\W*)?(?:add|allow|avoid|bump|detect|diagnose|ensure|fix|guard|handle|ignore|make|pin|prevent|raise|set|skip|support|use)\s"
+    r"|^(?=\S)\W*(?:\[[^\]]*\]\W*)?(?:add|allow|avoid|bump|detect|diagnose|ensure|fix|force|guard|handle|ignore|make|pin|prevent|raise|remove|replace|set|skip|support|use)\s"
 )
+# Two of these in one line, and a person wrote it.
+_PROSE = (
+    r"(?<![\w/.'-])(?:the|an?|to|is|are|be|of|with|on|and|that|will|over|from|its?|when|if|for|by|as|was|were|has|have|like|should|can|than"
+    r"|this|there|my|i)(?![\w/.'-])"
+)
+# What programs say: of their content, of what they do, in columns, or as the body of something.
+_OUTPUT = r"^\s|\S\s{2,}\S|Warning:|\.\.\.$|\b(?:ok|passed|success\w*|satisfied|works?|working|found|done|completed?|finished|available|enabled|healthy|running|started|loaded)\b"
 _OURS = r"torch|triton|cuda|\bgpu\b|nvidia(?!-smi)|inductor|xformers|bitsandbytes|unsloth|comfyui|vllm|\battention\b|\bwheels?\b|\bdll\b|显卡|видеокарт|Grafikkarte"
 _GPU_LIBRARY = r"lib(?:cudart|cublas|cublasLt|cudnn|nvrtc|cufft|curand|cusolver|cusparse|nccl|nvJitLink)\w*"
 
@@ -47,7 +54,7 @@ _TOPICS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = tuple(
         r"python3\d*\.lib|include and libs|python libs": "win_python_dev_missing win_wrong_python",
         r"\bsm_?\d{2,3}\b|compute capabilit|\bkernel image|RTX ?(?:Pro ?)?[56]0(?:\d0|xx)|\b50[- ]?(?:xx )?series|blackwell": "torch_arch_missing ptxas_too_old",
         r"\bdriver\b & cuda|nvidia|\bgpu\b|old|version|过低|устарел|veraltet": "driver_too_old torch_arch_missing",
-        r"\.local[\\/]|user[- ]site|AppData\\Roaming|--user\b|PYTHONNOUSERSITE": "user_site_leak resolver_replaced_torch",
+        r"(?<!\w)\.local\b(?![\\/]share)|user[- ]site|AppData\\Roaming|--user\b|PYTHONNOUSERSITE": "user_site_leak resolver_replaced_torch",
         r"\bDLL\b|\.dll\b|WinError|动态链接库|\bVC\+\+|redistributable|运行库": "win_vcredist_old win_dll_missing_dep win_wrong_wheel_or_stale_venv",
         r"path & too long|length|\b260\b|MAX_PATH|LongPaths": "long_path cache_corrupt",
         r"\bcodec\b|Unicode|encoding|\bgbk\b|\bcp\d{3,4}\b|编码|кодиров": "nonascii_locale win_c_compiler",
@@ -80,15 +87,21 @@ def _told(log: Log) -> list[tuple[int, str]]:
 
 
 def complains(log: Log) -> bool:
-    """Whether the text is a complaint, or a wish, and not the output of a program."""
+    """Whether the text is a complaint, or a wish, and not the output of a program: nobody shows the doctor a sentence for its beauty."""
     told = _told(log)
-    wishing = len(told) <= _TITLE and any(compiled(_WISH, re.I).search(line) for _, line in told)
+    short = len(told) <= _TITLE
+    wishing = short and any(compiled(_WISH, re.I).search(line) or _prose(line) for _, line in told)
     return len(told) <= _LINES and (bool(log.complaining) or wishing)
+
+
+def _prose(line: str) -> bool:
+    words = {word.lower() for word in compiled(_PROSE, re.I).findall(line)}
+    return len(words) >= 2 and not compiled(_OUTPUT, re.I).search(line)
 
 
 def concerns(log: Log) -> bool:
     """Whether a complaining line, or the title of a wish, names one of the things that the doctor knows about."""
-    lines = [line for n, line in _told(log) if n in log.complaining or not log.complaining]
+    lines = [line for n, line in _told(log) if (n in log.complaining or not log.complaining) and not line.startswith("    ")]
     return any(compiled(_OURS, re.I).search(line) for line in lines)
 
 

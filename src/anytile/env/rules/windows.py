@@ -236,6 +236,7 @@ RULES = (
                 ),
             ),
             Clue(0.7, NO_PROGRAM),
+            Clue(0.5, all_of(seen("exception", r"CppCompileError"), on("windows", None), unless(seen("header"), seen("linker_library")))),
             Clue(0.55, all_of(seen("win_error", r"2"), text(r"(?i)subprocess|CreateProcess|Popen|triton|inductor"))),
             Clue(0.75, seen("statement", r"Compiler: (?:cl|\{).*")),
             Clue(
