@@ -112,6 +112,8 @@ WAYS: dict[str, dict[str, Any]] = {
 def compiled(case: Case, way: str) -> Callable[..., Any]:
     """``case.function`` through torch.compile; compiled at its first call."""
     options = {**case.options, **WAYS[way]}
+    if _on_gpu():  # what a graph has of the CPU is left to C++, as with every Triton
+        options.pop("cpu_backend", None)
 
     def through(function: Callable[..., Any]) -> Callable[..., Any]:
         def enter(*inputs: Any) -> Any:
@@ -148,16 +150,20 @@ def check(name: str, size: str, way: str = "triton") -> tuple[dict[str, Any], Ca
     row["triton_kernels"], row["cpp_kernels"] = code.count("@triton.jit"), code.count("async_compile.cpp_pybinding(")
     row["error"] = max(largest_error(g[0], w[0]) for g, w in pairs)
     row["gradient_error"] = max(largest_error(g[1], w[1]) for g, w in pairs)
-    tolerance = case.tolerance * (10 if torch.get_default_device().type == "cuda" else 1)  # sums in another order, and TF32
+    tolerance = case.tolerance * (10 if _on_gpu() else 1)  # sums in another order, and TF32
     equal = max(row["error"], row["gradient_error"]) <= tolerance
-    if equal and way == "triton" and (not row["triton_kernels"] or row["cpp_kernels"]):
+    if equal and way == "triton" and (not row["triton_kernels"] or row["cpp_kernels"] and not _on_gpu()):
         return {**row, "state": "failed", "error": "Inductor wrote no Triton kernel, or a C++ one"}, None, None
     return {**row, "state": "equal" if equal else "wrong", "tolerance": tolerance}, case, function
 
 
+def _on_gpu() -> bool:
+    return torch.get_default_device().type == "cuda"
+
+
 def _finish() -> None:
     """Waits for the GPU, where one is used."""
-    if torch.get_default_device().type == "cuda":
+    if _on_gpu():
         torch.cuda.synchronize()
 
 
@@ -302,7 +308,7 @@ def prepare(arguments: argparse.Namespace) -> dict[str, Any]:
     if not arguments.plain:
         import anytile.torch
 
-        enabled = [str(line) for line in anytile.torch.enable(say=False).lines]
+        enabled = [str(line) for line in anytile.torch.enable(cpu=True if arguments.device == "cpu" else None, say=False).lines]
     import torch._inductor.config
     import triton
 

@@ -355,7 +355,7 @@ def prepare(arguments: argparse.Namespace) -> None:
     if not arguments.plain:
         import anytile.torch
 
-        anytile.torch.enable(cpu=not arguments.keep_backend, say=False)
+        anytile.torch.enable(cpu=False if arguments.keep_backend else None, say=False)
     sys.path[:0] = [arguments.folder, os.path.dirname(arguments.folder)]
     os.chdir(arguments.folder)
     prepare_helpers(arguments.cpu_is_gpu)

@@ -4,7 +4,7 @@
     anytile.torch.enable()
 
 Before anything has imported another triton.  From then on `import triton` is anytile here and in the processes that torch
-starts, and torch.compile writes Triton kernels for CPU tensors too, where the release of torch can.  docs/torch.md has the details.
+starts, and where there is no GPU torch.compile writes Triton kernels for CPU tensors, if the release of torch can.  docs/torch.md has the details.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from .inductor.settings import SETTINGS, Setting, release_of
 __all__ = ["Account", "enable"]
 
 
-def enable(cpu: bool = True, say: bool = True) -> Account:
+def enable(cpu: bool | None = None, say: bool = True) -> Account:
     """Sets what the installed torch needs so that torch.compile uses anytile; returns what was done, and prints it if ``say``.
 
-    ``cpu=False`` leaves CPU tensors to Inductor's C++ backend.  Calling it again does no harm.  RuntimeError where another triton
-    has been imported already, ModuleNotFoundError where there is no torch.
+    ``cpu``: whether CPU tensors go through Triton too, instead of Inductor's C++ backend; None: where torch has no GPU.  Calling it
+    again does no harm.  RuntimeError where another triton has been imported already, ModuleNotFoundError where there is no torch.
     """
     installed, reached = install_here(), reach_children()
 
@@ -34,21 +34,21 @@ def enable(cpu: bool = True, say: bool = True) -> Account:
     if forgotten := _ask_again():
         account.note("torch.utils._triton", f"{', '.join(forgotten)} had looked for Triton before it was here, and will look again")
     release = release_of(torch.__version__)
-    for setting in SETTINGS if cpu else ():
-        _apply(setting, config, release, account)
-    if not cpu:
+    for setting in SETTINGS if cpu is not False else ():
+        _apply(setting, config, release, account, bool(cpu))
+    if cpu is False:
         account.note("cpu_backend", f"left at {getattr(config, 'cpu_backend', 'cpp')!r}, as cpu=False asks", done=False)
     if say:
         print(account)
     return account
 
 
-def _apply(setting: Setting, config: object, release: tuple[int, int], account: Account) -> None:
+def _apply(setting: Setting, config: object, release: tuple[int, int], account: Account, demanded: bool) -> None:
     what = f"{setting.name} = {setting.value!r}"
     if release < setting.since:
         account.note(what, f"is an option of torch {setting.since[0]}.{setting.since[1]} and later", done=False)
-    elif not setting.gpu_too and _has_gpu():
-        account.note(what, "is left to GPU kernels, which it concerns too", done=False)
+    elif setting.beside_gpu and not (setting.on_demand and demanded) and _has_gpu():
+        account.note(what, setting.beside_gpu, done=False)
     elif getattr(config, setting.name) == setting.value:
         account.note(what, "was so before")
     else:

@@ -60,6 +60,16 @@ def test_leaving_the_cpu_alone():
     assert "– cpu_backend: left at 'cpp', as cpu=False asks" in done.stdout
 
 
+def test_beside_a_gpu_the_cpu_is_left_alone_unless_asked_for():
+    done = run(
+        "import anytile.torch\nanytile.torch._has_gpu = lambda: True\na = anytile.torch.enable()\nimport torch._inductor.config as c\n"
+        "assert c.cpu_backend == 'cpp' and not a.cpu\n"
+        "a = anytile.torch.enable(cpu=True, say=False)\nassert c.cpu_backend == 'triton' and a.cpu and c.benchmark_epilogue_fusion"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "– cpu_backend = 'triton': Inductor cannot compile graphs with tensors of both a GPU and the CPU through Triton" in done.stdout
+
+
 def test_torch_asks_again_for_triton():
     text = (
         "import torch.utils._triton as t\n"
