@@ -132,7 +132,7 @@ PATTERNS: tuple[tuple[str, str], ...] = (
     ("cuda_gone", r"(?:torch\.)?cuda\.is_available\(\)[^\n]{0,25}?(?P<v>[Ff]alse)\b"),
     (
         "building",
-        r"(?P<v>setup\.py|pyproject\.toml|get_requires_for_build_\w+|egg_info|build_wheel|bdist_wheel|build dependencies|subprocess-exited-with-error|[Bb]uild backend|metadata-generation-failed)",
+        r"(?P<v>setup\.py|pyproject\.toml|get_requires_for_build_\w+|egg_info|build_wheel|bdist_wheel|build dependencies|requirements to build|subprocess-exited-with-error|[Bb]uild backend|metadata-generation-failed)",
     ),
     ("frame", r"File ['\"](?P<v>[^'\"]+)['\"], line (?P<d>\d+)"),
     ("path", rf"(?P<v>(?:[A-Za-z]:[\\/]|~[\\/]|/|\.\.\.[\\/])(?:{_FILE}[\\/])*{_FILE})"),
@@ -169,7 +169,7 @@ _WINDOWS = re.compile(
     r"\b[A-Za-z]:\\|WinError|\.pyd\b|\.dll\b|\.exe\b|DLL load failed|win_amd64|win32|\bWindows\b|\bwin ?1[01]\b|MSVC|AppData|access violation|\w\\\\\w|include file '|Compiler: cl\b|\b(?:C|LNK)\d{4}\b",
     re.I,
 )
-_LINUX = re.compile(r"\.so\b|/usr/|/home/|/root/|/opt/|/tmp/|manylinux|linux_x86_64|\bLinux\b|\bUbuntu\b|/bin/ld|collect2|ldconfig", re.I)
+_LINUX = re.compile(r"\.so\b|(?:^|(?<=[\s'\"(=]))/(?!Users/)[a-z]\w*/[\w.-]+|/usr/|/home/|/root/|/opt/|/tmp/|manylinux|linux_x86_64|\bLinux\b|\bUbuntu\b|/bin/ld|collect2|ldconfig", re.I)
 _WSL = re.compile(r"\bWSL2?\b|microsoft-standard|/usr/lib/wsl|/mnt/[a-z]/", re.I)
 _DARWIN = re.compile(r"\.dylib\b|macosx|darwin|/Users/\w+/(?!.*\\)|\bmacOS\b|Apple (?:M\d|silicon)", re.I)
 # Kinds that a program which works does not print; the words help where a person describes the failure.
@@ -177,7 +177,7 @@ _FAILURES = frozenset(
     "exception missing_module not_a_package missing_name missing_attribute missing_member wrong_argument failed_extension win_error errno"
     " missing_library undefined_symbol linker_library header program_failed ptxas_target no_distribution no_versions wrong_wheel"
     " only_wheels no_wheel other_python python_library"
-    " dll_load crash required no_candidate conflict not_installed statement cuda_gone byte dlopen".split()
+    " dll_load crash required no_candidate conflict not_installed statement cuda_gone byte dlopen frame".split()  # a traceback may be cut off
 )
 _COMPLAINT = re.compile(
     r"""(?i)(?<![\w./=-])(?<!\bno\ )(?<!nothing\ )(?<!without\ )(?<!\b0\ )(?:

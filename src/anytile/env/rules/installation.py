@@ -18,7 +18,7 @@ __all__ = ["RULES"]
 
 _IN_VENV = any_of(seen("path", r".*[\\/]\.?v?env[\\/].*"), seen("frame", r".*[\\/]\.?venv[\\/].*"), seen("tool", r"poetry"))
 _PLACEHOLDER = (0, 1, 2)  # torch 0.1.2, a source release without content, fits every Python
-_CACHE = r"\.triton\b|torchinductor|inductor_cache|triton[\\/]runtime[\\/]cache\.py|triton[\\/]+cache|TRITON_CACHE"
+_CACHE = r"\.triton\b|torchinductor|inductor_cache|triton[\\/]runtime[\\/]cache\.py|triton[\\/_]+cache|TRITON_CACHE"
 _STACK = ("torch", "triton", "triton-windows", "torchvision", "torchaudio", "xformers", "bitsandbytes", "numpy", "flash-attn", "unsloth")
 
 
@@ -241,6 +241,7 @@ RULES = (
                 ),
             ),
             Clue(0.5, text(r"no-build-isolation")),
+            Clue(0.75, all_of(seen("building"), text(r"(?i)(?:unable to|cannot|could not) import torch\b"))),
         ),
         lambda f: [
             Fix(

@@ -231,6 +231,7 @@ TOLD: dict[str, tuple[Clue, ...]] = {
     ),
     "bnb_cuda_binary": (weigh(0.5, r"bitsandbytes", r"\bcuda\b|\bgpu\b", rf"{_LACKS}|compiled without"),),
     "ext_abi_undefined_symbol": (
+        weigh(0.7, r"\babi\b|cxx11", r"\bextensions?\b|\btorch\b|pytorch", r"recompil|rebuil|guarante|break|broke|changed"),
         told(r"\babi\b|cxx11", r"mismatch|incompat|different|\bbuilt\b|compiled|\bfalse\b|wrong|不兼容|несовместим"),
     ),
     # GPU and driver
@@ -262,7 +263,7 @@ TOLD: dict[str, tuple[Clue, ...]] = {
     ),
     "linux_python_headers": (_on(told(r"python3?(?:\.\d+)?-dev(?:el)?\b|Python\.h", rf"{_LACKS}|\bneeds?\b"), "linux", None),),
     "glibc_cxx": (told(r"\bglibc(?:xx)?\b|libstdc\+\+", rf"{_OLD}|{_LACKS}|requires"),),
-    "cudart_soname": (weigh(0.5, r"libcudart|cudart64|libnvrtc|libcublas", _LACKS),),
+    "cudart_soname": (weigh(0.65, r"libcudart|cudart64|libnvrtc|libcublas", _LACKS),),
     "cuda_lib_shadowed": (told(r"LD_LIBRARY_PATH", r"cuda|nvjitlink|cudnn|nccl|cublas", r"older|conflict|unset|wrong|instead|shadow|mix"),),
     "mkl_symbol": (
         weigh(0.8, r"\biJIT_\w+", complaint=False),

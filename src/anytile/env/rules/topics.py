@@ -29,7 +29,7 @@ _PROSE = (
 )
 # What programs say: of their content, of what they do, in columns, or as the body of something.
 _OUTPUT = r"^\s|\S\s{2,}\S|Warning:|\.\.\.$|\b(?:ok|passed|success\w*|satisfied|works?|working|found|done|completed?|finished|available|enabled|healthy|running|started|loaded)\b"
-_OURS = r"torch|triton|cuda|\bgpu\b|nvidia(?!-smi)|inductor|xformers|bitsandbytes|unsloth|comfyui|vllm|\battention\b|\bwheels?\b|\bdll\b|显卡|видеокарт|Grafikkarte"
+_OURS = r"torch|triton|cuda|\bgpu\b|nvidia(?!-smi)|inductor|xformers|bitsandbytes|unsloth|comfyui|vllm|\battention\b|CompiledKernel|\bcompil(?:e|ing|ation)|sys\.path|\bconda\b|\bpoetry\b|\bwheels?\b|\bdll\b|显卡|видеокарт|Grafikkarte"
 _GPU_LIBRARY = r"lib(?:cudart|cublas|cublasLt|cudnn|nvrtc|cufft|curand|cusolver|cusparse|nccl|nvJitLink)\w*"
 
 #: (patterns that one line names all of, the causes it may mean), the most special first.
@@ -61,7 +61,7 @@ _TOPICS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = tuple(
         r"\bcache\b|缓存|кэш & permission|denied|writ|uid|read-?only|权限|прав": "permission cache_corrupt",
         r"\bcache\b|缓存|кэш & upgrad|updat|version|switch|delet|clear|remov|升级|删除|удал": "cache_stale_after_upgrade cache_corrupt",
         r"triton|inductor & \bcache\b|缓存|кэш": "cache_corrupt permission",
-        r"\bcache\b & corrupt|damaged|truncated": "cache_corrupt permission",
+        r"\bcache(?:[ _]?manager)?\b & corrupt|damaged|truncated|\btemp\b|\brace|concurrent|multi-?process": "cache_corrupt permission",
         r"\b(?:cl|tcc|cl\.exe|msvc)\b|visual studio|build tools": "win_c_compiler win_python_dev_missing",
         r"\b(?:gcc|clang|g\+\+|cc|compiler|build-essential)\b|编译器|компилятор": "linux_no_compiler win_c_compiler",
         r"undefined symbol|\bABI\b|flash[-_ ]attn?|\b_C\b|custom (?:op|extension)|\.so\b": "ext_abi_undefined_symbol resolver_replaced_torch",
