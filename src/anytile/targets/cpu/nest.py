@@ -209,28 +209,29 @@ class Nest(Masks):
             full, tail = self._split(limits, idx, extent, step)
             self.assumed = {conjunct for conjunct, _ in limits}
             self.assumed_level = self.level + 1
-            self._main_loop(full, step, body(self.unroll), accs)
+            self._main_loop(full, body, accs)
             self.assumed = set()
             for a in accs:
                 a.fold()
             self.loop(full, tail, W, body(1), accs)
         else:
-            self._main_loop(str(extent), step, body(self.unroll), accs)
+            self._main_loop(str(extent), body, accs)
         for r in self.reduces if self.axis == d else ():
             mine = [a for a in accs if a.op is r.op]
             self._finish_reduce(r, idx, mine)
 
-    def _main_loop(self, end: str, step: int, body: Callable[[str], None], accs: list[Accumulator]) -> None:
-        """The loop without masks; twice, where its stores may go past the caches."""
-        w, past = self.w, nontemporal.choice(self)
+    def _main_loop(self, end: str, body: Callable[[int], Callable[[str], None]], accs: list[Accumulator]) -> None:
+        """The loop without masks; a second one, where its stores may go past the caches."""
+        w, W, past = self.w, self.m.width, nontemporal.choice(self)
         if past is None:
-            self.loop("0", end, step, body, accs)
+            self.loop("0", end, W * self.unroll, body(self.unroll), accs)
             return
         direct, cached, after = w.new_label("direct"), w.new_label("cached"), w.new_label("stored")
-        w.cond_br(past, direct, cached)
-        for label, self.past_caches in ((direct, True), (cached, False)):
+        w.cond_br(past.when, direct, cached)
+        for label, us in ((direct, past.vectors), (cached, self.unroll)):
             w.open_block(label)
-            self.loop("0", end, step, body, accs)
+            self.past_caches = label == direct
+            self.loop("0", end, W * us, body(us), accs)
             w.br(after)
         w.open_block(after)
 

@@ -14,6 +14,7 @@ kernels that order memory (`launch_memory.synchronises`) have none.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ...ir import Op, Value
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from .memory import Memory
     from .nest import Nest
 
-__all__ = ["AT_LEAST", "choice", "store"]
+__all__ = ["AT_LEAST", "Choice", "choice", "store"]
 
 AT_LEAST = 32 << 20
 _LINE = 64
@@ -36,8 +37,16 @@ _NODE = "!{i32 1}"
 _NAME = "!1"
 
 
-def choice(nest: Nest) -> str | None:
-    """Emits the question whether this nest's stores go past the caches (i1); None where they never do."""
+@dataclass(frozen=True)
+class Choice:
+    """``when`` (i1) to store past the caches, and how many ``vectors`` a step then has: a line, since memory is slower than any loop."""
+
+    when: str
+    vectors: int
+
+
+def choice(nest: Nest) -> Choice | None:
+    """Emits the question whether this nest's stores go past the caches; None where they never do."""
     p, w = nest.p, nest.w
     if p.machine.architecture != "x86_64" or len(nest.shape) != 1 or nest.unroll < 4 or p.loops or p.synchronises:
         return None
@@ -45,7 +54,8 @@ def choice(nest: Nest) -> str | None:
     read = {pointer for pointer, write in nest.pointers().items() if not write}
     if len(stores) < len(nest.roots) or not all(_suits(nest, op) and op.operands[0] not in read for op in stores):
         return None
-    nbytes = min(nest.shape[0] * op.operands[0].type.elem.pointee.bytes for op in stores)  # type: ignore[attr-defined]
+    narrowest = min(op.operands[0].type.elem.pointee.bytes for op in stores)  # type: ignore[attr-defined]
+    nbytes = nest.shape[0] * narrowest
     if nbytes < 2 * STREAM_AHEAD:
         return None
     bases = [w.ins(f"ptrtoint ptr {nest.element(op.operands[0], 0).val} to i64") for op in stores]
@@ -56,7 +66,7 @@ def choice(nest: Nest) -> str | None:
     many = w.ins(f"icmp uge i64 {p.programs()}, {-(-AT_LEAST // nbytes)}")
     p.waits = True
     w.declare("llvm.x86.sse.sfence", "void()")
-    return w.ins(f"and i1 {whole_lines}, {many}")
+    return Choice(w.ins(f"and i1 {whole_lines}, {many}"), max(1, _LINE // (nest.m.width * narrowest)))
 
 
 def _suits(nest: Nest, op: Op) -> bool:
