@@ -85,6 +85,12 @@ def imports(_device, name):
         provider = "anytile" if hasattr(module, "__file__") and "anytile" in str(module.__file__) else "triton"
         out["detail"] += " by anytile" if provider == "anytile" else ""
         out["facts"] = {"provider": provider, "version": out["detail"].split(" ")[0]}
+    if name == "xformers":
+        # It goes on without its extensions, and only warns.
+        reason = getattr(getattr(module, "_cpp_lib", None), "_cpp_library_load_exception", None)
+        if type(reason).__name__ == "xFormersInvalidLibException":
+            raise ImportError(f"its compiled extensions cannot be loaded: {reason.__cause__ or reason}") from reason
+        out["detail"] += " without compiled extensions" if reason is not None else ""
     return out
 
 
