@@ -42,6 +42,7 @@ class Program:
         self.func, self.machine, self.name = func, machine, name
         self.w = Writer()
         self.memory = Memory(self.w, 1, contract)
+        self.memory.narrows = machine.has("avx512f")
         self.scalars: dict[Value, Lane] = {}
         self.buffers: dict[Value, Buffer] = {}
         self.moved: dict[Value, Buffer] = {}  # rows behind a guard: where their loads find them
