@@ -59,6 +59,21 @@ def test_a_crash_is_a_row_and_the_next_row_is_tried_in_a_new_process(env: Path) 
 
 
 @pytest.mark.skipif(os.name != "posix", reason="a child that outlives its parent")
+def test_xformers_that_goes_on_without_its_extensions(env: Path) -> None:
+    """It only warns when a torch of another release is beside it; attention is then gone."""
+    source = (
+        "import types\nclass xFormersInvalidLibException(Exception): pass\nclass xFormersWasNotBuiltException(Exception): pass\n"
+        "e = {0}('built for another torch'); e.__cause__ = OSError('undefined symbol: _ZN3c10')\n"
+        "__version__ = '0.0.29'; _cpp_lib = types.SimpleNamespace(_cpp_library_load_exception=e)\n"
+    )
+    module(env, "xformers", source.format("xFormersInvalidLibException"))
+    row = rows(env)["import xformers"]
+    assert row.verdict == "failed" and "its compiled extensions cannot be loaded: undefined symbol: _ZN3c10" in row.detail
+    module(env, "xformers", source.format("xFormersWasNotBuiltException"))
+    row = rows(env)["import xformers"]
+    assert row.verdict == "passed" and row.detail == "0.0.29 without compiled extensions"
+
+
 def test_a_crash_is_seen_though_a_child_keeps_the_output_open(env: Path) -> None:
     module(env, "numpy", "import os, subprocess; subprocess.Popen(['sleep', '30'], start_new_session=True); os._exit(4)")
     found = rows(env)

@@ -89,7 +89,10 @@ def imports(_device, name):
         # It goes on without its extensions, and only warns.
         reason = getattr(getattr(module, "_cpp_lib", None), "_cpp_library_load_exception", None)
         if type(reason).__name__ == "xFormersInvalidLibException":
-            raise ImportError(f"its compiled extensions cannot be loaded: {reason.__cause__ or reason}") from reason
+            first = reason
+            while first.__cause__ is not None:  # the linker's words
+                first = first.__cause__
+            raise ImportError(f"its compiled extensions cannot be loaded: {first}") from reason
         out["detail"] += " without compiled extensions" if reason is not None else ""
     return out
 
