@@ -1,10 +1,14 @@
 """`CompiledKernel.run`, the positional protocol, by native code: the same as by Python, for usual arguments and unusual ones."""
 
+import ctypes
+
 import pytest
 
 import anytile.language as tl
 from anytile.errors import AnytileError
+from anytile.native.launcher import FIXED, GpuQueue, Row
 from anytile.runtime import compiler, knobs, warm
+from anytile.runtime.arguments import HOST
 from anytile.runtime.jit import jit
 from anytile.runtime.runner import make_runner
 from anytile.runtime.warm import unavailable_because
@@ -101,3 +105,31 @@ def test_without_native_launches_it_is_python(monkeypatch):
     finally:
         monkeypatch.undo()
         warm._maker.cache_clear()
+
+
+def test_a_launch_on_a_gpu_is_given_to_the_driver_on_the_stream_that_is_passed():
+    """The driver is a function of ctypes here, which reads what a driver would."""
+    if why := unavailable_because():
+        pytest.skip(why)
+    seen = []
+
+    def launch(config, function, parameters, extra):
+        words = (ctypes.c_uint32 * 14).from_address(config)
+        stream = ctypes.c_uint64.from_address(config + 32).value
+        slots = [ctypes.c_int64.from_address(p).value for p in (ctypes.c_void_p * 2).from_address(parameters)]
+        seen.append((*words[:3], words[3], words[6], stream, function, slots))
+        return 0 if words[0] < 100 else 1
+
+    driver = ctypes.CFUNCTYPE(ctypes.c_int, *[ctypes.c_void_p] * 4)(launch)
+    address = ctypes.cast(driver, ctypes.c_void_p).value
+    queue = GpuQueue(address, function=77, threads=128, shared=512, attributes=0, attribute_count=0, ready=ctypes.c_int64(1), owned=driver)
+    rows = [Row("address", FIXED, 0, "x"), Row("integer", FIXED + 1, 1, "n", -(2**31), 2**31 - 1, 1, 0)]
+    other = []
+    maker = warm.native_maker(HOST, False)
+    run = maker.positional(lambda *args: other.append(args[:4]), FIXED + 2, rows, 2, ctypes.c_int64(1), 0, queue)
+    x = torch.zeros(4)
+    assert run(5, 2, 1, 0x1234, *NO_HOOKS, x, -3) is None
+    assert seen == [(5, 2, 1, 128, 512, 0x1234, 77, [x.data_ptr(), -3])] and not other
+    run(5, 2, 1, None, *NO_HOOKS, x, 1)  # no number
+    run(101, 2, 1, 0, *NO_HOOKS, x, 1)  # the driver refuses
+    assert other == [(5, 2, 1, None), (101, 2, 1, 0)]
