@@ -169,7 +169,10 @@ _WINDOWS = re.compile(
     r"\b[A-Za-z]:\\|WinError|\.pyd\b|\.dll\b|\.exe\b|DLL load failed|win_amd64|win32|\bWindows\b|\bwin ?1[01]\b|MSVC|AppData|access violation|\w\\\\\w|include file '|Compiler: cl\b|\b(?:C|LNK)\d{4}\b",
     re.I,
 )
-_LINUX = re.compile(r"\.so\b|(?:^|(?<=[\s'\"(=]))/(?!Users/)[a-z]\w*/[\w.-]+|/usr/|/home/|/root/|/opt/|/tmp/|manylinux|linux_x86_64|\bLinux\b|\bUbuntu\b|/bin/ld|collect2|ldconfig", re.I)
+_LINUX = re.compile(
+    r"\.so\b|(?:^|(?<=[\s'\"(=]))/(?!Users/)[a-z]\w*/[\w.-]+|/usr/|/home/|/root/|/opt/|/tmp/|manylinux|linux_x86_64|\bLinux\b|\bUbuntu\b|/bin/ld|collect2|ldconfig",
+    re.I,
+)
 _WSL = re.compile(r"\bWSL2?\b|microsoft-standard|/usr/lib/wsl|/mnt/[a-z]/", re.I)
 _DARWIN = re.compile(r"\.dylib\b|macosx|darwin|/Users/\w+/(?!.*\\)|\bmacOS\b|Apple (?:M\d|silicon)", re.I)
 # Kinds that a program which works does not print; the words help where a person describes the failure.
@@ -217,7 +220,7 @@ _LISTED = re.compile(
       | Is\ \w+\ (?:build|available)\s*:  |  \w+\ used\ to\ build\ PyTorch\s*:
       | (?:OS|Python\ platform|GPU\ models\ and\ configuration|CUDA_MODULE_LOADING\ set\ to|Caching\ allocator\ config|Versions\ of\ relevant\ libraries)\s*:
       | (?:Vulnerability\s|NUMA\ node|L\d[di]?\ cache|Flags|Vendor\ ID|Model|Hypervisor|Virtualization|CPU|Architecture|Thread|Core|Socket)[^:]*:
-      | [A-Z][\w\ ()/@-]{2,30}:\s{4,}\S                                              # lscpu
+      | (?!ERROR|WARN|INFO|FATAL|CRITICAL)[A-Z][\w\ ()/@-]{2,30}:\s{4,}\S              # lscpu
       | (?:Package\s+Version\b|[-=]{5,}\s*$)                                       # pip list, conda list
       | [A-Za-z][\w.\[\]-]*\s{2,}\d[\w.+!-]*(?:\s{2,}\S+){0,3}\s*$
       | [A-Za-z][\w.\[\]-]*==\d[\w.+!-]*\s*$                                       # pip freeze

@@ -114,7 +114,7 @@ TOLD: dict[str, tuple[Clue, ...]] = {
     "shadowed_module": (
         weigh(
             0.75,
-            r"^(?!.*(?:no module|line \d|\.py:\d)).*\b(?:folder|directory|file|repo)\b|文件夹|目录|папк|Ordner",
+            r"^(?!.*(?:no module|import name|line \d|\.py:\d)).*\b(?:folder|directory|file|repo)\b|文件夹|目录|папк|Ordner",
             r"\b(?:called|named|name)\b|名为|叫|названи|namens",
             r"\b(?:triton|torch|xformers|unsloth|bitsandbytes)\b",
         ),
