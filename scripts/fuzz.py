@@ -3,7 +3,7 @@
 programs: random tile programs (tests/strategies.py, tests/cpu/programs.py) must leave the same memory on the CPU target as on the
     reference executor.  Every worker compiles for another row of the machine table that this CPU can run, or all for the row
     that ANYTILE_CPU names.
-kernels: the same for random kernels in Triton's language (tests/fuzz/matrix_kernels.py, row_kernels.py), whose arrays stand beside
+kernels: the same for random kernels in Triton's language (tests/fuzz: matrix_kernels, row_kernels, block_kernels), whose arrays stand beside
     pages without access.  Every second worker has two threads.
 mistakes: kernels with random mistakes (tests/fuzz/mutate.py) must compile or raise an `AnytileError`: no other exception, no
     abort of LLVM, nothing that takes longer than ``--patience`` seconds (on POSIX).
@@ -69,11 +69,12 @@ def try_kernel(seed: int) -> dict[str, Any] | None:
     import anytile
 
     anytile.install()
+    from block_kernels import blocks
     from launches import compare
     from matrix_kernels import attention, matmul
     from row_kernels import line, rows
 
-    make = random.Random(seed).choice((matmul, matmul, attention, rows, rows, line))
+    make = random.Random(seed).choice((matmul, matmul, attention, rows, rows, line, blocks, blocks))
     try:
         text = compare(make(seed))
     except Exception as e:  # differences and errors alike are what is looked for
