@@ -116,3 +116,10 @@ def test_a_traceback_that_was_cut_off_is_a_failure() -> None:
 def test_levels_of_loggers_before_a_line_make_no_listing_of_it() -> None:
     log = "ERROR:    PermissionError: [Errno 13] Permission denied: '/srv/app/.triton'"
     assert diagnose(read_log(log))[0].cause == "permission"
+
+
+def test_a_listing_below_a_sentence_takes_nothing_away() -> None:
+    said = "Isolate the environment from what lies in ~/.local"
+    listing = "Package  Version\n-------- -------\nnumpy    2.1.3\nnvidia-cuda-something 13.5.37\ntorch    2.9.0+cpu\n"
+    causes = [[f.cause for f in diagnose(read_log(text))] for text in (said, f"{said}\n\n{listing}")]
+    assert causes[0] == causes[1] and causes[0][0] == "user_site_leak"

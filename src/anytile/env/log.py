@@ -221,12 +221,14 @@ _LISTED = re.compile(
       | (?:OS|Python\ platform|GPU\ models\ and\ configuration|CUDA_MODULE_LOADING\ set\ to|Caching\ allocator\ config|Versions\ of\ relevant\ libraries)\s*:
       | (?:Vulnerability\s|NUMA\ node|L\d[di]?\ cache|Flags|Vendor\ ID|Model|Hypervisor|Virtualization|CPU|Architecture|Thread|Core|Socket)[^:]*:
       | (?!ERROR|WARN|INFO|FATAL|CRITICAL)[A-Z][\w\ ()/@-]{2,30}:\s{4,}\S              # lscpu
-      | (?:Package\s+Version\b|[-=]{5,}\s*$)                                       # pip list, conda list
+      | (?:Package\s+Version\b|[-=]{5,}[-=\s]*$)                                   # pip list, conda list
+      | Collecting\ environment\ information\.\.\.$
       | [A-Za-z][\w.\[\]-]*\s{2,}\d[\w.+!-]*(?:\s{2,}\S+){0,3}\s*$
       | [A-Za-z][\w.\[\]-]*==\d[\w.+!-]*\s*$                                       # pip freeze
     )""",
     re.X,
 )
+_ENTRY = re.compile(r"\s*[A-Za-z][\w.\[\]-]*\s+\d[\w.+!-]*\s*")
 _PERSON = re.compile(
     r"(?i:\[(?:bug|issue|installation|question|usage|feature|feature request|help|rfc)\]|^\W*(?:\[[^\]]+\]\s*)?(?:fix(?:es|ed)?|avoid|prevent|work ?around)\s|\b(?:issue|trouble|problem) with\b|\btries to\b)|(?<![\w/.'-])(?:I|I'm|I've|my|anyone|somebody)(?![\w/.-])|我|请问|\b[Ii]ch\b|\bmeine?\w?\b|\b[Яя]\b|у меня|\bмне\b"
 )
@@ -235,6 +237,13 @@ _QUOTES = {ord(typed): plain for typed, plain in zip("‘’‚`´“”„«»"
 _COLOURS = re.compile(r"(?:\x1b|\u241b)\[[\d;?]*[A-Za-z]")  # of terminals
 _MAX_LINE = 4000  # longer lines (dumped tensors, base64) name nothing
 _SHOWN = 160
+
+
+def _listings(lines: tuple[str, ...]) -> frozenset[int]:
+    """The numbers of the lines that are entries of listings; a name and a version beside such an entry are one too."""
+    sure = {number for number, line in enumerate(lines, start=1) if _LISTED.match(line)}
+    beside = {number for number, line in enumerate(lines, start=1) if {number - 1, number + 1} & sure and _ENTRY.fullmatch(line)}
+    return frozenset(sure | beside)
 
 
 def _mentions(lines: tuple[str, ...]) -> Iterator[Mention]:
@@ -285,7 +294,7 @@ def read_log(text: str) -> Facts:
         text = unquote(text)
     lines = tuple("" if _CHATTER.match(line) else line[:_MAX_LINE].translate(_QUOTES) for line in text.splitlines())
     mentions = tuple(_mentions(lines))
-    listed = frozenset(number for number, line in enumerate(lines, start=1) if _LISTED.match(line))
+    listed = _listings(lines)
     told = any(_COMPLAINT.search(line) for number, line in enumerate(lines, start=1) if number not in listed)
     failing = told or any(m.kind in _FAILURES for m in mentions)
     log = Log(mentions, lines, failing, _complaining(lines, mentions, listed), listed)

@@ -83,6 +83,7 @@ _TOPICS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = tuple(
 
 
 def _told(log: Log) -> list[tuple[int, str]]:
+    """The lines that somebody or a program says: no listings."""
     return [(n, line) for n, line in enumerate(log.lines, start=1) if line.strip() and n not in log.listed]
 
 
