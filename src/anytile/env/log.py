@@ -268,9 +268,12 @@ def _complaining(lines: Iterable[str], mentions: Iterable[Mention], listed: froz
     )
 
 
-def _platform(text: str) -> Platform:
-    """The system whose marks are most; the machine where one is named."""
-    counts = {"windows": len(_WINDOWS.findall(text)), "linux": len(_LINUX.findall(text)), "darwin": len(_DARWIN.findall(text))}
+def _platform(text: str, said: str) -> Platform:
+    """The system whose marks are most in what is ``said``, or in the whole text where that has none; the machine where one is named."""
+    marks = {"windows": _WINDOWS, "linux": _LINUX, "darwin": _DARWIN}
+    counts = {name: len(pattern.findall(said)) for name, pattern in marks.items()}
+    if not any(counts.values()):
+        counts = {name: len(pattern.findall(text)) for name, pattern in marks.items()}
     wsl = bool(_WSL.search(text))
     system = max(counts, key=lambda k: counts[k]) if any(counts.values()) else None
     if "DLL load failed" in text or "WinError" in text:  # only Windows' loader says so, whatever paths stand around
@@ -308,7 +311,7 @@ def read_log(text: str) -> Facts:
     tool = next((t for t in ("poetry", "uv", "uvx", "conda", "mamba") if t in tools), "pip")
     versions = {m.value.lower().replace("_", "-"): m.detail for m in log.of("package_version") if m.value != "PyTorch"}
     return Facts(
-        platform=_platform(text),
+        platform=_platform(text, "\n".join(line for number, line in enumerate(lines, start=1) if number not in listed)),
         interpreter=Interpreter(version=python[-1].value if python else f"3.{minor}" if minor else None),
         distributions=tuple(Distribution(n, v, "") for n, v in sorted(versions.items())),
         torch=Torch(torch, f"{cuda[1]}.{cuda[2]}" if cuda else None, None, cuda is not None, "") if torch else None,
