@@ -1,7 +1,6 @@
 """Whole stories on real environments of genuine wheels: broken, diagnosed, repaired by the tool's own remedy, rebuilt, verified.
 
     python scripts/stories.py linux            torchvision 0.20.1 beside torch 2.13.0, upstream wheels for Linux
-    python scripts/stories.py linux-xformers   xformers 0.0.29.post3 beside it, which goes on without its extensions
     python scripts/stories.py windows-skew     the same on a Windows Python under wine: torch 2.6.0 and triton-windows 3.3.1
     python scripts/stories.py windows-runtime  `DLL load failed while importing libtriton`: an old msvcp140.dll beside the base python.exe
 
@@ -29,7 +28,7 @@ import zipfile
 from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 REPOSITORY = Path(__file__).parent.parent
 RESULTS = REPOSITORY / "bench" / "results" / "stories.jsonl"
@@ -139,31 +138,10 @@ def program(*prefix: str, cwd: Path | None = None, environment: dict[str, str] |
 # ---- Linux ------------------------------------------------------------------------------------------------------------------------
 
 
-class _Companion(NamedTuple):
-    """A package beside a torch that it was not built for: what a program says then, and what the doctor should."""
-
-    wheel: str
-    program: str
-    raises: bool
-    says: str
-    cause: str
-    row: str  # of `anytile verify`
-
-
-_COMPANIONS = {
-    "linux": _Companion(
-        "torchvision==0.20.1", "import torchvision", True, "torchvision::nms", "torchvision_mismatch", "import torchvision"
-    ),
-    "linux-xformers": _Companion(
-        "xformers==0.0.29.post3", "import xformers.ops", False, "can't load C++/CUDA extensions", "xformers_mismatch", "import xformers"
-    ),
-}
-
-
-def linux(folder: Path, name: str = "linux") -> Story:
-    """A companion of torch beside torch 2.13.0, which it was not built for; wheels whole, as the index has them."""
-    story, companion = Story(name), _COMPANIONS[name]
-    project = folder / name
+def linux(folder: Path) -> Story:
+    """torchvision 0.20.1 beside torch 2.13.0, which it was not built for: `operator torchvision::nms does not exist`."""
+    story = Story("linux")
+    project = folder / "linux"
     shutil.rmtree(project, ignore_errors=True)
     project.mkdir(parents=True)
     uv = shutil.which("uv")
@@ -173,22 +151,17 @@ def linux(folder: Path, name: str = "linux") -> Story:
     story.run("broken", here, *([uv, "venv", "-q", ".venv", "--python", sys.executable] if uv else [sys.executable, "-m", "venv", ".venv"]))
     install = [uv, "pip", "install", "-q", "--python", str(python)] if uv else [str(python), "-m", "pip", "install", "-q"]
     story.run("broken", here, *install, "torch==2.13.0", "numpy", "pillow", "setuptools")
-    story.run("broken", here, *install, "--no-deps", companion.wheel)
-    said = story.run("broken", program(str(python), cwd=project), "-c", companion.program, ok=not companion.raises)
-    if companion.says not in said:
+    story.run("broken", here, *install, "--no-deps", "torchvision==0.20.1")
+    said = story.run("broken", program(str(python), cwd=project), "-c", "import torchvision", ok=False)
+    if "torchvision::nms" not in said:
         raise StoryFailed(f"broken in another way:\n{said}")
     story.run("broken", anytile, "verify", "--python", ".venv", ok=False)
-    finding = story.diagnose(anytile, ".venv", companion.cause)
+    finding = story.diagnose(anytile, ".venv", "torchvision_mismatch")
     story.lock(project, "linux-x86_64", pins(finding))
     story.run("rebuild", anytile, "rebuild", "--yes", "--keep-caches")
-    story.verified(anytile, ".venv", ["import torch", companion.row, "import triton", "torch matmul", "torch.compile"])
+    story.verified(anytile, ".venv", ["import torch", "import torchvision", "import triton", "torch matmul", "torch.compile"])
     story.healthy(anytile, ".venv", finding["cause"])
     return story
-
-
-def linux_xformers(folder: Path) -> Story:
-    """`xFormers can't load C++/CUDA extensions`: a warning, until something computes attention."""
-    return linux(folder, "linux-xformers")
 
 
 # ---- Windows ----------------------------------------------------------------------------------------------------------------------
@@ -382,12 +355,7 @@ def windows_runtime(folder: Path) -> Story:
     return story
 
 
-STORIES: dict[str, Callable[[Path], Story]] = {
-    "linux": linux,
-    "linux-xformers": linux_xformers,
-    "windows-skew": windows_skew,
-    "windows-runtime": windows_runtime,
-}
+STORIES = {"linux": linux, "windows-skew": windows_skew, "windows-runtime": windows_runtime}
 
 
 def main() -> int:
