@@ -1,7 +1,7 @@
 """Whole stories on real environments of genuine wheels: broken, diagnosed, repaired by the tool's own remedy, rebuilt, verified.
 
     python scripts/stories.py linux            torchvision 0.20.1 beside torch 2.13.0, upstream wheels for Linux
-    python scripts/stories.py windows-skew     the same on a Windows Python under wine: torch 2.6.0 and triton-windows 3.3.1
+    python scripts/stories.py windows-skew     torch 2.6.0 beside triton-windows 3.3.1, of another generation, on a Windows Python under wine
     python scripts/stories.py windows-runtime  `DLL load failed while importing libtriton`: an old msvcp140.dll beside the base python.exe
 
     --folder DIR   where the environments, wheels and wine's files are made, and found again   (default: a folder in the temporary one)
