@@ -201,6 +201,7 @@ _CHATTER = re.compile(
     r"""^\s*(?:
         (?:\S+Z\s|\[?[\d/:.,T -]+\]?\s)?\s*\[?(?:DEBUG|TRACE)\b        # levels of loggers, after a time
       | (?:\S+:\s*)?[VI]\d{4}\ \d\d:\d\d:\d\d\.\d+\ .*\]             # the same as glog writes them, and torch
+      | (?:<frozen\ runpy>|\S*runpy\.py):\d+:\ RuntimeWarning       # python -m torch.utils.collect_env
       | import\ time:                                              # python -X importtime
       | (?:Link\ requires\ a\ different\ Python|Skipping\ link)     # pip -v, of every file that is not for this Python
       | \d+:\ (?:fact|derived|conflict|selecting|!|Version|Tried)     # Poetry's solver at -vv

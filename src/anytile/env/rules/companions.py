@@ -223,7 +223,7 @@ RULES = (
                 0.4,
                 all_of(
                     any_of(seen("cuda_gone"), seen("cpu_build"), seen("statement", r"Torch not compiled.*")),
-                    text(r"(?i)\b(?:after|installing|upgrad\w*|dependenc\w*|requirements?)\b"),
+                    text(r"(?i)^(?!.*Warning:).*\b(?:after|installing|upgrad\w*|dependenc\w*|requirements?)\b"),
                 ),
             ),
             Clue(0.2, any_of(seen("cuda_gone"), seen("statement", r"Torch not compiled.*"))),
