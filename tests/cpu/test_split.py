@@ -189,8 +189,9 @@ def test_rows_backwards():
 
 
 def test_several_programs_are_not_split():
-    m = memory(40, 1024)
-    assert m.same(backward, places(40, 1024), (2,), n=40, stride=1024, cols=1000, per=20, BLOCK=1024) == 1
+    size = 4 * 41 * 1024
+    m, where = Memory(size + 8192, np.int32), places(40, 1024, dw=size + 1024, db=size + 4096)  # room for the sums of both
+    assert m.same(backward, where, (2,), n=40, stride=1024, cols=1000, per=20, BLOCK=1024) == 1
 
 
 def blocks(x, y, total, n, cols, ROWS, BLOCK):
