@@ -14,7 +14,7 @@ Each message says what happened, where, and what to do about it.
 
 from __future__ import annotations
 
-__all__ = ["AnytileError", "DeviceAssertError", "IRError", "OutOfResources", "PTXASError", "TextError", "UnsupportedError"]
+__all__ = ["AnytileError", "DeviceAssertError", "IRError", "OutOfResources", "PTXASError", "SettingError", "TextError", "UnsupportedError"]
 
 
 class AnytileError(Exception):
@@ -27,6 +27,10 @@ class IRError(AnytileError):
 
 class DeviceAssertError(AnytileError, RuntimeError):
     """A ``tl.device_assert`` failed while a kernel ran.  What the kernel had stored before stays stored."""
+
+
+class SettingError(AnytileError, RuntimeError):
+    """An environment variable has a value that cannot be used, or what it should name is not there."""
 
 
 class UnsupportedError(AnytileError, NotImplementedError):

@@ -54,6 +54,12 @@ def test_status_tells_level_and_reason():
     assert "API level" in done.stdout
 
 
+def test_a_wrong_size_of_the_cache_is_one_sentence(monkeypatch):
+    monkeypatch.setenv("ANYTILE_CACHE_SIZE", "1G")
+    done = command("cache", "info")
+    assert done.returncode == 1 and done.stderr == "anytile: ANYTILE_CACHE_SIZE='1G' is no integer\n"
+
+
 def test_a_wrong_level_is_one_sentence(monkeypatch):
     monkeypatch.setenv("ANYTILE_TRITON_API", "9.9")
     done = command("status")

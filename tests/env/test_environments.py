@@ -152,6 +152,9 @@ def test_an_old_consumer_of_triton(env: Environment) -> None:
     env.triton("3.2.0")
     env.add("bitsandbytes", "0.43", {"bitsandbytes/__init__.py": "", "bitsandbytes/k.py": "from triton.ops.matmul_perf_model import f\n"})
     assert "triton.ops.matmul_perf_model" in env.findings()["outdated_triton_consumer"].evidence[0].text
+    env.add("xformers", "0.0.20", {"xformers/__init__.py": "", "xformers/k.py": "from triton.ops.blocksparse import matmul\n"})
+    (fix,) = env.findings()["outdated_triton_consumer"].fixes
+    assert fix.commands[0].endswith("bitsandbytes xformers")
 
 
 def test_wrong_package_shadow_leftover_and_wrong_python(env: Environment) -> None:

@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from ..errors import SettingError
 from .hooks import HookChain
 
 __all__ = ["CompileTimes", "Env", "HookChain", "base_knobs", "env", "propagate_env", "refresh_knobs"]
@@ -152,7 +153,7 @@ class env_opt_bool(env_bool):
 
 
 class env_int(Knob[int]):
-    """A decimal integer; RuntimeError for anything else."""
+    """A decimal integer; SettingError for anything else."""
 
     def __init__(self, key: str, default: int = 0):
         super().__init__(key, default)
@@ -161,7 +162,7 @@ class env_int(Knob[int]):
         try:
             return int(text)
         except ValueError:
-            raise RuntimeError(f"{self.key}={text!r} is no integer") from None
+            raise SettingError(f"{self.key}={text!r} is no integer") from None
 
 
 class env_class(Knob["type | None"]):
@@ -174,10 +175,10 @@ class env_class(Knob["type | None"]):
     def parse(self, text: str) -> type:
         module, colon, name = text.partition(":")
         if not colon:
-            raise RuntimeError(f"{self.key}={text!r} is not of the form module:class")
+            raise SettingError(f"{self.key}={text!r} is not of the form module:class")
         cls = getattr(importlib.import_module(module), name)
         if self.base not in (c.__name__ for c in cls.__mro__):
-            raise RuntimeError(f"{self.key}={text!r} is no {self.base}")
+            raise SettingError(f"{self.key}={text!r} is no {self.base}")
         return cls
 
 
@@ -360,7 +361,7 @@ class NvidiaTool:
 
 
 class env_nvidia_tool(Knob[NvidiaTool]):
-    """A program by its path; where none is named, the one that kernels would be compiled with.  RuntimeError where there is none."""
+    """A program by its path; where none is named, the one that kernels would be compiled with.  SettingError where there is none."""
 
     def __init__(self, key: str, program: str):
         super().__init__(key)
@@ -377,7 +378,7 @@ class env_nvidia_tool(Knob[NvidiaTool]):
 
         found = assemble.find_tool(self.program)
         if found is None:
-            raise RuntimeError(f"Cannot find {self.program}: set {self.key} to its path, or pip install nvidia-cuda-nvcc")
+            raise SettingError(f"Cannot find {self.program}: set {self.key} to its path, or pip install nvidia-cuda-nvcc")
         return NvidiaTool(found)
 
 

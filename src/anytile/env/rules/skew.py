@@ -100,8 +100,11 @@ def _skew_fixes(facts: Facts) -> Iterator[Fix]:
 
 
 def _consumer(facts: Facts) -> Iterator[Fix]:
-    name = "bitsandbytes" if facts.log is None or facts.log.has("missing_module", "triton.ops") else "PACKAGE"
-    yield Fix("Upgrade the package that imports the removed module (the last frame of the traceback names it)", install(facts, f"{name}"))
+    if facts.log is None:
+        names = sorted({library.distribution for library in facts.libraries if library.problem == "removed_module"})
+    else:
+        names = ["bitsandbytes"] if facts.log.has("missing_module", "triton.ops") else ["PACKAGE"]
+    yield Fix("Upgrade the package that imports the removed module (the last frame of the traceback names it)", install(facts, *names))
 
 
 def _old_consumers(facts: Facts) -> Iterator[Evidence]:
