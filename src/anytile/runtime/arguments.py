@@ -23,7 +23,7 @@ from __future__ import annotations
 import ctypes
 import sys
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from ..language.source import TYPE_NAMES, JITCallable, normalize_type
@@ -69,19 +69,29 @@ def integer_type(value: int) -> str:
 HOST = -1
 
 
+_Place = int | None
+
+
 class Unwrapped:
     """An argument made ready: ``value`` for the slot, ``key``, and ``keep``, which holds the memory alive.
 
-    ``place``: `HOST`, or the number of the GPU whose memory it is; None where it is no memory, or memory that all can reach.
+    ``place``: `HOST`, or the number of the GPU whose memory it is; None where it is no memory, or memory that all can reach.  What costs a
+    question to answer is given as a function, which a launch calls; who only wants the ``key`` does not.
     """
 
-    __slots__ = ("value", "key", "keep", "place")
+    __slots__ = ("value", "key", "keep", "_place")
 
-    def __init__(self, value: Any, key: Any, keep: Any = None, place: int | None = None):
-        self.value, self.key, self.keep, self.place = value, key, keep, place
+    def __init__(self, value: Any, key: Any, keep: Any = None, place: _Place | Callable[[], _Place] = None):
+        self.value, self.key, self.keep, self._place = value, key, keep, place
+
+    @property
+    def place(self) -> _Place:
+        if callable(self._place):
+            self._place = self._place()
+        return self._place
 
 
-def _pointer(address: int, dtype: Any, keep: Any, readonly: bool = False, place: int | None = HOST) -> Unwrapped:
+def _pointer(address: int, dtype: Any, keep: Any, readonly: bool = False, place: _Place | Callable[[], _Place] = HOST) -> Unwrapped:
     key = "*" + pointee_name(dtype) + ("" if address & 15 else ":16") + ("!" if readonly else "")
     return Unwrapped(address, key, keep, place)
 
@@ -174,7 +184,7 @@ def _tensor(x: Any) -> Unwrapped:
     """torch tensors and their subclasses, `TensorWrapper`, `MockTensor`, and foreign look-alikes."""
     device = getattr(x, "device", "cpu")
     kind = getattr(device, "type", None) or str(device).partition(":")[0]
-    place: int | None = HOST
+    place: _Place | Callable[[], _Place] = HOST
     if getattr(x, "is_mock", False):
         place = None
     elif kind == "cuda" or getattr(x, "is_cuda", False) is True:
@@ -182,8 +192,8 @@ def _tensor(x: Any) -> Unwrapped:
         place = _ordinal(device)
     elif getattr(x, "is_cpu", True) is False or kind in _ELSEWHERE:
         raise DeviceError(f"is a tensor on {device}, which no target can reach; call .cpu() on it first")
-    elif getattr(driver.active, "is_gpu", False) and getattr(x, "is_pinned", bool)():
-        place = None  # page-locked memory, which GPUs read as well
+    elif getattr(driver.active, "is_gpu", False) and hasattr(x, "is_pinned"):
+        place = partial(_page_locked_or_host, x)
     address = x.data_ptr()
     if not address:
         numel = getattr(x, "numel", None)
@@ -192,6 +202,11 @@ def _tensor(x: Any) -> Unwrapped:
                 "has elements but no memory: its storage was freed (resize_(0)) or it lies on the meta device; allocate it before the launch"
             )
     return _pointer(address, x.dtype, x, place=place)
+
+
+def _page_locked_or_host(x: Any) -> _Place:
+    """GPUs read page-locked memory as well.  Only launches may ask: while torch traces with fake tensors, a real one answers by an error."""
+    return None if x.is_pinned() else HOST
 
 
 def _ordinal(device: Any) -> int:

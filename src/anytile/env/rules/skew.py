@@ -101,7 +101,7 @@ def _skew_fixes(facts: Facts) -> Iterator[Fix]:
 
 def _consumer(facts: Facts) -> Iterator[Fix]:
     if facts.log is None:
-        names = sorted({library.distribution for library in facts.libraries if library.problem == "removed_module"})
+        names = sorted({library.distribution or "PACKAGE" for library in facts.libraries if library.problem == "removed_module"})
     else:
         names = ["bitsandbytes"] if facts.log.has("missing_module", "triton.ops") else ["PACKAGE"]
     yield Fix("Upgrade the package that imports the removed module (the last frame of the traceback names it)", install(facts, *names))
