@@ -21,13 +21,18 @@ from anytile.env.log import read_log
 RESULTS = Path(__file__).parent / "results" / "doctor-unseen.jsonl"
 
 
+def counts(verdicts: list[tuple[str, str, str]]) -> tuple[int, int]:
+    """How many true causes came first, and among the first three."""
+    first = sum(v == "first" for _, _, v in verdicts)
+    return first, first + sum(v == "among three" for _, _, v in verdicts)
+
+
 def record(name: str, verdicts: list[tuple[str, str, str]]) -> None:
     """Appends the set ``name``: (repository-number, label, "first" | "among three" | "missed") of each report."""
     known = RESULTS.read_text(encoding="utf-8") if RESULTS.exists() else ""
     if f'"set": "{name}"' in known:
         raise SystemExit(f"set {name} is in {RESULTS.name} already: a set is scored once; give a new set a new name")
-    first = sum(v == "first" for _, _, v in verdicts)
-    third = first + sum(v == "among three" for _, _, v in verdicts)
+    first, third = counts(verdicts)
     total = len(verdicts)
     rows = [{"set": name, "reports": total, "first_percent": round(100 * first / total), "among_three_percent": round(100 * third / total)}]
     rows += [{"set": name, "report": report, "cause": cause, "verdict": verdict} for report, cause, verdict in verdicts]
@@ -54,8 +59,7 @@ def main() -> None:
         if options.wrong and verdict != "first":
             print(f"{case['id']}: {true}, said {', '.join(causes[:3]) or 'nothing'}")
     total = len(chosen) or 1
-    first = sum(v == "first" for _, _, v in verdicts)
-    third = first + sum(v == "among three" for _, _, v in verdicts)
+    first, third = counts(verdicts)
     print(f"{len(chosen)} reports: first {first} ({first / total:.1%}), among the first three {third} ({third / total:.1%})")
     if options.record and verdicts:
         record(options.record, verdicts)

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import statistics
 import subprocess
@@ -119,7 +118,7 @@ def summary(found: dict[str, dict[str, list[dict[str, Any]]]]) -> Iterator[dict[
             ratios.setdefault(kind(case), []).append(ratio)
         yield row
     for name, values in ratios.items():
-        mean = math.exp(sum(map(math.log, values)) / len(values))
+        mean = statistics.geometric_mean(values)
         yield {"what": name, "cases": len(values), "mean_ratio": round(mean, 3), "largest_ratio": round(max(values), 3)}
 
 

@@ -224,7 +224,7 @@ class Bench:
 
 
 def geometric_mean(rows: list[dict]) -> float | None:
-    return math.exp(sum(math.log(r["ratio"]) for r in rows) / len(rows)) if rows else None
+    return statistics.geometric_mean(r["ratio"] for r in rows) if rows else None
 
 
 def low(rows: list[dict]) -> list[tuple]:

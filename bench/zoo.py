@@ -281,7 +281,7 @@ def take_turns(arguments: argparse.Namespace) -> Turns | None:
 
 
 def geometric_mean(values: list[float]) -> float | None:
-    return round(math.exp(sum(map(math.log, values)) / len(values)), 3) if values else None
+    return round(statistics.geometric_mean(values), 3) if values else None
 
 
 def arguments_of_command_line() -> argparse.Namespace:

@@ -54,13 +54,20 @@ def test_restored_and_tuned_once_per_key(cached):
     assert len(benched) == (4 if cached else 6)
 
 
-def test_what_a_race_was_held_with_is_not_kept():
-    def bench(call, quantiles):
-        bench.n += 1
-        if bench.n == 1:
+class FirstFails:
+    """A timer for which the first configuration is too large, and all others are equally fast."""
+
+    n = 0
+
+    def __call__(self, call, quantiles):
+        self.n += 1
+        if self.n == 1:
             raise errors.OutOfResources(5, 4, "shared memory")
         return [1.0, 1.0, 1.0]
 
+
+def test_what_a_race_was_held_with_is_not_kept():
+    bench = FirstFails()
     bench.n = 1
     fn = autotune(CONFIGS, key=["n"], do_bench=bench)(jit(increment))
     fn[grid](np.zeros(1, dtype=np.float32), 1)  # what a process asks once, it asks now
@@ -74,14 +81,7 @@ def test_what_a_race_was_held_with_is_not_kept():
 
 
 def test_failing_configurations_lose():
-    def bench(call, quantiles):
-        bench.n += 1
-        if bench.n == 1:
-            raise errors.OutOfResources(5, 4, "shared memory")
-        return [1.0, 1.0, 1.0]
-
-    bench.n = 0
-    fn = autotune(CONFIGS, key=["n"], do_bench=bench)(jit(increment))
+    fn = autotune(CONFIGS, key=["n"], do_bench=FirstFails())(jit(increment))
     fn[grid](np.zeros(8, dtype=np.float32), 8)
     assert fn.best_config is CONFIGS[1]
 

@@ -214,19 +214,7 @@ grid.done:
   call void @Py_DecRef(ptr %grid.made)
   br i1 %known, label %sizes, label %no
 sizes:
-  %y.at = getelementptr i64, ptr %extents, i64 1
-  %z.at = getelementptr i64, ptr %extents, i64 2
-  %x = load i64, ptr %extents
-  %y = load i64, ptr %y.at
-  %z = load i64, ptr %z.at
-  %xy = mul i64 %x, %y
-  %none.xy = icmp eq i64 %xy, 0
-  %none.z = icmp eq i64 %z, 0
-  %none = or i1 %none.xy, %none.z
-  br i1 %none, label %done, label %where
-where:
-  %gpu = icmp sge i64 %entry.place, 0
-  br i1 %gpu, label %queue, label %run
+{run_ir.where()}
 queue:
   %code = call i32 @queue(ptr %entry.context, ptr %entry, ptr %slots, ptr %extents)
   %good = icmp eq i32 %code, 0

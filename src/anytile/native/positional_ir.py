@@ -6,6 +6,7 @@ address is asked, and neither hooks nor settings are looked at but those that ar
 
 from __future__ import annotations
 
+from . import run_ir
 from .entry import CONTEXT, ENTRY, ENTRY_BYTES, ROW_BYTES, words
 
 __all__ = ["FIXED", "text"]
@@ -101,19 +102,7 @@ rows:
   %fits = call i1 @fits(ptr %entry.context, ptr %entry, ptr %rows.at, ptr %arguments, ptr %slots)
   br i1 %fits, label %sizes, label %general
 sizes:
-  %y.at = getelementptr i64, ptr %extents, i64 1
-  %z.at = getelementptr i64, ptr %extents, i64 2
-  %x = load i64, ptr %extents
-  %y = load i64, ptr %y.at
-  %z = load i64, ptr %z.at
-  %xy = mul i64 %x, %y
-  %none.xy = icmp eq i64 %xy, 0
-  %none.z = icmp eq i64 %z, 0
-  %none = or i1 %none.xy, %none.z
-  br i1 %none, label %done, label %where
-where:
-  %gpu = icmp sge i64 %entry.place, 0
-  br i1 %gpu, label %queue, label %run
+{run_ir.where()}
 queue:
   %stream.at = getelementptr ptr, ptr %arguments, i64 {_STREAM}
   %stream.object = load ptr, ptr %stream.at

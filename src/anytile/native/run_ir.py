@@ -4,7 +4,24 @@ from __future__ import annotations
 
 from .entry import CONTEXT, ENTRY, words
 
-__all__ = ["text"]
+__all__ = ["text", "where"]
+
+
+def where() -> str:
+    """The end of a block that knows ``%extents``: on to ``done`` where there is no program, else to ``queue`` (a GPU) or ``run``."""
+    return """  %y.at = getelementptr i64, ptr %extents, i64 1
+  %z.at = getelementptr i64, ptr %extents, i64 2
+  %x = load i64, ptr %extents
+  %y = load i64, ptr %y.at
+  %z = load i64, ptr %z.at
+  %xy = mul i64 %x, %y
+  %none.xy = icmp eq i64 %xy, 0
+  %none.z = icmp eq i64 %z, 0
+  %none = or i1 %none.xy, %none.z
+  br i1 %none, label %done, label %where
+where:
+  %gpu = icmp sge i64 %entry.place, 0
+  br i1 %gpu, label %queue, label %run"""
 
 
 def text() -> str:

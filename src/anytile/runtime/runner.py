@@ -50,7 +50,7 @@ def make_runner(
     """
     entries = list(kernel.src.signature.values())
     passed = _passed(kernel)
-    if not passed or any(not isinstance(entries[i], str) or entries[i].startswith("tensordesc") for i in passed):
+    if not passed or not _simple(kernel, passed):
         return general
     pointers = [i for i in passed if entries[i].startswith("*")]
     text = _RUN.format(
@@ -70,22 +70,30 @@ def _passed(kernel: CompiledKernel) -> list[int]:
     return [i for i, name in enumerate(kernel.src.signature) if name in kernel.src.listed]
 
 
+def _simple(kernel: CompiledKernel, passed: list[int]) -> bool:
+    """Whether each of these parameters is a number or memory: no tuple, no descriptor."""
+    entries = list(kernel.src.signature.values())
+    return all(isinstance(entries[i], str) and not entries[i].startswith("tensordesc") for i in passed)
+
+
 def make_native_runner(kernel: CompiledKernel, python: Callable[..., None]) -> Callable[..., None]:
     """``python``, which `make_runner` made, or native code that does the same and calls it where arguments are unusual."""
     from .compiler import argument_slots
 
-    passed, entries = _passed(kernel), list(kernel.src.signature.values())
-    if any(not isinstance(entries[i], str) or entries[i].startswith("tensordesc") for i in passed):
+    passed, names = _passed(kernel), list(kernel.src.signature)
+    if not _simple(kernel, passed):
         return python
-    numbers = {name: FIXED + place for place, name in enumerate(list(kernel.src.signature)[i] for i in passed)}
+    numbers = {names[i]: FIXED + place for place, i in enumerate(passed)}
     slots = argument_slots(kernel.src.signature)
+    if any(name not in numbers for _, _, name in slots):
+        return python
     try:
         rows = [_row(kind, numbers[name], slot, name) for slot, (_, kind, name) in enumerate(slots)]
         place = driver.active.get_current_device() if kernel.target.backend == "cuda" else HOST
         maker = native_maker(place, False)
         queue = kernel.module.queue(len(slots))
         return maker.positional(python, FIXED + len(passed), rows, len(slots), kernel.living(), place, queue)
-    except (NotNative, KeyError):  # KeyError: a slot whose value is not passed
+    except NotNative:
         return python
 
 

@@ -267,8 +267,7 @@ def _near(g: Generator, op: Op, xs: list[str]) -> str:
 
 
 _HANDLERS = {
-    "sin": _near,
-    "cos": _near,
+    **{row: _near for row, _ in NEAR},
     "fdiv": _fdiv,
     "sqrt": _sqrt,
     "exp": _exp,

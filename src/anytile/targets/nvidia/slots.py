@@ -34,9 +34,7 @@ def _moved(g: Generator, fixed: str, slot: Slot, unit: int = 1) -> str:
 
 def _begin(g: Generator) -> str:
     """The address of the block's shared memory, as i32."""
-    if "shared" not in g.once:
-        g.once["shared"] = g.early(f"ptrtoint {SHARED} @shared to i32")
-    return g.once["shared"]
+    return _early(g, f"ptrtoint {SHARED} @shared to i32")
 
 
 def _early(g: Generator, text: str) -> str:
