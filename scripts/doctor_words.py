@@ -14,8 +14,10 @@ import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
+from anytile.env.facts import Log
 from anytile.env.log import read_log
 from anytile.env.rules import words
 
@@ -29,19 +31,23 @@ def reports(path: Path) -> list[Report]:
     return [(re.sub(r"-\d+$", "", case["id"]), case["cause_class"], case["error_text"]) for case in cases]
 
 
+@cache  # every set is counted once for each other set that is left out
+def read(text: str) -> Log:
+    log = read_log(text).log
+    assert log is not None
+    return log
+
+
 def count(cases: Iterable[Report]) -> dict[str, dict[str, int]]:
     """word → cause → number of reports, and the row of all reports."""
     table: dict[str, Counter[str]] = defaultdict(Counter)
     places: dict[str, set[str]] = defaultdict(set)
     for repository, cause, text in cases:
-        log = read_log(text).log
-        assert log is not None
-        for word in words.vocabulary(log):
+        for word in words.vocabulary(read(text)):
             table[word][cause] += 1
             places[word].add(repository)
         table[words.ALL][cause] += 1
-        places[words.ALL] |= {str(n) for n in range(REPOSITORIES)}
-    return {word: dict(row) for word, row in table.items() if len(places[word]) >= REPOSITORIES}
+    return {word: dict(row) for word, row in table.items() if word == words.ALL or len(places[word]) >= REPOSITORIES}
 
 
 def write(table: dict[str, dict[str, int]], number: int) -> None:
@@ -59,9 +65,7 @@ def check(sets: dict[str, list[Report]]) -> None:
     for left_out, cases in sets.items():
         table = count(case for name, others in sets.items() if name != left_out for case in others)
         for _, cause, text in cases:
-            log = read_log(text).log
-            assert log is not None
-            like = words.likeness(log, table)
+            like = words.likeness(read(text), table)
             order = sorted(like, key=lambda c: -like[c])
             right += order[0] == cause
             third += cause in order[:3]

@@ -156,6 +156,14 @@ def test_what_pip_offers_is_compared_with_what_was_asked_for(offered: str, told:
     assert any(told in e.text for e in first.evidence)
 
 
+def test_patterns_that_are_not_tried_would_have_found_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`log._WORDS` says without which words a text has no mention of a kind."""
+    texts = [t for text in (*LOGS.values(), "symbol not found: mkl_blas") for t in (text, text.upper(), text.lower())]
+    found = [read_log(text).log for text in texts]
+    monkeypatch.setattr("anytile.env.log._WORDS", {})
+    assert found == [read_log(text).log for text in texts]
+
+
 @pytest.mark.parametrize("dress", ["\x1b[31m{}\x1b[0m", "[rank3]: {}", "2025-03-01 12:00:00,123 - ERROR - {}", "> {}"])
 def test_colours_ranks_and_times_before_a_line_change_nothing(dress: str) -> None:
     for cause in ("cuda_lib_shadowed", "torch_triton_api_skew", "bnb_cuda_binary"):

@@ -58,7 +58,6 @@ def test_a_crash_is_a_row_and_the_next_row_is_tried_in_a_new_process(env: Path) 
     assert found["import xformers"].verdict == "passed" and found["import xformers"].detail == "0.0.29"
 
 
-@pytest.mark.skipif(os.name != "posix", reason="a child that outlives its parent")
 def test_xformers_that_goes_on_without_its_extensions(env: Path) -> None:
     """It only warns when a torch of another release is beside it; attention is then gone."""
     source = (
@@ -74,6 +73,7 @@ def test_xformers_that_goes_on_without_its_extensions(env: Path) -> None:
     assert row.verdict == "passed" and row.detail == "0.0.29 without compiled extensions"
 
 
+@pytest.mark.skipif(os.name != "posix", reason="a child that outlives its parent")
 def test_a_crash_is_seen_though_a_child_keeps_the_output_open(env: Path) -> None:
     module(env, "numpy", "import os, subprocess; subprocess.Popen(['sleep', '30'], start_new_session=True); os._exit(4)")
     found = rows(env)

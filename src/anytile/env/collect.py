@@ -304,7 +304,8 @@ def _bitsandbytes(distributions: tuple[Distribution, ...], torch: Torch | None) 
 def collect(python: str | None = None) -> Facts:
     """Facts of this process's environment, or of the interpreter or environment folder ``python`` (a Windows tree included).
 
-    Raises FileNotFoundError where ``python`` is neither, or has no packages that could be looked at. GPUs, caches, compilers and variables are those of this machine and user.
+    Raises FileNotFoundError where ``python`` is neither, or has no packages that could be looked at. GPUs, caches, compilers and
+    variables are those of this machine and user.
     """
     interpreter, system = _interpreter(python)
     if python is not None and not interpreter.site_packages:  # a shim of pyenv's or asdf's, an alias of Windows, no Python at all

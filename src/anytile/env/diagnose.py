@@ -105,9 +105,11 @@ def _by_words(findings: list[Finding], facts: Facts, rules: Iterable[Rule]) -> l
         return math.log(known / (1 - known)) + max(like.get(cause, -_FARTHEST), -_FARTHEST)
 
     order = sorted(by_cause, key=odds, reverse=True)
-    likely = [c for c in order if c in said or _possible(by_cause[c], facts)]
     proved = bool(findings) and findings[0].confidence >= CERTAIN
-    shown = [c for place, c in enumerate(likely) if c in said or (place < _SHOWN and not proved)]
+    shown: list[str] = []
+    for cause in order:
+        if cause in said or (len(shown) < _SHOWN and not proved and _possible(by_cause[cause], facts)):
+            shown.append(cause)
     why = Evidence("the words of the log are like those of reports with this cause; the commands decide")
     also = Evidence(f"what speaks for {findings[0].cause} is also said then; the commands decide") if findings else why
     ranked = [said[c] if c in said else _guess(by_cause[c], _CONFUSED, also if c in confused else why, facts) for c in shown]

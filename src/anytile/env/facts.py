@@ -172,6 +172,10 @@ class Log:
     complaining: tuple[int, ...] = ()  # numbers of the lines that do, and of those in which a person speaks
     listed: frozenset[int] = frozenset()  # numbers of the lines of listings: packages with versions, the parts of a machine
 
+    def said(self) -> list[tuple[int, str]]:
+        """The lines, each with its number, that somebody or a program says: no listings, nothing blank."""
+        return [(n, line) for n, line in enumerate(self.lines, start=1) if line.strip() and n not in self.listed]
+
     def of(self, *kinds: str) -> tuple[Mention, ...]:
         """The mentions of these kinds in the order of the log."""
         return tuple(m for m in self.mentions if m.kind in kinds)

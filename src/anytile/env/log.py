@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from urllib.parse import unquote
 
 from .facts import Distribution, Facts, Interpreter, Log, Mention, Platform, Project, Torch, Triton
@@ -155,7 +156,7 @@ _COMPILED = tuple((kind, re.compile(pattern)) for kind, pattern in PATTERNS)
 # Patterns that begin with any word try at each: of these kinds one of the words stands in every mention, or the text has none.
 _WORDS = {
     "version_node": ("GLIBC", "CXXABI", "GCC_"),
-    "undefined_symbol": ("ymbol", "_Z"),
+    "undefined_symbol": ("ymbol", "YMBOL", "_Z"),
     "not_installed": ("which is not installed",),
     "wrong_argument": ("got an unexpected keyword argument",),
     "missing_library": (".so",),
@@ -189,8 +190,8 @@ _COMPLAINT = re.compile(
       | (?:does|do|did|is|are|was|were|has|have)(?:n'?t|\ not)|cant|wont|not\ yet|drop(?:s|ped)?\ |won't|overwrites?
       | (?:how|possible)\ to
       | race\ (?:condition|in|between)|regression|deadlock
-  | (?:even\ )?though|despite|somehow|apparently|unfortunately
-  | mess(?:es|ed)?\ up|(?:please\ )?help\ me|please\ help|could\ you|different\ (?:version|torch)|un-?install(?:s|ed)?\ (?:my|the|current)|downgrades?|resulted\ in|remove[sd]|forc(?:es|ing)
+      | (?:even\ )?though|despite|somehow|apparently|unfortunately
+      | mess(?:es|ed)?\ up|(?:please\ )?help\ me|please\ help|could\ you|different\ (?:version|torch)|un-?install(?:s|ed)?\ (?:my|the|current)|downgrades?|resulted\ in|remove[sd]|forc(?:es|ing)
     )\b(?!:\ ?0|[=-])
     | (?<![\w./=-])(?:how|why|what|can|could|is|its?|does|should|will)\b[^\n]*\?
     | \?\? | 失败|错误|报错|无法|不能|不可用|找不到|不支持|不兼容|降级|冲突|缺少|崩溃|导致|问题|怎么|为什么|吗|如何|不行 | ошибк|\bне\b|\bбез\b|сбой|почему|недоступн | fehler|fehlgeschlagen|nicht\ gefunden|funktioniert\ nicht|warum\b""",
@@ -259,14 +260,9 @@ def _mentions(lines: tuple[str, ...]) -> Iterator[Mention]:
                 yield Mention(kind, groups.get("v") or "", (groups.get("d") or "").strip(), number, shown[:_SHOWN])
 
 
-def _complaining(lines: Iterable[str], mentions: Iterable[Mention], listed: frozenset[int]) -> tuple[int, ...]:
+def _complaining(said: Iterable[tuple[int, str]], failed: set[int]) -> tuple[int, ...]:
     """The lines that tell of a failure, or in which a person speaks; warnings of programs are neither."""
-    failed = {m.line for m in mentions if m.kind in _FAILURES}
-    return tuple(
-        number
-        for number, line in enumerate(lines, start=1)
-        if number not in listed and not _WARNING.search(line) and (number in failed or _COMPLAINT.search(line) or _PERSON.search(line))
-    )
+    return tuple(number for number, line in said if not _WARNING.search(line) and (number in failed or _PERSON.search(line)))
 
 
 def _platform(text: str, said: str) -> Platform:
@@ -298,10 +294,10 @@ def read_log(text: str) -> Facts:
         text = unquote(text)
     lines = tuple("" if _CHATTER.match(line) else line[:_MAX_LINE].translate(_QUOTES) for line in text.splitlines())
     mentions = tuple(_mentions(lines))
-    listed = _listings(lines)
-    told = any(_COMPLAINT.search(line) for number, line in enumerate(lines, start=1) if number not in listed)
-    failing = told or any(m.kind in _FAILURES for m in mentions)
-    log = Log(mentions, lines, failing, _complaining(lines, mentions, listed), listed)
+    log = Log(mentions, lines, listed=_listings(lines))
+    said = log.said()
+    failed = {m.line for m in mentions if m.kind in _FAILURES} | {number for number, line in said if _COMPLAINT.search(line)}
+    log = replace(log, failing=bool(failed), complaining=_complaining(said, failed))
     torch, triton = _version(log, "torch", "pytorch"), _version(log, "triton", "triton-windows")
     local = (torch or "").partition("+")[2]
     cuda = re.fullmatch(r"cu(\d+)(\d)", local)
@@ -312,7 +308,7 @@ def read_log(text: str) -> Facts:
     tool = next((t for t in ("poetry", "uv", "uvx", "conda", "mamba") if t in tools), "pip")
     versions = {m.value.lower().replace("_", "-"): m.detail for m in log.of("package_version") if m.value != "PyTorch"}
     return Facts(
-        platform=_platform(text, "\n".join(line for number, line in enumerate(lines, start=1) if number not in listed)),
+        platform=_platform(text, "\n".join(line for _, line in said)),
         interpreter=Interpreter(version=python[-1].value if python else f"3.{minor}" if minor else None),
         distributions=tuple(Distribution(n, v, "") for n, v in sorted(versions.items())),
         torch=Torch(torch, f"{cuda[1]}.{cuda[2]}" if cuda else None, None, cuda is not None, "") if torch else None,

@@ -83,6 +83,12 @@ def _torch_is_odd(facts: Facts) -> Iterator[Evidence]:
         yield from (Evidence(m.text, f"log line {m.line}") for m in wanting.values())
 
 
+def _conflicting(package: str) -> tuple[Clue, ...]:
+    """pip says that ``package`` wants another torch; where others want one too, it may be right and torch the odd one."""
+    said = seen("conflict", package, r"^torch\b")
+    return Clue(0.88, all_of(said, unless(_torch_is_odd))), Clue(0.3, said)
+
+
 def _no_binary(facts: Facts) -> Iterator[Evidence]:
     for found in facts.libraries:
         if found.problem == "no_binary":
@@ -101,8 +107,7 @@ RULES = (
             Clue(0.9, _local_parts("torchvision")),
             Clue(0.92, seen("operator", r"torchvision::\w+")),
             Clue(0.9, seen("statement", r"Couldn't load custom C\+\+ ops")),
-            Clue(0.88, all_of(seen("conflict", r"torchvision", r"^torch\b"), unless(_torch_is_odd))),
-            Clue(0.3, seen("conflict", r"torchvision", r"^torch\b")),
+            *_conflicting("torchvision"),
             Clue(0.8, seen("statement", r"(?i).*torchvision.*|Failed to load image.*")),
             Clue(0.7, all_of(seen("undefined_symbol"), text(r"torchvision\S*\.so|image\.so"))),
             Clue(
@@ -138,8 +143,7 @@ RULES = (
                     any_of(seen("win_error"), seen("exception", r"OSError|ImportError")), text(r"torchaudio[\\/]|libtorchaudio|_torchaudio")
                 ),
             ),
-            Clue(0.88, all_of(seen("conflict", r"torchaudio", r"^torch\b"), unless(_torch_is_odd))),
-            Clue(0.3, seen("conflict", r"torchaudio", r"^torch\b")),
+            *_conflicting("torchaudio"),
             Clue(0.8, seen("statement", r"(?i).*torchaudio.*")),
             Clue(0.55, any_of(seen("missing_attribute", detail=r"^torchaudio"), seen("missing_module", r"torchaudio\.[\w.]+"))),
             Clue(0.4, seen("missing_name", detail=r"^torchaudio")),
@@ -159,8 +163,7 @@ RULES = (
             Clue(0.45, seen("statement", _XF)),
             Clue(0.6, text(r"Please reinstall xformers")),
             Clue(0.6, text(r"No operator found for 'memory_efficient_attention|xFormers wasn't buil[dt] with CUDA")),
-            Clue(0.88, all_of(seen("conflict", r"xformers", r"^torch\b"), unless(_torch_is_odd))),
-            Clue(0.3, seen("conflict", r"xformers", r"^torch\b")),
+            *_conflicting("xformers"),
             Clue(0.87, all_of(any_of(seen("undefined_symbol"), seen("win_error")), text(r"xformers\S*\.(?:so|pyd)"))),
         ),
         _together("xformers"),

@@ -82,14 +82,9 @@ _TOPICS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = tuple(
 )
 
 
-def _told(log: Log) -> list[tuple[int, str]]:
-    """The lines that somebody or a program says: no listings."""
-    return [(n, line) for n, line in enumerate(log.lines, start=1) if line.strip() and n not in log.listed]
-
-
 def complains(log: Log) -> bool:
     """Whether the text is a complaint, or a wish, and not the output of a program: nobody shows the doctor a sentence for its beauty."""
-    told = _told(log)
+    told = log.said()
     short = len(told) <= _TITLE
     wishing = short and any(compiled(_WISH, re.I).search(line) or _prose(line) for _, line in told)
     return len(told) <= _LINES and (bool(log.complaining) or wishing)
@@ -102,7 +97,7 @@ def _prose(line: str) -> bool:
 
 def concerns(log: Log) -> bool:
     """Whether a complaining line, or the title of a wish, names one of the things that the doctor knows about."""
-    lines = [line for n, line in _told(log) if (n in log.complaining or not log.complaining) and not line.startswith("    ")]
+    lines = [line for n, line in log.said() if (n in log.complaining or not log.complaining) and not line.startswith("    ")]
     return any(compiled(_OURS, re.I).search(line) for line in lines)
 
 
@@ -111,7 +106,7 @@ def about(facts: Facts) -> list[tuple[str, Evidence]]:
     log = facts.log
     if log is None or not complains(log):
         return []
-    told = _told(log)
+    told = log.said()
     lines = told if len(told) <= 3 else [(n, line) for n, line in told if n in log.complaining]
     found: dict[str, Evidence] = {}
     for parts, causes in _TOPICS:

@@ -33,10 +33,10 @@ def vocabulary(log: Log) -> set[str]:
 
     Names of folders (but for the last ones) and listings are left out, and the lines of a long text that complain of nothing.
     """
-    lines = [n for n, line in enumerate(log.lines, start=1) if line.strip() and n not in log.listed]
+    lines = {number for number, _ in log.said()}
     if len(lines) > _LONG and log.complaining:
-        lines = list(log.complaining)
-    found = {f"<{m.kind}>" for m in log.mentions if m.line in set(lines)}
+        lines = set(log.complaining)
+    found = {f"<{m.kind}>" for m in log.mentions if m.line in lines}
     for number in lines:
         found |= set(_WORD.findall(_FOLDERS.sub(r" \1 ", log.lines[number - 1].lower()[:_MAX_LINE])))
     return found - _COMMON
@@ -58,13 +58,13 @@ def likeness(log: Log, table: dict[str, dict[str, int]] | None = None) -> dict[s
     table = table or _table()
     of_cause = table[ALL]
     reports = sum(of_cause.values())
-    known = [row for word in vocabulary(log) if word != ALL and (row := table.get(word))]
+    rows = [row for word in vocabulary(log) if word != ALL and (row := table.get(word))]
+    known = [(row, sum(row.values()) / reports) for row in rows]
     many = math.sqrt(max(len(known), 1))  # words depend on each other: the sum over many would be too sure of itself
     like = {}
     for cause, n in of_cause.items():
         total = 0.0
-        for row in known:
-            usual = sum(row.values()) / reports
+        for row, usual in known:
             total += math.log((row.get(cause, 0) + _SMOOTHING * usual) / (n + _SMOOTHING) / usual)
         like[cause] = _WEIGHT * (_FREQUENCY * math.log(n / reports) + total / many)
     best = max(like.values())
