@@ -69,6 +69,26 @@ def test_only_what_may_be_read_earlier_and_copied():
     assert "cp.async" in sums(3, x="bf16").asm["ptx"]
 
 
+@jit
+def scaled(a_ptr, b_ptr, s_ptr, out_ptr, k, M: tl.constexpr, N: tl.constexpr, K: tl.constexpr):
+    i, j, inner = tl.arange(0, M), tl.arange(0, N), tl.arange(0, K)
+    acc, total = tl.zeros((M, N), tl.float32), tl.zeros((M, K), tl.float32)
+    for start in tl.range(0, k, K, num_stages=2):
+        at = start + inner
+        a, b = tl.load(a_ptr + i[:, None] * k + at[None, :]), tl.load(b_ptr + at[:, None] * N + j[None, :])
+        acc = tl.dot(a, b, acc)
+        total += tl.load(s_ptr + i[:, None] * k + at[None, :])
+    tl.store(out_ptr + i[:, None] * N + j[None, :], acc + tl.sum(total, 1)[:, None])
+
+
+def test_beside_a_dot_they_give_way_where_shared_memory_is_small():
+    """Two stages of two operands take 64 KiB, and of the third tile as many again: Hopper has room for both, other GPUs have not."""
+    types = {"a_ptr": "*bf16", "b_ptr": "*bf16", "s_ptr": "*fp32", "out_ptr": "*fp32", "k": "i32"}
+    large, small = (made(scaled, types, arch, M=128, N=128, K=64) for arch in (90, 86))
+    assert large.metadata.shared == 128 * 1024 and "ld.global" not in large.asm["ptx"]
+    assert small.metadata.shared < 99 * 1024 and "cp.async" in small.asm["ptx"] and "ld.global" in small.asm["ptx"]
+
+
 def test_rings_keep_to_their_share_of_shared_memory():
     """Five stages would take 80 KiB, so there are four; of tiles of 64 KiB there is no ring."""
     assert sums(5).metadata.shared == 4 * 64 * 64 * 4

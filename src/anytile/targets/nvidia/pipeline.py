@@ -73,7 +73,7 @@ def plan(g: Generator, loop: Op) -> Pipeline | None:
     own: list[tuple[OwnCopy, _Slice]] = []
     for op in body.ops:
         move = _movable(g, op, body) if op.name == "load" else None
-        copy = own_copy(g, op) if op.name == "load" and move is None and loop.attrs["num_stages"] else None
+        copy = own_copy(g, op) if op.name == "load" and move is None and loop.attrs["num_stages"] and g.own_ahead else None
         if move is not None and (part := _ahead(g, move.roots(), body)) is not None:
             moves.append((move, part))
         elif copy is not None and (part := _ahead(g, _roots(op), body)) is not None:
@@ -83,6 +83,7 @@ def plan(g: Generator, loop: Op) -> Pipeline | None:
         own = []
     elif not moves:
         stages = min(stages, fitting)
+    g.own_rings += len(own)
     used = _Slice()
     for _, part in (*moves, *own):
         used.ops |= part.ops

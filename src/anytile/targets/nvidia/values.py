@@ -130,6 +130,8 @@ class Generator:
         self.maps: dict[TensorMap, str] = {}  # tensor map → parameter
         self.ring: dict[Value, Slot] = {}  # operand of a pipelined dot → its current slot in shared memory
         self.own_copies: dict[Op, Callable[[], None]] = {}  # load that runs ahead of its loop, but of no dot → defines its result
+        self.own_rings = 0  # of such loads so far
+        self.own_ahead = True  # whether such loads may run ahead
         self.in_flight: dict[Op, Callable[[], None]] = {}  # dot that nobody waits for in its loop → what comes behind it
         self.tma = False  # whether the tensor memory accelerator may be used
         self.staging = 0  # bytes of shared memory that are kept for bulk stores alone, at STAGING
