@@ -88,3 +88,18 @@ def test_a_mask_that_holds_at_the_last_row_and_not_before():
     c = np.zeros((32, 32), "float32")
     launch(CpuTarget(), broken_mask_kernel, (1, 1, 1), a=a, b=b, c=c, limit=5, N=32)
     np.testing.assert_allclose(c, np.where(np.arange(32)[:, None] >= 27, a, 0) @ b, rtol=1e-4, atol=1e-4)
+
+
+def unsigned_mask_kernel(a, b, c, before, limit, N: tl.constexpr):
+    i = tl.arange(0, N)
+    mask = i.to(tl.uint32) - before.to(tl.uint32) < limit.to(tl.uint32)
+    x = tl.load(a + i[:, None] * N + i[None, :], mask=mask[None, :], other=0.0)
+    tl.store(c + i[:, None] * N + i[None, :], tl.dot(x, tl.load(b + i[:, None] * N + i[None, :])))
+
+
+def test_an_unsigned_mask_whose_first_columns_are_below_zero():
+    rng = np.random.default_rng(3)
+    a, b = (rng.standard_normal((32, 32)).astype("float32") for _ in range(2))
+    c = np.zeros((32, 32), "float32")
+    launch(CpuTarget(), unsigned_mask_kernel, (1, 1, 1), a=a, b=b, c=c, before=3, limit=40, N=32)
+    np.testing.assert_allclose(c, np.where(np.arange(32) >= 3, a, 0) @ b, rtol=1e-4, atol=1e-4)

@@ -23,7 +23,7 @@ from ...ir import Op, Value
 from ...ir.types import BOOL, I32, I64
 from .lanes import RAMP, UNIFORM, Lane, ramp, uniform
 from .roots import Root, StoreRoot, WriteRoot
-from .shape import is_linear, steps
+from .shape import in_order, is_linear, steps
 
 if TYPE_CHECKING:
     from .memory import Memory
@@ -36,7 +36,10 @@ Conjunct = tuple[Value, tuple]  # a mask and the index it is seen at, as `Masks.
 
 
 def rises_nowhere(p: Program, mask: Value) -> bool:
-    """Whether the mask holds everywhere if it holds at the last index."""
+    """Whether the mask holds everywhere if it holds at the last index.
+
+    Comparisons of unsigned numbers do not say so: ``j - 3``, of a halo perhaps, begins at the largest ones and goes on at zero.
+    """
     if mask.type.is_scalar:
         return True
     op = mask.op
@@ -50,11 +53,9 @@ def rises_nowhere(p: Program, mask: Value) -> bool:
         return True
     if op.name != "icmp":
         return False
-    (x, y), pred = op.operands, op.attrs["pred"]
-    if pred in ("sgt", "sge", "ugt", "uge"):
-        x, y, pred = y, x, pred.replace("g", "l")
+    x, y, pred = in_order(op)
     rises = is_linear(x) and all(s in (0, 1) for s in steps(x, p.step_memo))
-    return pred in ("slt", "sle", "ult", "ule") and rises and all(s == 0 for s in steps(y, p.step_memo))
+    return pred in ("slt", "sle") and rises and all(s == 0 for s in steps(y, p.step_memo))
 
 
 class Masks:
@@ -156,18 +157,15 @@ class Masks:
         op = leaf.op
         if op is None or op.name != "icmp" or leaf in self.p.buffers or any(self._slope(v, i) is None for v in op.operands):
             return None
-        pred = op.attrs["pred"]
-        x, y = (self.ev(v, i) for v in op.operands)
-        if pred in ("sgt", "sge", "ugt", "uge"):
-            x, y = y, x
-            pred = pred[0] + {"gt": "lt", "ge": "le"}[pred[1:]]
+        less, more, pred = in_order(op)
+        x, y = self.ev(less, i), self.ev(more, i)
         if pred not in ("slt", "sle", "ult", "ule") or x.kind is not RAMP or x.stride != 1 or y.kind is not UNIFORM:
             return None
         signed = pred[0] == "s"
         base = uniform(x.val, x.elem, x.level, const=int(x.val) if x.val.lstrip("-").isdigit() else None)
+        if not signed and (x.elem is I64 or base.const is None or base.const < 0):
+            return None  # below zero are the largest numbers: the mask may begin in the middle
         if x.elem is I64:
-            if not signed:
-                return None
             n = m.binary("sub", y, base)  # indices are far from the ends of i64
         else:
             n = m.binary("sub", m.resize(y, I64, signed), m.resize(base, I64, signed))

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from ...ir import Builder, Op, Value
 from ...ir.rewrite import is_pure
 from ...ir.types import I32, I64
-from .shape import FAR, steps
+from .shape import FAR, in_order, steps
 
 __all__ = ["Evaluation", "Loop", "Reach", "reach"]
 
@@ -240,9 +240,7 @@ def _bounds(mask: Value, d: int, loop: Loop) -> Iterator[tuple[Value, Value, str
     elif op.name == "expand_dims" and d != op.attrs["axis"]:
         yield from _bounds(op.operands[0], d - (d > op.attrs["axis"]), loop)
     elif op.name == "icmp":
-        (x, y), pred = op.operands, op.attrs["pred"]
-        if pred in ("sgt", "sge", "ugt", "uge"):
-            x, y, pred = y, x, pred.replace("g", "l")
+        x, y, pred = in_order(op)
         counting = tuple(int(i == d) for i in range(x.type.rank))
         still = loop.form(y)
         if pred[1:] in ("lt", "le") and loop.form(x) and steps(x, {}) == counting and still and not any(still.lanes):

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ...ir import Value
+from ...ir import Op, Value
 from .memory import Buffer
 from .roots import ReduceRoot, Root, StoreRoot, WriteRoot
 
 if TYPE_CHECKING:
     from .program import Program
 
-__all__ = ["accesses", "choose_unroll", "choose_vector_dim", "is_linear", "map_dims", "repeats", "steps"]
+__all__ = ["accesses", "choose_unroll", "choose_vector_dim", "in_order", "is_linear", "map_dims", "repeats", "steps"]
 
 FAR = 1 << 20  # linear, but not by a known small stride
 GATHER_COST, UNIFORM_COST, VECTOR_COST = 8, 1, 1
@@ -100,6 +100,12 @@ def is_linear(v: Value, but_for: tuple[str, ...] = ()) -> bool:
         stack += fresh
         seen.update(fresh)
     return True
+
+
+def in_order(op: Op) -> tuple[Value, Value, str]:
+    """(x, y, predicate) of an ``icmp``, turned round where it asks whether one operand is larger: then the other is smaller."""
+    (x, y), pred = op.operands, op.attrs["pred"]
+    return (y, x, pred.replace("g", "l")) if pred in ("sgt", "sge", "ugt", "uge") else (x, y, pred)
 
 
 def repeats(v: Value) -> bool:
