@@ -83,9 +83,8 @@ class _Kernel:
         pick = self.pick
         if depth > 2 or self.integer(0, 3) == 0:
             return pick((*have, *have, "2", "3") if depth else have)
-        x = self.expression(have, whole, depth + 1)
+        x, y = (self.expression(have, whole, depth + 1) for _ in range(2))
         if not whole:
-            y = self.expression(have, whole, depth + 1)
             forms = (
                 f"({x} + {y})",
                 f"({x} - {y})",
@@ -95,7 +94,6 @@ class _Kernel:
                 f"({x} * 2)",
             )
             return pick(forms)
-        y = self.expression(have, whole, depth + 1)
         forms = (
             f"({x} + {y})",
             f"({x} - {y})",

@@ -213,7 +213,7 @@ def _object(kernel: Any, parameters: list[_Parameter], args: CompileArgs, machin
     options = Options.of({"num_warps": args.num_warps, "num_stages": args.num_stages}, target, kernel.__name__)
     artifact = compile_module(source.make_module(options), options, machine, pool=False)
     if "programs" in artifact.metadata:  # there is no pool that would look at the grid
-        artifact = compile_for_any_grid(artifact, machine, pool=False)
+        artifact = compile_for_any_grid(artifact, machine)
     for what, table in (("device_print", "prints"), ("device_assert", "asserts")):
         if artifact.metadata.get(table):
             raise UnsupportedError(

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from ...ir import Op
 from ...ir.types import BF16, F16, F32, Element
-from .text import llvm_type, round_to_bf16
+from .text import bf16_to_float, llvm_type, round_to_bf16
 
 __all__ = ["adder", "in_group"]
 
@@ -38,8 +38,8 @@ def adder(e: Element, order: str, after_failure: str) -> tuple[str, str]:
   %sum = fadd {number} %held.float, %x.float
   %new = fptrunc {number} %sum to {t}"""
     else:
-        add = f"""{_bf16_to_float("%held", n)}
-{_bf16_to_float("%x", n)}
+        add = f"""{bf16_to_float("%held", n)}
+{bf16_to_float("%x", n)}
   %sum = fadd {number} %held.float, %x.float
 {round_to_bf16("%new", "%sum", n)}"""
     return (
@@ -61,9 +61,3 @@ out:
   ret void
 }}""",
     )
-
-
-def _bf16_to_float(x: str, n: int) -> str:
-    return f"""  {x}.low = zext <{n} x i16> {x} to <{n} x i32>
-  {x}.bits = shl <{n} x i32> {x}.low, splat (i32 16)
-  {x}.float = bitcast <{n} x i32> {x}.bits to <{n} x float>"""

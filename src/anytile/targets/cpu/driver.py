@@ -123,12 +123,15 @@ def compile_module(module: Module, options: Any, machine: Machine, pool: bool = 
     return Artifact({"tile": tile_text, "llir": llir, "obj": data}, metadata)
 
 
-def compile_for_any_grid(artifact: Artifact, machine: Machine, pool: bool = True) -> Artifact:
-    """The same kernel without what ``artifact`` takes for granted of its grids (`grid`); ``pool`` as for `lower`."""
+def compile_for_any_grid(artifact: Artifact, machine: Machine) -> Artifact:
+    """The same kernel without what ``artifact`` takes for granted of its grids (`grid`).
+
+    It has no split loop: a lone program is never too many for ``artifact``.
+    """
     old = artifact.metadata
     module = parse_module(str(artifact.stages["tile"]))
     with _deep_recursion():
-        llir, found = lower_further(module, old["fp_fusion"], machine, pool)
+        llir, found = lower_further(module, old["fp_fusion"], machine, pool=False)
     data = engine.compile_object(llir, machine.tune, machine.features, level="lite")
     metadata = {key: old[key] for key in ("name", "slots", "stores", "machine")} | found
     return Artifact({"tile": artifact.stages["tile"], "llir": llir, "obj": data}, metadata)

@@ -15,7 +15,7 @@ from .atomic_groups import adder
 from .lanes import RAMP, UNIFORM, VECTOR, Lane, uniform, vector
 from .microkernel_layout import PackedLayout
 from .near import Near
-from .text import literal, llvm_type, memory_type, number_type, round_to_bf16, unsupported
+from .text import bf16_to_float, literal, llvm_type, memory_type, number_type, round_to_bf16, unsupported
 
 __all__ = ["Buffer", "Memory"]
 
@@ -266,16 +266,12 @@ each:
                 self.w.declare(f"llvm.{'maxnum' if kind == 'fmax' else 'minnum'}.f32", "float(float, float)")
             self.w.declared[name] = f"""define internal bfloat @{name}(ptr %p, i16 %x) nounwind noinline {{
 entry:
-  %x.low = zext i16 %x to i32
-  %x.bits = shl i32 %x.low, 16
-  %x.float = bitcast i32 %x.bits to float
+{bf16_to_float("%x")}
   %first = load atomic i16, ptr %p monotonic, align 2
   br label %try
 try:
   %old = phi i16 [ %first, %entry ], [ %seen, %try ]
-  %old.low = zext i16 %old to i32
-  %old.bits = shl i32 %old.low, 16
-  %old.float = bitcast i32 %old.bits to float
+{bf16_to_float("%old")}
   %y = {compute.format("float %old.float", "%x.float", "float %x.float")}
 {round_to_bf16("%new", "%y")}
   %pair = cmpxchg ptr %p, i16 %old, i16 %new {order} {_after_failure(order)}, align 2

@@ -4,9 +4,9 @@ A line is read before it is written, unless it is written whole by stores that s
 writes far more than the caches keep saves a third of what it moves (``a + b``: two reads, one write and the read before it).
 
 In turns with torch, the sum of two tensors of 64 MB had 1.04 to 1.17 times its speed on two cores of a Xeon with AMX, and has 1.39 to 1.59
-so; on two Cascade Lake cores it makes no difference.  Smaller results may still be in a cache when they are read, so this is for launches that store `AT_LEAST` bytes,
-and only the launch knows that: the main loop exists twice, and each program chooses.  It is for short passes over long rows, whose time is
-memory's, and which do not read what they store.
+so; on two Cascade Lake cores it makes no difference.  Smaller results may still be in a cache when they are read, so this is for launches
+that store `AT_LEAST` bytes, and only the launch knows that: the main loop exists twice, and each program chooses.  It is for short passes
+over long rows, whose time is memory's, and which do not read what they store.
 
 Such stores are not ordered with others.  A kernel's entry waits for them at the end of its range of programs (`Program.waits`), and
 kernels that order memory (`launch_memory.synchronises`) have none.

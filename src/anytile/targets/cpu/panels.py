@@ -15,17 +15,18 @@ in one loop over the tiles.  What it packs, of either operand, comes in sequence
 same column, A's for the tiles of the next.  So the places are a ring: a tile is looked for behind the place that was used last, and at the
 first of the sequence; if it is neither, it goes behind the last, and a sequence begins if the one before has been found again.
 
-Memory that the program stores to is compared at run time: each panel knows between which addresses its tiles were read (``lo`` … ``hi``), each store to which it goes;
-where they meet, nothing that the panel holds counts any longer.  Both must be affine in the index, so that a tile lies between
-the addresses of its corners; what is masked off only makes the ranges longer.
+Memory that the program stores to is compared at run time: each panel knows between which addresses its tiles were read
+(``lo`` … ``hi``), each store to which it goes; where they meet, nothing that the panel holds counts any longer.  Both must be affine in
+the index, so that a tile lies between the addresses of its corners; what is masked off only makes the ranges longer.
 
 When it pays.  Filling places costs second-level cache that a single buffer would not need.  Places beyond the first are only
 filled while keys repeat: when the first place held what this program needs, or did so for the last key that it held.  A ring that
 was filled once around without finding anything is left as it is.
 
 Of each panel the worker's `launch_memory` holds: the loop's iteration, or the place behind the last; whether this program fills; whether
-the last key of the first place was never found again, or how many tiles in a row were not found; the first of the sequence; how often the program has stored to what was read; the complement of ``lo``, so that zero is "nothing
-yet", and ``hi``; then for each place the number of such stores when it was filled and one more, and its key.
+the last key of the first place was never found again, or how many tiles in a row were not found; the first of the sequence; how often
+the program has stored to what was read; the complement of ``lo``, so that zero is "nothing yet", and ``hi``; then for each place the number
+of such stores when it was filled and one more, and its key.
 """
 
 from __future__ import annotations

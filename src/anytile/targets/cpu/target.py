@@ -59,7 +59,7 @@ class CpuKernel:
 def _for_any_grid(artifact: Artifact, machine: Machine) -> pool.Entry:
     from .driver import compile_for_any_grid
 
-    return CpuKernel(compile_for_any_grid(artifact, machine, _splits_loops()), machine).entry
+    return CpuKernel(compile_for_any_grid(artifact, machine), machine).entry
 
 
 def _splits_loops() -> bool:

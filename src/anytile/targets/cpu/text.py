@@ -14,7 +14,18 @@ from .. import text
 from ..text import Chunk, Writer
 from ..text import llvm_type as number_type
 
-__all__ = ["Chunk", "Writer", "literal", "llvm_type", "memory_type", "number_type", "opaque", "round_to_bf16", "unsupported"]
+__all__ = [
+    "Chunk",
+    "Writer",
+    "bf16_to_float",
+    "literal",
+    "llvm_type",
+    "memory_type",
+    "number_type",
+    "opaque",
+    "round_to_bf16",
+    "unsupported",
+]
 
 
 def llvm_type(e: Element) -> str:
@@ -32,6 +43,15 @@ def literal(value: int | float, e: Element) -> str:
     if e is BF16:
         return str(int(text.literal(value, e).removeprefix("0xR"), 16))
     return text.literal(value, e)
+
+
+def bf16_to_float(x: str, lanes: int = 1) -> str:
+    """Instructions that make ``{x}.float`` of the bits ``x`` of a bf16.  ``lanes``: of vectors."""
+    number, wide, narrow = (t if lanes == 1 else f"<{lanes} x {t}>" for t in ("float", "i32", "i16"))
+    high = "16" if lanes == 1 else "splat (i32 16)"
+    return f"""  {x}.low = zext {narrow} {x} to {wide}
+  {x}.bits = shl {wide} {x}.low, {high}
+  {x}.float = bitcast {wide} {x}.bits to {number}"""
 
 
 def round_to_bf16(result: str, x: str, lanes: int = 1) -> str:
