@@ -17,7 +17,7 @@ __all__ = ["RULES"]
 _CARD = r"NVIDIA-SMI \d|GeForce|\b[RG]TX ?\d{0,4}\b|Tesla|Quadro|\b[AHLBTV]\d{1,3}0?0?\b[^\n]*GB"
 _MISSED = r"(?i)\b(?:gpu|cuda)\b[^\n:]*(?:\bnot?\b|n't\b|fail|cannot|without)|(?:not?|n't|without|instead of)\b[^\n:]*\b(?:gpu|cuda)\b"
 
-_OF_CUDA = r"(?i).*(?:cuda|gpu|nvidia|accelerator|nms|device).*"
+_OF_CUDA = r"(?i).*(?:cuda|gpu|nvidia|accelerator|device).*"
 
 _INDEX = "https://download.pytorch.org/whl/"
 

@@ -206,7 +206,7 @@ TOLD: dict[str, tuple[Clue, ...]] = {
         told(
             r"\b(?:torchrun|accelerate|deepspeed|ipython|jupyter)\b",
             r"\bvenv\b|virtual ?env|conda env",
-            r"problem|wrong|outside|system|bypass|instead|ignor|not ",
+            r"wrong|outside|system|bypass|instead|ignor",
         ),
         weigh(
             0.7,
@@ -231,7 +231,7 @@ TOLD: dict[str, tuple[Clue, ...]] = {
     ),
     "bnb_cuda_binary": (weigh(0.5, r"bitsandbytes", r"\bcuda\b|\bgpu\b", rf"{_LACKS}|compiled without"),),
     "ext_abi_undefined_symbol": (
-        weigh(0.7, r"\babi\b|cxx11", r"\bextensions?\b|\btorch\b|pytorch", r"recompil|rebuil|guarante|break|broke|changed"),
+        weigh(0.7, r"\babi\b|cxx11", r"\bextensions?\b|\btorch\b|pytorch", r"recompil|rebuil|break|broke|changed"),
         told(r"\babi\b|cxx11", r"mismatch|incompat|different|\bbuilt\b|compiled|\bfalse\b|wrong|不兼容|несовместим"),
     ),
     # GPU and driver
@@ -243,7 +243,7 @@ TOLD: dict[str, tuple[Clue, ...]] = {
             rf"{_STOPS}|{_LACKS}",
             r"torch|cuda|kernel|support",
         ),
-        weigh(0.55, r"\b[rg]tx\b|\bgpus?\b|\bcards?\b", r"\bsupport", r"\brelease|\bpackaged|\bnightly|\bnew(?:er)?\b", _TORCH),
+        weigh(0.55, r"\b[rg]tx\b|\bgpus?\b|\bcards?\b", r"\bsupport", r"\brelease|\bnightly|\bnew(?:er)?\b", _TORCH),
     ),
     "ptxas_too_old": (told(r"\bptxas\b", rf"sm_\d|gpu-name|{_OLD}|{_LACKS}"),),
     # libraries and compilers on Linux
