@@ -51,20 +51,25 @@ def test_loads_that_stick_out(size):
     same(other_kernel, o=np.zeros(512, "float32"), p=np.arange(512, dtype="float32"), m=m, n=n, M=16, N=32)
 
 
-def halo_kernel(o, p, before, n, M: tl.constexpr, N: tl.constexpr):
-    """Both ends of a row by one comparison of unsigned numbers."""
+def halo_kernel(o, p, before, n, WIDE: tl.constexpr, M: tl.constexpr, N: tl.constexpr):
+    """Both ends of a row by one comparison, of unsigned numbers or of what they are in 64 bits."""
     i, j = tl.arange(0, M), tl.arange(0, N)
-    inside = (j.to(tl.uint32) - before.to(tl.uint32) < n.to(tl.uint32))[None, :]
+    from_first = j.to(tl.uint32) - before.to(tl.uint32)
+    if WIDE:
+        inside = (from_first.to(tl.int64) < n)[None, :]
+    else:
+        inside = (from_first < n.to(tl.uint32))[None, :]
     at = i[:, None] * N + j[None, :]
     x = tl.load(p + at, mask=inside, other=7.0)
     tl.store(o + at, x + 1, mask=inside & (j < n)[None, :])
 
 
-@pytest.mark.parametrize("before, n", [(3, 40), (3, 20), (0, 29), (-5, 33), (40, 8)])
+@pytest.mark.parametrize("before, n", [(3, 70), (3, 40), (3, 20), (0, 29), (-5, 33), (40, 8)])
 @pytest.mark.parametrize("rows", [1, 16])
-def test_unsigned_positions_that_begin_below_zero(rows, before, n):
+@pytest.mark.parametrize("wide", [False, True])
+def test_unsigned_positions_that_begin_below_zero(wide, rows, before, n):
     p = np.arange(rows * 64, dtype="float32")
-    same(halo_kernel, o=np.zeros(rows * 64, "float32"), p=p, before=before, n=n, M=rows, N=64)
+    same(halo_kernel, o=np.zeros(rows * 64, "float32"), p=p, before=before, n=n, WIDE=wide, M=rows, N=64)
 
 
 def exists_twice(kernel, machine):

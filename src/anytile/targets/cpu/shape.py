@@ -94,6 +94,8 @@ def is_linear(v: Value, but_for: tuple[str, ...] = ()) -> bool:
         elem = x.type.elem
         if op.name == "trunci" and elem.bits < 32:
             return False  # narrow integers wrap around
+        if op.name == "zext":
+            return False  # of numbers below zero it makes large ones, and truths are 0 or 1 in any order
         if op.name not in _LINEAR and op.name not in but_for and not (elem.is_bool and op.name in ("icmp", "and")):
             return False
         fresh = [y for y in op.operands if y is not None and y not in seen]
