@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
-from differential import same
+from differential import OPTIONS, same
 
 import anytile.language as tl
+from anytile.frontend import trace
+from anytile.language.source import JITCallable
+from anytile.targets.cpu.driver import lower
+from anytile.targets.cpu.machine import current
 
 
 def ramp(n: int) -> np.ndarray:
@@ -307,6 +313,53 @@ def stages(p, o, n, B: tl.constexpr):
 
 def test_load_before_a_loop_that_stores():
     same(stages, p=ramp(64), o=ramp(64), n=5, B=64)
+
+
+def weights_before_rows(p, q, o, at, first, last, stride, n, CARRIED: tl.constexpr, B: tl.constexpr):
+    i = tl.arange(0, B)
+    m = i < n
+    w = tl.load(p + at + i, mask=m, other=2.0)
+    total = tl.zeros((B,), tl.float32)
+    row = p + 512 + first * stride
+    for r in range(first, last, 2):
+        x = tl.load(q + i) + r
+        if CARRIED:
+            tl.store(row + i, x * w, mask=m)
+            row += 2 * stride
+        else:
+            tl.store(p + 512 + r * stride + i, x * w, mask=m)
+        tl.store(p + r, r * 1.0)
+        total += x * w
+    tl.store(o + i, total * w)
+
+
+# rows 1, 3 and 5 begin at 576, 704 and 832, or at 448, 320 and 192; 1, 3 and 5 are numbers
+@pytest.mark.parametrize("at", [1, 4, 6, 160, 192, 288, 470, 497, 511, 512, 545, 560, 577, 650, 831, 832, 863, 864])
+@pytest.mark.parametrize("stride", [64, -64])
+def test_row_that_a_loop_stores_into(at, stride):
+    same(weights_before_rows, p=ramp(1024), q=ramp(32), o=ramp(32), at=at, first=1, last=6, stride=stride, n=32, CARRIED=at % 2, B=32)
+
+
+@pytest.mark.parametrize("at", [576, 592, 593, 600, 895])
+@pytest.mark.parametrize("n", [0, 17, 40])
+def test_row_that_a_loop_stores_into_partly(at, n):
+    same(weights_before_rows, p=ramp(1024), q=ramp(32), o=ramp(32), at=at, first=1, last=6, stride=64, n=n, CARRIED=False, B=32)
+
+
+@pytest.mark.parametrize("last", [-5, 1, 2])
+def test_row_and_a_loop_that_stores_once_or_never(last):
+    same(weights_before_rows, p=ramp(1024), q=ramp(32), o=ramp(32), at=570, first=1, last=last, stride=64, n=32, CARRIED=True, B=32)
+
+
+@pytest.mark.parametrize("carried", [False, True])
+def test_row_beside_a_loop_that_stores_is_copied_only_if_they_meet(carried):
+    signature = {"p": "*fp32", "q": "*fp32", "o": "*fp32", "CARRIED": "constexpr", "B": "constexpr"}
+    signature.update(dict.fromkeys(("at", "first", "last", "stride", "n"), "i32"))
+    source = JITCallable(weights_before_rows)
+    ordered = {name: signature[name] for name in source.arg_names}
+    module = trace(source, ordered, {(8,): carried, (9,): 32}, {}, OPTIONS)
+    text = lower(module, OPTIONS, current())[1]
+    assert len(re.findall(r"^meets\d+:", text, re.MULTILINE)) == 1
 
 
 # --- index arithmetic that wraps around ----------------------------------------------------------------------

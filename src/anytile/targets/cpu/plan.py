@@ -16,7 +16,8 @@ computed into the home directly when nothing reads the old value afterwards (`Pl
 
 Program order between accesses to memory holds: a load that a later step would evaluate after a write gets its
 buffer before that write.  Where the writes in question are of single elements (a norm's mean, stored before the row
-is normalised) and the load is a contiguous row, the buffer is only for the case that they meet: a `Guard` asks at run time.
+is normalised) or those of a loop that go where they can be computed, and the load is a contiguous row, the buffer is only for the case
+that they meet: a `Guard` asks at run time.
 Inside one nest, lanes of accesses that may meet in memory (`alias`) are kept apart: the
 load is buffered by a nest of its own in front, two such stores do not share a nest.
 
@@ -30,6 +31,7 @@ from dataclasses import dataclass, field
 
 from ...ir import Block, Effect, Op, Value
 from .alias import Dims, meet
+from .guard import comparable_stores
 from .shape import is_linear, map_dims, steps
 
 __all__ = ["Group", "Guard", "Single", "Step", "BlockPlan", "Planner"]
@@ -62,7 +64,7 @@ class Single:
 
 @dataclass(eq=False)
 class Guard:
-    """Sees to it that row ``value``, a load, may be read where it is in spite of ``stores`` of scalars to come.
+    """Sees to it that row ``value``, a load, may be read where it is in spite of ``stores`` to come: of scalars, or in loops.
 
     If one of them goes into the row, it is copied first.
     """
@@ -213,14 +215,19 @@ class Planner:
     def _guard(self, v: Value, forward: _Forward, users: list[Step], hazards: list[Step]) -> Guard | None:
         """What lets load ``v`` stay without a buffer, if that can be decided when it runs."""
         op = v.op
-        stores = [s.op for s in hazards if isinstance(s, Single) and s.op.name == "store"]
-        if len(stores) < len(hazards) or op.attrs["volatile"] or v.type.elem.is_bool:
+        if op.attrs["volatile"] or v.type.elem.is_bool or any(not isinstance(s, Single) for s in hazards):
             return None
         if steps(op.operands[0], {}) != (1,) or not is_linear(op.operands[0]):  # `steps` takes remainders for unbroken runs
             return None
         key = min((*hazards, *users), key=lambda s: s.key).key - 0.1
-        known = all(forward.dependence(x.operands[0]) < key for x in stores)
-        return Guard(v, stores, key) if known else None
+        stores: list[Op] = []
+        for s in hazards:
+            more = comparable_stores(s.op)
+            known = forward.dependence(s.op.operands[0]) if s.op.name == "store" else forward.needs(s.op)
+            if more is None or known >= key:
+                return None
+            stores += more
+        return Guard(v, stores, key)
 
     def _last_nest(self, v: Value, block: Block, forward: _Forward, users: list[Step]) -> Group | None:
         """The nest at the end of a loop's body in which ``v``, which the body yields, can be computed on the way."""
@@ -425,13 +432,18 @@ class _Forward:
         here = self._position[op]
         return list(dict.fromkeys(self.step_of[w] for at, w in self._writers if at > here))
 
-    def _deps(self, op: Op) -> float:
+    def needs(self, op: Op) -> float:
+        """The key of the latest step whose values ``op`` uses, within its blocks too."""
         d = max((self._dep.get(v, -1.0) for v in op.operands if v is not None), default=-1.0)
         for b in op.blocks:
             for inner in b.walk():
                 for v in inner.operands:
                     if v is not None:
                         d = max(d, self._dep.get(v, -1.0))
+        return d
+
+    def _deps(self, op: Op) -> float:
+        d = self.needs(op)
         if op.defn.effects & (Effect.READ | Effect.WRITE | Effect.SYNC | Effect.IO):
             d = max(d, self._last_write)
         return d

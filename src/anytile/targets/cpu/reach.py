@@ -50,6 +50,35 @@ class Loop:
         self.op, self.body, self.counters = op, op.blocks[0], counters
         self._forms: dict[Value, Form | None] = {}
 
+    @classmethod
+    def of(cls, op: Op) -> Loop | None:
+        """``op`` with all its counters; None where it does not count upwards by a number that is known."""
+        step = op.operands[2].op
+        if step is None or step.name != "constant" or step.attrs["value"] <= 0 or op.attrs["unsigned"]:
+            return None
+        loop = cls(op, {})
+        for a, v in zip(loop.body.args[1:], loop.body.terminator.operands):
+            by = loop.advance(a, v)
+            if by is not None:
+                loop.counters[a] = by
+        return loop
+
+    def advance(self, a: Value, v: Value) -> Value | None:
+        """What each iteration adds to the carried ``a``, an integer or a pointer, before it yields ``v``, if that is the same each time."""
+        op = v.op
+        if not a.type.is_scalar or op is None or op.name not in ("add", "addptr") or a not in op.operands:
+            return None
+        d = op.operands[1 if op.operands[0] is a else 0]
+        return None if self.inside(d) and not d.is_op("constant") else d
+
+    def iterations(self, b: Builder, outside: Callable[[Value], Value]) -> Value:
+        """How many there are, an i64; not more than 0 for none.  The step must be a constant."""
+        lb, ub = (outside(v) for v in self.op.operands[:2])
+        if lb.type.elem is not I64:
+            lb, ub = (b.op("sext", v, to=I64) for v in (lb, ub))
+        step = self.op.operands[2].op.attrs["value"]  # type: ignore[union-attr]
+        return b.sdiv(b.add(b.sub(ub, lb), b.const(step - 1, I64)), b.const(step, I64))
+
     def inside(self, v: Value) -> bool:
         """Whether ``v`` is computed, or handed in, anew by each iteration."""
         return self.body.encloses(v.op.block if v.op is not None else v.owner)  # type: ignore[arg-type]

@@ -150,7 +150,7 @@ class _Splitter:
         for a, v in zip(self.body.args[1:], self.body.terminator.operands):
             if self._is_sum(a, v):
                 self.sums.append(a)
-            elif (d := self._advance(a, v)) is not None:
+            elif (d := self.loop.advance(a, v)) is not None:
                 self.counters[a] = d
             else:
                 return False
@@ -182,14 +182,6 @@ class _Splitter:
             at = op.result
         return at is not a and len(v.uses) == 1
 
-    def _advance(self, a: Value, v: Value) -> Value | None:
-        """What each iteration adds to ``a``, an integer or a pointer, before it yields ``v``, if that is the same each time."""
-        op = v.op
-        if not a.type.is_scalar or op is None or op.name not in ("add", "addptr") or a not in op.operands:
-            return None
-        d = op.operands[1 if op.operands[0] is a else 0]
-        return None if self.loop.inside(d) and not d.is_op("constant") else d
-
     def _accesses(self) -> list[Op]:
         """Loads and stores of the loop and loads of the prologue, one of those at the same addresses."""
         found: dict[tuple, Op] = {}
@@ -214,22 +206,10 @@ class _Splitter:
         n = len(self.lone.args)
         return func.args[n], func.args[n + 1], func.args[n + 2 :]
 
-    def _iterations(self, b: Builder, known: _Copies) -> Value:
-        """How many the loop has, an i64; not more than 0 for none."""
-        lb, ub = (known[v] for v in self.op.operands[:2])
-        if lb.type.elem is not I64:
-            lb, ub = (b.op("sext", v, to=I64) for v in (lb, ub))
-        step = self._step
-        return b.sdiv(b.add(b.sub(ub, lb), b.const(step - 1, I64)), b.const(step, I64))
-
-    @property
-    def _step(self) -> int:
-        return self.op.operands[2].op.attrs["value"]  # type: ignore[union-attr]
-
     def _check(self) -> Func:
         func, b, known = self._function("check")
         _append(self.prologue, b, known)
-        n = self._iterations(b, known)
+        n = self.loop.iterations(b, known.__getitem__)
         one = b.const(1, I64)
         ahead = b.sub(n, one)
         first, second, last = (Evaluation(b, self.loop, known.__getitem__, k) for k in (b.const(0, I64), one, ahead))
@@ -259,7 +239,7 @@ class _Splitter:
         func, b, known = self._function("part")
         _, parts, places = self._extra(func)
         _append(self.prologue, b, known)
-        n = self._iterations(b, known)
+        n = self.loop.iterations(b, known.__getitem__)
         number, count = (b.op("sext", v, to=I64) for v in (b.program_id(axis=0), parts))
         first, end = (b.sdiv(b.mul(n, k), count) for k in (number, b.add(number, b.const(1, I64))))
         counted = {a: self._counted(b, known, a, first) for a in (self.body.args[0], *self.counters)}
@@ -288,7 +268,7 @@ class _Splitter:
         inits = [known[self.op.rest()[a.index - 1]] for a in self.sums]
         loop = b.make("for", [b.const(0, I32), parts, b.const(1, I32), *inits], blocks=(body,))
         known.update((self.op.results[a.index - 1], r) for a, r in zip(self.sums, loop.results))
-        n = self._iterations(b, known)
+        n = self.loop.iterations(b, known.__getitem__)
         known.update((self.op.results[a.index - 1], self._counted(b, known, a, n)) for a in self.counters)
         _append(self.epilogue, b, known)
         _tidy(func)
