@@ -46,6 +46,26 @@ def test_run_time_seed(evaluate):
     np.testing.assert_array_equal(got, np.uint32([philox([i, 0, 0, 0], [9, 0])[0] for i in range(4)]))
 
 
+def test_a_block_of_seeds_gives_a_stream_for_each(evaluate):
+    seeds, offsets = np.array([3, 2**40 + 9, -1, 0], np.int64), np.array([0, 5, 6, 7], np.int32)
+
+    def want(seed: int, offset: int) -> int:
+        key = seed & 2**64 - 1
+        return philox([offset, 0, 0, 0], [key & 0xFFFFFFFF, key >> 32])[0]
+
+    pairs = evaluate(lambda s, i: tl.randint(s, i), seeds, offsets)
+    np.testing.assert_array_equal(pairs, np.uint32([want(s, i) for s, i in zip(seeds.tolist(), offsets.tolist())]))
+    table = evaluate(lambda s, i: tl.randint(s[:, None], i[None, :]), seeds, offsets)
+    np.testing.assert_array_equal(table, np.uint32([[want(s, i) for i in offsets.tolist()] for s in seeds.tolist()]))
+    column = evaluate(lambda s: tl.randint(s, 7), seeds)
+    np.testing.assert_array_equal(column, table[:, 3])
+
+
+def test_a_seed_is_an_integer(evaluate):
+    with pytest.raises(Exception, match="the seed must be an integer or a block of integers, not fp32"):
+        evaluate(lambda i: tl.randint(tl.full([4], 1.5, tl.float32), i), np.arange(4, dtype=np.int32))
+
+
 def test_uniform_floats(evaluate):
     offsets = np.arange(64, dtype=np.int32)
     words, got = evaluate(lambda i: (tl.randint(3, i), tl.rand(3, i)), offsets)

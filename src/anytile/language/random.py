@@ -63,10 +63,13 @@ def philox_impl(c0: Any, c1: Any, c2: Any, c3: Any, k0: Any, k1: Any, n_rounds: 
 
 @builtin
 def philox(seed: Any, c0: Any, c1: Any, c2: Any, c3: Any, n_rounds: Any = N_ROUNDS_DEFAULT) -> tl_tuple:
-    """Four words for the counter (c0, c1, c2, c3) under the 64-bit ``seed``; the counter's width decides the words'."""
+    """Four words for the counter (c0, c1, c2, c3) under the 64-bit ``seed``; the counter's width decides the words'.
+
+    A block of seeds broadcasts with the counter: a stream for each.
+    """
     seed = to_tensor(seed)
-    if seed.rank or not seed.dtype.is_int():
-        raise TypeError(f"the seed must be one integer, not {seed.type}")
+    if not seed.dtype.is_int():
+        raise TypeError(f"the seed must be an integer or a block of integers, not {seed.type}")
     seed = cast_to(seed, uint64)
     counter = [to_tensor(c) for c in (c0, c1, c2, c3)]
     width = counter[0].dtype.primitive_bitwidth
