@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ...ir import Value
 from ...ir.types import BOOL, I32
 from .lanes import Lane
 from .memory import Buffer
@@ -19,15 +20,19 @@ from .text import llvm_type
 if TYPE_CHECKING:
     from .program import Program
 
-__all__ = ["JoinNest", "is_join"]
+__all__ = ["JoinNest", "interleaves", "is_join"]
 
 
 def is_join(roots: list[Root]) -> bool:
     """Whether the nest only writes a join, of rows, to where its pairs lie side by side."""
     if len(roots) != 1 or not isinstance(roots[0], WriteRoot):
         return False
-    v, into = roots[0].value, roots[0].into
-    return v.is_op("join") and v.type.rank > 1 and v.type.shape[-2] > 1 and v.type.elem is not BOOL and into.strides[-2:] == (2, 1)
+    return interleaves(roots[0].value) and roots[0].into.strides[-2:] == (2, 1)
+
+
+def interleaves(v: Value) -> bool:
+    """Whether ``v`` is a join of rows."""
+    return v.is_op("join") and v.type.rank > 1 and v.type.shape[-2] > 1 and v.type.elem is not BOOL
 
 
 class JoinNest(Nest):

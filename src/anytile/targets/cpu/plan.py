@@ -32,10 +32,12 @@ from dataclasses import dataclass, field
 from ...ir import Block, Effect, Op, Value
 from .alias import Dims, meet
 from .guard import comparable_stores
+from .interleave import interleaves
 from .shape import is_linear, map_dims, steps
 
 __all__ = ["Group", "Guard", "Single", "Step", "BlockPlan", "Planner"]
 
+VECTOR = 16  # elements that the longest vectors have, or more
 CHEAP = 4  # evaluating a value again costs at most this many vector instructions: not worth a buffer
 REQUESTED = 1 << 17  # bytes of a product whose lines are requested before its dots: what the second-level cache has room for
 _COST = {"fdiv": 4, "sqrt": 4, "sdiv": 8, "udiv": 8, "srem": 9, "urem": 9, "frem": 16, "sin": 25, "cos": 25}
@@ -242,11 +244,57 @@ class Planner:
 
     def _spread(self, v: Value, steps: list[Step]) -> bool:
         """An expensive low-rank value broadcast in a bigger nest would be recomputed along the other dimensions."""
-        return any(isinstance(s, Group) and v.type.numel < _numel(s.shape) for s in steps) and v.type.numel > 1
+        return any(isinstance(s, Group) and v.type.numel < _numel(s.shape) and not _pairs(v, s) for s in steps) and v.type.numel > 1
 
     def _rearranged(self, v: Value) -> bool:
         """Whether ``v`` is read at other indices than its user's: each stage of a sorting network would double the work."""
-        return any(u.name == "split" or u.name == "reshape" and not _same_dims(v.type.shape, u.result.type.shape) for u in v.users())
+        for u in v.users():
+            if u.name == "split":
+                return True
+            if (
+                u.name == "reshape"
+                and not _same_dims(v.type.shape, u.result.type.shape)
+                and not (self._stored_once(u) and self._computed(v))
+            ):
+                return True
+        return False
+
+    @staticmethod
+    def _stored_once(reshape: Op) -> bool:
+        """Whether each element is evaluated once, to be stored, and a vector of the store is one of the source."""
+        if min(reshape.result.type.shape[-1], reshape.operands[0].type.shape[-1]) < VECTOR:
+            return False
+        stack, seen, stores = [reshape.result], {reshape.result}, set()
+        while stack:
+            for user in stack.pop().users():
+                if user.name == "store":
+                    stores.add(user)
+                elif not user.defn.elementwise:
+                    return False
+                elif user.result not in seen:
+                    seen.add(user.result)
+                    stack.append(user.result)
+        return len(stores) == 1
+
+    def _computed(self, v: Value) -> bool:
+        """Whether ``v`` is computed from buffers only: masks of loads would be looked at vector by vector under a reshape."""
+        stack, seen = [v], {v}
+        while stack:
+            x = stack.pop()
+            if x.type.is_scalar or x.op is None or x.op.name in ("constant", "arange") or x in self.needed or x in self.buffered:
+                continue
+            if x.type.numel < v.type.numel and self.cost(x) > CHEAP:
+                continue  # gets a buffer
+            if x.op.name == "load":
+                return False
+            if x.op.name == "reshape" and not _same_dims(x.type.shape, x.op.operands[0].type.shape):
+                if self.cost(x) <= CHEAP:
+                    return False
+                continue
+            fresh = [y for y in x.op.operands if y is not None and y not in seen]
+            stack += fresh
+            seen.update(fresh)
+        return True
 
     def _hazards(self, op: Op, forward: _Forward, steps: list[Step]) -> list[Step]:
         """Steps with writes which come after the load in program order and before it is evaluated for the last time.
@@ -527,6 +575,12 @@ class _Forward:
         if any(o.defn.effects & (Effect.WRITE | Effect.SYNC) for o in op.walk()):
             self._last_write = s.key
             self._writers.append((self._position[op], op))
+
+
+def _pairs(v: Value, g: Group) -> bool:
+    """Whether ``g`` only writes a join of rows like ``v``, for which `interleave` evaluates each of their elements once."""
+    join = g.writes[0] if len(g.writes) == 1 and not g.roots else None
+    return join is not None and interleaves(join) and v.type.shape == join.type.shape[:-1]
 
 
 def _bytes(p: Value) -> int:
