@@ -9,10 +9,12 @@ from types import ModuleType
 
 import pytest
 
+from anytile.cli import doctor
 from anytile.env.diagnose import diagnose
 from anytile.env.facts import Log
 from anytile.env.log import read_log
 from anytile.env.rules import RULES
+from anytile.env.rules import words as words_of_logs
 from anytile.env.rules.words import ALL, TABLE, likeness, vocabulary
 
 ROOT = Path(__file__).parents[2]
@@ -75,6 +77,22 @@ def test_the_script_counts_words_of_three_repositories(tmp_path: Path, capsys: p
     assert "anna" not in table
     words.check({"one": words.reports(path), "two": words.reports(path)})
     assert "first 100.0%" in capsys.readouterr().out
+
+
+def test_an_installation_without_the_table_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = tmp_path / "log"
+    log.write_text("ImportError: DLL load failed while importing libtriton\n")
+    monkeypatch.setattr(words_of_logs, "TABLE", "gone.tsv")
+    words_of_logs._table.cache_clear()
+    try:
+        assert doctor.run(None, str(log), False, None, False) == 2
+        [line] = capsys.readouterr().err.splitlines()
+        assert line.startswith("anytile: could not look: anytile's installation is damaged: the table of words ")
+        assert "gone.tsv cannot be read" in line and line.endswith("pip install --force-reinstall --no-deps anytile")
+    finally:
+        words_of_logs._table.cache_clear()
 
 
 def test_words_order_what_rules_find_and_confidence_falls() -> None:

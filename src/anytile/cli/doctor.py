@@ -13,6 +13,7 @@ def run(python: str | None, log: str | None, as_json: bool, html: Path | None, r
     from ..env import report
     from ..env.diagnose import diagnose
     from ..env.remedies import fit
+    from ..errors import AnytileError
 
     if python is not None and log is not None:
         print("anytile: --python and --log are two things to look at; give one of them", file=sys.stderr)
@@ -29,10 +30,10 @@ def run(python: str | None, log: str | None, as_json: bool, html: Path | None, r
             from ..env.collect import collect
 
             facts = collect(python)
-    except (OSError, ValueError) as e:
+        findings = fit(diagnose(facts), facts)
+    except (AnytileError, OSError, ValueError) as e:
         print(f"anytile: could not look: {e}", file=sys.stderr)
         return 2
-    findings = fit(diagnose(facts), facts)
     try:
         if html is not None:
             html.write_text(report.as_html(facts, findings, redact), encoding="utf-8")

@@ -1,7 +1,8 @@
 """Remedies as the environment that was looked at can carry them out.
 
-Rules write `python -m pip …`, or name the interpreter. Which Python a bare `python` is depends on the shell that the command is pasted
-into, and environments that uv makes have no pip: `fit` writes the interpreter, and uv in the place of a pip that is not there.
+Rules write `python -m pip …`. Which Python a bare `python` is depends on the shell that the command is pasted into, and environments
+that uv makes have no pip: `fit` writes the interpreter, and uv in the place of a pip that is not there. A rule that means another Python
+(the base of the environment, say) names it, and is left alone.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from .rules.model import Finding, Fix
 
 __all__ = ["fit"]
 
-_PIP = re.compile(r'(?P<quote>"?)(?P<python>[^"]+?)(?P=quote) -m pip (?P<verb>\w+)(?P<rest>.*)', re.DOTALL)
+_PIP = re.compile(r"python -m pip (?P<verb>\w+)(?P<rest>.*)", re.DOTALL)
 
 
 def fit(findings: Sequence[Finding], facts: Facts) -> list[Finding]:
@@ -36,8 +37,8 @@ def _commands(fix: Fix, facts: Facts) -> tuple[str, ...]:
     out: list[str] = []
     for command in fix.commands:
         found = _PIP.fullmatch(command)
-        if found is None or found["python"] not in ("python", executable):
-            out.append(command)  # another program, or another Python: the base of the environment, say
+        if found is None:
+            out.append(command)
         elif with_uv:
             out.append(f"uv pip {found['verb']} {word(f'--python={executable}')}{found['rest']}")
         else:

@@ -88,8 +88,7 @@ def _for_this_python(facts: Facts) -> Iterator[Fix]:
     named = [f"{d.name}=={d.version}" for d in facts.distributions if d.name in wrong]
     tool = facts.project.tool
     if named and tool not in ("poetry", "uv"):
-        python = facts.interpreter.executable or "python"
-        command = f"{python} -m pip install --force-reinstall --no-deps {' '.join(named)}"
+        command = f"python -m pip install --force-reinstall --no-deps {' '.join(named)}"
         yield Fix("Install those packages again, for this Python", (command,))
     # A wheel whose tags do not fit came past the lock file; where only words tell of it, the lock file may name it.
     lock = () if unfit else (f"{tool} lock",)

@@ -50,10 +50,9 @@ def _matching_builds(facts: Facts) -> Iterator[Fix]:
     broken = next((x.distribution for x in facts.libraries if x.problem == "undefined" and x.distribution), None)
     name = broken or next((d.name for d in facts.distributions if d.name == "flash-attn"), "PACKAGE")
     if broken and facts.project.tool in ("pip", "conda"):
-        python = facts.interpreter.executable or "python"
         yield Fix(
             f"Take the newest release of {broken}: it was built for newer torches",
-            (f"{python} -m pip install --upgrade --no-deps {broken}",),
+            (f"python -m pip install --upgrade --no-deps {broken}",),
         )
     yield Fix(
         f"Install the build of the extension made for {torch} with the same C++ ABI (file names say torchX.Y and cxx11abiTRUE/FALSE)",

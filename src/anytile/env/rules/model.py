@@ -74,7 +74,10 @@ def quote(mentions: Iterable[Mention | None]) -> list[Evidence]:
 
 
 def install(facts: Facts, *requirements: str, index: str | None = None) -> tuple[str, ...]:
-    """The commands with which the user's own tool installs ``requirements``, from the package index ``index`` if one is needed."""
+    """The commands with which the user's own tool installs ``requirements``, from the package index ``index`` if one is needed.
+
+    pip's is written for a bare ``python``, as in all rules; `env.remedies.fit` names the interpreter.
+    """
     quoted = " ".join(f'"{r}"' if set(r) & set("<>=!~[ ") else r for r in requirements)
     tool = facts.project.tool
     if tool == "poetry":
@@ -82,7 +85,6 @@ def install(facts: Facts, *requirements: str, index: str | None = None) -> tuple
         return (*source, f"poetry add {quoted}{' --source pytorch-gpu' if index else ''}")
     if tool == "uv":
         return (f"uv add {quoted}{f' --index pytorch-gpu={index}' if index else ''}",)
-    python = facts.interpreter.executable or "python"
     # The same version from another index is another build, which pip takes for installed; its dependencies differ too.
     how = f"--force-reinstall {quoted} --index-url {index}" if index else f"--upgrade {quoted}"
-    return (f"{python} -m pip install {how}",)
+    return (f"python -m pip install {how}",)

@@ -126,11 +126,10 @@ def _wrong_owner(facts: Facts) -> Iterator[Evidence]:
 def _one_triton(facts: Facts) -> list[Fix]:
     owners = facts.triton.owners if facts.triton and len(facts.triton.owners) > 1 else ("triton", "triton-windows", "pytorch-triton")
     wanted, _ = _own_triton(facts)
-    python = facts.interpreter.executable or "python"
     return [
         Fix(
             "Remove every Triton, then install the one for this system",
-            (f"{python} -m pip uninstall -y {' '.join(owners)}", *install(facts, wanted)),
+            (f"python -m pip uninstall -y {' '.join(owners)}", *install(facts, wanted)),
         )
     ]
 

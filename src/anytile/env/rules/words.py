@@ -12,6 +12,7 @@ import re
 from functools import cache
 from importlib.resources import files
 
+from ...errors import AnytileError
 from ..facts import Log
 
 __all__ = ["TABLE", "ALL", "likeness", "vocabulary"]
@@ -44,8 +45,15 @@ def vocabulary(log: Log) -> set[str]:
 
 @cache
 def _table() -> dict[str, dict[str, int]]:
-    """word → cause → reports."""
-    rows = (files(__package__) / TABLE).read_text(encoding="utf-8").splitlines()
+    """word → cause → reports.  Raises `AnytileError` where the table cannot be read: it is a part of the package."""
+    place = files(__package__) / TABLE
+    try:
+        rows = place.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as e:
+        again = "python -m pip install --force-reinstall --no-deps anytile"
+        raise AnytileError(
+            f"anytile's installation is damaged: the table of words {place} cannot be read ({e}); install it again: {again}"
+        ) from e
     parts = (row.split("\t") for row in rows if not row.startswith("#"))
     return {word: {cause: int(n) for cause, _, n in (c.partition(":") for c in counts.split())} for word, counts in parts}
 
