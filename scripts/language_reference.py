@@ -189,6 +189,10 @@ def _modules() -> Iterator[str]:
     yield "\nAsking for one of these is an error that says so:\n\n| name | what the error says |\n|---|---|\n"
     for name, why in refused.REFUSED.items():
         yield f"| `{name}` | {why} |\n"
+    yield (
+        "| a kernel of `triton.experimental.gluon` launched, or a name of it used in a kernel; both may be imported, as libraries do beside "
+        "other kernels | write the kernel in triton.language, which every target runs |\n"
+    )
     yield "| text of Triton's stages (TTIR, TTGIR, LLVM IR, PTX) in `triton.compile` | compile the Python kernel by ASTSource |\n"
 
 

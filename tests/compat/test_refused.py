@@ -24,8 +24,6 @@ def installed():
 @pytest.mark.parametrize(
     ("module", "says"),
     [
-        ("triton.experimental.gluon", r"Gluon .* is not supported by anytile; write the kernel in triton\.language"),
-        ("triton.experimental.gluon.language", r"Gluon .* is not supported by anytile"),
         ("triton.profiler", r"Proton .* is not supported by anytile; .*launch_enter_hook"),
         ("triton.tools.build_extern", r"bitcode, is not supported by anytile; triton\.language\.extra\.libdevice"),
         ("triton.runtime.build", r"is not supported by anytile: it needs no C compiler"),
@@ -39,10 +37,7 @@ def test_modules(module, says):
 def test_an_attribute_of_the_package():
     import triton
 
-    assert not hasattr(triton, "experimental")
     assert not triton.jit(through_e4b15.fn).is_gluon()
-    with pytest.raises(ImportError, match="gluon"):
-        from triton.experimental import gluon  # noqa: F401
     with pytest.raises(AttributeError, match=r"Proton \(triton\.profiler\) is not supported"):
         triton.profiler  # noqa: B018
 

@@ -104,7 +104,7 @@ COMPILED_HOOK = _knob("jit_post_compile_hook")
 
 
 def is_gluon(self: Any) -> bool:
-    """``JITFunction.is_gluon``: there are no kernels in Gluon here."""
+    """``JITFunction.is_gluon``: no, those of Gluon are a `GluonKernel` (`gluon.py`)."""
     return False
 
 

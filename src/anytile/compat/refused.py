@@ -8,10 +8,6 @@ __all__ = ["REFUSED", "why_refused"]
 
 #: Beginning of a dotted name → the sentence about it.
 REFUSED: dict[str, str] = {
-    "triton.experimental": (
-        "Gluon (triton.experimental.gluon), whose kernels spell out the layouts of one kind of GPU, is not supported by anytile; "
-        "write the kernel in triton.language, which every target runs"
-    ),
     "triton.profiler": (
         "Proton (triton.profiler) is not supported by anytile; launches are reported to triton.knobs.runtime.launch_enter_hook and "
         "launch_exit_hook, and triton.testing.do_bench measures"

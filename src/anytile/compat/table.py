@@ -372,3 +372,19 @@ _serve(
 )
 _serve("triton.tools.ragged_tma", "Slices of a tensor, through descriptors.", since=(3, 5), mirror="anytile.tools.ragged_tma")
 _serve("triton.tools.mxfp", "Microscaling formats on the host.", since=(3, 4), mirror="anytile.tools.mxfp")
+
+# ---- triton.experimental: Gluon, which may be imported and not used ----
+
+_serve("triton.experimental", "What upstream tries out: Gluon.", since=(3, 4))
+for _names in (
+    "gluon",
+    "gluon.amd gluon.amd.gfx1250 gluon.nvidia gluon.nvidia.ampere gluon.nvidia.hopper gluon.nvidia.blackwell",
+    "gluon.language gluon.language.extra gluon.language.amd gluon.language.nvidia",
+    "gluon.language.amd.cdna3 gluon.language.amd.cdna4 gluon.language.amd.rdna3 gluon.language.amd.rdna4 gluon.language.amd.gfx1250",
+    "gluon.language.nvidia.ampere gluon.language.nvidia.hopper gluon.language.nvidia.blackwell",
+    "gluon.language.nvidia.ampere.async_copy gluon.language.nvidia.ampere.mbarrier",
+    "gluon.language.nvidia.hopper.mbarrier gluon.language.nvidia.hopper.tma",
+    "gluon.language.nvidia.blackwell.mbarrier gluon.language.nvidia.blackwell.tma",
+):
+    for _name in _names.split():
+        _serve(f"triton.experimental.{_name}", "Gluon's names.", since=(3, 4), alias="anytile.compat.gluon")
