@@ -25,7 +25,7 @@ from .memory import Buffer, Memory
 from .prefetch import ROW_MOST, ROWS_AHEAD, STREAM_AHEAD, advance
 from .reduction import Accumulator
 from .roots import AtomicRoot, ReduceRoot, Root, StoreRoot, WriteRoot
-from .shape import repeats, steps
+from .shape import repeats, runs, steps
 from .text import llvm_type, opaque, unsupported
 
 if TYPE_CHECKING:
@@ -387,25 +387,20 @@ class Nest(Masks):
         return idx
 
     def _reshaped(self, src: tuple[int, ...], dst: tuple[int, ...], idx: Index) -> Index:
+        """The index of a tile of shape ``src`` that ``idx`` of the same tile, reshaped to ``dst``, stands for."""
         m = self.m
-        zero = m.const(0, I32)
-        real = [i for i, d in zip(idx, dst) if d > 1]
-        if [d for d in src if d > 1] == [d for d in dst if d > 1]:
-            it = iter(real)
-            return tuple(next(it) if d > 1 else zero for d in src)
-        flat, stride = zero, 1
-        for i, d in zip(reversed(idx), reversed(dst)):
-            flat = m.binary("add", flat, m.binary("mul", i, m.const(stride, I32)))
-            stride *= d
-        out, shift = [], 0
-        for d in reversed(src):
-            if d == 1:
-                out.append(zero)
-                continue
-            x = m.binary("lshr", flat, m.const(shift, I32))
-            out.append(m.binary("and", x, m.const(d - 1, I32)))
-            shift += d.bit_length() - 1
-        return tuple(reversed(out))
+        out = [m.const(0, I32)] * len(src)
+        for mine, theirs in runs(src, dst):
+            flat, stride = idx[theirs[-1]], dst[theirs[-1]]
+            for d in reversed(theirs[:-1]):
+                flat = m.binary("add", flat, m.binary("mul", idx[d], m.const(stride, I32)))
+                stride *= dst[d]
+            shift = 0
+            for d in reversed(mine):
+                x = m.binary("lshr", flat, m.const(shift, I32)) if shift else flat
+                out[d] = x if d == mine[0] else m.binary("and", x, m.const(src[d] - 1, I32))
+                shift += src[d].bit_length() - 1
+        return tuple(out)
 
     def _compute(self, v: Value, idx: Index) -> Lane:
         op, m = v.op, self.m
@@ -499,10 +494,11 @@ class Nest(Masks):
     def _request_rows(self, idx: list[Lane], d: int) -> None:
         """Requests the short rows that this nest reads and writes `ROWS_AHEAD` rows of dimension ``d`` later (see `prefetch`)."""
         m, last = self.m, self.vec_dim
-        if self.axis is not None or m.width == 1 or self.shape[d] < 4 * ROWS_AHEAD or self._packs():
+        rows = min(ROWS_AHEAD, self.shape[d] // 4)
+        if self.axis is not None or m.width == 1 or rows < 2 or self._packs():
             return
         at = list(idx)
-        at[d], at[last] = m.binary("add", idx[d], m.const(ROWS_AHEAD, I32)), m.const(0, I32)
+        at[d], at[last] = m.binary("add", idx[d], m.const(rows, I32)), m.const(0, I32)
         for pointer, write in self.pointers().items():
             if pointer in self.p.requested:
                 continue

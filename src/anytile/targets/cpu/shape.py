@@ -7,6 +7,7 @@ unknown patterns are gathers.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ...ir import Op, Value
@@ -16,7 +17,7 @@ from .roots import ReduceRoot, Root, StoreRoot, WriteRoot
 if TYPE_CHECKING:
     from .program import Program
 
-__all__ = ["accesses", "choose_unroll", "choose_vector_dim", "in_order", "is_linear", "map_dims", "repeats", "steps"]
+__all__ = ["accesses", "choose_unroll", "choose_vector_dim", "in_order", "is_linear", "map_dims", "repeats", "runs", "steps"]
 
 FAR = 1 << 20  # linear, but not by a known small stride
 GATHER_COST, UNIFORM_COST, VECTOR_COST = 8, 1, 1
@@ -234,6 +235,21 @@ def map_dims(op, x: Value, v: Value, dims: tuple[int | None, ...]) -> tuple[int 
     if name == "join":
         return tuple(None if d is None or d >= x.type.rank else d for d in dims)
     return dims
+
+
+def runs(src: tuple[int, ...], dst: tuple[int, ...]) -> Iterator[tuple[list[int], list[int]]]:
+    """The shortest runs of dimensions of ``src`` and ``dst``, reshaped to each other, that have as many elements; those of size 1 left out."""
+    a, b = ([d for d, n in enumerate(shape) if n > 1] for shape in (src, dst))
+    while a:
+        i = j = 1
+        mine, theirs = src[a[0]], dst[b[0]]
+        while mine != theirs:
+            if mine < theirs:
+                mine, i = mine * src[a[i]], i + 1
+            else:
+                theirs, j = theirs * dst[b[j]], j + 1
+        yield a[:i], b[:j]
+        a, b = a[i:], b[j:]
 
 
 def choose_unroll(p: Program, shape: tuple[int, ...], roots: list[Root], d: int, width: int, axis: int | None) -> int:
