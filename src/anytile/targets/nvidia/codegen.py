@@ -71,9 +71,9 @@ def lower(module: Module, options: Any, chip: Chip) -> tuple[str, dict[str, Any]
     assignment = Assignment(kernel, num_warps, sm, info)
     contract, ftz = (bool(getattr(options, name, True)) for name in ("enable_fp_fusion", "enable_reflect_ftz"))
 
-    def emitted(apart: bool, own: bool = True) -> tuple[Generator, list[str]]:
+    def emitted(apart: bool = True, own: bool = True, turns: bool = True) -> tuple[Generator, list[str]]:
         g = Generator(kernel, num_warps, options.num_stages, sm, contract, ftz, assignment, info)
-        g.own_ahead = own
+        g.own_ahead, g.turns = own, turns
         g.tma = sm == 90 and wanted(options)
         g.bulk_stores = bulk_stores.planned(g, kernel)
         g.staging = bulk_stores.apart(g.bulk_stores) if apart else 0
@@ -85,11 +85,16 @@ def lower(module: Module, options: Any, chip: Chip) -> tuple[str, dict[str, Any]
     recursion = sys.getrecursionlimit()
     sys.setrecursionlimit(max(recursion, 20000))  # lazy values are emitted recursively along their definitions
     try:
-        g, parameters = emitted(apart=True)
+        without: dict[str, bool] = {}
+        g, parameters = emitted()
+        if g.disturbed:
+            without["turns"] = False
+            g, parameters = emitted(**without)
         if g.staging and g.shared_bytes > chip.shared_per_block:
-            g, parameters = emitted(apart=False)
+            without["apart"] = False
+            g, parameters = emitted(**without)
         if g.own_rings and g.shared_bytes > chip.shared_per_block:  # they hide time, which is no reason to refuse a kernel
-            g, parameters = emitted(apart=False, own=False)
+            g, parameters = emitted(**without, own=False)
     finally:
         sys.setrecursionlimit(recursion)
     limits = f'"nvvm.reqntid"="{num_warps * 32}"'

@@ -195,12 +195,9 @@ def _by_warpgroup(g: Generator, op: Op, acc: Placement) -> list[str]:
         fragment, _ = fragments(op, acc, pack)
         if a not in g.ring and _from_registers(op):
             words = as_words(g, g.get(a, fragment), a.type.elem, pack)
-    after = g.in_flight.get(op)
-    out = wgmma.accumulate(g, op, acc, fragment, words, wait=after is None)
-    if after is not None:
-        after()
-        out = wgmma.waited(g, out, op.result.type.elem) if turned else out
-    return out
+    flight = g.in_flight.get(op)
+    out = wgmma.accumulate(g, op, acc, fragment, words)
+    return out if flight is None else flight.behind(out)
 
 
 def stage_invariant(g: Generator, op: Op, inside: set[Value]) -> None:

@@ -22,12 +22,13 @@ from functools import partial
 from ...ir import Block, Effect, Op, Value
 from ...ir.rewrite import const_value, is_pure
 from . import wgmma
+from .chain import Chain, chain
 from .copies import Barriers, Source, source
 from .matrices import ring_form
 from .memory import vector_width
 from .own_copies import COPY_BYTES, OwnCopy, async_copy, own_copy, zero
 from .slots import Slot, address, words
-from .values import Generator, Scope, llvm_type
+from .values import Flight, Generator, Scope, llvm_type
 from .wgmma import Panels, Rows
 
 __all__ = ["Pipeline", "plan"]
@@ -152,6 +153,7 @@ class Pipeline:
         self.args = [self.body.args[1 + i] for i in sorted(used.carried)]
         self.ends = [self.body.terminator.operands[i] for i in sorted(used.carried)]
         self.dot = self._accumulating()
+        self.chain = None if self.barriers is not None or own else chain(g, self.body, set(self.forms))
         self.turned = self.dot is not None and g.assignment.by_warpgroup[self.dot]
         self.scalars = [op for op in self.body.ops if op in used.ops and op.results[0].type.is_scalar]
 
@@ -185,8 +187,11 @@ class Pipeline:
             self.first_phases = self.barriers.begin()
         else:
             g.reclaim()
-        for slot in range(self.stages - 1):
-            state = self._copies(state, str(slot))
+        if self.chain is not None:
+            state = self._start_chain(self.chain, state)
+        else:
+            for slot in range(self.stages - 1):
+                state = self._copies(state, str(slot))
         self.first = state
 
     def open(self) -> None:
@@ -200,6 +205,12 @@ class Pipeline:
     def body_begins(self) -> None:
         """Waits for this iteration's data and starts the copies of a later one."""
         g = self.g
+        for m in self.moves:
+            g.ring[m.load.result] = g.ring[m.operand] = self._slot(m.operand, m.form.bytes, self.slot)
+        if self.chain is not None:
+            g.in_flight[self.chain.first] = Flight(self._first_done)
+            g.in_flight[self.chain.second] = Flight(self._behind_second, self._before_second)
+            return
         # No fence.proxy.async here: it would wait for the copies of later iterations too, and cp.async does not need it (the wait and
         # the barrier order what it wrote before the reads of wgmma).  What is stored from registers has one (`wgmma.stage`).
         if self.threads:
@@ -211,20 +222,21 @@ class Pipeline:
         if self.dot is None:
             self._refill()
         else:
-            g.in_flight[self.dot] = self._behind_dot
-        for m in self.moves:
-            g.ring[m.load.result] = g.ring[m.operand] = self._slot(m.operand, m.form.bytes, self.slot)
+            g.in_flight[self.dot] = Flight(self._behind_dot)
         for c in self.own:
             g.own_copies[c.load] = partial(c.read, self._slot(c.load.result, c.bytes, self.slot))
 
     def _refill(self) -> None:
         """Starts the copies into the slot that the iteration before has left."""
+        self.last = self._copies(self.names, self._left())
+
+    def _left(self) -> str:
+        """The slot that the iteration before has left."""
         g = self.g
         zero = g.emit(f"icmp eq i32 {self.slot}, 0")
-        free = g.emit(f"select i1 {zero}, i32 {self.stages - 1}, i32 {g.emit(f'sub i32 {self.slot}, 1')}")
-        self.last = self._copies(self.names, free)
+        return g.emit(f"select i1 {zero}, i32 {self.stages - 1}, i32 {g.emit(f'sub i32 {self.slot}, 1')}")
 
-    def _behind_dot(self) -> None:
+    def _behind_dot(self, made: list[str]) -> list[str]:
         """Behind this iteration's instructions: starts copies into the slot of the last iteration's, once all warps are done with those.
 
         Those of a turned dot are done: it is waited for in its own iteration, because the next one reads fragments into registers.
@@ -233,6 +245,73 @@ class Pipeline:
             self.g.assembly("wgmma.wait_group.sync.aligned 1;", "", "void", [])
             self.g.barrier()
         self._refill()
+        return wgmma.waited(self.g, made, self.dot.result.type.elem) if self.turned else made  # type: ignore[union-attr]
+
+    # A chain of two dots.  The first one's operand is done with half an iteration before the second one's, so its copies are one iteration
+    # further ahead.  One group of copies: the second's of iteration i + s − 1, into the slot of the last iteration, and the first's of
+    # iteration i + s, into this iteration's.
+
+    def _operands(self, chain: Chain) -> tuple[_Move, _Move]:
+        """What is copied for the first and for the second dot."""
+        first, second = self.moves
+        return (first, second) if first.operand is chain.first.operands[1] else (second, first)
+
+    def _start_chain(self, chain: Chain, state: list[str]) -> list[str]:
+        """The first copies, and the first barriers; the state of the next copies."""
+        g, (first, second) = self.g, self._operands(chain)
+        self._copies(state, "0", [first])
+        for slot in range(self.stages - 1):
+            state = self._copies(state, str(slot), [second], commit=False)
+            self._copies(state, str(slot + 1), [first])
+        g.assembly(f"cp.async.wait_group {self.stages - 1};", "", "void", [])
+        g.barrier()
+        if chain.turns:
+            self._extra_barrier(1)
+        self.barriers_before = g.barriers_made
+        return state
+
+    def _extra_barrier(self, warpgroup: int) -> None:
+        """One barrier more for the threads of a warpgroup."""
+        g = self.g
+        g.assembly("@$0 bar.sync 0;", "b", "void", [("i1", g.emit(f"icmp eq i32 {g.warpgroup()}, {warpgroup}"))])
+
+    def _first_done(self, made: list[str]) -> list[str]:
+        """Behind the first dot: waits for it, for the last iteration's second one and for what this iteration's second and the next one's
+        first will read."""
+        g, chain = self.g, self.chain
+        assert chain is not None
+        g.assembly(f"cp.async.wait_group {self.stages - 2};", "", "void", [])
+        home = g.homes[chain.acc]
+        done = wgmma.waited(g, [*made, *g.get(chain.acc, home)], chain.acc.type.elem)
+        g.define(chain.acc, done[len(made) :], home)
+        if chain.turns:
+            g.barrier()
+            self._keep_apart(1)
+        return done[: len(made)]
+
+    def _before_second(self) -> None:
+        """Before the second dot's instructions: its operand has been copied by all threads, and nobody reads the slots of the next copies."""
+        assert self.chain is not None
+        if self.chain.turns:
+            self._keep_apart(2)
+        self.g.barrier()
+
+    def _keep_apart(self, number: int) -> None:
+        """Keeps arithmetic on its side of a barrier.
+
+        The assembler moves it across barriers, which concern memory alone, but not across the end of a basic block, such as an exit on a
+        condition that nobody fulfils; ``number``: one that it takes for another condition than the last.
+        """
+        g = self.g
+        g.assembly("@$0 exit;", "b", "void", [("i1", g.emit(f"icmp eq i32 {g.warpgroup()}, {-number}"))])
+
+    def _behind_second(self, made: list[str]) -> list[str]:
+        """Behind the second dot's instructions, which stay in flight: the next copies."""
+        assert self.chain is not None
+        first, second = self._operands(self.chain)
+        self.last = self._copies(self.names, self._left(), [second], commit=False)
+        self._copies(self.last, self.slot, [first])
+        return made
 
     def close(self, entry: str, latch: str) -> None:
         """At the end of the body, before its branch back: ``latch`` is its last block."""
@@ -260,10 +339,18 @@ class Pipeline:
         g = self.g
         if self.threads:
             g.assembly("cp.async.wait_group 0;", "", "void", [])
+        flying: Value | None = None
         if self.dot is not None:
             del g.in_flight[self.dot]
-        if self.dot is not None and not self.turned:
-            result = self.loop.results[self.dot.operands[2].index - 1]
+            flying = None if self.turned else self.dot.operands[2]
+        if self.chain is not None:
+            del g.in_flight[self.chain.first], g.in_flight[self.chain.second]
+            flying = self.chain.acc
+            if self.chain.turns:
+                g.disturbed |= g.barriers_made != self.barriers_before + 2
+                self._extra_barrier(0)
+        if flying is not None:
+            result = self.loop.results[flying.index - 1]
             home = g.homes[result]
             g.define(result, wgmma.waited(g, g.get(result, home), result.type.elem), home)
 
@@ -272,8 +359,8 @@ class Pipeline:
         begin = self.rings[v]
         return Slot(begin + int(number) * size) if number.isdigit() else Slot(begin, number, size)
 
-    def _copies(self, state: list[str], slot: str) -> list[str]:
-        """Copies of the iteration that ``state`` (induction variable, carried scalars) belongs to; the state after it."""
+    def _copies(self, state: list[str], slot: str, moves: list[_Move] | None = None, commit: bool = True) -> list[str]:
+        """Copies of the iteration that ``state`` (induction variable, carried scalars) belongs to, all or those of ``moves``; the state after it."""
         g = self.g
         g.scopes.append(Scope(self.body))
         iv = self.body.args[0]
@@ -286,12 +373,13 @@ class Pipeline:
             asked = [(m.source, address(g, self._slot(m.operand, m.form.bytes, slot))) for m in self.moves if m.source is not None]
             self.barriers.ask(slot, runs, asked)
         if self.threads:
-            for m in self.moves:
+            for m in self.moves if moves is None else moves:
                 if m.source is None:
                     self._copy(m, slot, runs)
             for c in self.own:
                 c.start(self._slot(c.load.result, c.bytes, slot), runs)
-            g.assembly("cp.async.commit_group;", "", "void", [])
+            if commit:
+                g.assembly("cp.async.commit_group;", "", "void", [])
         after = [g.emit(f"add {self.type} {state[0]}, {self.step}"), *(g.scalar(e) for e in self.ends)]
         g.scopes.pop()
         return after

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from .slots import Slot
     from .tensor_maps import TensorMap
 
-__all__ = ["EAGER", "LAZY", "Generator", "Scope", "literal", "llvm_type", "memory_type", "unsupported"]
+__all__ = ["EAGER", "LAZY", "Flight", "Generator", "Scope", "literal", "llvm_type", "memory_type", "unsupported"]
 
 GLOBAL = "ptr addrspace(1)"
 SHARED = "ptr addrspace(3)"
@@ -107,6 +107,18 @@ class Scope:
         return self.block is None or self.block.encloses(owner if isinstance(owner, Block) else owner.block)
 
 
+@dataclass(frozen=True)
+class Flight:
+    """What a loop puts around the instructions of a dot that it waits for itself.
+
+    ``before`` stands between the operands' registers and the instructions; ``behind`` is given the registers that they write, which are in
+    flight, and gives those of the dot's result.
+    """
+
+    behind: Callable[[list[str]], list[str]]
+    before: Callable[[], None] | None = None
+
+
 class Generator:
     """The text of one kernel under construction.
 
@@ -132,7 +144,10 @@ class Generator:
         self.own_copies: dict[Op, Callable[[], None]] = {}  # load that runs ahead of its loop, but of no dot → defines its result
         self.own_rings = 0  # of such loads so far
         self.own_ahead = True  # whether such loads may run ahead
-        self.in_flight: dict[Op, Callable[[], None]] = {}  # dot that nobody waits for in its loop → what comes behind it
+        self.in_flight: dict[Op, Flight] = {}  # dots whose loop says when they are waited for
+        self.turns = True  # whether warpgroups may take turns
+        self.disturbed = False  # whether a barrier got between warpgroups that do
+        self.barriers_made = 0  # of all threads, so far in the text
         self.tma = False  # whether the tensor memory accelerator may be used
         self.staging = 0  # bytes of shared memory that are kept for bulk stores alone, at STAGING
         self.barrier_count = 0  # mbarriers, at BARRIERS
@@ -256,6 +271,7 @@ class Generator:
 
     def barrier(self) -> None:
         """Waits for all threads of the program; what they wrote to memory before is visible after."""
+        self.barriers_made += 1
         self.call(BARRIER, "void", ("i32", "0"))
 
     def _special(self, register: str) -> str:

@@ -223,10 +223,11 @@ def _accumulator(m: int, n: int, num_warps: int) -> Placement:
     return Placement((m, n), register, (col[1], col[2], *row[:3]), (row[4], row[5], *row[inner_m:], *col[inner_n:]))
 
 
-def accumulate(g: Generator, op: Op, acc: Placement, fragment: Placement, words: list[str] | None, wait: bool = True) -> list[str]:
+def accumulate(g: Generator, op: Op, acc: Placement, fragment: Placement, words: list[str] | None) -> list[str]:
     """acc + a·b; ``words``: the 32-bit registers of ``fragment``, the instruction's A; None where that comes from shared memory.
 
-    Without ``wait`` the instructions are left in flight: only a dot that adds to them, or `waited`, may take the result.
+    Where the dot's loop waits for it (`Generator.in_flight`), the instructions are left in flight: only a dot that adds to them, or `waited`,
+    may take the result.
     Products of 8-bit floats lose low bits in the accumulator; where the dot's ``imprecise`` says after how many they must move on,
     they are summed from zero and added in f32.
     """
@@ -242,7 +243,7 @@ def accumulate(g: Generator, op: Op, acc: Placement, fragment: Placement, words:
         return values
     # From zero, the first instruction overwrites, and nothing is set to zero before.
     made = job.issue([] if const_value(c) == 0 else list(g.get(c, acc)), 0, k)
-    return waited(g, made, job.elem) if wait else made
+    return made if job.flight is not None else waited(g, made, job.elem)
 
 
 class _Job:
@@ -252,7 +253,7 @@ class _Job:
         turned = g.assignment.by_warpgroup[op]
         index_a, index_b = (1, 0) if turned else (0, 1)
         a, b, c = op.operands[index_a], op.operands[index_b], op.operands[2]
-        self.g, self.elem, self.fragment, self.words, self.in_flight = g, c.type.elem, fragment, words, op in g.in_flight
+        self.g, self.elem, self.fragment, self.words, self.flight = g, c.type.elem, fragment, words, g.in_flight.get(op)
         self.row = FORMATS[a.type.elem]
         m, n = reversed(c.type.shape) if turned else c.type.shape
         gm, gn = _groups(m, g.num_warps)
@@ -280,6 +281,8 @@ class _Job:
         held = _packed(g, values, self.elem)
         made: list[str] = []
         g.call("llvm.nvvm.wgmma.fence.sync.aligned", "void")
+        if self.flight is not None and self.flight.before is not None:
+            self.flight.before()
         for block in range(self.rows // ROWS):
             before = held[block * count : (block + 1) * count]
             args = [(t, x) for x in before]
@@ -295,7 +298,7 @@ class _Job:
             # In flight the instructions share them: so they stand apart, and the loop's arithmetic between them, not behind, where the next
             # copies would wait for it.
             for step, k0 in enumerate(range(begin, end, self.row.k)):
-                i = 0 if self.in_flight else step
+                i = 0 if self.flight is not None else step
                 lines.append(f"add.s64 b{i}, ${at}, {self.form_b.step_k(k0, self.k_inner_b) >> 4};")
                 if self.words is None:
                     start = self.form_a.step_k(k0, self.k_inner_a) + self.form_a.step_other(block * ROWS, self.k_inner_a)
