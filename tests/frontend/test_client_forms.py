@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from harness import run
 
 import anytile.language as tl
@@ -84,3 +85,73 @@ def test_types_as_constexprs_and_run_time_values_annotated_so():
         o = np.zeros(2, np.float32)
         run(annotated, o, np.zeros(1, kind), 3, constexprs={"SIZE": 4})
         assert list(o) == [value, 13]
+
+
+def index_after_loop(o, n, start, kept):
+    for i in range(start, n, 3):
+        tl.store(o + 10, i)
+    tl.store(o, i)
+    j = kept
+    for j in range(start, n):
+        tl.store(o + 10, j)
+    tl.store(o + 1, j)
+    for k in range(n, start, -2):
+        tl.store(o + 10, k)
+    k += 100
+    tl.store(o + 2, k)
+    for k in range(2):
+        tl.store(o + 10, k)
+
+
+@pytest.mark.parametrize("start, n", [(0, 10), (4, 5), (-3, 9), (2, 2), (5, 1)])
+def test_the_variable_of_a_loop_has_its_last_value_behind_it(start, n):
+    o = np.zeros(11, np.int32)
+    run(index_after_loop, o, n, start, 77)
+    last = {0: range(start, n, 3), 1: range(start, n), 2: range(n, start, -2)}
+    for at, steps in last.items():
+        if len(steps):
+            assert o[at] == steps[-1] + (100 if at == 2 else 0)
+    if not len(last[1]):
+        assert o[1] == 77
+
+
+def index_of_constant_loop(o, N: tl.constexpr):
+    for i in range(N):
+        tl.store(o + 1, i)
+    tl.store(o, i)
+
+
+def test_the_variable_of_a_loop_over_constants_has_its_last_value_behind_it():
+    o = np.zeros(2, np.int32)
+    run(index_of_constant_loop, o, constexprs={"N": 7})
+    assert o.tolist() == [6, 6]
+
+
+def stray_comma(x, o, BLOCK: tl.constexpr):
+    i = tl.arange(0, BLOCK)
+    pointers = (x + i,)
+    total = tl.zeros([BLOCK], tl.int32)
+    for _ in range(3):
+        total += tl.load(pointers)
+        pointers += BLOCK
+    tl.store(o + i, total)
+
+
+def test_a_comma_behind_pointers_that_move_is_nothing():
+    x, o = np.arange(12, dtype=np.int32), np.zeros(4, np.int32)
+    run(stray_comma, x, o, constexprs={"BLOCK": 4})
+    assert o.tolist() == x.reshape(3, 4).sum(0).tolist()
+
+
+def columns_of_a_scalar(o, n):
+    i = tl.arange(0, 4)
+    inside = n > 2
+    tl.store(o + i, (i < 3) & inside[:, None])
+
+
+def test_a_scalar_with_dimensions_is_a_tile_of_one_element():
+    o = np.zeros(4, np.int32)
+    run(columns_of_a_scalar, o, 5)
+    assert o.tolist() == [1, 1, 1, 0]
+    run(columns_of_a_scalar, o, 1)
+    assert o.tolist() == [0, 0, 0, 0]

@@ -95,6 +95,7 @@ def test_refusals(recording):
             (lambda: tl.exp(i), TypeError, "but got int32"),
             (lambda: tl.arange(0, 4)[0], ValueError, "unsupported tensor index"),
             (lambda: tl.store(i, 1), ValueError, "Unsupported ptr type"),
+            (lambda: tl.load((i,)), ValueError, "in `tl.load`: a tuple of one value, not a pointer; does a comma stand behind"),
             (lambda: tl.load(p, other=0.0), ValueError, "without `mask`"),
             (lambda: tl.load(p, tl.arange(0, 4) < 2), ValueError, "Mask argument cannot be block type"),
             (lambda: tl.store(p, tl.arange(0, 4)), ValueError, "Value argument cannot be block type"),

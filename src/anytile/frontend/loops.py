@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..ir import Block
+from ..language.arithmetic import add, floordiv, mul, sub, where
 from ..language.casting import cast_to
 from ..language.constexpr import constexpr, unwrap
 from ..language.promotion import integer_type
@@ -30,7 +31,7 @@ from .errors import NotConstexprError, UnsupportedLanguageConstruct
 from .expressions import iterate
 from .outcome import Outcome
 from .statements import assign
-from .syntax import certainly_stored, stored_in
+from .syntax import certainly_stored, read_in, stored_in
 from .values import as_tensor, describe, is_tensor, to_bool
 from .visitor import Tracer, statement
 
@@ -50,7 +51,7 @@ def for_(t: Tracer, node: ast.For, rest: Sequence[Any], top: bool) -> tuple[Outc
     bounds = _range_call(t, node.iter)
     if bounds is None:
         return _unrolled(t, node, _elements(t, node.iter))
-    _run_time_for(t, node, bounds)
+    _run_time_for(t, node, bounds, rest)
     return None
 
 
@@ -134,7 +135,7 @@ def _unrolled(t: Tracer, node: ast.For, items: list[Any]) -> tuple[Outcome, bool
     return t.run([step(item) for item in items]), False
 
 
-def _run_time_for(t: Tracer, node: ast.For, r: Range) -> None:
+def _run_time_for(t: Tracer, node: ast.For, r: Range, rest: Sequence[Any]) -> None:
     if not isinstance(node.target, ast.Name):
         raise t.error(UnsupportedLanguageConstruct, node.target, "the variable of a run-time loop must be a name")
     t.at(node)
@@ -152,7 +153,8 @@ def _run_time_for(t: Tracer, node: ast.For, r: Range) -> None:
                 f"the bounds and the step of a loop must be scalar integers, but they are ({types})",
             )
         iv_type = integer_type(iv_type, e.type)  # the wider; of equal width the unsigned one
-    handles = [cast_to(e, iv_type).handle for e in ends]
+    start, end, every = (cast_to(e, iv_type) for e in ends)
+    handles = [start.handle, end.handle, every.handle]
     target = node.target.id
     attrs = {**r.hints, "unsigned": not iv_type.is_int_signed()}
 
@@ -174,6 +176,22 @@ def _run_time_for(t: Tracer, node: ast.For, r: Range) -> None:
     t.at(node)
     inits = loop.end(block)
     loop.finish(t.builder.make("for", [*handles, *inits], attrs, blocks=(block,)), gone=(target,))
+    if isinstance(step, int) and read_in(rest, target):
+        t.frame.locals[target] = _last_index(start, end, step, loop.before.get(target))
+
+
+def _last_index(start: tensor, end: tensor, step: int, before: Any) -> tensor:
+    """The loop's variable after the loop, as in Python: its last value, or ``before`` where the loop ran not once.
+
+    Triton promises nothing of it, and kernels read it.  Where there is nothing to keep either, Python would stop: the number is then
+    one below ``start``, or ``start`` itself.
+    """
+    low, high, size = (start, end, step) if step > 0 else (end, start, -step)
+    steps = floordiv(sub(sub(high, low, False), 1, False), size)
+    last = add(start, mul(steps, step, False), False)
+    if not (is_tensor(before) or isinstance(before, (constexpr, int))) or not (kept := as_tensor(before)).type.is_int() or kept.rank:
+        return last
+    return where(low < high, last, cast_to(kept, last.type))
 
 
 # --- while ----------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from ..language.tuples import tuple as tl_tuple
 from .errors import ArgumentError, ReturnError, UnsupportedLanguageConstruct, UnusedResultError
 from .expressions import binary, iterate
 from .outcome import Outcome
+from .syntax import is_moved
 from .values import compile_time, decay, describe, is_tensor, name_value, wrap
 from .visitor import Tracer, statement
 
@@ -48,9 +49,29 @@ def pass_(t: Tracer, node: ast.Pass, rest: Any, top: bool) -> None:
 @statement(ast.Assign)
 def assign_stmt(t: Tracer, node: ast.Assign, rest: Any, top: bool) -> None:
     value = t.eval(node.value)
+    if _stray_comma(t, node, value):
+        value = value.values[0]
     settled = settle(t, value, node)
     for target in node.targets:
         assign(t, target, _as_declared(t, target, value, settled) if t.frame.declared else settled)
+
+
+def _stray_comma(t: Tracer, node: ast.Assign, value: Any) -> bool:
+    """Whether ``pointers = (base + offsets,)`` is of pointers that the kernel then moves by ``pointers += …``.
+
+    Triton up to 3.2 took the comma for nothing, and published kernels have it.  To move a tuple of one is an error from then on, so no
+    other kernel means it.
+    """
+    if not (isinstance(node.value, ast.Tuple) and len(node.value.elts) == 1 and len(node.targets) == 1):
+        return False
+    target = node.targets[0]
+    return (
+        isinstance(target, ast.Name)
+        and isinstance(value, tl_tuple)
+        and is_tensor(value.values[0])
+        and value.values[0].dtype.is_ptr()
+        and is_moved(t.frame.fn.parse(), target.id)
+    )
 
 
 def _as_declared(t: Tracer, target: ast.expr, value: Any, settled: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable
 
-__all__ = ["certainly_stored", "has_return", "stored"]
+__all__ = ["certainly_stored", "has_return", "is_moved", "read_in", "stored"]
 
 
 def stored(node: ast.AST) -> frozenset[str]:
@@ -39,6 +39,32 @@ def certainly_stored(body: list[ast.stmt]) -> frozenset[str]:
             for target in targets:
                 names |= stored(target)
     return frozenset(names)
+
+
+def read_in(steps: Iterable[object], name: str) -> bool:
+    """Whether one of the statements reads the variable before another ``for`` over it sets it anew.
+
+    Other steps than statements (the iterations of an unrolled loop) are not looked into.
+    """
+    for s in steps:
+        if not isinstance(s, ast.stmt):
+            continue
+        again = isinstance(s, ast.For) and isinstance(s.target, ast.Name) and s.target.id == name
+        looked_at: ast.AST = s.iter if again and isinstance(s, ast.For) else s
+        for n in ast.walk(looked_at):
+            if isinstance(n, ast.Name) and n.id == name and isinstance(n.ctx, ast.Load):
+                return True
+            if isinstance(n, ast.AugAssign) and isinstance(n.target, ast.Name) and n.target.id == name:
+                return True
+        if again:
+            return False
+    return False
+
+
+def is_moved(function: ast.AST, name: str) -> bool:
+    """Whether the function says ``name += …`` or ``name -= …`` of one of its variables."""
+    moves = (n.target for n in ast.walk(function) if isinstance(n, ast.AugAssign) and isinstance(n.op, (ast.Add, ast.Sub)))
+    return any(isinstance(target, ast.Name) and target.id == name for target in moves)
 
 
 def has_return(node: ast.AST) -> bool:

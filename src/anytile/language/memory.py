@@ -18,6 +18,7 @@ from .context import current
 from .mistakes import Mistake
 from .promotion import broadcast_to_shape, constant, to_tensor
 from .tensor import tensor
+from .tuples import tuple as tl_tuple
 from .types import dtype, int32, int64, pointer_type, uint32, uint64
 
 __all__ = [
@@ -95,6 +96,11 @@ def load(
 
 def _pointers(pointer: Any, what: str) -> tensor:
     if not isinstance(pointer, tensor) or not pointer.dtype.is_ptr():
+        if isinstance(pointer, (tl_tuple, tuple)) and len(pointer) == 1:
+            raise ValueError(
+                f"Unsupported ptr type in `tl.{what}`: a tuple of one value, not a pointer; "
+                "does a comma stand behind the pointer where it is assigned?"
+            )
         shown = repr(pointer.type) if isinstance(pointer, tensor) else repr(pointer)
         raise ValueError(f"Unsupported ptr type {shown} in `tl.{what}`; it takes a pointer such as base + tl.arange(0, N)")
     return pointer

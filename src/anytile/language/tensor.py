@@ -224,14 +224,15 @@ class tensor(Recorded):
     def __getitem__(self, index: Any) -> tensor:
         """Only ``None`` (a new dimension of size 1) and full slices; anything else needs tl.gather or pointers.
 
-        As in Triton, ``:`` beyond the last dimension is nothing: kernels write ``scalar[None, :]`` for a tile of one element.
+        As in Triton, ``:`` beyond the last dimension is nothing: kernels write ``scalar[None, :]`` and ``scalar[:, None]`` for a
+        tile of one element.
         """
         index = unwrap(index)
         items = index if isinstance(index, (builtin_tuple, list, tuples.tuple)) else (index,)
         result, axis = self, 0
         for item in map(unwrap, items):
             if item is None:
-                result = shaping.expand_dims(result, axis)
+                result = shaping.expand_dims(result, axis if self.rank else min(axis, result.rank))
             elif not _full_slice(item):
                 raise ValueError(f"unsupported tensor index: {item}; only None and ':' are allowed (type of the tensor: {self.type})")
             axis += 1
