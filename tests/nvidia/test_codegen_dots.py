@@ -82,6 +82,12 @@ def test_tf32_with_neither_operand_along_k_is_multiplied_by_warp():
     assert instructions(kernel) == {"mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32"}
 
 
+@pytest.mark.parametrize("x", ["fp8e4b8", "fp8e4b15", "fp8e5b16"])
+def test_fp8_without_an_instruction_is_multiplied_as_f16(x):
+    assert instructions(product(x, "fp32", 64, 64, 64)) == {"wgmma.mma_async.sync.aligned.m64n64k16.f32.f16.f16"}
+    assert instructions(product(x, "fp32", 64, 64, 64, arch=80)) == {"mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32"}
+
+
 def test_partial_sums_of_fp8_move_on_in_f32():
     """An addition for each of a thread's 128 elements and each 32 products."""
     ptx = product("fp8e5", "fp32", 128, 128, 64, imprecise=32).asm["ptx"]

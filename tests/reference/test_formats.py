@@ -52,6 +52,12 @@ def test_every_value_survives_a_round_trip(fmt, wide, rounding):
     assert np.isnan(formats.decode(back, fmt)[np.isnan(x)]).all()
 
 
+@pytest.mark.parametrize("fmt", EIGHT_BITS, ids=str)
+def test_f16_holds_every_value_of_eight_bits(fmt):  # dots of 8-bit floats are multiplied as f16
+    x = formats.decode(codes(fmt), fmt)
+    np.testing.assert_array_equal(x.astype(np.float16).astype(x.dtype), x)
+
+
 @pytest.mark.parametrize("fmt", [F8E4M3, F8E5M2, BF16, F16], ids=str)
 def test_encode_agrees_with_torch_within_range(fmt):
     torch = pytest.importorskip("torch")

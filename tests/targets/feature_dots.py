@@ -42,6 +42,8 @@ def _product(name, x, out, m, n, k, tolerance, precision=None, turn=False, steps
 for _x, _tolerance in {"fp16": 1e-6, "bf16": 1e-6, "fp8e5": 1e-3, "fp8e4nv": 1e-3, "fp8e4b15": 1e-5}.items():
     for _m, _n, _k in ((16, 16, 16), (32, 64, 32), (64, 128, 64)):
         _product(f"{_x} {_m}x{_n}x{_k}", _x, "fp32", _m, _n, _k, _tolerance)
+for _x in ("fp8e4b8", "fp8e5b16"):
+    _product(f"{_x} 64x128x64", _x, "fp32", 64, 128, 64, 1e-5)
 _product("fp16 in steps", "fp16", "fp32", 64, 64, 32, 1e-6, steps=6)
 _product("fp16 in steps, turned", "fp16", "fp32", 64, 64, 32, 1e-6, turn=True, steps=5)
 _product("bf16 in steps, eight warps", "bf16", "bf16", 128, 128, 32, 1e-2, steps=4, warps=8)

@@ -445,7 +445,7 @@ def jit(fn: Any = None, **options: Any) -> Any:
 
     ``do_not_specialize``: names or positions of parameters whose value has no influence on compilation;
     ``do_not_specialize_on_alignment``: likewise, but being 1 still has.  ``debug``: device asserts are on.
-    ``noinline``: keep calls as calls.  ``repr(specialization)``: name in profiles.
+    ``noinline``: accepted; calls are inlined all the same.  ``repr(specialization)``: name in profiles.
     ``launch_metadata(grid, kernel, args) -> dict``: more facts for launch hooks.
     """
 

@@ -2,19 +2,19 @@
 
 f32 as bf16x3, bf16x6       a sum of dots of bf16 parts, the largest product last
 acc of 16 bits              accumulated in f32, rounded once at the end, where no instruction adds to it
-8-bit floats without mma    as f16, which holds every value of theirs (bias-15 and bias-16 formats as f32)
+8-bit floats without mma    as f16, which holds every value of theirs
 operands of two types       both as the one that holds both
 """
 
 from __future__ import annotations
 
 from ...ir import Builder, Module, Op, Value
-from ...ir.types import BF16, F8E4B8, F8E4M3, F8E5M2, F16, F32, Element
+from ...ir.types import BF16, F8E4B8, F8E4B15, F8E4M3, F8E5B16, F8E5M2, F16, F32, Element
 from .dot_table import instruction
 
 __all__ = ["legalize_dot"]
 
-_IN_F16 = (F16, F8E4M3, F8E5M2, F8E4B8)
+_IN_F16 = (F16, F8E4M3, F8E5M2, F8E4B8, F8E4B15, F8E5B16)
 
 
 def legalize_dot(m: Module, sm: int) -> bool:
