@@ -50,6 +50,22 @@ def gathering_kernel(x, y, o, n, B: tl.constexpr):
     tl.store(o + (i * 3) % n, tl.load(x + i))
 
 
+def blocks_kernel(x, y, o, n, B: tl.constexpr):
+    row = tl.program_id(0) * n
+    for start in range(0, n, B):
+        i = start + tl.arange(0, B)
+        tl.store(o + row + i, tl.load(x + row + i, mask=i < n) + 1, mask=i < n)
+
+
+def read_in_the_next_loop_kernel(x, y, o, n, B: tl.constexpr):
+    for start in range(0, n, B):
+        i = start + tl.arange(0, B)
+        tl.store(o + i, tl.load(x + i) + 1)
+    for start in range(0, n, B):
+        i = start + tl.arange(0, B)
+        tl.store(x + i, tl.load(o + i) + 1)
+
+
 def text_of(kernel, element="fp32", machine=None):
     signature = {name: f"*{element}" if len(name) == 1 and name != "n" else "i32" for name in "xyon"} | {"B": "constexpr"}
     module = trace(JITCallable(kernel), signature, {(4,): 4096}, {}, OPTIONS)
@@ -60,7 +76,7 @@ x86 = pytest.mark.skipif(current().architecture != "x86_64", reason="elsewhere s
 
 
 @x86
-@pytest.mark.parametrize("kernel", [add_kernel, two_kernel, summing_kernel])
+@pytest.mark.parametrize("kernel", [add_kernel, two_kernel, summing_kernel, blocks_kernel])
 @pytest.mark.parametrize("element", ["fp32", "fp16", "i8"])
 def test_streams_may_go_past_the_caches_and_are_waited_for(kernel, element):
     text = text_of(kernel, element)
@@ -68,7 +84,7 @@ def test_streams_may_go_past_the_caches_and_are_waited_for(kernel, element):
     assert text.count("call void @llvm.x86.sse.sfence()") == 1
 
 
-@pytest.mark.parametrize("kernel", [in_place_kernel, signalling_kernel, gathering_kernel])
+@pytest.mark.parametrize("kernel", [in_place_kernel, signalling_kernel, gathering_kernel, read_in_the_next_loop_kernel])
 def test_other_stores_stay(kernel):
     text = text_of(kernel)
     assert "!nontemporal" not in text
@@ -94,3 +110,12 @@ def test_values_at_any_address(monkeypatch, kernel, name, shift):
     assert not o[:start].any() and not o[start + n :].any()
     if kernel is two_kernel:
         np.testing.assert_array_equal(y[:n], x[:n] * 2)
+
+
+@pytest.mark.parametrize(("programs", "n"), [(3, 6000), (3, 100), (1, 8192), (2, 8192)])
+def test_values_of_rows_in_blocks(monkeypatch, programs, n):
+    monkeypatch.setattr(nontemporal, "AT_LEAST", 4 * 4096 * 4)  # all of the grids but the two in the middle
+    x = np.arange(programs * n, dtype=np.float32)
+    o = np.zeros_like(x)
+    launch(CPU, blocks_kernel, (programs, 1, 1), x=x, y=x, o=o, n=n, B=4096)
+    np.testing.assert_array_equal(o, x + 1)
