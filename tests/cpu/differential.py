@@ -15,7 +15,7 @@ from anytile.targets.base import struct_format
 from anytile.targets.cpu import CpuTarget
 from anytile.targets.reference import ReferenceTarget
 
-__all__ = ["OPTIONS", "launch", "same"]
+__all__ = ["OPTIONS", "launch", "same", "traced"]
 
 _NAMES = {
     "bool": "i1",
@@ -48,8 +48,8 @@ OPTIONS = types.SimpleNamespace(
 )
 
 
-def launch(target: Any, fn: Any, grid: tuple[int, int, int], **args: Any) -> None:
-    """Traces ``fn`` for these arguments (arrays, ints, floats; upper-case names are constexprs), compiles and runs it."""
+def traced(fn: Any, **args: Any) -> tuple[Any, list[Any]]:
+    """(module of ``fn`` for these arguments, what its argument block holds); upper-case names are constexprs."""
     source = JITCallable(fn)
     signature: dict[str, str] = {}
     constants: dict[tuple[int, ...], Any] = {}
@@ -66,6 +66,12 @@ def launch(target: Any, fn: Any, grid: tuple[int, int, int], **args: Any) -> Non
         values.append(x.ctypes.data if isinstance(x, np.ndarray) else x)
     module = trace(source, signature, constants, {}, OPTIONS)
     verify(module)
+    return module, values
+
+
+def launch(target: Any, fn: Any, grid: tuple[int, int, int], **args: Any) -> None:
+    """Traces ``fn`` for these arguments (arrays, ints, floats; upper-case names are constexprs), compiles and runs it."""
+    module, values = traced(fn, **args)
     slots = struct_format([a.type for a in module.kernel.args])
     target.load(target.compile(module, OPTIONS)).run(struct.pack(slots, *values), *grid)
 

@@ -31,6 +31,7 @@ _CALLS = {**INTRINSICS, "sqrt": "llvm.sqrt"}
 _EXTRA_FALSE = {"iabs": "llvm.abs", "clz": "llvm.ctlz"}  # these take a second operand: i1 false, "defined everywhere"
 _KEEP_ALIGNMENT = ("smin", "smax", "umin", "umax", "iabs")  # the result is one of the operands, up to its sign
 _CASTS = {"trunci": "trunc", "sext": "sext", "zext": "zext", "sitofp": "sitofp", "uitofp": "uitofp"}
+_PURE_CALLS = tuple(f"llvm.{name}" for name in ("smin", "smax", "umin", "umax", "abs", "fabs", "fma", "copysign", "minimum", "maximum"))
 _INTRINSIC_SUFFIX = {F16: "f16", F32: "f32", F64: "f64"}
 
 
@@ -41,6 +42,8 @@ class Arith:
         self.levels: list[Chunk] = []  # chunks of the loop levels that are open around the current place
         self.contract = contract
         self._vectors: dict[tuple, str] = {}  # UNIFORM or RAMP lane → its vector, while its level is open
+        self._known: list[dict[str, str]] = []  # for each level that is open: right-hand side → its name
+        self._here: tuple[str, dict[str, str]] = ("", {})  # the same for the basic block that is being written
 
     # --- places ---
 
@@ -48,11 +51,28 @@ class Arith:
         return self.levels[level] if level < len(self.levels) else self.w.cur
 
     def emit(self, rhs: str, level: int) -> str:
-        return self.w.ins(rhs, self.chunk(level))
+        """The name of ``rhs``, an instruction of ``level``: a new one, or where it has no effect and stands there already, that one."""
+        if rhs.startswith(("load", "call")) and not rhs.startswith(_PURE_CALLS, rhs.find("@") + 1):
+            return self.w.ins(rhs, self.chunk(level))
+        known = self._names(level)
+        name = known.get(rhs)
+        if name is None:
+            name = known[rhs] = self.w.ins(rhs, self.chunk(level))
+        return name
+
+    def _names(self, level: int) -> dict[str, str]:
+        if level >= len(self.levels):
+            if self._here[0] != self.w.label:
+                self._here = (self.w.label, {})
+            return self._here[1]
+        while len(self._known) <= level:
+            self._known.append({})
+        return self._known[level]
 
     def forget(self, level: int) -> None:
         """Loop ``level`` closes: vectors written inside it are out of scope."""
         self._vectors = {k: v for k, v in self._vectors.items() if k[0] < level}
+        del self._known[level:]
 
     # --- lane forms ---
 

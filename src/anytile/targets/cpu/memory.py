@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from ...ir import Op
 from ...ir.types import BF16, BOOL, F16, F32, F64, I8, Element
 from .atomic_groups import adder
-from .lanes import RAMP, UNIFORM, VECTOR, Lane, uniform, vector
+from .lanes import RAMP, UNIFORM, VECTOR, Lane, power_of_two_in, ramp, uniform, vector
 from .microkernel_layout import PackedLayout
 from .near import Near
 from .text import bf16_to_float, literal, llvm_type, memory_type, number_type, round_to_bf16, unsupported
 
-__all__ = ["Buffer", "Memory"]
+__all__ = ["Buffer", "Memory", "Run"]
 
 _ON_FLOATS = {"fadd": "fadd {0}, {1}", "fmax": "call float @llvm.maxnum.f32({0}, {2})", "fmin": "call float @llvm.minnum.f32({0}, {2})"}
 """What atomics compute with floats: the first operand with its type, the second without and with."""
@@ -31,11 +31,30 @@ def _after_failure(order: str) -> str:
 _SUFFIX = {F16: "f16", F32: "f32", F64: "f64"}
 
 
+@dataclass(frozen=True)
+class Run:
+    """What lies in a buffer of integers or addresses: along dimension ``dim``, blocks of ``width`` that begin at its multiples hold numbers
+    in a row, ``stride`` apart.  ``align`` is a power of two that divides the first of each (as `Lane.align`)."""
+
+    dim: int
+    width: int
+    stride: int
+    align: int
+
+    def lane(self, first: Lane, width: int) -> Lane:
+        """What a vector of so many elements holds, a part of a block, whose first element is ``first``."""
+        align = min(self.align, power_of_two_in(width * self.stride)) if width < self.width else self.align
+        if not self.stride:
+            return uniform(first.val, first.elem, first.level, align)
+        return ramp(first.val, first.elem, self.stride, first.level, align)
+
+
 @dataclass(eq=False)
 class Buffer:
     """A tile in memory: ``ptr`` is an operand that is valid everywhere in the function.
 
     ``strides`` count elements; ``layout`` replaces them for packed dot operands, which only a dot reads.
+    ``run`` is None where nothing is known of what it holds.
     """
 
     ptr: str
@@ -46,6 +65,17 @@ class Buffer:
     layout: PackedLayout | None = None
     row_stride: str | None = None  # of an operand read in place: elements between rows, known at run time
     ahead: str = "0"  # of an operand read in place: elements to where the next iteration reads
+    run: Run | None = None
+    mixed: bool = False  # whether vectors of several kinds were written
+
+    def learn(self, dim: int, width: int, lane: Lane) -> None:
+        """``lane`` is one of the vectors along ``dim`` that the buffer will hold; all of them are told here, before it is read."""
+        known = self.run.align if self.run is not None else lane.align
+        regular = width > 1 and lane.kind is not VECTOR and isinstance(lane.stride, int) and (lane.elem.is_int or lane.elem.is_ptr)
+        run = Run(dim, width, int(lane.stride), min(known, lane.align)) if regular else None
+        alike = self.run is None or run is not None and (run.dim, run.width, run.stride) == (self.run.dim, self.run.width, self.run.stride)
+        self.mixed |= run is None or not alike
+        self.run = None if self.mixed else run
 
     @staticmethod
     def row_major(ptr: str, elem: Element, shape: tuple[int, ...]) -> Buffer:
@@ -70,10 +100,12 @@ class Memory(Near):
     """Adds memory access to `Arith`.
 
     ``dummy`` is the address of a 64-byte word that loads may touch.  ``narrows``: masked stores may shorten integers (AVX-512).
+    ``gathers``: there are instructions that gather words, with masks.
     """
 
     dummy = "@anytile_dummy"
     narrows = False
+    gathers = False
 
     def load(self, p: Lane, mask: Lane | None = None, other: Lane | None = None, volatile: bool = False, repeats: bool = False) -> Lane:
         """The values at ``p``; ``other`` (zero) where the mask is off.  ``repeats``: the addresses are mostly one, if they are a vector."""
@@ -145,9 +177,29 @@ each:
             text = f"call <{n} x {t}> {fn}(ptr align {align} {p.val}, <{n} x i1> {self.vec(mask)}, <{n} x {t}> {rest})"
             return vector(self.emit(text, level), e, level)
         m = self.vec(mask) if mask is not None else "splat (i1 true)"
+        if self.gathers and e.bits < 32 and not volatile:
+            return vector(self._gather_words(e, self.vec(p), m, rest if mask is not None else "zeroinitializer", level), e, level)
         fn = self.w.declare(f"llvm.masked.gather.v{n}{_suffix(e)}.v{n}p0", f"<{n} x {t}>(<{n} x ptr>, <{n} x i1>, <{n} x {t}>)")
         text = f"call <{n} x {t}> {fn}(<{n} x ptr> align {e.bytes} {self.vec(p)}, <{n} x i1> {m}, <{n} x {t}> {rest})"
         return vector(self.emit(text, level), e, level)
+
+    def _gather_words(self, e: Element, pointers: str, mask: str, rest: str, level: int) -> str:
+        """A gather of 8 or 16 bits each, for which there is no instruction: LLVM would make a load, and with a mask a branch, for each lane.
+
+        It is one of the aligned words around them, which are in memory if these are, and shifts.
+        """
+        t, n, wide = llvm_type(e), self.width, f"<{self.width} x i32>"
+        at = self.emit(f"ptrtoint <{n} x ptr> {pointers} to <{n} x i64>", level)
+        words = self.emit(f"inttoptr <{n} x i64> {self.emit(f'and <{n} x i64> {at}, splat (i64 -4)', level)} to <{n} x ptr>", level)
+        fn = self.w.declare(f"llvm.masked.gather.v{n}i32.v{n}p0", f"{wide}(<{n} x ptr>, <{n} x i1>, {wide})")
+        read = self.emit(f"call {wide} {fn}(<{n} x ptr> align 4 {words}, <{n} x i1> {mask}, {wide} zeroinitializer)", level)
+        low = self.emit(f"trunc <{n} x i64> {at} to {wide}", level)
+        bits = self.emit(f"and {wide} {self.emit(f'shl {wide} {low}, splat (i32 3)', level)}, splat (i32 24)", level)
+        x = self.emit(f"trunc {wide} {self.emit(f'lshr {wide} {read}, {bits}', level)} to <{n} x i{e.bits}>", level)
+        if t != f"i{e.bits}":
+            x = self.emit(f"bitcast <{n} x i{e.bits}> {x} to <{n} x {t}>", level)
+        zero = rest in ("zeroinitializer", f"splat ({t} {literal(0, e)})")
+        return x if zero else self.emit(f"select <{n} x i1> {mask}, <{n} x {t}> {x}, <{n} x {t}> {rest}", level)
 
     def _load_scalar(self, p: Lane, e: Element, mask: Lane | None, other: Lane | None, v: str, level: int) -> Lane:
         t, addr = llvm_type(e), p.val

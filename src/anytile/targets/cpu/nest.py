@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from ...ir import Op, Value
 from ...ir.types import BOOL, I32, ptr_element
 from . import nontemporal
-from .lanes import RAMP, VECTOR, Lane, power_of_two_in, ramp, uniform
+from .lanes import RAMP, UNIFORM, VECTOR, Lane, power_of_two_in, ramp, uniform
 from .masks import Conjunct, Index, Masks, rises_nowhere
 from .memory import Buffer, Memory
 from .prefetch import ROW_MOST, ROWS_AHEAD, STREAM_AHEAD, advance
@@ -259,6 +259,8 @@ class Nest(Masks):
                 next(a for a in accs if a.op is r.op).take(u, [read[x] for x in r.op.operands])
             elif isinstance(r, WriteRoot):
                 self.m.store(self._buffer_lane(r.into, idx), read[r.value])
+                if r.alone:
+                    r.into.learn(self.vec_dim, self.m.width, read[r.value])
             elif isinstance(r, StoreRoot):
                 lanes = [None if v is None else read[v] for v in r.op.operands]
                 if not (self.past_caches and nontemporal.store(self.m, *lanes)):
@@ -327,7 +329,14 @@ class Nest(Masks):
         return self.level >= self.assumed_level
 
     def _read(self, b: Buffer, idx: Index) -> Lane:
-        return self.m.load(self._buffer_lane(b, idx))
+        run = b.run
+        if run is None or (i := idx[run.dim]).kind is not RAMP or i.stride != 1 or i.align < self.m.width or run.width % self.m.width:
+            return self.m.load(self._buffer_lane(b, idx))
+        at = list(idx)
+        at[run.dim] = uniform(i.val, I32, i.level, i.align, int(i.val) if i.val.isdigit() else None)
+        if any(x.kind is not UNIFORM for x in at):
+            return self.m.load(self._buffer_lane(b, idx))
+        return run.lane(self.m.load(self._place(b, tuple(at))), self.m.width)
 
     def _address(self, v: Value, idx: Index) -> Lane:
         """The addresses that tile ``v`` of pointers holds at ``idx``."""

@@ -42,7 +42,7 @@ class Program:
         self.func, self.machine, self.name = func, machine, name
         self.w = Writer()
         self.memory = Memory(self.w, 1, contract)
-        self.memory.narrows = machine.has("avx512f")
+        self.memory.narrows = self.memory.gathers = machine.has("avx512f")
         self.scalars: dict[Value, Lane] = {}
         self.buffers: dict[Value, Buffer] = {}
         self.moved: dict[Value, Buffer] = {}  # rows behind a guard: where their loads find them
@@ -123,7 +123,7 @@ class Program:
                 filled.append((v, self.panels.emit(v, b)))
                 continue
             filled.append((v, b))
-            roots.append(WriteRoot(v, b))
+            roots.append(WriteRoot(v, b, alone=v not in self.planner.home))
         for op in g.roots:
             if op.name == "reduce":
                 into = None

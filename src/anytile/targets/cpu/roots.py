@@ -31,10 +31,11 @@ class AtomicRoot:
 
 @dataclass(eq=False)
 class WriteRoot:
-    """Puts tile ``value`` into ``into``."""
+    """Puts tile ``value`` into ``into``.  ``alone``: nothing else is ever written there."""
 
     value: Value
     into: Buffer
+    alone: bool = False
 
     def reads(self) -> list[Value]:
         return [self.value]
