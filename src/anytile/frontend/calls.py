@@ -65,7 +65,7 @@ def apply(t: Tracer, fn: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) ->
     """Calls ``fn`` with language values."""
     fn = unwrap(fn)
     if isinstance(fn, JITCallable):
-        return inline(t, fn, args, kwargs)
+        return fn(*args, **kwargs) if fn.runs_on_host else inline(t, fn, args, kwargs)
     if isinstance(fn, (type, BuiltinFunctionType)) and fn in HANDLERS:
         return HANDLERS[fn](t, *args, **kwargs)
     if is_tensor(fn) or not callable(fn):

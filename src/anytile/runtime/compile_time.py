@@ -24,26 +24,12 @@ class ConstexprFunction(JITCallable):
         return self if instance is None else marked(lambda *args, **kwargs: self(instance, *args, **kwargs), self)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """The function's value; inside a kernel constexprs are unwrapped and the result is one again."""
-        from ..language.context import active
+        """The function's value, of plain values: constexprs and tuples of the language lose what is around them."""
+        from ..language.constexpr import unwrap_deep
 
         for recording in ("_builder", "_semantic", "_generator"):
             kwargs.pop(recording, None)
-        plain = self.fn(*map(_plain, args), **{k: _plain(v) for k, v in kwargs.items()})
-        if not active() or plain is None:
-            return plain
-        from ..language.core import constexpr
-
-        return constexpr(plain)
-
-
-def _plain(value: Any) -> Any:
-    """``value`` without constexpr wrappers."""
-    if type(value).__name__ == "constexpr" and hasattr(value, "value"):
-        return _plain(value.value)
-    if isinstance(value, (list, tuple)) and not hasattr(value, "_fields"):
-        return type(value)(map(_plain, value))
-    return value
+        return self.fn(*map(unwrap_deep, args), **{k: unwrap_deep(v) for k, v in kwargs.items()})
 
 
 def constexpr_function(fn: FunctionType) -> ConstexprFunction:
