@@ -48,3 +48,20 @@ def join_of_bools(p, o, B: tl.constexpr):
 @pytest.mark.parametrize("kernel", [join_twice, join_of_bools])
 def test_joins(kernel, size):
     same(kernel, p=np.arange(size, dtype=np.float32), o=np.zeros(4 * size, np.float32), B=size)
+
+
+def pairs_before_stores(p, o, n, B: tl.constexpr):
+    i = tl.arange(0, B)
+    pairs = tl.join(tl.load(p + i + 1).to(tl.int8), tl.load(p + i).to(tl.int8))  # so much that it gets a buffer
+    kept, k = tl.full((B, 2), 5, tl.int8), 0
+    while k < n:  # the loop puts the pairs, as they were read before it, into a tile that it carries
+        tl.store(p + i, kept.sum(1) + k)
+        kept = pairs
+        k += 1
+    tl.store(o + tl.arange(0, 2 * B), tl.reshape(kept, (2 * B,)))
+
+
+@pytest.mark.parametrize("size", [2, 16, 64])
+def test_a_join_is_of_what_was_loaded(size):
+    p = np.arange(size + 1, dtype=np.int32) * 7 + 3
+    same(pairs_before_stores, p=p, o=np.zeros(2 * size, np.int8), n=3, B=size)

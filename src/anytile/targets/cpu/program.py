@@ -161,7 +161,7 @@ class Program:
             PackNest(self, shape, len(shape) - 1, min(self.machine.lanes, shape[-1]), 1).run(roots)
             self.memory.width = 1
             return
-        if is_join(roots):
+        if is_join(roots) and roots[0].reads()[0] not in self.buffers:  # a buffer is copied: memory may have changed since it was filled
             JoinNest(self, roots[0]).write()  # type: ignore[arg-type]
             self.memory.width = 1
             return
