@@ -54,7 +54,8 @@ class Buffer:
     """A tile in memory: ``ptr`` is an operand that is valid everywhere in the function.
 
     ``strides`` count elements; ``layout`` replaces them for packed dot operands, which only a dot reads.
-    ``run`` is None where nothing is known of what it holds.
+    ``run`` is None where nothing is known of what it holds.  ``initial`` is what it holds while ``written`` (an i1) does not hold, although
+    nobody has written that.
     """
 
     ptr: str
@@ -67,6 +68,8 @@ class Buffer:
     ahead: str = "0"  # of an operand read in place: elements to where the next iteration reads
     run: Run | None = None
     mixed: bool = False  # whether vectors of several kinds were written
+    written: Lane | None = None
+    initial: Lane | None = None
 
     def learn(self, dim: int, width: int, lane: Lane) -> None:
         """``lane`` is one of the vectors along ``dim`` that the buffer will hold; all of them are told here, before it is read."""

@@ -329,6 +329,8 @@ class Nest(Masks):
         return self.level >= self.assumed_level
 
     def _read(self, b: Buffer, idx: Index) -> Lane:
+        if b.written is not None:
+            return self.m.load(self._buffer_lane(b, idx), b.written, b.initial)
         run = b.run
         if run is None or (i := idx[run.dim]).kind is not RAMP or i.stride != 1 or i.align < self.m.width or run.width % self.m.width:
             return self.m.load(self._buffer_lane(b, idx))

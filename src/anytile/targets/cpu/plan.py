@@ -403,6 +403,13 @@ class Planner:
             return True  # its branches read before they yield
         return at not in readers or self._reads_identically(a, at)
 
+    def replaced_where_read(self, a: Value, v: Value, block: Block) -> bool:
+        """Whether the carried tile ``a`` is read by one nest of ``block`` only, which puts ``v`` in its place, index by index."""
+        at = self._filler.get(v)
+        if self.home.get(v) is not a or at is None or self._users(a, block, self._forwards[block]) != {at}:
+            return False
+        return all(u.defn.elementwise and u.block is block for u in a.users()) and self._reads_identically(a, at)
+
     def _filled_at(self, v: Value, block: Block) -> Step | None:
         """The step that starts to overwrite ``v``'s buffer: its filler, the dot that accumulates into it, the branch that fills it."""
         if v.op.name in ("dot", "if"):

@@ -9,7 +9,7 @@ the region ends, so the high-water mark is what a worker needs.
 from __future__ import annotations
 
 from ...ir import Block, Func, Op, Value
-from ...ir.types import I32, I64, Type
+from ...ir.types import BOOL, I32, I64, Type
 from .atomic_groups import in_group
 from .combining import Combining
 from .direct import direct_load, emit_direct
@@ -33,6 +33,8 @@ from .text import Writer, llvm_type, opaque, unsupported
 from .transpose import TransposeNest, transposed_dim
 
 __all__ = ["Program"]
+
+LATE = 8192
 
 
 class Program:
@@ -439,11 +441,20 @@ class Program:
         lb, ub, step = (self.scalar(v) for v in op.operands[:3])
         inits, body = op.rest(), op.blocks[0]
         homes = self._homes(inits)
-        self._fill(inits, homes)
+        late = self._written_late(op, homes)
+        early = [h if v not in late else None for v, h in zip(body.args[1:], homes)]
+        self._fill(inits, early)
         t = llvm_type(lb.elem)
         before_vals = [None if h else self.scalar(v).val for v, h in zip(inits, homes)]
         head, inside, after = w.new_label("for"), w.new_label("do"), w.new_label("done")
         enters = self._enters(lb, ub, step, t, op.attrs["unsigned"])
+        if late:
+            never, ready = w.new_label("never"), w.new_label("ready")
+            w.cond_br(enters, ready, never)
+            w.open_block(never)
+            self._fill(inits, [h if v in late else None for v, h in zip(body.args[1:], homes)])
+            w.br(ready)
+            w.open_block(ready)
         before = w.label
         w.br(head)
         w.open_block(head)
@@ -454,7 +465,13 @@ class Program:
         w.open_block(inside)
         mark = self.offset
         self.loops.append(op)
+        if late:
+            begun = uniform(w.ins(f"icmp ne {t} {iv}, {lb.val}"), BOOL)
+            for a, init in late.items():
+                self.buffers[a].written, self.buffers[a].initial = begun, self.memory.const(init.op.attrs["value"], init.type.elem)  # type: ignore[union-attr]
         self.block(body)
+        for a in late:
+            self.buffers[a].written = None
         self._fill(body.terminator.operands, homes)
         self.loops.pop()
         nexts = [None if h else self.scalar(v).val for v, h in zip(body.terminator.operands, homes)]
@@ -469,6 +486,24 @@ class Program:
         self._phis(phis, carried, before_vals, before, nexts, latch)
         w.open_block(after)
         self._loop_results(op.results, body.args[1:], homes)
+
+    def _written_late(self, op: Op, homes: list[Buffer | None]) -> dict[Value, Value]:
+        """The carried tiles whose homes the first iteration writes first, with what they begin with: constants, of `LATE` bytes and more.
+
+        Two rows of 16 KB, begun with zeros by each program of a norm's backward that has two rows, took a twentieth of its time.
+        """
+        body = op.blocks[0]
+        if not self.machine.masked_memory:
+            return {}
+        carried = zip(body.args[1:], op.rest(), body.terminator.operands, homes)
+        return {
+            a: init
+            for a, init, v, home in carried
+            if home is not None
+            and init.is_op("constant")
+            and a.type.numel * a.type.elem.bytes >= LATE
+            and self.planner.replaced_where_read(a, v, body)
+        }
 
     def _enters(self, lb: Lane, ub: Lane, step: Lane, t: str, unsigned: bool) -> str:
         """Whether the loop runs at all (i1)."""
