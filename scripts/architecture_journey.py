@@ -25,8 +25,8 @@ from anytile.llvm import engine
 from anytile.passes.axis_info import AxisInfo
 from anytile.passes.pipeline import optimize, run_passes
 from anytile.targets.cpu import driver
+from anytile.targets.cpu.forward import Group
 from anytile.targets.cpu.machine import Machine, named
-from anytile.targets.cpu.plan import Group
 from anytile.targets.cpu.program import Program
 from anytile.targets.nvidia import codegen
 from anytile.targets.nvidia.assignment import Assignment

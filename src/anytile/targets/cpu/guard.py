@@ -22,7 +22,7 @@ from .reach import Evaluation, Loop, reach
 from .roots import WriteRoot
 
 if TYPE_CHECKING:
-    from .plan import Guard
+    from .forward import Guard
     from .program import Program
 
 __all__ = ["comparable_stores", "emit_guard"]

@@ -27,56 +27,22 @@ possible: it mostly reads what they need (a norm's backward stores one row and a
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from ...ir import Block, Effect, Op, Value
 from .alias import Dims, meet
+from .forward import Forward, Group, Guard, Single, Step
 from .guard import comparable_stores
 from .interleave import interleaves
 from .shape import is_linear, map_dims, steps
 
-__all__ = ["Group", "Guard", "Single", "Step", "BlockPlan", "Planner"]
+__all__ = ["BlockPlan", "Planner"]
 
 VECTOR = 16  # elements that the longest vectors have, or more
 CHEAP = 4  # evaluating a value again costs at most this many vector instructions: not worth a buffer
 REQUESTED = 1 << 17  # bytes of a product whose lines are requested before its dots: what the second-level cache has room for
 _COST = {"fdiv": 4, "sqrt": 4, "sdiv": 8, "udiv": 8, "srem": 9, "urem": 9, "frem": 16, "sin": 25, "cos": 25}
 _FREE = ("splat", "broadcast", "expand_dims", "permute", "reshape", "constant", "arange", "hint", "addptr")
-
-
-@dataclass(eq=False)
-class Group:
-    """A nest: ``roots`` in program order, and buffered values written on the way."""
-
-    shape: tuple[int, ...]
-    key: float
-    roots: list[Op] = field(default_factory=list)
-    writes: list[Value] = field(default_factory=list)
-    axis: int | None = None
-    scalar: bool = False  # atomics: one element at a time
-
-
-@dataclass(eq=False)
-class Single:
-    """One operation emitted on its own: scalar, control flow, dot, scan …"""
-
-    op: Op
-    key: float
-
-
-@dataclass(eq=False)
-class Guard:
-    """Sees to it that row ``value``, a load, may be read where it is in spite of ``stores`` to come: of scalars, or in loops.
-
-    If one of them goes into the row, it is copied first.
-    """
-
-    value: Value
-    stores: list[Op]
-    key: float
-
-
-Step = Group | Single | Guard
 
 
 @dataclass(eq=False)
@@ -93,7 +59,7 @@ class Planner:
         self.needed: set[Value] = set()  # must be in memory whatever the cost
         self.steps_of: dict[Value, set[Step]] = {}
         self.home: dict[Value, Value] = {}  # buffered value → carried block argument whose home it is computed into
-        self._forwards: dict[Block, _Forward] = {}
+        self._forwards: dict[Block, Forward] = {}
         self._costs: dict[Value, int] = {}
         self._filler: dict[Value, Group] = {}  # buffered value → the nest that writes it
 
@@ -116,7 +82,7 @@ class Planner:
                 self.buffered.update(a for a in b.args if a.type.rank)
 
     def _block(self, block: Block) -> None:
-        forward = self._forwards[block] = _Forward(block)
+        forward = self._forwards[block] = Forward(block)
         plan = BlockPlan(forward.steps)
         self.plans[block] = plan
         for s in plan.steps:
@@ -140,7 +106,7 @@ class Planner:
 
     # --- backward sweep ---
 
-    def _backward(self, block: Block, plan: BlockPlan, forward: _Forward) -> None:
+    def _backward(self, block: Block, plan: BlockPlan, forward: Forward) -> None:
         extra: list[Group | Guard] = []  # nests that only fill buffers
         for pos in range(len(block.ops) - 1, -1, -1):
             op = block.ops[pos]
@@ -154,14 +120,14 @@ class Planner:
         plan.steps.sort(key=lambda s: s.key)
         self._coalesce(block)
 
-    def _users(self, v: Value, block: Block, forward: _Forward) -> set[Step]:
+    def _users(self, v: Value, block: Block, forward: Forward) -> set[Step]:
         """The steps of ``block`` that evaluate ``v``."""
         out: set[Step] = set()
         for user, _ in v.uses:
             out |= self._steps_via(user, block, forward)
         return out
 
-    def _steps_via(self, user: Op, block: Block, forward: _Forward) -> set[Step]:
+    def _steps_via(self, user: Op, block: Block, forward: Forward) -> set[Step]:
         if user.block is not block:  # inside a nested region: it counts where the region's op stands
             while user is not None and user.block is not block:
                 user = user.parent_op()
@@ -179,7 +145,7 @@ class Planner:
         g = self._filler.get(v)
         return {g} if g is not None else set()
 
-    def _decide(self, v: Value, op: Op, block: Block, forward: _Forward, extra: list[Group]) -> None:
+    def _decide(self, v: Value, op: Op, block: Block, forward: Forward, extra: list[Group]) -> None:
         steps = self._users(v, block, forward)
         self.steps_of[v] = steps
         if v in self.buffered or not steps and v not in self.needed:
@@ -197,7 +163,7 @@ class Planner:
         elif last := self._last_nest(v, block, forward, ordered):
             self._buffer(v, forward, [last, *ordered], extra, [])
 
-    def _for_several(self, v: Value, forward: _Forward, users: list[Step]) -> bool:
+    def _for_several(self, v: Value, forward: Forward, users: list[Step]) -> bool:
         """Whether a buffer of ``v`` does for those of several loads: they would need one each, and only ``v`` needs them."""
         loads: list[Op] = []
         inside, stack = {v.op}, [v]
@@ -214,7 +180,7 @@ class Planner:
         held = [op for op in loads if set(op.result.users()) <= inside and self._hazards(op, forward, users)]
         return len(held) > 1
 
-    def _guard(self, v: Value, forward: _Forward, users: list[Step], hazards: list[Step]) -> Guard | None:
+    def _guard(self, v: Value, forward: Forward, users: list[Step], hazards: list[Step]) -> Guard | None:
         """What lets load ``v`` stay without a buffer, if that can be decided when it runs."""
         op = v.op
         if op.attrs["volatile"] or v.type.elem.is_bool or any(not isinstance(s, Single) for s in hazards):
@@ -231,7 +197,7 @@ class Planner:
             stores += more
         return Guard(v, stores, key)
 
-    def _last_nest(self, v: Value, block: Block, forward: _Forward, users: list[Step]) -> Group | None:
+    def _last_nest(self, v: Value, block: Block, forward: Forward, users: list[Step]) -> Group | None:
         """The nest at the end of a loop's body in which ``v``, which the body yields, can be computed on the way."""
         end = forward.step_of.get(block.terminator)
         if users != [end] or block.terminator.name != "yield" or v not in block.terminator.operands:
@@ -296,7 +262,7 @@ class Planner:
             seen.update(fresh)
         return True
 
-    def _hazards(self, op: Op, forward: _Forward, steps: list[Step]) -> list[Step]:
+    def _hazards(self, op: Op, forward: Forward, steps: list[Step]) -> list[Step]:
         """Steps with writes which come after the load in program order and before it is evaluated for the last time.
 
         A group that evaluates the load and writes is among them where the two may meet inside its nest.
@@ -327,7 +293,7 @@ class Planner:
                 stack += [(x, map_dims(v.op, x, v, dims)) for x in v.op.operands if x is not None]
         return False
 
-    def _buffer(self, v: Value, forward: _Forward, steps: list[Step], extra: list[Group], hazards: list[Step]) -> None:
+    def _buffer(self, v: Value, forward: Forward, steps: list[Step], extra: list[Group], hazards: list[Step]) -> None:
         self.buffered.add(v)
         first = steps[0] if steps else None
         gathered = any(u.name == "gather" and u.operands[0] is v for u in v.users())  # all of it must be there before
@@ -458,130 +424,6 @@ class Planner:
                 continue
             stack += [(x, same and v.op.defn.elementwise) for x in v.op.operands if x is not None]
         return True
-
-
-class _Forward:
-    """The forward sweep over one block: steps in order, and each op's place."""
-
-    _ALONE = ("dot", "scan", "sort", "histogram", "for", "while", "if", "print", "assert", "barrier", "inline_asm", "atomic_cas")
-
-    def __init__(self, block: Block):
-        self.steps: list[Step] = []
-        self.step_of: dict[Op, Step] = {}
-        self.key_of: dict[Op, float] = {}
-        self._dep: dict[Value, float] = {}
-        self._last_write = -1.0
-        self._reads_after = -1.0  # key of the latest step that some load so far must come after
-        self._writers: list[tuple[int, Op]] = []
-        self._position = {op: i for i, op in enumerate(block.ops)}
-        self._key = 0.0
-        for op in block.ops:
-            self._op(op)
-
-    def _next(self) -> float:
-        self._key += 1.0
-        return self._key
-
-    def writers_after(self, op: Op) -> list[Step]:
-        """The steps of the writes to memory that follow ``op`` in program order."""
-        here = self._position[op]
-        return list(dict.fromkeys(self.step_of[w] for at, w in self._writers if at > here))
-
-    def needs(self, op: Op) -> float:
-        """The key of the latest step whose values ``op`` uses, within its blocks too."""
-        d = max((self._dep.get(v, -1.0) for v in op.operands if v is not None), default=-1.0)
-        for b in op.blocks:
-            for inner in b.walk():
-                for v in inner.operands:
-                    if v is not None:
-                        d = max(d, self._dep.get(v, -1.0))
-        return d
-
-    def _deps(self, op: Op) -> float:
-        d = self.needs(op)
-        if op.defn.effects & (Effect.READ | Effect.WRITE | Effect.SYNC | Effect.IO):
-            d = max(d, self._last_write)
-        return d
-
-    def dependence(self, v: Value) -> float:
-        """The key of the latest step that must be over before ``v`` can be evaluated."""
-        return self._dep.get(v, -1.0)
-
-    def _open(self) -> Group | None:
-        last = self.steps[-1] if self.steps else None
-        return last if isinstance(last, Group) else None
-
-    def trailing_group(self, before: Step | None = None) -> Group | None:
-        """The last group, where nothing but scalar arithmetic has come after it (and before ``before``)."""
-        end = len(self.steps) if before is None else self.steps.index(before)
-        for s in reversed(self.steps[:end]):
-            if isinstance(s, Group):
-                return s
-            if s.op.defn.effects or s.op.blocks or any(r.type.rank for r in s.op.results):
-                return None
-        return None
-
-    def _op(self, op: Op) -> None:
-        ranked = any(v is not None and v.type.rank for v in op.operands) or any(r.type.rank for r in op.results)
-        if op.name in ("store", "reduce", "atomic_rmw", "atomic_cas") and ranked:
-            self._root(op)
-        elif not ranked or op.name in self._ALONE or op.defn.terminator or not any(r.type.rank for r in op.results):
-            self._single(op, ranked)  # the last: a scalar taken out of a tile
-        else:  # virtual: evaluated wherever it is needed
-            self.key_of[op] = self._key + 0.25
-            d = self._deps(op)
-            if op.defn.effects & Effect.READ:
-                self._reads_after = max(self._reads_after, d)
-            for r in op.results:
-                self._dep[r] = d
-
-    def _root(self, op: Op) -> None:
-        shape = (op.operands[0]).type.shape
-        deps = max((self._dep.get(v, -1.0) for v in op.operands if v is not None), default=-1.0)
-        scalar = op.name.startswith("atomic")
-        axis = op.attrs["axis"] if op.name == "reduce" else None
-        g = self.trailing_group()
-        fits = g is not None and g.shape == shape and g.scalar == scalar and deps < g.key and not (scalar and g.roots)
-        if fits and axis is not None and g.axis is not None and g.axis != axis:
-            fits = False
-        if fits and op.defn.effects & Effect.WRITE:  # loads before it may have to wait for g; stores of g may write the same
-            fits = self._reads_after < g.key and not any(self._overwrites(op, r) for r in g.roots)
-        if not fits:
-            g = Group(shape, self._next(), scalar=scalar)
-            self.steps.append(g)
-        if axis is not None:
-            g.axis = axis
-        g.roots.append(op)
-        self._place(op, g)
-
-    @staticmethod
-    def _overwrites(op: Op, earlier: Op) -> bool:
-        if not earlier.defn.effects & Effect.WRITE:
-            return False
-        dims = tuple(range(op.operands[0].type.rank))
-        return meet(op.operands[0], dims, earlier.operands[0], dims)
-
-    def _single(self, op: Op, ranked: bool) -> None:
-        g = self._open()
-        effects = op.defn.effects
-        movable = not ranked and not op.blocks and not op.defn.terminator and not effects & (Effect.WRITE | Effect.SYNC | Effect.IO)
-        if g is not None and movable and self._deps(op) < g.key:
-            s: Step = Single(op, g.key - 0.25)  # needs nothing of the open group: goes in front of it
-            self.steps.insert(len(self.steps) - 1, s)
-            self._place(op, s)
-            return
-        s = Single(op, self._next())
-        self.steps.append(s)
-        self._place(op, s)
-
-    def _place(self, op: Op, s: Step) -> None:
-        self.step_of[op] = s
-        self.key_of[op] = s.key
-        for r in op.results:
-            self._dep[r] = s.key
-        if any(o.defn.effects & (Effect.WRITE | Effect.SYNC) for o in op.walk()):
-            self._last_write = s.key
-            self._writers.append((self._position[op], op))
 
 
 def _pairs(v: Value, g: Group) -> bool:

@@ -14,6 +14,7 @@ from .atomic_groups import in_group
 from .combining import Combining
 from .direct import direct_load, emit_direct
 from .dot import DotEmitter, PackNest
+from .forward import Group, Guard, Single, Step
 from .guard import emit_guard
 from .hostcalls import HostCalls
 from .interleave import JoinNest, is_join
@@ -23,7 +24,7 @@ from .machine import Machine
 from .memory import Buffer, Memory
 from .nest import Nest
 from .panels import Panels
-from .plan import Group, Guard, Planner, Single, Step
+from .plan import Planner
 from .requests import Requests
 from .roots import AtomicRoot, ReduceRoot, Root, StoreRoot, WriteRoot
 from .scan import emit_histogram, emit_scan
@@ -163,8 +164,10 @@ class Program:
             PackNest(self, shape, len(shape) - 1, min(self.machine.lanes, shape[-1]), 1).run(roots)
             self.memory.width = 1
             return
-        if is_join(roots) and roots[0].reads()[0] not in self.buffers:  # a buffer is copied: memory may have changed since it was filled
-            JoinNest(self, roots[0]).write()  # type: ignore[arg-type]
+        join = roots[0]
+        # a join that has a buffer is copied: memory may have changed since it was filled
+        if isinstance(join, WriteRoot) and is_join(roots) and join.value not in self.buffers:
+            JoinNest(self, join).write()
             self.memory.width = 1
             return
         across = transposed_dim(self, shape, roots) if not scalar else None
