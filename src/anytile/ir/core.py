@@ -92,7 +92,7 @@ class Value:
 class Op:
     """One operation.  Make it through `Builder`, which checks it against its table row."""
 
-    __slots__ = ("defn", "operands", "attrs", "results", "blocks", "loc", "block")
+    __slots__ = ("defn", "name", "operands", "attrs", "results", "blocks", "loc", "block")
 
     def __init__(
         self,
@@ -103,7 +103,7 @@ class Op:
         blocks: tuple[Block, ...] = (),
         loc: Loc = UNKNOWN,
     ):
-        self.defn, self.attrs, self.loc = defn, attrs or {}, loc
+        self.defn, self.name, self.attrs, self.loc = defn, defn.name, attrs or {}, loc
         # Typed as if all were there: the table row says which operands may be None, and who reads those asks.
         self.operands: list[Value] = operands  # type: ignore[assignment]
         self.block: Block | None = None
@@ -114,10 +114,6 @@ class Op:
             if v is not None:
                 v.uses[(self, i)] = None
         self.results = [Value(t, self, i) for i, t in enumerate(result_types)]
-
-    @property
-    def name(self) -> str:
-        return self.defn.name
 
     @property
     def result(self) -> Value:
@@ -210,7 +206,9 @@ class Block:
 
     def walk(self) -> Iterator[Op]:
         for op in list(self.ops):
-            yield from op.walk()
+            yield op
+            for b in op.blocks:
+                yield from b.walk()
 
     def func(self) -> Func:
         p = self.parent
@@ -249,7 +247,7 @@ class Func:
         return self.body.args
 
     def walk(self) -> Iterator[Op]:
-        yield from self.body.walk()
+        return self.body.walk()
 
 
 class Module:

@@ -19,7 +19,6 @@ Conventions that hold for every row
 
 from __future__ import annotations
 
-import enum
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -58,12 +57,14 @@ from .types import I32, I64, scalar, tile
 __all__ = ["Effect", "OpDef", "TABLE", "CMP_INT", "CMP_FLOAT", "RMW_KINDS", "MATH_UNARY", "MATH_BINARY"]
 
 
-class Effect(enum.Flag):
+class Effect:
+    """Bits of `OpDef.effects`: plain integers, since every pass asks for them of every operation."""
+
     NONE = 0
-    READ = enum.auto()  # reads global memory
-    WRITE = enum.auto()  # writes global memory
-    SYNC = enum.auto()  # orders memory accesses around it
-    IO = enum.auto()  # visible outside (print, assert)
+    READ = 1  # reads global memory
+    WRITE = 2  # writes global memory
+    SYNC = 4  # orders memory accesses around it
+    IO = 8  # visible outside (print, assert)
 
 
 _REQUIRED = object()
@@ -77,7 +78,7 @@ class OpDef:
     infer: Infer | None
     doc: str
     group: str
-    effects: Effect = Effect.NONE
+    effects: int = Effect.NONE
     elementwise: bool = False
     commutative: bool = False
     n_blocks: int = 0

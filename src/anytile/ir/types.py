@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import ClassVar
 
 from ..errors import IRError
 
@@ -51,23 +52,14 @@ class Element:
 
     __slots__ = ()
     bits: int
+    is_int: ClassVar[bool] = False
+    is_float: ClassVar[bool] = False
+    is_ptr: ClassVar[bool] = False
 
     @property
     def bytes(self) -> int:
         """Size in memory; ``i1`` is stored as one byte."""
         return max(1, self.bits // 8)
-
-    @property
-    def is_int(self) -> bool:
-        return isinstance(self, Int)
-
-    @property
-    def is_float(self) -> bool:
-        return isinstance(self, Float)
-
-    @property
-    def is_ptr(self) -> bool:
-        return isinstance(self, Ptr)
 
     @property
     def is_bool(self) -> bool:
@@ -77,6 +69,7 @@ class Element:
 @dataclass(frozen=True, eq=False, slots=True)
 class Int(Element):
     bits: int
+    is_int = True
 
     def __str__(self) -> str:
         return f"i{self.bits}"
@@ -99,6 +92,7 @@ class Float(Element):
     bias: int
     finite: bool = False
     fnuz: bool = False
+    is_float = True
 
     def __post_init__(self) -> None:
         assert self.bits == 1 + self.exponent + self.mantissa, self.name
@@ -114,6 +108,7 @@ class Ptr(Element):
     """Pointer to global memory; arithmetic on it counts in elements of ``pointee``."""
 
     pointee: Element
+    is_ptr = True
 
     @property
     def bits(self) -> int:  # type: ignore[override]

@@ -8,6 +8,7 @@ put in front of it: hoisting costs nothing and needs no pass.
 from __future__ import annotations
 
 import struct
+from functools import cache
 from typing import Any
 
 from ..ir.types import BF16, F16, F32, F64, Element, Float
@@ -31,6 +32,7 @@ INTRINSICS = {
 _TYPES = {F16: "half", BF16: "bfloat", F32: "float", F64: "double"}
 
 
+@cache
 def llvm_type(e: Element) -> str:
     """LLVM's type of one lane; 8-bit floats are carried as their bits."""
     if e.is_ptr:

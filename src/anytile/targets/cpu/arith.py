@@ -8,6 +8,7 @@ the only entry the code generator uses: a method ``_op_NAME`` serves a row, of t
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 from ...ir import Block, Op, Value
@@ -33,6 +34,16 @@ _KEEP_ALIGNMENT = ("smin", "smax", "umin", "umax", "iabs")  # the result is one 
 _CASTS = {"trunci": "trunc", "sext": "sext", "zext": "zext", "sitofp": "sitofp", "uitofp": "uitofp"}
 _PURE_CALLS = tuple(f"llvm.{name}" for name in ("smin", "smax", "umin", "umax", "abs", "fabs", "fma", "copysign", "minimum", "maximum"))
 _INTRINSIC_SUFFIX = {F16: "f16", F32: "f32", F64: "f64"}
+
+
+def _constant(value: Any, e: Element) -> tuple[str, int, Any]:
+    """(operand, `Lane.align`, value) of a constant."""
+    value = canonical(value, e) if not e.is_ptr else value
+    align = power_of_two_in(int(value)) if e.is_int else 1 << 30 if value == 0 else 1
+    return literal(value, e), align, value
+
+
+_whole = lru_cache(maxsize=4096)(_constant)  # those whose equality says that they are the same: not 0.0 and −0.0, not 1 and True
 
 
 class Arith:
@@ -80,9 +91,8 @@ class Arith:
         return f"<{self.width} x {llvm_type(e)}>"
 
     def const(self, value: Any, e: Element) -> Lane:
-        value = canonical(value, e) if not e.is_ptr else value
-        align = power_of_two_in(int(value)) if e.is_int else 1 << 30 if value == 0 else 1
-        return uniform(literal(value, e), e, 0, align, value)
+        text, align, value = _whole(value, e) if type(value) is int else _constant(value, e)
+        return uniform(text, e, 0, align, value)
 
     def vec(self, lane: Lane) -> str:
         """The lane as LLVM vector text."""

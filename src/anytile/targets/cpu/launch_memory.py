@@ -53,7 +53,7 @@ class LaunchMemory:
         if not self.bytes:
             return []
         return [
-            "define internal void @forget(ptr %scratch) nounwind {",
+            "define internal void @forget(ptr %scratch) #1 {",
             "entry:",
             "  %launched = load i64, ptr %scratch, align 8",
             "  %old = icmp eq i64 %launched, 0",

@@ -46,6 +46,8 @@ class Nest(Masks):
         self.memo: list[dict] = []
         self.assumed: set[Conjunct] = set()
         self.assumed_level = INNERMOST
+        self.asked: Index = ()  # the index at which a value was asked for last
+        self.asked_key: tuple = ()
         self.vec_key: tuple | None = None  # key of the index lane along the vector dimension
         self.vec_lane: Lane | None = None  # that lane itself, of vector `at_vector` of a step
         self.at_vector = 0
@@ -315,11 +317,12 @@ class Nest(Masks):
         buffer = self.p.buffers.get(v)
         if buffer is None and self.assumed and v.type.elem is BOOL and self._seen_at(v, idx) in self.assumed and self._inside_main():
             return self.m.const(1, BOOL)
-        key = (v, tuple(x.key for x in idx), bool(self.assumed))
+        if idx is not self.asked:  # operands are mostly asked for at their operation's index
+            self.asked, self.asked_key = idx, tuple([x.key for x in idx])
+        key = (v, self.asked_key, bool(self.assumed))
         for memo in reversed(self.memo):
-            got = memo.get(key)
-            if got is not None:
-                return got
+            if key in memo:
+                return memo[key]
         lane = self._read(buffer, idx) if buffer is not None else self._compute(v, idx)
         top = len(self.memo) - 1
         self.memo[min(lane.level, top)][key] = lane

@@ -7,6 +7,8 @@ it, conversions, atomics and micro-kernels, take a `number_type`.
 
 from __future__ import annotations
 
+from functools import cache
+
 from ...errors import UnsupportedError
 from ...ir import Op
 from ...ir.types import BF16, I16, Element
@@ -28,6 +30,7 @@ __all__ = [
 ]
 
 
+@cache
 def llvm_type(e: Element) -> str:
     """LLVM's type of one lane; bf16 and 8-bit floats are carried as their bits."""
     return text.llvm_type(I16 if e is BF16 else e)
