@@ -69,12 +69,14 @@ def steps(ptx: str) -> list[str]:
 
 
 def loop(ptx: str) -> list[str]:
-    """The `steps` between the label that a later branch leads back to, and that branch."""
+    """The `steps` of the loop with dots: between the label that a later branch leads back to, and that branch."""
     lines = ptx.splitlines()
     labels = {m[1]: n for n, line in enumerate(lines) if (m := re.match(r"(\$L__BB\w+):", line))}
     for n, line in enumerate(lines):
         if (m := re.search(r"bra(?:\.uni)?\s+(\$L__BB\w+)", line)) and labels[m[1]] < n:
-            return steps("\n".join(lines[labels[m[1]] : n]))
+            made = steps("\n".join(lines[labels[m[1]] : n]))
+            if "dot" in made:
+                return made
     raise AssertionError("no loop")
 
 

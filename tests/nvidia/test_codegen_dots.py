@@ -135,9 +135,9 @@ def test_turing_has_no_copies_ahead():
 
 
 def test_small_tiles_are_copied_in_smaller_pieces():
-    """16×16 elements of 16 bits by 128 threads: two each."""
+    """16×16 elements of 16 bits by 128 threads: two each, in the loop and in the loop in front of it."""
     ptx = product("bf16", "fp32", 16, 16, 16).asm["ptx"]
-    assert len(re.findall(r"cp\.async\.ca\.shared\.global \[%\w+\+\d+\], \[%\w+\], 4", ptx)) == 2 * 2 + 2 and "cp.async.cg" not in ptx
+    assert len(re.findall(r"cp\.async\.ca\.shared\.global \[%\w+\+\d+\], \[%\w+\], 4", ptx)) == 2 + 2 and "cp.async.cg" not in ptx
 
 
 @jit
@@ -172,4 +172,4 @@ def test_a_loop_computes_only_what_it_changes():
         bodies.add(text[text.index("\nbody") : text.index("\ndone")].count("\n"))
         lines.append(text.count("\n"))
     assert len(bodies) == 1
-    assert lines[1] - lines[0] == lines[2] - lines[1] < 40  # eight copies of a stage: address, size and instruction each
+    assert lines[1] == lines[2] < lines[0] + 20  # a loop makes the copies of all stages

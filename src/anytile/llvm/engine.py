@@ -48,12 +48,11 @@ __all__ = [
     "optimize",
 ]
 
-LEVELS = ("none", "lite", "O1", "O2")
-"""``none``: no passes and the fastest code generation, a fifth of the time, for text that runs rarely.  ``lite``: a few
-function passes, for text that is already clean (folded constants, no allocas, addresses shared).  ``O1``: what LLVM simplifies
-functions with at its first level, loop-invariant code moved out among it, for text that another compiler will optimise again (PTX).
-``O2``: LLVM's own pipeline, vectorisers and unroller off (anytile vectorises itself; the unroller costs most of the time and gains
-nothing on loops over native vectors)."""
+LEVELS = ("none", "plain", "lite", "O2")
+"""``none``: no passes and the fastest code generation, a fifth of the time, for text that runs rarely.  ``plain``: no passes, but full
+code generation, for text that another compiler will optimise again (PTX).  ``lite``: a few function passes, for text that is already
+clean (folded constants, no allocas, addresses shared).  ``O2``: LLVM's own pipeline, vectorisers and unroller off (anytile vectorises
+itself; the unroller costs most of the time and gains nothing on loops over native vectors)."""
 
 _lock = threading.RLock()
 if hasattr(os, "register_at_fork"):
@@ -81,9 +80,10 @@ def _foreign_targets() -> None:
     """Makes every target LLVM was built with available.  Only cross-compilation pays for it."""
     with _lock:
         llvm = _binding()
-        # NVPTX runs "straight line strength reduction", whose time grows with the square of a kernel's addresses: up to half of all that
-        # LLVM takes, for code that is no better.  x86 and ARM do without it; releases that lack the option ignore it.
-        llvm.set_option("", "-opt-disable=slsr")
+        # NVPTX runs "straight line strength reduction", whose time grows with the square of a kernel's addresses, up to half of all that
+        # LLVM takes, and "n-ary reassociation", for code that is no better.  x86 and ARM do without them; releases that lack the option
+        # ignore it.
+        llvm.set_option("", "-opt-disable=slsr,nary-reassociate")
         llvm.initialize_all_targets()
         llvm.initialize_all_asmprinters()
 
@@ -156,7 +156,7 @@ def _prepared(text: str, cpu: str | None, features: Collection[str] | None, leve
         machine = _target_machine(triple, cpu or _baseline(triple), _feature_string(features, native), level)
         module.triple = triple
         module.data_layout = str(machine.target_data)
-        if level != "none":
+        if level not in ("none", "plain"):
             _run_passes(llvm, module, machine, level)
         yield module, machine
 
@@ -241,15 +241,9 @@ def _target_machine(triple: str, cpu: str, features: str, level: str) -> Any:
 
 
 def _run_passes(llvm: Any, module: Any, machine: Any, level: str) -> None:
-    options = llvm.create_pipeline_tuning_options(speed_level=1 if level == "O1" else 2)
+    options = llvm.create_pipeline_tuning_options(speed_level=2)
     options.loop_vectorization = options.slp_vectorization = options.loop_unrolling = options.loop_interleaving = False
     builder = llvm.create_pass_builder(machine, options)
-    if level == "O1":
-        passes = builder.getFunctionPassManager()
-        for function in module.functions:
-            if not function.is_declaration:
-                passes.run(function, builder)
-        return
     if level == "O2":
         passes = builder.getModulePassManager()
     else:

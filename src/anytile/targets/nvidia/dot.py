@@ -241,6 +241,8 @@ def as_words(g: Generator, registers: list[str], e: Element, pack: int) -> list[
     out = []
     for i in range(0, len(registers), pack):
         group = tuple(registers[i : i + pack])
+        if group in g.words:
+            known[group] = g.words[group]  # type: ignore[index]
         if group not in known:
             if pack == 1:
                 known[group] = group[0] if t == "i32" else g.emit(f"bitcast {t} {group[0]} to i32")

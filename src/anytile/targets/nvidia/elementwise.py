@@ -12,6 +12,8 @@ Every other function is expanded by `passes.expand_math`.
 
 from __future__ import annotations
 
+from collections import Counter
+
 from ...ir import Block, Op, Value
 from ...ir.rewrite import const_value
 from ...ir.types import BF16, BOOL, F8E4M3, F16, F32, F64, I32, Element
@@ -44,6 +46,8 @@ _CASTS = {"sext": "sext", "zext": "zext", "trunci": "trunc", "sitofp": "sitofp",
 _EXP2 = {False: "llvm.nvvm.ex2.approx.f32", True: "llvm.nvvm.ex2.approx.ftz.f32"}  # whether results below 2⁻¹²⁶ are flushed to zero
 _APPROXIMATE = {"rsqrt": "llvm.nvvm.rsqrt.approx.f", "sqrt": "llvm.nvvm.sqrt.approx.f"}
 _LOG2E = 1.4426950408889634
+SHARED_DIVISOR = 4
+"""From so many quotients a divisor on, its reciprocal is written out once."""
 
 
 def apply(g: Generator, op: Op, operands: list[list[str]]) -> list[str]:
@@ -52,6 +56,10 @@ def apply(g: Generator, op: Op, operands: list[list[str]]) -> list[str]:
         return _narrow_pairs(g, operands[0], op.attrs["to"])
     if op.name == "fpcast" and op.operands[0].type.elem is F8E4M3:
         return _widen_pairs(g, operands[0], op.attrs["to"])
+    if op.name == "fpcast" and op.operands[0].type.elem is BF16 and op.attrs["to"] is F32 and all(x in g.halves for x in operands[0]):
+        return _widen_halves(g, operands[0])
+    if op.name == "fdiv" and op.operands[0].type.elem is F32 and not op.attrs["precise"] and const_value(op.operands[0]) is None:
+        return _quotients(g, operands[0], operands[1])
     if (op.name, "f32") in NEAR and op.operands[0].type.elem is F32:
         from .near import near  # it writes formulas by `run_block`
 
@@ -82,6 +90,47 @@ def _widen_pairs(g: Generator, registers: list[str], to: Element) -> list[str]:
     return _narrow_pairs(g, wide, BF16) if to is BF16 else wide
 
 
+def _widen_halves(g: Generator, registers: list[str]) -> list[str]:
+    """bf16 to f32, from the halves of 32-bit registers: one shift, or one mask."""
+    known: dict[str, str] = {}
+    for x in registers:
+        if x not in known:
+            word, half = g.halves[x]
+            bits = g.emit(f"and i32 {word}, -65536" if half else f"shl i32 {word}, 16")
+            known[x] = g.emit(f"bitcast i32 {bits} to float")
+    return [known[x] for x in registers]
+
+
+def _quotients(g: Generator, dividends: list[str], divisors: list[str]) -> list[str]:
+    """What ``div.full`` computes, bit by bit; what depends on the divisor alone is computed once for all that are divided by it.
+
+    The assembler finds that out, too, but only after it has written out each quotient.
+    """
+    scales: dict[str, tuple[str, str]] = {}
+    known: dict[tuple[str, str], str] = {}
+    times = Counter(divisors)
+    for x, y in dict.fromkeys(zip(dividends, divisors, strict=True)):
+        if times[y] < SHARED_DIVISOR:
+            known[x, y] = g.call("llvm.nvvm.div.full", "float", ("float", x), ("float", y))
+            continue
+        if y not in scales:
+            scales[y] = _scaled_reciprocal(g, y)
+        scale, reciprocal = scales[y]
+        known[x, y] = g.emit(f"fmul float {g.emit(f'fmul float {x}, {scale}')}, {reciprocal}")
+    return [known[x, y] for x, y in zip(dividends, divisors, strict=True)]
+
+
+def _scaled_reciprocal(g: Generator, y: str) -> tuple[str, str]:
+    """(scale, 1 / (scale · y)): a power of two keeps very large divisors and very small ones in the range of the instruction."""
+    code = (
+        "{ .reg .pred p, q; .reg .f32 a, s; abs.f32 a, $2; setp.gt.f32 p, a, 0f7E800000; setp.lt.f32 q, a, 0f00800000; "
+        "selp.f32 s, 0f3E800000, 0f3F800000, p; selp.f32 s, 0f4B800000, s, q; mov.f32 $0, s; mul.f32 s, s, $2; rcp.approx.ftz.f32 $1, s; }"
+    )
+    result = g.several("float", 2)
+    made = g.assembly(code, "=&f,=&f,f", result, [("float", y)], pure=True)
+    return g.emit(f"extractvalue {result} {made}, 0"), g.emit(f"extractvalue {result} {made}, 1")
+
+
 def _narrow_pairs(g: Generator, registers: list[str], to: Element) -> list[str]:
     """f32 to 16 bits, two at a time: one cvt gives both halves of a 32-bit register, which is how they go on to memory.
 
@@ -103,6 +152,8 @@ def _narrow_pairs(g: Generator, registers: list[str], to: Element) -> list[str]:
                     vector = g.emit(f"insertelement <2 x float> {vector}, float {x}, i32 {k}")
                 narrow = g.emit(f"fptrunc <2 x float> {vector} to <2 x {t}>")
             known[pair] = [g.emit(f"extractelement <2 x {t}> {narrow}, i32 {k}") for k in range(len(pair))]
+            if len(pair) == 2:
+                g.pair(*known[pair], g.emit(f"bitcast <2 x {t}> {narrow} to i32"))
         out += known[pair]
     return out
 

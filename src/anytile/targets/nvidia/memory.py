@@ -136,7 +136,9 @@ def _pack(g: Generator, values: list[str], n: int, e: Element, count: int, width
     out = []
     for i in range(count):
         group = values[i * per : (i + 1) * per]
-        if per == 1:
+        if per == 2 and (known := g.words.get((group[0], group[1]))):
+            word = known
+        elif per == 1:
             word = group[0] if t == f"i{bits}" else g.emit(f"bitcast {t} {group[0]} to i{bits}")
         else:
             vector = "poison"
@@ -161,6 +163,8 @@ def _unpack(g: Generator, words: list[str], n: int, e: Element, width: int) -> l
         else:
             vector = g.emit(f"bitcast i{width} {word} to <{per} x {t}>")
             out += [g.emit(f"extractelement <{per} x {t}> {vector}, i32 {k}") for k in range(per)]
+            if per == 2 and width == 32:
+                g.pair(out[-2], out[-1], word)
     if e.is_ptr:
         return [g.emit(f"inttoptr i64 {x} to {GLOBAL}") for x in out]
     if e.bits == 1:

@@ -107,7 +107,7 @@ class OwnCopy:
         on = g.every(mask, place, self.n) if mask is not None and const_value(mask) != 1 else None
         target = words(g, slot, self._bases)
         for r, byte in self._pieces():
-            async_copy(g, target(byte), sources[r // self.n], self.size, g.conjunction(on[r // self.n] if on else None, runs))
+            async_copy(g, target(byte), sources[r // self.n], self.size, g.conjunction(runs, on[r // self.n] if on else None))
 
     def read(self, slot: Slot) -> None:
         """Defines the load's result by this thread's copies, which are there."""

@@ -47,7 +47,7 @@ _OPTIONS = (
 TRIPLE = "nvptx64-nvidia-cuda"
 
 
-def make_ptx(llir: str, chip: Chip, version: int | None = None, level: str = "O1") -> str:
+def make_ptx(llir: str, chip: Chip, version: int | None = None, level: str = "plain") -> str:
     """PTX of LLVM text, in the lowest version that has what it uses, or in ``version`` (86 is 8.6).
 
     UnsupportedError where the text uses what ``chip`` lacks, or where ``version`` is too low or none.
@@ -67,13 +67,14 @@ _LABEL = re.compile(r"^(\$\w+):", re.M)
 
 
 def _with_shifts(ptx: str) -> str:
-    """Offsets in bytes that are computed in front of a kernel's first loop, by shifts.
+    """Offsets in bytes that are computed in front of a kernel's first loop with wgmma, by shifts.
 
     Made by products, the assembler makes them anew inside the loop, to save their registers: by an instruction that takes four times as
     long as an addition, between the copies of the next tiles.  Products with tiles of 256 columns lost a twentieth of their speed.
     """
     for label in _LABEL.finditer(ptx):
-        if re.search(rf"\bbra(\.uni)? \t?{re.escape(label[1])};", ptx[label.end() :]):
+        back = re.search(rf"\bbra(\.uni)? \t?{re.escape(label[1])};", ptx[label.end() :])
+        if back and "wgmma.mma_async" in ptx[label.end() : label.end() + back.start()]:
             return _WIDE_PRODUCT.sub(_shifted, ptx[: label.start()]) + ptx[label.start() :]
     return ptx
 

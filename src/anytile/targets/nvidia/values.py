@@ -152,6 +152,8 @@ class Generator:
         self.staging = 0  # bytes of shared memory that are kept for bulk stores alone, at STAGING
         self.barrier_count = 0  # mbarriers, at BARRIERS
         self.bulk_stores: dict[Op, Source] = {}  # stores that read shared memory some time after they were asked for
+        self.words: dict[tuple[str, str], str] = {}  # two elements of 16 bits → the i32 that holds both
+        self.halves: dict[str, tuple[str, int]] = {}  # such an element → that i32, and which half of it
         self._buffers: dict[object, int] = {}  # whose → first byte
         self.globals: list[str] = []
         self.scopes = [Scope()]
@@ -268,6 +270,18 @@ class Generator:
             self.w.put(call)
             return ""
         return self.emit(call)
+
+    def rolled(self) -> str:
+        """What the branch back of a loop carries that nobody is to unroll, neither LLVM nor the assembler."""
+        if "rolled" not in self.once:
+            self.once["rolled"] = "!0"
+            self.globals += ["!0 = distinct !{!0, !1}", '!1 = !{!"llvm.loop.unroll.disable"}']
+        return self.once["rolled"]
+
+    def pair(self, low: str, high: str, word: str) -> None:
+        """Notes that the i32 ``word`` holds two elements: so they are neither packed nor unpacked again."""
+        self.words[low, high] = word
+        self.halves[low], self.halves[high] = (word, 0), (word, 1)
 
     def barrier(self) -> None:
         """Waits for all threads of the program; what they wrote to memory before is visible after."""
