@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from ...ir import Op
 from .elementwise import apply
+from .halves import pairwise
 from .placement import Placement, log2, span
 from .values import Generator, lazy, literal, llvm_type
 
@@ -105,5 +106,7 @@ def split(g: Generator, op: Op, place: Placement | None, half: int) -> list[str]
 
 @lazy("elementwise")
 def elementwise(g: Generator, op: Op, place: Placement) -> list[str]:
-    """An elementwise row as a lazy value: its operands in the same placement."""
+    """An elementwise row: its operands in the same placement."""
+    if (pairs := pairwise(g, op, place)) is not None:
+        return pairs
     return apply(g, op, [g.get(v, place) for v in op.operands])
