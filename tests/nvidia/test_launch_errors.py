@@ -33,11 +33,13 @@ def product(a, b, c, N, K, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr)
     tl.store(c + m[:, None] * N + n[None, :], acc.to(tl.bfloat16))
 
 
-def compiled(blocks: tuple[int, int, int], stages: int) -> None:
+def compiled(blocks: tuple[int, int, int], stages: int, arch: int = 90) -> int:
+    """Bytes of shared memory that `product` takes."""
     signature = {"a": "*bf16", "b": "*bf16", "c": "*bf16", "N": "i32", "K": "i32", "BM": "constexpr", "BN": "constexpr", "BK": "constexpr"}
     attributes = {(i,): [["tt.divisibility", 16]] for i in range(5)}
     source = ASTSource(product, signature, dict(zip(("BM", "BN", "BK"), blocks)), attributes)
-    compile(source, target=GPUTarget("cuda", 90, 32), options={"num_stages": stages, "num_warps": 8})
+    made = compile(source, target=GPUTarget("cuda", arch, 32), options={"num_stages": stages, "num_warps": 8})
+    return made.metadata.shared
 
 
 def test_shared_memory_says_what_it_is_for_and_what_fits():
@@ -56,6 +58,13 @@ def test_shared_memory_says_what_it_is_for_and_what_fits():
 def test_shared_memory_that_no_number_of_stages_mends():
     with pytest.raises(OutOfResources, match="no num_stages fits: take smaller blocks"):
         compiled((256, 256, 256), 2)
+
+
+def test_rings_before_hopper_do_with_a_slot_less_where_memory_asks_for_it():
+    assert compiled((128, 128, 64), 3, arch=80) == 3 * 32768
+    assert compiled((256, 256, 64), 3, arch=80) == 2 * 65536  # what Triton takes; three slots are more than an A100 has
+    with pytest.raises(OutOfResources, match="num_stages=2 fits, with 131072 bytes"):
+        compiled((256, 256, 64), 4, arch=80)
 
 
 def kernel(shape: LaunchShape) -> CudaKernel:

@@ -71,9 +71,9 @@ def lower(module: Module, options: Any, chip: Chip) -> tuple[str, dict[str, Any]
     assignment = Assignment(kernel, num_warps, sm, info)
     contract, ftz = (bool(getattr(options, name, True)) for name in ("enable_fp_fusion", "enable_reflect_ftz"))
 
-    def emitted(apart: bool = True, own: bool = True, turns: bool = True) -> tuple[Generator, list[str]]:
+    def emitted(apart: bool = True, own: bool = True, turns: bool = True, spare: int = 0) -> tuple[Generator, list[str]]:
         g = Generator(kernel, num_warps, options.num_stages, sm, contract, ftz, assignment, info)
-        g.own_ahead, g.turns = own, turns
+        g.own_ahead, g.turns, g.spare_slots = own, turns, spare
         g.tma = sm == 90 and wanted(options)
         g.bulk_stores = bulk_stores.planned(g, kernel)
         g.staging = bulk_stores.apart(g.bulk_stores) if apart else 0
@@ -94,7 +94,13 @@ def lower(module: Module, options: Any, chip: Chip) -> tuple[str, dict[str, Any]
             without["apart"] = False
             g, parameters = emitted(**without)
         if g.own_rings and g.shared_bytes > chip.shared_per_block:  # they hide time, which is no reason to refuse a kernel
-            g, parameters = emitted(**without, own=False)
+            without["own"] = False
+            g, parameters = emitted(**without)
+        if sm < 90 and g.shared_bytes > chip.shared_per_block:
+            # Triton's rings have a slot less than num_stages before Hopper, and kernels are tuned to fill the memory with those.
+            smaller, same = emitted(**without, spare=1)
+            if smaller.shared_bytes <= chip.shared_per_block:
+                g, parameters = smaller, same
     finally:
         sys.setrecursionlimit(recursion)
     limits = f'"nvvm.reqntid"="{num_warps * 32}"'

@@ -68,6 +68,7 @@ class _Move:
 def plan(g: Generator, loop: Op) -> Pipeline | None:
     """The pipeline for ``loop``, None where nothing in it can run ahead."""
     stages = loop.attrs["num_stages"] or g.num_stages
+    stages -= g.spare_slots if stages > 2 else 0
     body = loop.blocks[0]
     if stages < 2 or g.sm < 80 or any(op.defn.effects & (Effect.WRITE | Effect.SYNC) for op in body.walk()):
         return None

@@ -144,6 +144,7 @@ class Generator:
         self.own_copies: dict[Op, Callable[[], None]] = {}  # load that runs ahead of its loop, but of no dot → defines its result
         self.own_rings = 0  # of such loads so far
         self.own_ahead = True  # whether such loads may run ahead
+        self.spare_slots = 0  # how many slots of a ring that has more than two are done without
         self.in_flight: dict[Op, Flight] = {}  # dots whose loop says when they are waited for
         self.turns = True  # whether warpgroups may take turns
         self.disturbed = False  # whether a barrier got between warpgroups that do
