@@ -153,7 +153,8 @@ def _narrow_pairs(g: Generator, registers: list[str], to: Element) -> list[str]:
                 narrow = g.emit(f"fptrunc <2 x float> {vector} to <2 x {t}>")
             known[pair] = [g.emit(f"extractelement <2 x {t}> {narrow}, i32 {k}") for k in range(len(pair))]
             if len(pair) == 2:
-                g.pair(*known[pair], g.emit(f"bitcast <2 x {t}> {narrow} to i32"))
+                low, high = known[pair]
+                g.pair(low, high, g.emit(f"bitcast <2 x {t}> {narrow} to i32"))
         out += known[pair]
     return out
 
