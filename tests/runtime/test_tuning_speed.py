@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import SimpleNamespace
@@ -12,7 +13,7 @@ import pytest
 import anytile.language as tl
 from anytile import tune
 from anytile.frontend.errors import CompilationError
-from anytile.runtime import driver, elsewhere, knobs, tuning
+from anytile.runtime import autotuner, driver, elsewhere, knobs, tuning
 from anytile.runtime.autotuner import Config, autotune
 from anytile.runtime.cache import CacheWarning
 from anytile.runtime.errors import AutotunerError
@@ -203,6 +204,61 @@ def test_slow_ones_are_given_up_on_a_gpu():
     assert tuning.race_on_gpu(print, [0.5, 0.0], None, bench, 25, 100) == [2.0, 2.0] and asked == [100]
     assert tuning.race_on_gpu(print, [0.5, 0.0], 1.9, bench, 25, 100) == [2.0, 2.0] and asked[1:] == [7.6, 100]
     assert tuning.race_on_gpu(print, [0.5, 0.0], 1.0, bench, 25, 100) == [2.1, 2.0] and asked[3:] == [4.0]
+
+
+def test_close_ones_run_again_in_turns_on_a_gpu():
+    """The clock falls while they race: the second is faster at any clock, and loses the race all the same."""
+    assert tuning.finalists([1.0, 1.1, math.inf, 1.05, 1.3]) == [0, 3, 1]
+    assert tuning.finalists([math.inf, math.inf]) == []
+    clock = iter(range(100))
+    asked = []
+
+    def bench(call, warmup, rep, return_mode):
+        asked.append(call)
+        return [call() * (1 + next(clock) / 10)] * 3
+
+    first, second = (lambda: 1.0), (lambda: 0.95)
+    got = tuning.duel_on_gpu([first, second], [0.5, 0.0], bench)
+    assert asked == [first, second, second, first, first, second]
+    assert got[1][0] < got[0][0]
+
+
+@ON_CPU
+def test_a_gpu_s_tuning_ends_with_a_duel(monkeypatch):
+    """The race says that the second is slower; in turns it is faster, and chosen."""
+
+    class Gpu:  # all but its class is the CPU's driver
+        def __init__(self, cpu):
+            self._cpu = cpu
+
+        def __getattr__(self, name):
+            return getattr(self._cpu, name)
+
+        def get_benchmarker(self):
+            return bench
+
+    asked = []
+
+    def bench(call, warmup, rep, quantiles=None, return_mode="mean"):
+        call()
+        asked.append("race" if quantiles is not None or warmup else "duel")
+        n = len(asked)
+        return [1.05 if n == 3 else 1.0, 1.0, 1.0] if asked[-1] == "race" else [2.0 if n in (4, 7, 8) else 1.5] * 3
+
+    monkeypatch.setattr(autotuner.testing, "do_bench", bench)
+    monkeypatch.setattr(driver.driver, "_active", Gpu(driver.driver.active))
+
+    @autotune(configs=[Config({"B": 32}), Config({"B": 64})], key=["n"])
+    @jit
+    def fill(out, n, B: tl.constexpr):
+        i = tl.program_id(0) * B + tl.arange(0, B)
+        tl.store(out + i, 1.0, mask=i < n)
+
+    out = np.zeros(64, np.float32)
+    fill[lambda c: (64 // c["B"],)](out, 64)
+    assert asked == ["race"] * 3 + ["duel"] * 6
+    assert fill.best_config.kwargs == {"B": 64} and fill.configs_timings[fill.best_config][0] == 1.5
+    assert (out == 1).all()
 
 
 def test_child_processes_start_early_where_kernels_are_worth_them(monkeypatch):

@@ -9,8 +9,9 @@ configuration and keeps the fastest.  Tuning runs the kernel many times on the c
 it updates in place in ``restore_value``, those it accumulates into in ``reset_to_zero``.
 
 All configurations are compiled first, several at once (`tuning`); then they race, and one that is clearly slower
-than the best so far is given up.  Configurations that differ in nothing the target can tell apart, such as
-``num_warps`` on a CPU, are compiled and timed once.
+than the best so far is given up.  On a GPU, whose clock changes with what it computes, those that are close run again,
+in turns.  Configurations that differ in nothing the target can tell apart, such as ``num_warps`` on a CPU, are compiled
+and timed once.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from .driver import CpuDriver, driver, target_object
 from .elsewhere import prepare_nvidia
 from .errors import AutotunerError, OutOfResources, PTXASError
 from .jit import JITFunction, KernelInterface
-from .tuning import Progress, compile_ahead, race, race_on_gpu
+from .tuning import BEFORE_A_DUEL, Progress, compile_ahead, duel_on_gpu, finalists, race, race_on_gpu
 
 __all__ = ["Autotuner", "Config", "Heuristics", "OutOfResources", "autotune", "heuristics"]
 
@@ -191,6 +192,7 @@ class Autotuner(KernelInterface):
             return lambda call, quantiles: race(call, quantiles, self._to_beat, warmup, rep)
         bench = driver.active.get_benchmarker()
         if bench is testing.do_bench:
+            rep = self.num_reps or BEFORE_A_DUEL
             return lambda call, quantiles: race_on_gpu(call, quantiles, self._to_beat, bench, warmup, rep)
         if self.num_warmups is None and self.num_reps is None:
             return bench
@@ -211,6 +213,13 @@ class Autotuner(KernelInterface):
 
     def _bench(self, *args: Any, config: Config, **meta: Any) -> list[float]:
         """Milliseconds of one configuration; infinities where it cannot be compiled."""
+        try:
+            return self.do_bench(self._call(*args, config=config, **meta), quantiles=_QUANTILES)
+        except self._failures() as e:
+            return self._failed(config, e)
+
+    def _call(self, *args: Any, config: Config, **meta: Any) -> Callable[[], None]:
+        """A launch with ``config``, its hooks included."""
         self._refuse_conflicts(config, meta)
         keywords = {**meta, **config.all_kwargs()}
         named = {**(self.nargs or {}), **keywords}
@@ -228,10 +237,7 @@ class Autotuner(KernelInterface):
                     raise
             self.post_hook(named, exception=None)
 
-        try:
-            return self.do_bench(call, quantiles=_QUANTILES)
-        except self._failures() as e:
-            return self._failed(config, e)
+        return call
 
     def _failed(self, config: Config, error: BaseException) -> list[float]:
         self._errors[config] = error
@@ -252,6 +258,7 @@ class Autotuner(KernelInterface):
                 if not math.isinf(_first(got)):
                     self._to_beat = min(_first(got), self._to_beat or math.inf)
                 progress.step()
+            self._duel(timings, args, kwargs)
         self.bench_time = time.perf_counter() - start
         timings = {c: timings[c] for c in configs}
         best = min(timings, key=lambda c: _first(timings[c]))
@@ -260,6 +267,16 @@ class Autotuner(KernelInterface):
             raise self._nothing_works(failed, len(configs))
         self.configs_timings, self.cache[key] = timings, best
         self.pre_hook({**(self.nargs or {}), **kwargs, **best.all_kwargs()}, reset_only=True)
+
+    def _duel(self, timings: dict[Config, list[float]], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """On a GPU: those that are close to the best in ``timings`` run again, in turns; they get the times of that."""
+        if self._do_bench is not None or isinstance(driver.active, CpuDriver) or driver.active.get_benchmarker() is not testing.do_bench:
+            return
+        configs = list(timings)
+        close = [configs[i] for i in finalists([_first(t) for t in timings.values()])]
+        if len(close) > 1:
+            calls = [self._call(*args, config=c, **kwargs) for c in close]
+            timings.update(zip(close, duel_on_gpu(calls, _QUANTILES, testing.do_bench), strict=True))
 
     def _alike(self, configs: list[Config]) -> list[list[Config]]:
         """``configs`` in groups that the target cannot tell apart, in order of their first members."""

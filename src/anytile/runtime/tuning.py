@@ -7,6 +7,7 @@ machine that will run them.
 from __future__ import annotations
 
 import contextvars
+import math
 import os
 import sys
 import threading
@@ -221,6 +222,8 @@ def race(call: Callable[[], Any], quantiles: Sequence[float], best: float | None
 #: On a GPU, whose clock is steady, a configuration is given up after some ten runs that are slower than the best median by this factor,
 SLOWER_ON_GPU = 1.15
 GPU_NOISE = 0.003  # and by this many ms.
+#: So many ms of runs do where the best ones run again (`duel_on_gpu`):
+BEFORE_A_DUEL = 40
 
 
 def race_on_gpu(
@@ -237,6 +240,31 @@ def race_on_gpu(
         if min(times) > SLOWER_ON_GPU * best + GPU_NOISE:
             return [quantile(times, q) for q in quantiles]
     return bench(call, warmup=warmup, rep=rep, quantiles=quantiles)
+
+
+#: Configurations whose medians are within this factor of the best run once more, in turns: the clock may have changed while they raced,
+CLOSE = 1.12
+FINALISTS = 4  # so many at most,
+ROUNDS = 3  # in so many rounds,
+DUEL_MS = 15.0  # so long each a round.
+
+
+def finalists(medians: Sequence[float]) -> list[int]:
+    """Which of the ``medians`` (ms, infinite for what failed) are close to the least, that one included: their indices, fastest first."""
+    order = sorted(range(len(medians)), key=lambda i: medians[i])
+    return [i for i in order if medians[i] <= CLOSE * medians[order[0]] + GPU_NOISE and not math.isinf(medians[i])][:FINALISTS]
+
+
+def duel_on_gpu(calls: Sequence[Callable[[], Any]], quantiles: Sequence[float], bench: Callable[..., Any]) -> list[list[float]]:
+    """Milliseconds of each call at ``quantiles``, all timed in turns, so that what the GPU's clock does meets them alike."""
+    from ..testing import quantile
+
+    times: list[list[float]] = [[] for _ in calls]
+    for n in range(ROUNDS):
+        turn = list(enumerate(calls))
+        for i, call in turn if n % 2 == 0 else reversed(turn):
+            times[i] += bench(call, warmup=0, rep=DUEL_MS, return_mode="all")
+    return [[quantile(t, q) for q in quantiles] for t in times]
 
 
 def _timed(call: Callable[[], Any]) -> float:
