@@ -252,7 +252,6 @@ def _run_passes(llvm: Any, module: Any, machine: Any, level: str) -> None:
         passes.add_sroa_pass()
         passes.add_instruction_combine_pass()
         passes.add_simplify_cfg_pass()
-        passes.add_new_gvn_pass()
         passes.add_dead_code_elimination_pass()
     passes.run(module, builder)
 

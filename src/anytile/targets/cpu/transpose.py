@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ...ir import Op
 from ...ir.types import I32
-from .lanes import Lane, uniform, vector
+from .lanes import Lane, power_of_two_in, ramp, uniform, vector
 from .nest import INNERMOST, Nest
 from .roots import WriteRoot
 from .shape import accesses
@@ -69,11 +69,13 @@ class TransposeNest(Nest):
             columns.append(vector(m.vec(x), x.elem, INNERMOST))
         rows = self._transposed(columns)
         base = uniform(idx[d].val, I32, idx[d].level, W, int(idx[d].val) if idx[d].val.isdigit() else None)
+        at = list(idx)
+        at[d], at[last] = base, ramp(idx[last].val, I32, 1, idx[last].level, W)
+        first = self._buffer_lane(root.into, tuple(at))
+        pitch = root.into.strides[d] * root.into.elem.bytes
         for k, x in enumerate(rows):
-            at = list(idx)
-            at[d] = m.binary("add", base, m.const(k, I32))
-            at[last] = Lane("ramp", idx[last].val, I32, 1, W, idx[last].level)
-            m.store(self._buffer_lane(root.into, tuple(at)), x)
+            place = m.emit(f"getelementptr i8, ptr {first.val}, i64 {k * pitch}", first.level) if k else first.val
+            m.store(ramp(place, first.elem, 1, first.level, min(first.align, power_of_two_in(k * pitch))), x)
 
     def _transposed(self, rows: list[Lane]) -> list[Lane]:
         m, n = self.m, self.m.width
