@@ -155,3 +155,16 @@ def test_a_scalar_with_dimensions_is_a_tile_of_one_element():
     assert o.tolist() == [1, 1, 1, 0]
     run(columns_of_a_scalar, o, 1)
     assert o.tolist() == [0, 0, 0, 0]
+
+
+def more_values_than_targets(o):
+    x, y = tl.program_id(0) + 5, tl.program_id(1) + 6, tl.program_id(2)
+    tl.store(o, x)
+    tl.store(o + 1, y)
+
+
+def test_values_without_a_target_are_dropped():
+    o = np.zeros(2, np.int32)
+    with pytest.warns(UserWarning, match="3 values are unpacked into 2 targets: the rest is dropped .*test_client_forms"):
+        run(more_values_than_targets, o)
+    assert o.tolist() == [5, 6]

@@ -471,7 +471,7 @@ def wrong_arguments(n, MODE: tl.constexpr):
     elif MODE == 3:
         n(1)
     else:
-        a, b = (1, 2, 3)  # noqa: F841
+        a, b, c = (1, 2)  # noqa: F841
 
 
 @pytest.mark.parametrize(
@@ -481,7 +481,7 @@ def wrong_arguments(n, MODE: tl.constexpr):
         (1, "two takes 2 arguments, but is called with 3 positional ones"),
         (2, "two has no parameter c; its parameters are a, b"),
         (3, "int32 is not a function and cannot be called"),
-        (4, "3 values cannot be unpacked into 2 targets"),
+        (4, "2 values cannot be unpacked into 3 targets"),
     ],
 )
 def test_arguments(mode, text):

@@ -167,8 +167,11 @@ def _unpack(t: Tracer, target: ast.Tuple | ast.List, value: Any) -> None:
     values, names = iterate(t, value, target), target.elts
     star = next((i for i, e in enumerate(names) if isinstance(e, ast.Starred)), None)
     if star is None:
-        if len(values) != len(names):
+        if len(values) < len(names):
             raise t.error(ArgumentError, target, f"{len(values)} values cannot be unpacked into {len(names)} targets")
+        if len(values) > len(names):  # as Triton does; published kernels get the index of a program so
+            text = f"{len(values)} values are unpacked into {len(names)} targets: the rest is dropped"
+            warnings.warn(f"{text} ({t.frame.loc(target)})", stacklevel=2)
         for e, v in zip(names, values):
             assign(t, e, v)
         return
