@@ -99,3 +99,26 @@ def test_long_sums_are_begun_by_the_first_iteration_unless_somebody_else_reads_t
 @pytest.mark.parametrize("n", [0, 1, 3])
 def test_long_sums_of_nested_loops(n):
     same(square_sums, p=np.cos(np.arange(4200, dtype=np.float32)), o=np.zeros(3 * 64 * 64, np.float32), n=n, B=64)
+
+
+def averages(p, o, n, BRANCH: tl.constexpr, B: tl.constexpr):
+    """What the first iteration has written is read once more by it."""
+    i = tl.arange(0, B)
+    mean = tl.full((B,), 2.0, tl.float32)
+    for r in range(n):
+        x = tl.load(p + r * 3 + i)
+        mean = tl.sqrt(mean * 0.5 + x) / (x + 1.0)
+        tl.store(o + r * B + i, mean)
+        if BRANCH:
+            if n > r + 1:
+                tl.store(o + (r + 4) * B + i, mean * 2)
+        else:
+            tl.debug_barrier()
+            tl.store(o + (r + 4) * B + i, mean * 2)
+
+
+@pytest.mark.parametrize("branch", [False, True])
+@pytest.mark.parametrize("n", [0, 1, 3])
+def test_what_the_first_iteration_began_is_read_by_it_again(n, branch):
+    p = np.abs(np.sin(np.arange(4200, dtype=np.float32)))
+    same(averages, rtol=1e-6, p=p, o=np.zeros(8 * 4096, np.float32), n=n, BRANCH=branch, B=4096)

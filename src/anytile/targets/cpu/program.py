@@ -155,6 +155,8 @@ class Program:
         elif rest:
             self.nest(g.shape, rest, scalar=g.scalar)
         self.buffers.update(filled)
+        for _, b in filled:
+            b.written = None  # from here on it holds what has been written (`_written_late`)
 
     def nest(self, shape: tuple[int, ...], roots: list[Root], scalar: bool = False) -> None:
         """Emits one loop nest; a group of reductions keeps its axis innermost or vectorised."""
@@ -473,8 +475,6 @@ class Program:
             for a, init in late.items():
                 self.buffers[a].written, self.buffers[a].initial = begun, self.memory.const(init.op.attrs["value"], init.type.elem)  # type: ignore[union-attr]
         self.block(body)
-        for a in late:
-            self.buffers[a].written = None
         self._fill(body.terminator.operands, homes)
         self.loops.pop()
         nexts = [None if h else self.scalar(v).val for v, h in zip(body.terminator.operands, homes)]
