@@ -37,6 +37,12 @@ def test_matrix_instructions_are_left_alone(instruction):
     assert register_limit(HOPPER, f"{PTX}\t{instruction}", 256, 139, 0) is None
 
 
+@pytest.mark.parametrize(("registers", "expected"), [(164, 128), (180, None), (120, None)])
+def test_but_not_in_a_small_attention(registers, expected):
+    ptx = f"{PTX}\twgmma.mma_async.sync.aligned.m64n64k16"
+    assert register_limit(HOPPER, ptx, 256, registers, 64 * 1024, small_chain=True) == expected
+
+
 def test_the_limit_stands_behind_the_number_of_threads():
     assert "\n.reqntid 256\n.maxnreg 128\n{" in limited(PTX, 128)
 

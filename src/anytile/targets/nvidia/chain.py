@@ -20,6 +20,7 @@ from dataclasses import dataclass
 
 from ...ir import Block, Op, Value
 from ...ir.rewrite import const_value
+from .assignment import VIEWS
 from .dot import dot_behind
 from .placement import LANES
 from .values import Generator
@@ -44,6 +45,22 @@ class Chain:
     second: Op
     acc: Value
     turns: bool
+
+    def order(self, body: Block) -> list[Op]:
+        """The operations of ``body`` in an order that makes the way from the first dot to the second one short.
+
+        Behind the first dot comes what the accumulator is multiplied by, for which there is time while exponentials are computed, then what
+        the second dot multiplies, then that dot, and at last what it does not need, sums along rows above all, while the tensor cores are busy.
+        """
+        ops = list(body.ops)
+        begin = ops.index(self.first) + 1
+        after = [op for op in ops[begin:] if not op.defn.terminator and op is not self.second]
+        scaling, needed = _behind(self.second.operands[2], body), _behind(self.second.result, body)
+        late = [op for op in after if op not in needed]
+        if any(not op.defn.elementwise and op.name not in ("reduce", *VIEWS) for op in late):
+            return ops  # what asks for memory had better ask early
+        early = [op for op in after if op in scaling]
+        return [*ops[:begin], *early, *(op for op in after if op in needed - scaling), self.second, *late, body.terminator]
 
 
 def chain(g: Generator, body: Block, copied: set[Value]) -> Chain | None:
@@ -72,5 +89,18 @@ def chain(g: Generator, body: Block, copied: set[Value]) -> Chain | None:
         return None  # it is in flight until the first dot is done
     in_a_thread = (first.result.type.numel + second.result.type.numel) // (g.num_warps << LANES)
     if in_a_thread <= SMALL:
+        g.small_chain = True
         return None
     return Chain(first, second, acc, turns=g.turns and g.num_warps == 2 * WARPS)
+
+
+def _behind(v: Value, body: Block) -> set[Op]:
+    """The operations of ``body`` that ``v`` is computed from, its own included."""
+    out: set[Op] = set()
+    pending = [v]
+    while pending:
+        op = pending.pop().op
+        if op is not None and op.block is body and op not in out:
+            out.add(op)
+            pending += [x for x in op.operands if x is not None]
+    return out

@@ -59,7 +59,8 @@ def lower(module: Module, options: Any, chip: Chip) -> tuple[str, dict[str, Any]
     """(LLVM text, metadata) of ``module``, which is rewritten in place.
 
     Metadata: ``name``, ``num_warps``, ``shared`` (bytes of dynamic shared memory), ``slots`` (types of the parameters),
-    ``tile`` (the tile IR after the shared passes), ``shared_use`` (what the shared memory is for, where it is too much).
+    ``tile`` (the tile IR after the shared passes), ``shared_use`` (what the shared memory is for, where it is too much),
+    ``small_chain`` (as in `occupancy`).
     """
     sm = chip.arch
     optimize(module)
@@ -71,9 +72,11 @@ def lower(module: Module, options: Any, chip: Chip) -> tuple[str, dict[str, Any]
     assignment = Assignment(kernel, num_warps, sm, info)
     contract, ftz = (bool(getattr(options, name, True)) for name in ("enable_fp_fusion", "enable_reflect_ftz"))
 
-    def emitted(apart: bool = True, own: bool = True, turns: bool = True, spare: int = 0) -> tuple[Generator, list[str]]:
+    def emitted(
+        apart: bool = True, own: bool = True, turns: bool = True, large: bool = True, spare: int = 0
+    ) -> tuple[Generator, list[str]]:
         g = Generator(kernel, num_warps, options.num_stages, sm, contract, ftz, assignment, info)
-        g.own_ahead, g.turns, g.spare_slots = own, turns, spare
+        g.own_ahead, g.turns, g.large_in_shared, g.spare_slots = own, turns, large, spare
         g.tma = sm == 90 and wanted(options)
         g.bulk_stores = bulk_stores.planned(g, kernel)
         g.staging = bulk_stores.apart(g.bulk_stores) if apart else 0
@@ -95,6 +98,9 @@ def lower(module: Module, options: Any, chip: Chip) -> tuple[str, dict[str, Any]
             g, parameters = emitted(**without)
         if g.own_rings and g.shared_bytes > chip.shared_per_block:  # they hide time, which is no reason to refuse a kernel
             without["own"] = False
+            g, parameters = emitted(**without)
+        if g.large_operands and g.shared_bytes > chip.shared_per_block:  # nor is a register that is kept in local memory
+            without["large"] = False
             g, parameters = emitted(**without)
         if sm < 90 and g.shared_bytes > chip.shared_per_block:
             # Triton's rings have a slot less than num_stages before Hopper, and kernels are tuned to fill the memory with those.
@@ -127,6 +133,7 @@ def lower(module: Module, options: Any, chip: Chip) -> tuple[str, dict[str, Any]
         "num_warps": num_warps,
         "shared": g.shared_bytes,
         "shared_use": told(g.fullest, options.num_stages, chip.shared_per_block) if g.shared_bytes > chip.shared_per_block else "",
+        "small_chain": g.small_chain,
         "slots": [str(a.type) for a in kernel.args],
         "tile": tile,
         "tensor_maps": [asdict(m) for m in g.maps],

@@ -18,8 +18,8 @@ from .views import elementwise
 __all__ = ["emit_block"]
 
 
-def emit_block(g: Generator, block: Block) -> None:
-    for op in block.ops:
+def emit_block(g: Generator, block: Block, order: list[Op] | None = None) -> None:
+    for op in order or block.ops:
         if not op.defn.terminator:
             _emit(g, op)
 
@@ -183,7 +183,7 @@ def for_(g: Generator, op: Op) -> None:
     g.w.open_block(inside)
     if ahead is not None:
         ahead.body_begins()
-    emit_block(g, body)
+    emit_block(g, body, ahead.order() if ahead is not None else None)
     ends = [g.get(v, h) for v, h in zip(body.terminator.operands, carried.homes, strict=True)]
     g.w.put(f"{after} = add {t} {i}, {step}")
     if ahead is not None:

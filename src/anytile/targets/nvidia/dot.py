@@ -19,9 +19,13 @@ from . import matrices, wgmma
 from .convert import addresses, memory_bytes, shared_load, shared_store
 from .dot_table import Instruction, instruction
 from .placement import Placement, blocked, log2
+from .slots import Slot
 from .values import SHARED, Generator, eager, llvm_type, unsupported
 
 __all__ = ["accumulator", "as_words", "dot_behind", "operand_chain", "stage_invariant", "wanted_operands"]
+
+KEPT = 48
+"""32-bit words of an operand's fragments that a thread holds at once."""
 
 
 def operand_chain(func: Func) -> set[Op]:
@@ -127,8 +131,17 @@ def wanted_operands(g: Generator, op: Op) -> list[tuple[Value, Placement]]:
     row = instruction(op, g.sm)
     if row is None or op in g.assignment.by_warpgroup:
         return []
-    a, b = fragments(op, g.homes[op.result], row.pack)
-    return [(op.operands[0], a), (op.operands[1], b)]
+    places = fragments(op, g.homes[op.result], row.pack)
+    return [(op.operands[i], place) for i, place in enumerate(places) if not _in_shared(g, op, i, place, row)]
+
+
+def _in_shared(g: Generator, op: Op, index: int, place: Placement, row: Instruction) -> bool:
+    """Whether an operand is read from shared memory piece by piece: its fragments at once would fill the registers."""
+    if not g.large_in_shared or place.registers // row.pack <= KEPT:
+        return False
+    if dot_behind(op.operands[index]) is not None:  # what a dot made is in its fragments already
+        return False
+    return isinstance(matrices.ring_form(g, op, index), wgmma.Panels)
 
 
 # --- emission ------------------------------------------------------------------------------------------------
@@ -149,7 +162,11 @@ def _by_tensor_core(g: Generator, op: Op, acc: Placement, row: Instruction) -> l
     place_a, place_b = fragments(op, acc, row.pack)
     values = list(g.get(op.operands[2], acc))
     e = op.operands[0].type.elem
-    words_a, words_b = (_operand_words(g, op, i, place, row.pack) for i, place in enumerate((place_a, place_b)))
+    places = place_a, place_b
+    large = [(v, i) for i, v in enumerate(op.operands[:2]) if v not in g.ring and _in_shared(g, op, i, places[i], row)]
+    g.large_operands += len(large)
+    wgmma.stage(g, large)
+    words_a, words_b = (_operand_words(g, op, i, place, row.pack) for i, place in enumerate(places))
     parts = [(words_a, words_b)]
     if e is F32:
         parts = _tf32_parts(g, words_a, words_b, op.attrs["precision"] == "tf32x3")
@@ -172,13 +189,13 @@ def _by_tensor_core(g: Generator, op: Op, acc: Placement, row: Instruction) -> l
 
 
 def _operand_words(g: Generator, op: Op, index: int, place: Placement, pack: int) -> list[str]:
-    """Operand ``index`` in its fragments, as 32-bit words: from its ring where it has one."""
-    v = op.operands[index]
-    if v not in g.ring:
+    """Operand ``index`` in its fragments, as 32-bit words: from shared memory where it lies there."""
+    v, form = op.operands[index], matrices.ring_form(g, op, index)
+    staged = g.find(v, form) if form is not None else None
+    if form is None or v not in g.ring and staged is None:
         return as_words(g, g.get(v, place), v.type.elem, pack)
-    form = matrices.ring_form(g, op, index)
-    assert form is not None
-    return matrices.fragment_words(g, v, form, place, form.inner == 1 - index)
+    slot = g.ring[v] if v in g.ring else Slot(int(staged[0]))  # type: ignore[index]
+    return matrices.fragment_words(g, slot, form, place, form.inner == 1 - index)
 
 
 def _by_warpgroup(g: Generator, op: Op, acc: Placement) -> list[str]:
@@ -201,11 +218,14 @@ def _by_warpgroup(g: Generator, op: Op, acc: Placement) -> list[str]:
 
 
 def stage_invariant(g: Generator, op: Op, inside: set[Value]) -> None:
-    """Puts operands of a wgmma in a loop that come from outside into shared memory, once."""
-    turned = g.assignment.by_warpgroup.get(op)
+    """Puts operands of a dot in a loop that come from outside into shared memory, once: wgmma's, and others' that are large."""
+    turned, row = g.assignment.by_warpgroup.get(op), instruction(op, g.sm)
+    shared: tuple[int, ...] = ()
     if turned is not None:
         shared = (0,) if turned else (1,) if _from_registers(op) else (0, 1)
-        wgmma.stage(g, [(op.operands[i], i) for i in shared if op.operands[i] not in inside])
+    elif row is not None:
+        shared = tuple(i for i, place in enumerate(fragments(op, g.homes[op.result], row.pack)) if _in_shared(g, op, i, place, row))
+    wgmma.stage(g, [(op.operands[i], i) for i in shared if op.operands[i] not in inside])
 
 
 def _from_registers(op: Op) -> bool:

@@ -16,11 +16,11 @@ the next two register bits do.
 
 from __future__ import annotations
 
-from ...ir import Op, Value
+from ...ir import Op
 from .convert import memory_bytes
 from .dot_table import instruction
 from .placement import Placement, log2
-from .slots import pointer, words
+from .slots import Slot, pointer, words
 from .values import Generator
 from .wgmma import Panels, Rows, inner_dimension, panels, read_fragments
 
@@ -51,9 +51,8 @@ def row_addresses(form: Panels, place: Placement, k_is_inner: bool) -> tuple[int
     return count, tuple(form.offset(b) for b in (*rows, *which, *place.warp))
 
 
-def fragment_words(g: Generator, v: Value, form: Panels | Rows, place: Placement, k_is_inner: bool) -> list[str]:
-    """The 32-bit words of ``place``, a fragment of ``v``, from the current slot of its ring."""
-    slot = g.ring[v]
+def fragment_words(g: Generator, slot: Slot, form: Panels | Rows, place: Placement, k_is_inner: bool) -> list[str]:
+    """The 32-bit words of ``place``, a fragment of the tile that lies in ``slot``."""
     if isinstance(form, Rows):
         return read_fragments(g, pointer(g, slot), form, place)
     inside = log2(4 // form.size)

@@ -221,6 +221,10 @@ class Pipeline:
         g.w.open_block(done)
         return last
 
+    def order(self) -> list[Op] | None:
+        """The operations of the loop's body in the order in which they are emitted, None for their own."""
+        return None if self.chain is None else self.chain.order(self.body)
+
     def open(self) -> None:
         """In the loop's header: names for its phis."""
         g = self.g

@@ -154,7 +154,8 @@ class NvidiaTarget:
 
         made = assemble(ptx)
         if not getattr(options, "maxnreg", None):
-            limit = register_limit(self.chip, ptx, 32 * metadata["num_warps"], made.registers, metadata["shared"] + made.shared)
+            threads, shared = 32 * metadata["num_warps"], metadata["shared"] + made.shared
+            limit = register_limit(self.chip, ptx, threads, made.registers, shared, metadata.get("small_chain", False))
             if limit is not None:
                 text = limited(ptx, limit)
                 smaller = assemble(text)

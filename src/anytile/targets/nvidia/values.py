@@ -144,8 +144,11 @@ class Generator:
         self.own_copies: dict[Op, Callable[[], None]] = {}  # load that runs ahead of its loop, but of no dot → defines its result
         self.own_rings = 0  # of such loads so far
         self.own_ahead = True  # whether such loads may run ahead
+        self.large_in_shared = True  # whether mma.sync may read large operands from shared memory piece by piece
+        self.large_operands = 0  # of those so far
         self.spare_slots = 0  # how many slots of a ring that has more than two are done without
         self.in_flight: dict[Op, Flight] = {}  # dots whose loop says when they are waited for
+        self.small_chain = False  # whether there is an attention of few results in a thread
         self.turns = True  # whether warpgroups may take turns
         self.disturbed = False  # whether a barrier got between warpgroups that do
         self.barriers_made = 0  # of all threads, so far in the text

@@ -375,7 +375,8 @@ def stage(g: Generator, operands: list[tuple[Value, int]]) -> list[Slot]:
             begin = g.buffer((v, form), form.bytes)
             store_panels(g, regs, place, form, g.at_byte(begin), v)
             g.define(v, [str(begin)], form)
-        g.assembly("fence.proxy.async.shared::cta;", "", "void", [])
+        if g.sm >= 90:  # for wgmma, which reads by another way than threads do
+            g.assembly("fence.proxy.async.shared::cta;", "", "void", [])
         g.barrier()
     out = []
     for (v, _), form in forms.items():
