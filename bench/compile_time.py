@@ -4,7 +4,7 @@
 
 Runs SCRIPT with an empty cache and times each compilation in it, from source text to object code: wall clock, and CPU time of the
 thread that compiles (on a loaded machine only that says something).  Ends with one JSON line: kernels, median and 95th percentile of
-both in milliseconds, the share of LLVM, and the slowest kernels with their constants.  ``--out`` gets the line and one for each kernel.
+both in milliseconds, the shares of tracing and of LLVM, and the slowest kernels with their constants.  ``--out`` gets the line and one for each kernel.
 """
 
 from __future__ import annotations
@@ -24,26 +24,32 @@ def watch(found: list[dict]) -> None:
     from anytile.llvm import engine
     from anytile.runtime import compiler
 
-    compile_anew, compile_object = compiler._compile_anew, engine.compile_object
-    inside = [0.0]
+    compile_anew = compiler._compile_anew
+    inside = {"trace_ms": 0.0, "llvm_ms": 0.0}
 
-    def timed_object(*args, **kwargs):
-        start = time.thread_time()
-        try:
-            return compile_object(*args, **kwargs)
-        finally:
-            inside[0] += time.thread_time() - start
+    def counted(function, what):
+        def count(*args, **kwargs):
+            start = time.thread_time()
+            try:
+                return function(*args, **kwargs)
+            finally:
+                inside[what] += (time.thread_time() - start) * 1e3
+
+        return count
 
     def timed(src, *args):
         compiler.import_compiler(args[0])  # the first compilation's imports are no kernel's
-        inside[0], wall, cpu = 0.0, time.perf_counter(), time.thread_time()
+        inside.update(trace_ms=0.0, llvm_ms=0.0)
+        wall, cpu = time.perf_counter(), time.thread_time()
         result = compile_anew(src, *args)
         cpu, wall = time.thread_time() - cpu, time.perf_counter() - wall
         constants = {".".join(map(str, path)): repr(value) for path, value in getattr(src, "constexprs", {}).items()}
-        found.append({"kernel": src.name, "wall_ms": wall * 1e3, "cpu_ms": cpu * 1e3, "llvm_ms": inside[0] * 1e3, "constants": constants})
+        found.append({"kernel": src.name, "wall_ms": wall * 1e3, "cpu_ms": cpu * 1e3, **inside, "constants": constants})
         return result
 
-    compiler._compile_anew, engine.compile_object = timed, timed_object
+    compiler._compile_anew = timed
+    compiler.ASTSource.make_module = counted(compiler.ASTSource.make_module, "trace_ms")
+    engine.compile_object = counted(engine.compile_object, "llvm_ms")
 
 
 def percentile(values: list[float], share: float) -> float:
@@ -55,7 +61,8 @@ def summary(script: str, found: list[dict], slowest: int) -> dict:
     for clock in ("wall_ms", "cpu_ms"):
         times = [f[clock] for f in found]
         facts[clock] = {"median": percentile(times, 0.5), "p95": percentile(times, 0.95), "largest": max(times)}
-    facts["llvm_share"] = sum(f["llvm_ms"] for f in found) / sum(f["cpu_ms"] for f in found)
+    for share in ("trace", "llvm"):
+        facts[f"{share}_share"] = sum(f[f"{share}_ms"] for f in found) / sum(f["cpu_ms"] for f in found)
     order = sorted(found, key=lambda f: -f["cpu_ms"])[:slowest]
     facts["slowest"] = [{k: f[k] for k in ("kernel", "cpu_ms", "llvm_ms", "constants")} for f in order]
     return facts

@@ -23,7 +23,7 @@ from anytile.ir.printer import print_func
 from anytile.language.source import JITCallable
 from anytile.llvm import engine
 from anytile.passes.axis_info import AxisInfo
-from anytile.passes.pipeline import optimize, run_passes
+from anytile.passes.pipeline import optimize
 from anytile.targets.cpu import driver
 from anytile.targets.cpu.forward import Group
 from anytile.targets.cpu.machine import Machine, named
@@ -101,7 +101,7 @@ def tile_text(module: Module) -> str:
 def lowered(module: Module, machine: Machine) -> Program:
     """The program that the CPU target makes of ``module``: `driver.lower` does the same and joins the texts."""
     optimize(module)
-    run_passes(module, driver.machine_passes(machine))
+    driver.to_machine(module, machine, changed=True)
     program = Program(module.kernel, machine, contract=True)
     program.emit()
     return program

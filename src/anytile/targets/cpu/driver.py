@@ -32,7 +32,7 @@ from .shared_loop import Stage, shared_loop
 from .split import Split, split_loop
 from .text import llvm_type, round_to_bf16
 
-__all__ = ["compile_for_any_grid", "compile_module", "lower", "machine_passes", "native_casts"]
+__all__ = ["compile_for_any_grid", "compile_module", "lower", "machine_passes", "native_casts", "to_machine"]
 
 
 def native_casts(machine: Machine) -> frozenset[str]:
@@ -54,10 +54,13 @@ def machine_passes(machine: Machine) -> list[Pass]:
         widen_floats,  # before expand_math, which expands f32 and f64 only
         _named("expand_math", lambda m: expand_math(m, NATIVE_MATH | NATIVE_NEAR)),
         _named("expand_casts", lambda m: expand_casts(m, native_casts(machine))),  # after widening made its casts
-        canonicalize,
-        cse,  # expansions repeat constants and sub-terms
-        dce,
     ]
+
+
+def to_machine(module: Module, machine: Machine, changed: bool) -> None:
+    """Runs `machine_passes`; and where one of them, or what came after the shared passes (``changed``), left something to tidy up, does."""
+    if run_passes(module, machine_passes(machine)) or changed:
+        run_passes(module, [canonicalize, cse, dce])  # expansions repeat constants and sub-terms
 
 
 def lower(module: Module, options: Any, machine: Machine, pool: bool = True) -> tuple[str, str, dict[str, Any]]:
@@ -69,15 +72,15 @@ def lower(module: Module, options: Any, machine: Machine, pool: bool = True) -> 
     tile_text = print_module(module)
     programs = assume_grid(module)
     fusion = bool(getattr(options, "enable_fp_fusion", True))
-    text, found = lower_further(module, fusion, machine, pool)
+    text, found = lower_further(module, fusion, machine, pool, changed=programs != ANY)
     if programs != ANY:
         found.update(programs=list(programs), fp_fusion=fusion)
     return tile_text, text, found
 
 
-def lower_further(module: Module, fusion: bool, machine: Machine, pool: bool) -> tuple[str, dict[str, Any]]:
-    """(LLVM IR, metadata that came up on the way) of a module after the shared passes, which is rewritten in place."""
-    run_passes(module, machine_passes(machine))
+def lower_further(module: Module, fusion: bool, machine: Machine, pool: bool, changed: bool = False) -> tuple[str, dict[str, Any]]:
+    """(LLVM IR, metadata that came up on the way) of a module after the shared passes (``changed`` since), which is rewritten in place."""
+    to_machine(module, machine, changed)
     split = split_loop(module.kernel) if pool else None
     program = Program(module.kernel, machine, fusion)
     body = program.emit()
@@ -103,7 +106,7 @@ def _split_text(split: Split, slots: int, fusion: bool, machine: Machine, declar
     """(functions that run a split loop, bytes of scratch); what they declare is added to ``declared``."""
     texts, stages = [], []
     for func in (split.check, split.part, split.finish):
-        program = Program(func, machine, fusion, f"{func.name}_program")
+        program = Program(func, machine, fusion, f"{func.name}_program", "#1" if func is split.check else "#0")
         texts += [program.emit(), _entry(func, program, name=f"{func.name}_kernel")]
         declared |= program.w.declared
         stages.append(Stage(f"{func.name}_kernel", program.scratch))

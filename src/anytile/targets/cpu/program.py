@@ -39,10 +39,13 @@ LATE = 8192
 
 
 class Program:
-    """Code generator for one kernel; `emit` gives the function ``@name``, ``scratch`` is the bytes a worker needs."""
+    """Code generator for one kernel; `emit` gives the function ``@name``, ``scratch`` is the bytes a worker needs.
 
-    def __init__(self, func: Func, machine: Machine, contract: bool, name: str = "program"):
-        self.func, self.machine, self.name = func, machine, name
+    ``attributes``: LLVM's, of the function (`driver`).
+    """
+
+    def __init__(self, func: Func, machine: Machine, contract: bool, name: str = "program", attributes: str = "#0"):
+        self.func, self.machine, self.name, self.attributes = func, machine, name, attributes
         self.w = Writer()
         self.memory = Memory(self.w, 1, contract)
         self.memory.narrows = self.memory.gathers = machine.has("avx512f")
@@ -89,7 +92,7 @@ class Program:
             k.place()
         self.block(self.func.body)
         body = self.w.text()
-        head = f"define internal void @{self.name}({', '.join(params)}) #0 {{\nentry:\n"
+        head = f"define internal void @{self.name}({', '.join(params)}) {self.attributes} {{\nentry:\n"
         functions = [f for part in (self.dots, self.launch, self.combining) for f in part.functions()]
         return "\n".join([*self.constants, head + body + "\n}", *functions])
 
