@@ -395,7 +395,7 @@ class Pipeline:
     ) -> list[str]:
         """Copies of the iteration that ``state`` (induction variable, carried scalars) belongs to, all or those of ``moves``; the state after it."""
         g = self.g
-        g.scopes.append(Scope(self.body, before))
+        g.scopes.append(Scope(self.body, before, ahead=True))
         iv = self.body.args[0]
         for v, text in zip([iv, *self.args], state, strict=True):
             g.define(v, [text])

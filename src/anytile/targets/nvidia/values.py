@@ -95,10 +95,13 @@ class Scope:
 
     ``block``: the loop body that the part belongs to: what is defined outside of it is computed outside, in the text ``before`` the
     loop (None: here).  None: nothing is moved out.
+
+    ``ahead``: the part belongs to another iteration than the one around it, which has nothing to say of what the loop defines.
     """
 
     block: Block | None = None
     before: Chunk | None = None
+    ahead: bool = False
     values: dict[tuple[Value, Hashable], list[str]] = field(default_factory=dict)
 
     def depends(self, v: Value) -> bool:
@@ -222,6 +225,8 @@ class Generator:
             got = scope.values.get((v, place))
             if got is not None:
                 return got
+            if scope.ahead and scope.depends(v):
+                break
         return None
 
     def define(self, v: Value, registers: list[str], place: Hashable = None) -> None:

@@ -1,0 +1,57 @@
+"""Copies of a later iteration are made of that iteration's addresses and masks, whatever else of the loop has the same ones."""
+
+from __future__ import annotations
+
+import re
+
+from anytile import language as tl
+from anytile.runtime.compiler import ASTSource, compile
+from anytile.runtime.driver import GPUTarget
+from anytile.runtime.jit import jit
+
+
+@jit
+def shares_its_mask(a, b, beside, out, sums, K, M: tl.constexpr, N: tl.constexpr, BK: tl.constexpr):
+    m, n, k = tl.arange(0, M), tl.arange(0, N), tl.arange(0, BK)
+    acc, total = tl.zeros((M, N), tl.float32), tl.zeros((M, BK), tl.float32)
+    for i in range(0, K, BK):
+        mask = (k[None, :] < K - i) & (m[:, None] < 100)
+        total += tl.load(beside + m[:, None] * K + k[None, :] + i, mask=mask, other=0.0).to(tl.float32)
+        x = tl.load(a + m[:, None] * K + k[None, :] + i, mask=mask, other=0.0)
+        y = tl.load(b + n[None, :] * K + k[:, None] + i, mask=k[:, None] < K - i, other=0.0)
+        acc = tl.dot(x, y, acc)
+    tl.store(out + m[:, None] * N + n[None, :], acc)
+    tl.store(sums + m, tl.sum(total, 1))
+
+
+def compiled(fn, floats: str, others: dict[str, str], constants: dict[str, int], arch: int, **options):
+    """The LLVM text of ``fn`` for pointers ``floats`` to bfloat16, all divisible by 16."""
+    signature = {**dict.fromkeys(floats.split(), "*bf16"), **others, **dict.fromkeys(constants, "constexpr")}
+    attrs = {(i,): [["tt.divisibility", 16]] for i, kind in enumerate(signature.values()) if kind != "constexpr"}
+    return compile(ASTSource(fn, signature, constants, attrs), target=GPUTarget("cuda", arch, 32), options=options).asm["llir"]
+
+
+def loops_behind_copies(text: str) -> list[set[str]]:
+    """For each cp.async of ``text``: the names of the phis that its address and its condition are made of."""
+    made = dict(re.findall(r"^\s*(%[\w.]+) = (.*)$", text, re.M))
+
+    def walk(name: str, phis: set[str], seen: set[str]) -> set[str]:
+        if name in made and name not in seen:
+            seen.add(name)
+            if made[name].startswith("phi"):
+                phis.add(re.sub(r"\d+$", "", name))
+            else:
+                for x in re.findall(r"%[\w.]+", made[name]):
+                    walk(x, phis, seen)
+        return phis
+
+    lines = [line for line in text.splitlines() if "cp.async.c" in line and ".shared.global" in line]
+    return [set().union(*(walk(x, set(), set()) for x in re.findall(r"%[\w.]+", line))) for line in lines]
+
+
+def test_a_mask_that_another_load_has():
+    others = {"out": "*fp32", "sums": "*fp32", "K": "i32"}
+    text = compiled(shares_its_mask, "a b beside", others, {"M": 128, "N": 128, "BK": 64}, 90, num_warps=4, num_stages=3)
+    found = loops_behind_copies(text)
+    assert len(found) == 32
+    assert all(phis <= {"%ahead", "%slot"} for phis in found), found  # never %i, the iteration at hand
