@@ -154,7 +154,8 @@ def test_names_come_with_their_level():
     )
     out = python(code, ANYTILE_TRITON_API="3.2").splitlines()
     assert out[0] == "[False, False, False] False"
-    assert "Triton 3.2.0 has no triton.knobs; Triton has it since 3.4" in out[1]
+    assert "Triton 3.2.0 has no triton.knobs; Triton has it since 3.4. The API level is ANYTILE_TRITON_API" in out[1]
+    assert out[1].rstrip().endswith("; ANYTILE_TRITON_API=3.4 in the environment sets one that has it")
     assert out[2] == "ModuleNotFoundError"
 
 

@@ -50,10 +50,11 @@ def _outside_level(name: str, row: "Module | Entry") -> str:
     level = current()
     if row.since <= level.number <= row.until:
         return ""
-    edge = f"since {row.since[0]}.{row.since[1]}" if level.number < row.since else f"up to {row.until[0]}.{row.until[1]}"
+    before = level.number < row.since
+    release = ".".join(map(str, row.since if before else row.until))
     return (
-        f"Triton {level.version} has no {name}; Triton has it {edge}. The API level is {level.reason}; "
-        "the environment variable ANYTILE_TRITON_API sets it"
+        f"Triton {level.version} has no {name}; Triton has it {'since' if before else 'up to'} {release}. "
+        f"The API level is {level.reason}; ANYTILE_TRITON_API={release} in the environment sets one that has it"
     )
 
 
