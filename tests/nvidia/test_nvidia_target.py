@@ -136,11 +136,12 @@ def test_the_knob_of_fused_multiply_adds_is_a_default() -> None:
         assert not Options.of({"enable_fp_fusion": True}, H100).enable_fp_fusion
 
 
-def test_offsets_in_front_of_the_first_loop_are_shifted():
+def test_offsets_in_front_of_the_first_loop_with_wgmma_are_shifted():
     """Not those inside, which the assembler makes in one instruction; nor products by what is no power of two."""
     wide = "\tmul.wide.s32 \t%rd{}, %r{}, {};"
     ptx = "\n".join(
-        ["\t@%p1 bra \t$L_2;", wide.format(1, 2, 4), wide.format(3, 4, 12), "$L_1:", wide.format(5, 6, 4), "\t@%p2 bra \t$L_1;", "$L_2:"]
+        ["$L_0:", "\t@%p1 bra \t$L_0;", wide.format(1, 2, 4), wide.format(3, 4, 12)]
+        + ["$L_1:", wide.format(5, 6, 4), "\twgmma.mma_async;", "\t@%p2 bra \t$L_1;"]
     )
     shifted = "\t{ .reg .b64 wide; cvt.s64.s32 wide, %r2; shl.b64 %rd1, wide, 2; }"
     assert target._with_shifts(ptx) == ptx.replace(wide.format(1, 2, 4), shifted)

@@ -158,7 +158,15 @@ def _prepared(text: str, cpu: str | None, features: Collection[str] | None, leve
         module.data_layout = str(machine.target_data)
         if level not in ("none", "plain"):
             _run_passes(llvm, module, machine, level)
-        yield module, machine
+        if level != "plain":
+            yield module, machine
+            return
+        # The other compiler reduces strength itself, and knows what that costs in registers.
+        llvm.set_option("", "-disable-lsr=true")
+        try:
+            yield module, machine
+        finally:
+            llvm.set_option("", "-disable-lsr=false")
 
 
 @contextmanager

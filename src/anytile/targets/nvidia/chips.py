@@ -218,7 +218,7 @@ def features_of(llvm_text: str) -> list[Feature]:
     return [f for f, pattern in _patterns() if pattern.search(calls)]
 
 
-_OPERANDS = re.compile(r"\$\d+,? ?")
+_OPERANDS = re.compile(r"mov\.b32 \$\d+, 0; ?|\$\d+,? ?|\+\d+(?=\])")
 
 
 def _called(line: str) -> str:

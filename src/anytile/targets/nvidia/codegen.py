@@ -31,6 +31,7 @@ from .assignment import Assignment
 from .chips import Chip
 from .control import emit_block
 from .elementwise import NATIVE_MATH, native_casts
+from .fixed_first import fixed_first
 from .formulas import FORMULAS
 from .legalize_dot import legalize_dot
 from .shared_use import told
@@ -49,6 +50,7 @@ def machine_passes(sm: int) -> list[Pass]:
         widen_floats,  # before expand_math, which expands f32 and f64 only
         _named("expand_math", lambda m: expand_math(m, NATIVE_MATH, FORMULAS)),
         _named("expand_casts", lambda m: expand_casts(m, native_casts(sm))),  # after widening made its casts
+        fixed_first,
         canonicalize,
         cse,  # expansions repeat constants and sub-terms
         dce,
