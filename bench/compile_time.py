@@ -1,10 +1,12 @@
 """How long kernels take to compile, over every kernel that a program launches.
 
     anytile run bench/compile_time.py [--out FILE] [--slowest 5] SCRIPT [ARGUMENTS …]
+    python bench/compile_time.py --combine FILE …
 
 Runs SCRIPT with an empty cache and times each compilation in it, from source text to object code: wall clock, and CPU time of the
 thread that compiles (on a loaded machine only that says something).  Ends with one JSON line: kernels, median and 95th percentile of
 both in milliseconds, the shares of tracing and of LLVM, and the slowest kernels with their constants.  ``--out`` gets the line and one for each kernel.
+``--combine`` prints such a line for each script of several such files, of each kernel the least of the runs, and one for all of them.
 """
 
 from __future__ import annotations
@@ -68,13 +70,35 @@ def summary(script: str, found: list[dict], slowest: int) -> dict:
     return facts
 
 
+def combine(files: list[str], slowest: int) -> None:
+    """Prints what several runs of the scripts say together."""
+    runs: dict[str, list[list[dict]]] = {}
+    for name in files:
+        with open(name, encoding="utf-8") as f:
+            head, *kernels = (json.loads(line) for line in f)
+        runs.setdefault(head["what"], []).append(kernels)
+    every: list[dict] = []
+    for what, several in runs.items():
+        names = [[f["kernel"] for f in one] for one in several]
+        if any(n != names[0] for n in names):
+            sys.exit(f"the runs of {what} compiled different kernels")
+        best = [min(same, key=lambda f: f["cpu_ms"]) for same in zip(*several)]
+        print(json.dumps({**summary(what, best, slowest), "runs": len(several)}))
+        every += best
+    print(json.dumps(summary("all", every, 0)))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out")
     parser.add_argument("--slowest", type=int, default=5)
+    parser.add_argument("--combine", action="store_true", help="SCRIPT and ARGUMENTS are files that --out wrote")
     parser.add_argument("script")
     parser.add_argument("arguments", nargs=argparse.REMAINDER)
     args = parser.parse_args()
+    if args.combine:
+        combine([args.script, *args.arguments], args.slowest)
+        return
     found: list[dict] = []
     watch(found)
     sys.argv = [args.script, *args.arguments]
