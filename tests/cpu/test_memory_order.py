@@ -351,6 +351,22 @@ def test_row_and_a_loop_that_stores_once_or_never(last):
     same(weights_before_rows, p=ramp(1024), q=ramp(32), o=ramp(32), at=570, first=1, last=last, stride=64, n=32, CARRIED=True, B=32)
 
 
+def window(p, o, at, n, B: tl.constexpr):
+    i = tl.arange(0, B)
+    w = tl.load(p + B + i)
+    total = tl.zeros((B,), tl.float32)
+    for r in range(n):
+        total += w
+        tl.store(p + at + i, i * 1.0 + r, mask=(i < r * 8) & (i < (n - 1 - r) * 8))
+    tl.store(o + i, total)
+
+
+@pytest.mark.parametrize("n", [1, 2, 7, 9, 20])
+def test_row_that_only_the_iterations_in_the_middle_reach(n):
+    """In the first and the last one, no lane of the store is on."""
+    same(window, p=ramp(256), o=ramp(64), at=40, n=n, B=64)
+
+
 @pytest.mark.parametrize("carried", [False, True])
 def test_row_beside_a_loop_that_stores_is_copied_only_if_they_meet(carried):
     signature = {"p": "*fp32", "q": "*fp32", "o": "*fp32", "CARRIED": "constexpr", "B": "constexpr"}

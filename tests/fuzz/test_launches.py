@@ -61,3 +61,25 @@ def test_reading_beyond_the_end_ends_the_process() -> None:
 def test_a_seed_determines_its_kernel(make) -> None:  # noqa: ANN001
     assert make(7).source == make(7).source
     assert len({make(seed).source for seed in range(12)}) > 6
+
+
+TABLE = """import triton
+import triton.language as tl
+
+
+@triton.jit
+def kernel(table, x, out, R: tl.constexpr, C: tl.constexpr, DIVIDES: tl.constexpr):
+    i, c = tl.arange(0, R), tl.arange(0, C)
+    row = tl.load(table + i)
+    if DIVIDES:
+        row = (64 // (R - i)) % R
+    tl.store(out + i[:, None] * C + c[None, :], tl.load(x + row[:, None] * C + c[None, :]) * 2)
+"""
+
+
+@pytest.mark.parametrize("divides", [False, True])
+def test_rows_requested_ahead_are_those_of_the_tile(divides: bool) -> None:
+    """Behind the table's last row is nothing to read, and behind the tile's last row a zero to divide by."""
+    table, x = Array("i32", np.arange(16)[::-1].copy()), Array("fp32", np.arange(16 * 32))
+    arguments = {"table": table, "x": x, "out": Array("fp32", np.zeros(16 * 32, np.int64))}
+    assert not compare(Launch(TABLE, arguments, {"R": 16, "C": 32, "DIVIDES": divides}))

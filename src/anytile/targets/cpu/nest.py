@@ -25,7 +25,7 @@ from .memory import Buffer, Memory
 from .prefetch import ROW_MOST, ROWS_AHEAD, STREAM_AHEAD, advance
 from .reduction import Accumulator
 from .roots import AtomicRoot, ReduceRoot, Root, StoreRoot, WriteRoot
-from .shape import repeats, runs, steps
+from .shape import is_linear, repeats, runs, steps
 from .text import llvm_type, opaque, unsupported
 
 if TYPE_CHECKING:
@@ -519,7 +519,10 @@ class Nest(Masks):
             nbytes = self.shape[last] * pointer.type.elem.pointee.bytes  # type: ignore[attr-defined]
             if pointer.type.shape != self.shape or steps(pointer, self.p.step_memo)[last] != 1 or nbytes > STREAM_AHEAD:
                 continue
-            row = self.ev(pointer, tuple(at))
+            place = list(at)
+            if not is_linear(pointer) or self.p.sources(pointer):  # beyond the tile nothing may be read, or divided by
+                place[d] = self._call2("smin", at[d], m.const(self.shape[d] - 1, I32))
+            row = self.ev(pointer, tuple(place))
             for ahead in range(0, nbytes, 64):
                 self._request(m.emit(f"getelementptr i8, ptr {row.val}, i64 {ahead}", row.level), write)
 

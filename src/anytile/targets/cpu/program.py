@@ -414,9 +414,9 @@ class Program:
 
     def _reads_home(self, v: Value, homes: list[Buffer | None]) -> bool:
         live = [h for h in homes if h is not None]
-        return any(b in live for b in self._sources(v))
+        return any(b in live for b in self.sources(v))
 
-    def _sources(self, v: Value) -> list[Buffer]:
+    def sources(self, v: Value) -> list[Buffer]:
         """The buffers that evaluating ``v`` reads."""
         out, seen, stack = [], set(), [v]
         while stack:

@@ -12,7 +12,8 @@ iteration, so the base is an address in iteration 0, and the stride what iterati
     steady          whether the last iteration is where the stride says, which it is not where 32-bit positions have overflowed
 
 Lanes that a mask ``arange + … < bound`` switches off do not count, or rows of 1000 floats in tiles of 1024 would overlap.  A mask that
-moves with the loop (blocks of rows, the last of them partial) is taken as it is in the first iteration for all but the last.
+moves with the loop (blocks of rows, the last of them partial) leaves on, in all iterations but the last, what each of its comparisons
+does in the first or in the last one: of two comparisons, one may narrow while the other widens, and both be wide in between.
 """
 
 from __future__ import annotations
@@ -203,12 +204,12 @@ def reach(op: Op, first: Evaluation, second: Evaluation, last: Evaluation, ahead
     base, after, end = (b.op("ptrtoint", e.element(pointer, origin), to=I64) for e in (first, second, last))
     stride = b.sub(after, base)
     steps_ = [_step(pointer, d, first, base, size) for d in range(pointer.type.rank)]
-    below, above = _span(mask, pointer, steps_, size, first)
     if not _moves(mask, pointer.type.rank, first.loop):
+        below, above = _span(mask, pointer, steps_, size, first)
         low, high = b.add(b.smin(base, end), below), b.add(b.smax(base, end), above)
     else:
+        below, above = _span(mask, pointer, steps_, size, first, last)
         below_last, above_last = _span(mask, pointer, steps_, size, last)
-        below, above = b.smin(below, below_last), b.smax(above, above_last)
         before_last = b.sub(end, stride)
         low = b.smin(b.add(b.smin(base, before_last), below), b.add(end, below_last))
         high = b.smax(b.add(b.smax(base, before_last), above), b.add(end, above_last))
@@ -216,12 +217,12 @@ def reach(op: Op, first: Evaluation, second: Evaluation, last: Evaluation, ahead
     return Reach(op.name == "store", base, stride, below, above, low, high, steady)
 
 
-def _span(mask: Value | None, pointer: Value, steps_: list[Value], size: int, e: Evaluation) -> tuple[Value, Value]:
-    """From lane 0 to the first byte that lanes touch in iteration ``e``, and to the end of the last."""
-    b = e.b
+def _span(mask: Value | None, pointer: Value, steps_: list[Value], size: int, *ends: Evaluation) -> tuple[Value, Value]:
+    """From lane 0 to the first byte that lanes touch in one iteration between ``ends``, or there, and to the end of the last."""
+    b = ends[0].b
     below, above = b.const(0, I64), b.const(size, I64)
     for d, step in enumerate(steps_):
-        way = b.mul(step, b.sub(_lanes(mask, d, pointer.type.shape[d], e), b.const(1, I64)))
+        way = b.mul(step, b.sub(_lanes(mask, d, pointer.type.shape[d], ends), b.const(1, I64)))
         below, above = b.add(below, b.smin(way, b.const(0, I64))), b.add(above, b.smax(way, b.const(0, I64)))
     return below, above
 
@@ -241,19 +242,28 @@ def _step(pointer: Value, d: int, e: Evaluation, base: Value, size: int) -> Valu
     return e.b.sub(e.b.op("ptrtoint", e.element(pointer, lanes), to=I64), base)
 
 
-def _lanes(mask: Value | None, d: int, n: int, e: Evaluation) -> Value:
-    """How many of the ``n`` lanes along dimension ``d`` the mask may leave on; at least 1."""
-    b = e.b
-    most, one = b.const(n, I64), b.const(1, I64)
-    for x, y, pred in _bounds(mask, d, e.loop) if mask is not None and n > 1 else ():
-        start, bound = (_wide(b, e.element(v, tuple(b.const(0, I32) for _ in v.type.shape))) for v in (x, y))
-        room = b.sub(bound, start)
-        if pred in ("sle", "ule"):
-            room = b.add(room, one)
-        if pred in ("ult", "ule"):  # a bound with the top bit set is a large one
-            room = b.select(b.icmp(bound, b.const(0, I64), pred="slt"), b.const(n, I64), room)
-        most = b.smin(most, b.smax(room, one))
+def _lanes(mask: Value | None, d: int, n: int, ends: tuple[Evaluation, ...]) -> Value:
+    """How many of the ``n`` lanes along dimension ``d`` the mask may leave on in an iteration between ``ends``, or there; at least 1."""
+    b = ends[0].b
+    most = b.const(n, I64)
+    for bound in _bounds(mask, d, ends[0].loop) if mask is not None and n > 1 else ():
+        room = b.const(1, I64)
+        for e in ends:
+            room = b.smax(room, _room(bound, n, e))
+        most = b.smin(most, room)
     return most
+
+
+def _room(comparison: tuple[Value, Value, str], n: int, e: Evaluation) -> Value:
+    """How many lanes, of ``n``, a comparison of `_bounds` leaves on in iteration ``e``; 0 or less for none."""
+    b, (x, y, pred) = e.b, comparison
+    start, bound = (_wide(b, e.element(v, tuple(b.const(0, I32) for _ in v.type.shape))) for v in (x, y))
+    room = b.sub(bound, start)
+    if pred in ("sle", "ule"):
+        room = b.add(room, b.const(1, I64))
+    if pred in ("ult", "ule"):  # a bound with the top bit set is a large one
+        room = b.select(b.icmp(bound, b.const(0, I64), pred="slt"), b.const(n, I64), room)
+    return room
 
 
 def _bounds(mask: Value, d: int, loop: Loop) -> Iterator[tuple[Value, Value, str]]:
