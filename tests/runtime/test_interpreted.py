@@ -145,3 +145,49 @@ def test_breakpoints_show_values(tmp_path):
     program.write_text(PROGRAM)
     made = subprocess.run([sys.executable, str(program)], input="p v\nc\n", capture_output=True, text=True, timeout=120)
     assert "tensor(41, int64)" in made.stdout and "result 42" in made.stdout, made.stdout + made.stderr
+
+
+def _shifted(x, y, shift, BLOCK: tl.constexpr = 4):
+    lanes = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    tl.store(y + lanes, tl.load(x + lanes + shift))
+
+
+def test_bounds_are_checked_where_asked_for(monkeypatch):
+    whole, y = np.arange(16, dtype=np.int32), np.zeros(8, np.int32)
+    x = whole[2:10]
+    jit(_shifted)[(2,)](x, y, 6)  # nothing is checked; what lies there is another part of the same array
+    assert y.tolist() == whole[8:16].tolist()
+    monkeypatch.setenv("ANYTILE_CHECK_BOUNDS", "1")
+    jit(_shifted)[(2,)](x, y, -2)  # a view may be left for the rest of its array
+    assert y.tolist() == whole[:8].tolist()
+    with pytest.raises(errors.InterpreterError) as failure:
+        jit(_shifted)[(2,)](x, y, 7)
+    text = str(failure.value)
+    assert "kernel _shifted stopped with BoundsError: load at " in text and "test_interpreted.py" in text
+    assert "program (1, 0, 0), lane (3,) accesses 4 bytes" in text
+    assert "the nearest argument is 'x', 0 bytes past its end" in text
+    with pytest.raises(errors.InterpreterError, match="store at .* program .2, 0, 0.*'y', 0 bytes past its end"):
+        jit(_shifted)[(3,)](x, y, -2)
+    monkeypatch.setenv("ANYTILE_CHECK_BOUNDS", "0")
+    jit(_shifted)[(2,)](x, y, 6)
+
+
+def test_the_memory_of_arguments(monkeypatch):
+    from anytile.runtime.bounds import extents
+
+    class Tensor:
+        def data_ptr(self):
+            return 4096
+
+        def numel(self):
+            return 10
+
+        def element_size(self):
+            return 2
+
+    array = np.zeros((4, 6), np.float32)
+    assert list(extents(array[::-1, 2:])) == [(array.ctypes.data, 96)]
+    assert list(extents(np.zeros(0, np.int8)))[0][1] == 0
+    assert list(extents((Tensor(), (3, array), None, 2.5, "x"))) == [(4096, 20), (array.ctypes.data, 96)]
+    backwards = np.lib.stride_tricks.as_strided(array[3:], (4, 6), (-24, 4))
+    assert list(extents(backwards)) == [(array.ctypes.data, 96)]

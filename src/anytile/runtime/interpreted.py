@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from bdb import BdbQuit
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import cached_property, partial
 from typing import Any
 
 from ..errors import DeviceAssertError
 from . import knobs
+from .bounds import checked
 from .driver import GPUTarget, machine_arch
 from .errors import GridError, InterpreterError
 from .hooks import LazyDict
@@ -68,7 +70,8 @@ class InterpretedFunction(JITFunction):
         if runtime.launch_enter_hook:
             runtime.launch_enter_hook(facts)
         try:
-            run_eager(self, named, extents, options)
+            with checked(named) if runtime.check_bounds else nullcontext():
+                run_eager(self, named, extents, options)
         except (BdbQuit, DeviceAssertError):
             raise
         except Exception as e:

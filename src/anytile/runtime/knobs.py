@@ -306,6 +306,7 @@ class runtime_knobs(base_knobs):
     interpret = env_bool("TRITON_INTERPRET")
     debug = env_bool("TRITON_DEBUG")
     native_launch = env_bool("ANYTILE_NATIVE_LAUNCH", True)
+    check_bounds = env_bool("ANYTILE_CHECK_BOUNDS")
     override_arch = env_opt_str("TRITON_OVERRIDE_ARCH")
     #: Called with (key=, repr=, fn=, compile=, is_manual_warmup=, already_compiled=); the first may return
     #: True to prevent the compilation.

@@ -1,0 +1,59 @@
+"""``ANYTILE_CHECK_BOUNDS=1`` with ``TRITON_INTERPRET=1``: a kernel may touch the memory of its launch's arguments, and no other.
+
+On a GPU a kernel that leaves its arrays often goes unnoticed, because what lies beside them is the program's own memory; on a CPU the
+process may die of it.  Checked, the first such access stops the kernel and says which program and lane made it, at which line, and how far
+outside of which argument it is.  Kernels that take addresses out of memory (tables of pointers) cannot be checked so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+__all__ = ["checked", "extents"]
+
+
+@contextmanager
+def checked(arguments: Mapping[str, Any]) -> Iterator[None]:
+    """Until the block ends, interpreted accesses outside the memory of ``arguments`` raise BoundsError."""
+    from ..targets.reference import memory
+
+    memory.clear()
+    for name, value in arguments.items():
+        for address, size in extents(value):
+            memory.register(address, size, name)
+    try:
+        yield
+    finally:
+        memory.clear()
+
+
+def extents(value: Any) -> Iterator[tuple[int, int]]:
+    """First address and bytes of the memory behind a launch's argument: of the whole that a view belongs to; nothing for numbers."""
+    if isinstance(value, (tuple, list)):
+        for part in value:
+            yield from extents(part)
+    elif hasattr(value, "untyped_storage"):
+        storage = value.untyped_storage()
+        yield storage.data_ptr(), storage.nbytes()
+    elif hasattr(value, "data_ptr") or type(value).__name__ == "TensorDescriptor":
+        if hasattr(value, "base"):  # a tensor under another element type, or with a descriptor's shape
+            yield from extents(value.base)
+        else:
+            yield value.data_ptr(), value.numel() * value.element_size()
+    elif hasattr(value, "__array_interface__") or hasattr(value, "__dlpack__"):
+        yield _of_array(value)
+
+
+def _of_array(value: Any) -> tuple[int, int]:
+    import numpy as np
+
+    array = np.asarray(value) if hasattr(value, "__array_interface__") else np.from_dlpack(value)
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    if array.size == 0:
+        return array.ctypes.data, 0
+    reach = [(n - 1) * step for n, step in zip(array.shape, array.strides)]
+    below, above = sum(min(r, 0) for r in reach), sum(max(r, 0) for r in reach)
+    return array.ctypes.data + below, above - below + array.itemsize
