@@ -527,8 +527,8 @@ class Nest(Masks):
                 self._request(m.emit(f"getelementptr i8, ptr {row.val}, i64 {ahead}", row.level), write)
 
     def pointers(self) -> dict[Value, bool]:
-        """The tiles of pointers that this nest goes through, and whether it only stores there."""
-        found = {r.op.operands[0]: True for r in self.roots if isinstance(r, StoreRoot)}
+        """The tiles of pointers that this nest goes through, and whether it writes there."""
+        found = {r.op.operands[0]: True for r in self.roots if isinstance(r, (StoreRoot, AtomicRoot))}
         return found | {op.operands[0]: False for op in self._loads()}
 
     def _loads(self) -> list[Op]:
@@ -537,10 +537,7 @@ class Nest(Masks):
         seen: set[Value] = set()
         stack: list[Value] = []
         for r in self.roots:
-            if isinstance(r, StoreRoot):
-                stack += [v for v in r.op.operands[1:] if v is not None]
-            elif not isinstance(r, AtomicRoot):
-                stack += r.reads()
+            stack += [v for v in r.op.operands[1:] if v is not None] if isinstance(r, (StoreRoot, AtomicRoot)) else r.reads()
         while stack:
             v = stack.pop()
             if v in seen or v.op is None or v.type.is_scalar or v in self.p.buffers or v in self.p.moved:
