@@ -5,7 +5,8 @@ along the contiguous dimension), dots that of their instruction.  Everything els
 elementwise chains never move data.  Loops are walked twice: first with carried values unknown, to see what the body
 makes of them, then with what it made.
 
-Constants, indices and what is computed from them alone, and views of anything, have no home (`values`: lazy).
+Constants, indices and what is computed from them alone, views of anything, and addresses that loops copy ahead from (`addresses`) have no
+home (`values`: lazy).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from ...ir import Block, Func, Op, Value
 from ...math.library import NEAR
 from ...passes.axis_info import AxisInfo
 from . import wgmma
+from .addresses import computed_ahead
 from .dot import accumulator, dot_behind, operand_chain
 from .memory import packed_addition
 from .placement import LANES, Placement, blocked
@@ -43,6 +45,7 @@ class Assignment:
         self.vectors = self._access_widths(func)
         self.chained = operand_chain(func)
         self.by_warpgroup = wgmma.plan(func, num_warps, sm, info)
+        self.addresses = computed_ahead(func, self.cheap)
         self._block(func.body, final=True)
 
     # --- kinds of values ---
@@ -68,7 +71,7 @@ class Assignment:
         return got
 
     def lazy(self, v: Value) -> bool:
-        return (v.op is not None and v.op.name in VIEWS) or self.cheap(v)
+        return (v.op is not None and v.op.name in VIEWS) or v in self.addresses or self.cheap(v)
 
     # --- memory ---
 
