@@ -25,6 +25,8 @@ line.  So while one row is computed, the lines that are read and written `ROWS_A
 converted in blocks of 128×128 (rows of 512 bytes, 16 KiB apart), 5.0 to 3.4 ms on one Cascade Lake core.  Of fewer than 16 rows it is a
 quarter that is requested ahead: the last requests go to rows that nobody may come to.  Weights in 4-bit floats, converted in tiles of 8 rows
 of 1 KiB: 11.3 to 8.8 ms on two Cascade Lake cores.
+An atomic instruction waits for its line and lets nothing else go on meanwhile, so the rows that atomics add to are requested as well: the
+gradient of an embedding 1.5 to 1.35 ms in float32, 1.07 to 0.77 in bfloat16 (two Cascade Lake cores).
 
 Tried and dropped: requesting the next program's row in the last pass of a softmax (memory idles there): no gain
 on Cascade Lake, a loss on Emerald Rapids.  Requesting rows whose addresses only data tell (an embedding's) four rows before their
