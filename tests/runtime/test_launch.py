@@ -11,6 +11,7 @@ import pytest
 import anytile.language as tl
 from anytile.runtime import errors, knobs
 from anytile.runtime.arguments import unwrap
+from anytile.runtime.driver import driver
 from anytile.runtime.hooks import HookChain
 from anytile.runtime.jit import constexpr_function, jit
 from anytile.runtime.wrappers import MockTensor
@@ -273,6 +274,45 @@ def test_constexpr_function_on_the_host():
         return 2 * x
 
     assert double(tl.constexpr(4)) == 8
+
+
+def backend_here():
+    return driver.active.get_current_target().backend
+
+
+backend_here.__triton_builtin__ = True  # as triton_kernels, of gpt-oss, says that its function may be called at compile time
+
+
+def undeclared():
+    return 1
+
+
+@constexpr_function
+def on_cuda():
+    return backend_here() == "cuda"
+
+
+@constexpr_function
+def calls_undeclared():
+    return undeclared()
+
+
+@jit
+def says_where(out):
+    tl.store(out, 2 if on_cuda() else 1)
+
+
+@jit
+def asks_undeclared(out):
+    tl.store(out, calls_undeclared())
+
+
+def test_functions_that_compile_time_functions_call():
+    out = torch.zeros(1, dtype=torch.int32)
+    says_where[(1,)](out)
+    assert out.item() == 1
+    with pytest.raises(RuntimeError, match=r"^Unsupported function referenced: .*undeclared in compile-time function calls_undeclared"):
+        asks_undeclared[(1,)](out)
 
 
 def test_names_in_profiles():

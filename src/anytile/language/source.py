@@ -461,7 +461,7 @@ class _Dependencies(ast.NodeVisitor):
         code = isinstance(value, (type, *_ROUTINES))
         if value is None or isinstance(value, ModuleType) or code and _of_anytile(value.__module__):
             return
-        if isinstance(value, FunctionType) and self.fn.runs_on_host:
+        if isinstance(value, FunctionType) and self.fn.runs_on_host and not getattr(value, "__triton_builtin__", False):
             raise RuntimeError(
                 f"Unsupported function referenced: {value.__module__}.{value.__qualname__} in compile-time function {self.fn.__name__}. "
                 "What it returns is not part of the compile cache's key; decorate it with @triton.constexpr_function too"
