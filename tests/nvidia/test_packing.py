@@ -64,7 +64,7 @@ def ptx(fn, arch: int = 90, warps: int = 4, constants: dict | None = None, **sig
 
 def test_bf16_is_made_in_pairs():
     text = ptx(converted, x="*fp32", out="*bf16", constants={"N": 1024})
-    assert text.count("cvt.rn.bf16x2.f32") == 2 * 8 // 2 and "cvt.rn.bf16.f32" not in text
+    assert text.count("cvt.rn.bf16x2.f32") == text.count("fma.rn.bf16x2") == 8 // 2 and "cvt.rn.bf16.f32" not in text
     assert "cvt.rn.bf16x2.f32" not in ptx(converted, 75, x="*fp32", out="*bf16", constants={"N": 1024})  # Turing has no such instruction
 
 
