@@ -7,6 +7,7 @@ import pytest
 from harness import run
 
 import anytile.language as tl
+from anytile.frontend.errors import UnknownNameError
 from anytile.language.source import device_function
 
 
@@ -113,6 +114,27 @@ def test_the_variable_of_a_loop_has_its_last_value_behind_it(start, n):
             assert o[at] == steps[-1] + (100 if at == 2 else 0)
     if not len(last[1]):
         assert o[1] == 77
+
+
+def index_changed_in_loop(o, n):
+    for i in range(n):
+        i += 1
+        tl.store(o + 1, i)
+    tl.store(o, i)
+
+
+def index_with_a_value_changed_in_loop(o, n):
+    i = 7
+    for i in range(n):
+        i += 1
+        tl.store(o + 1, i)
+    tl.store(o, i)
+
+
+@pytest.mark.parametrize("fn", [index_changed_in_loop, index_with_a_value_changed_in_loop], ids=lambda f: f.__name__)
+def test_the_variable_of_a_loop_that_the_body_changes_is_not_kept(fn):
+    with pytest.raises(UnknownNameError, match="i has no value after the loop"):
+        run(fn, np.zeros(2, np.int32), 3)
 
 
 def index_of_constant_loop(o, N: tl.constexpr):

@@ -176,7 +176,7 @@ def _run_time_for(t: Tracer, node: ast.For, r: Range, rest: Sequence[Any]) -> No
     t.at(node)
     inits = loop.end(block)
     loop.finish(t.builder.make("for", [*handles, *inits], attrs, blocks=(block,)), gone=(target,))
-    if isinstance(step, int) and read_in(rest, target):
+    if isinstance(step, int) and read_in(rest, target) and target not in stored_in(node.body):
         t.frame.locals[target] = _last_index(start, end, step, loop.before.get(target))
 
 
