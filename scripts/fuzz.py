@@ -1,10 +1,11 @@
-"""Fuzzing outside of the tests: ``python scripts/fuzz.py programs --count 100000``, or ``kernels``, or ``mistakes``.
+"""Fuzzing outside of the tests: ``python scripts/fuzz.py programs --count 100000``, ``kernels``, ``loops`` or ``mistakes``.
 
 programs: random tile programs (tests/strategies.py, tests/cpu/programs.py) must leave the same memory on the CPU target as on the
     reference executor.  Every worker compiles for another row of the machine table that this CPU can run, or all for the row
     that ANYTILE_CPU names.
 kernels: the same for random kernels in Triton's language (tests/fuzz: matrix_kernels, row_kernels, block_kernels), whose arrays stand beside
     pages without access.  Every second worker has two threads.
+loops: the same for kernels around loops that carry tiles and store while rows wait to be read (tests/fuzz/loop_kernels.py).
 mistakes: kernels with random mistakes (tests/fuzz/mutate.py) must compile or raise an `AnytileError`: no other exception, no
     abort of LLVM, nothing that takes longer than ``--patience`` seconds (on POSIX).
 
@@ -70,11 +71,25 @@ def try_kernel(seed: int) -> dict[str, Any] | None:
 
     anytile.install()
     from block_kernels import blocks
-    from launches import compare
     from matrix_kernels import attention, matmul
     from row_kernels import line, rows
 
-    make = random.Random(seed).choice((matmul, matmul, attention, rows, rows, line, blocks, blocks))
+    return _compared(random.Random(seed).choice((matmul, matmul, attention, rows, rows, line, blocks, blocks)), seed)
+
+
+def try_loop(seed: int) -> dict[str, Any] | None:
+    """A finding, or None where both targets agree."""
+    import anytile
+
+    anytile.install()
+    from loop_kernels import loops
+
+    return _compared(loops, seed)
+
+
+def _compared(make: Any, seed: int) -> dict[str, Any] | None:
+    from launches import compare
+
     try:
         text = compare(make(seed))
     except Exception as e:  # differences and errors alike are what is looked for
@@ -154,7 +169,7 @@ def _line(e: BaseException, path: Path) -> str:
     return marked[0][:160] if marked else ""
 
 
-WORK = {"programs": try_program, "kernels": try_kernel, "mistakes": try_mistake}
+WORK = {"programs": try_program, "kernels": try_kernel, "loops": try_loop, "mistakes": try_mistake}
 
 
 def worker(kind: str, first: int, last: int, step: int, patience: float) -> None:
@@ -210,7 +225,7 @@ class _Process:
 
     def __init__(self, kind: str, first: int, last: int, step: int, machine: str, patience: float):
         self.kind, self.first, self.last, self.step, self.machine, self.patience = kind, first, last, step, machine, patience
-        threads = "2" if kind == "kernels" and first % 2 else "1"
+        threads = "2" if kind in ("kernels", "loops") and first % 2 else "1"
         environment = {**os.environ, "ANYTILE_NUM_THREADS": threads, "OMP_NUM_THREADS": "1"}
         if machine:
             environment["ANYTILE_CPU"] = machine

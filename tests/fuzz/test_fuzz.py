@@ -40,7 +40,7 @@ def test_a_seed_determines_its_mutant() -> None:
     assert len({mutant(seed) for seed in range(20)}) > 15
 
 
-@pytest.mark.parametrize("kind, count", [("programs", "24"), ("kernels", "16"), ("mistakes", "60")])
+@pytest.mark.parametrize("kind, count", [("programs", "24"), ("kernels", "16"), ("loops", "16"), ("mistakes", "60")])
 def test_nothing_is_found(kind: str, count: str) -> None:
     code, lines = fuzz(kind, "--seed", "500000", "--count", count, "--jobs", "2")
     assert (code, lines[:-1]) == (0, [])

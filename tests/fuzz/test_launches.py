@@ -15,6 +15,7 @@ anytile.install()
 
 from block_kernels import blocks  # noqa: E402
 from launches import Array, Launch, View, compare  # noqa: E402
+from loop_kernels import loops  # noqa: E402
 from matrix_kernels import attention, matmul  # noqa: E402
 from row_kernels import line, rows  # noqa: E402
 
@@ -57,7 +58,7 @@ def test_reading_beyond_the_end_ends_the_process() -> None:
     assert done.returncode < 0, done.stderr
 
 
-@pytest.mark.parametrize("make", [matmul, attention, rows, line, blocks])
+@pytest.mark.parametrize("make", [matmul, attention, rows, line, blocks, loops])
 def test_a_seed_determines_its_kernel(make) -> None:  # noqa: ANN001
     assert make(7).source == make(7).source
     assert len({make(seed).source for seed in range(12)}) > 6
