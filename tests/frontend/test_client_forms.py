@@ -190,3 +190,15 @@ def test_values_without_a_target_are_dropped():
     with pytest.warns(UserWarning, match="3 values are unpacked into 2 targets: the rest is dropped .*test_client_forms"):
         run(more_values_than_targets, o)
     assert o.tolist() == [5, 6]
+
+
+def blocks_of_one_dimension(x, o, n, BLOCK: tl.constexpr):
+    block = tl.make_block_ptr(x, (n), (1), (tl.program_id(0) + 2), (BLOCK,), (0,))
+    there = tl.make_block_ptr(o, (BLOCK), (1), (0), (BLOCK,), (0,))
+    tl.store(there, tl.load(tl.advance(block, (1)), boundary_check=(0,)))
+
+
+def test_one_value_stands_for_a_tuple_of_one_in_block_pointers():
+    o = np.zeros(4, np.int32)
+    run(blocks_of_one_dimension, np.arange(6, dtype=np.int32), o, 6, constexprs={"BLOCK": 4})
+    assert o.tolist() == [3, 4, 5, 0]

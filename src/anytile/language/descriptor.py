@@ -65,7 +65,9 @@ def _scalar(x: Any, what: str, to: dtype | None = None) -> Any:
 
 
 def _scalars(xs: Any, n: int | None, what: str, to: dtype | None = None) -> list[Any]:
-    items = [_scalar(x, f"each of {what}", to) for x in as_sequence(xs)]
+    # One value stands for a tuple of one, as in Triton: `(x)` without its comma is in published kernels.
+    parts = (xs,) if n == 1 and isinstance(unwrap(xs), (int, tensor)) else as_sequence(xs)
+    items = [_scalar(x, f"each of {what}", to) for x in parts]
     if n is not None and len(items) != n:
         raise ValueError(f"Expected {n} {what} but got {len(items)}")
     return items
