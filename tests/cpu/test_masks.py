@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import struct
+
 import numpy as np
 import pytest
 from differential import OPTIONS, same
 
 import anytile.language as tl
 from anytile.frontend import trace
+from anytile.ir.parser import parse_module
 from anytile.language.source import JITCallable
+from anytile.targets.cpu import CpuTarget
 from anytile.targets.cpu.driver import lower
 from anytile.targets.cpu.machine import named
+from anytile.targets.reference import ReferenceTarget
 
 
 def scaled_kernel(o, p, m, n, M: tl.constexpr, N: tl.constexpr):
@@ -82,3 +87,61 @@ def test_where_a_nest_exists_twice():
     assert exists_twice(scaled_kernel, "avx512") and exists_twice(other_kernel, "avx512")
     assert not exists_twice(band_kernel, "avx512")
     assert not exists_twice(scaled_kernel, "avx2")
+
+
+def mask_as_number_kernel(o, q, p, n, M: tl.constexpr, N: tl.constexpr):
+    """Where a whole row is on, its mask is a constant; with its sign a true one is -1, and less than a false one."""
+    i, j = tl.arange(0, M)[:, None], tl.arange(0, N)[None, :]
+    on = tl.broadcast_to(tl.load(p + i) < n, (M, N))
+    below = on.to(tl.int32, bitcast=False) < (j < 0).to(tl.int32)
+    tl.store(o + i * N + j, on.to(tl.int8) + below.to(tl.int8) * 2, mask=on)
+    tl.store(q + i * N + j, on.to(tl.float32), mask=on)
+
+
+@pytest.mark.parametrize("size", [8, 64])
+def test_masks_that_are_numbers(size):
+    p = np.array([1, 9, 2, 9], np.int32)
+    same(mask_as_number_kernel, o=np.zeros(4 * size, np.int8), q=np.zeros(4 * size, np.float32), p=p, n=4, M=4, N=size)
+
+
+NUMBERS = """module num_warps = 4
+func @k(%p: ptr<i32>, %o: ptr<i8>, %n: i32) {
+  %rows = arange {start = 0, end = 4} : tile<4xi32>
+  %row = expand_dims %rows {axis = 1} : tile<4x1xi32>
+  %ps = splat %p {shape = [4, 1]} : tile<4x1xptr<i32>>
+  %at = addptr %ps, %row : tile<4x1xptr<i32>>
+  %x = load %at, _, _ : tile<4x1xi32>
+  %ns = splat %n {shape = [4, 1]} : tile<4x1xi32>
+  %less = icmp %x, %ns {pred = "slt"} : tile<4x1xi1>
+  %on = broadcast %less {shape = [4, 8]} : tile<4x8xi1>
+  %off = constant {value = 0, type = tile<4x8xi1>} : tile<4x8xi1>
+  %one = constant {value = 1, type = tile<4x8xi8>} : tile<4x8xi8>
+  %zero = constant {value = 0, type = tile<4x8xi8>} : tile<4x8xi8>
+  MADE
+  %all = arange {start = 0, end = 32} : tile<32xi32>
+  %each = reshape %all {shape = [4, 8]} : tile<4x8xi32>
+  %os = splat %o {shape = [4, 8]} : tile<4x8xptr<i8>>
+  %to = addptr %os, %each : tile<4x8xptr<i8>>
+  store %to, %made, %on
+  return
+}
+"""
+COMPARED = """%c = icmp %on, %off {pred = "PRED"} : tile<4x8xi1>
+  %made = select %c, %one, %zero : tile<4x8xi8>"""
+MADE = {
+    "sext": ("%made = sext %on {to = i8} : tile<4x8xi8>", -1),
+    "zext": ("%made = zext %on {to = i8} : tile<4x8xi8>", 1),
+    "slt": (COMPARED.replace("PRED", "slt"), 1),
+    "ult": (COMPARED.replace("PRED", "ult"), 0),
+}
+
+
+@pytest.mark.parametrize("how", MADE)
+def test_true_is_minus_one_where_it_has_a_sign(how):
+    """Where a whole row is on, its mask is the constant 1; read with its sign it is -1, and less than a false one."""
+    text, true = MADE[how]
+    for target in (ReferenceTarget(), CpuTarget()):
+        p, o = np.array([1, 9, 2, 9], np.int32), np.full((4, 8), 5, np.int8)
+        loaded = target.load(target.compile(parse_module(NUMBERS.replace("MADE", text)), OPTIONS))
+        loaded.run(struct.pack("PPi4x", p.ctypes.data, o.ctypes.data, 4), 1, 1, 1)
+        np.testing.assert_array_equal(o, np.where(p[:, None] < 4, true, 5) + np.zeros((4, 8)), err_msg=type(target).__name__)

@@ -329,6 +329,8 @@ class Arith:
         instr = "trunc" if to.bits < x.elem.bits else "sext" if signed else "zext"
         if x.const is not None:
             v = int(x.const)
+            if x.elem is BOOL:
+                v = -(v & 1)  # kept as 1, read as a number with a sign it is -1
             return self.const(v & ((1 << x.elem.bits) - 1) if instr == "zext" else v, to)
         if x.kind is RAMP and to is not BOOL and (instr == "trunc" or self._unwrapped(x, instr)):
             t = llvm_type(to)
@@ -541,6 +543,8 @@ def _compare_ints(pred: str, x: int, y: int, bits: int) -> bool:
     if pred[0] == "u":
         mask = (1 << bits) - 1
         x, y, pred = x & mask, y & mask, "s" + pred[1:]
+    elif bits == 1:
+        x, y = -(x & 1), -(y & 1)
     return {
         "eq": x == y,
         "ne": x != y,
