@@ -56,7 +56,8 @@ def blocks(seed: int) -> Launch:
     wide = _WIDE.get(kind, "tl.int32")
     lead = n + gap
     form, out_form = pick(("pointers", "pointers", "blocks", "descriptors")), pick(("pointers", "pointers", "blocks", "descriptors"))
-    if lead * {"i8": 1, "i16": 2, "fp16": 2, "bf16": 2, "i32": 4, "fp32": 4}.get(kind, 8) % 16:  # what a descriptor asks for
+    width = {"i8": 1, "i16": 2, "fp16": 2, "bf16": 2, "i32": 4, "fp32": 4}.get(kind, 8)
+    if lead * width % 16 or bn * width < 16:  # what a descriptor asks for: strides of 16 bytes, and rows of at least as many
         form, out_form = (f if f != "descriptors" else "pointers" for f in (form, out_form))
     lines: list[str] = []
 
