@@ -89,6 +89,20 @@ def test_where_a_nest_exists_twice():
     assert not exists_twice(scaled_kernel, "avx2")
 
 
+def narrow_pointers_kernel(o, q, r, p, n, N: tl.constexpr):
+    """One address a row, and masks or values of a whole row."""
+    i, j = tl.arange(0, 4)[:, None], tl.arange(0, N)[None, :]
+    tl.store(o + i * N + j, tl.load(p + i, mask=(i < n) & (j < 5), other=7))
+    tl.store(q + i * N + j, tl.load(p + i, mask=i < n, other=j), mask=j < N - 1)
+    tl.store(r + i, tl.load(p + i), mask=(i < n) & (j >= 0))
+
+
+@pytest.mark.parametrize("size", [1, 8, 64])
+def test_pointers_are_as_wide_as_masks_and_values(size):
+    p, o = np.array([1, 9, 2, 9], np.int32), np.zeros(4 * size, np.int32)
+    same(narrow_pointers_kernel, o=o, q=o.copy(), r=np.zeros(4, np.int32), p=p, n=3, N=size)
+
+
 def mask_as_number_kernel(o, q, p, n, M: tl.constexpr, N: tl.constexpr):
     """Where a whole row is on, its mask is a constant; with its sign a true one is -1, and less than a false one."""
     i, j = tl.arange(0, M)[:, None], tl.arange(0, N)[None, :]

@@ -71,7 +71,7 @@ def load(
     """The values at ``pointer``; ``other`` where ``mask`` is off.
 
     pointer          scalar or tile of pointers, or a block pointer
-    mask             int1, broadcast to the pointer's shape; lanes that are off touch no memory
+    mask             int1, broadcast to the pointer's shape, or the pointer to its; lanes that are off touch no memory
     other            value of masked-off lanes (only with ``mask``); without it they are zero
     boundary_check   dimensions to check against the shape of a block pointer
     padding_option   "", "zero" or "nan": what a checked block pointer gives outside
@@ -118,6 +118,7 @@ def load_pointers(pointer: tensor, mask: Any = None, other: Any = None, **hints:
     element = pointee(pointer)
     if mask is None and other is not None:
         raise ValueError("`other` cannot be provided without `mask`")
+    pointer = _widened(pointer, mask, other)
     mask = _mask(mask, pointer)
     if other is not None:
         other = _fit(other, element, pointer, "Other")
@@ -125,6 +126,20 @@ def load_pointers(pointer: tensor, mask: Any = None, other: Any = None, **hints:
     handles = [pointer.handle, _handle(mask), _handle(other)]
     op = current().builder.make("load", handles, attrs)
     return tensor(op.results[0], pointer.type.with_element_ty(element))
+
+
+def _widened(pointer: tensor, *others: Any) -> tensor:
+    """``pointer`` repeated along the dimensions in which it has one element and one of ``others`` has more, as Triton does from 3.7 on.
+
+    What fits neither way is left to who broadcasts to the pointer's shape, and says so.
+    """
+    for x in others:
+        x = unwrap(x)
+        if pointer.rank and isinstance(x, tensor) and x.rank == pointer.rank:
+            pairs = list(zip(pointer.type.shape, x.type.shape))
+            if any(a == 1 and b > 1 for a, b in pairs) and all(a == b or 1 in (a, b) for a, b in pairs):
+                pointer = broadcast_to_shape(pointer, tuple(max(a, b) for a, b in pairs))
+    return pointer
 
 
 def _handle(x: tensor | None) -> Any:
@@ -167,6 +182,7 @@ def store(
 def store_pointers(pointer: tensor, value: Any, mask: Any = None, **hints: Any) -> None:
     """`store` through a scalar or tile of pointers."""
     _check_writable(pointer)
+    pointer = _widened(pointer, value, mask)
     value = _fit(value, pointee(pointer), pointer, "Value")
     mask = _mask(mask, pointer)
     attrs = {k: v for k, v in hints.items() if v}
