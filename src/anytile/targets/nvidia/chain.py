@@ -85,7 +85,7 @@ def chain(g: Generator, body: Block, copied: set[Value]) -> Chain | None:
         return None
     acc = body.args[1 + ends.index(second.result)]
     order = {op: n for n, op in enumerate(body.ops)}
-    if any(user.block is not body or order[user] < order[first] for user, _ in acc.uses):
+    if any(user.block is not body or order[user] <= order[first] for user, _ in acc.uses):
         return None  # it is in flight until the first dot is done
     in_a_thread = (first.result.type.numel + second.result.type.numel) // (g.num_warps << LANES)
     if in_a_thread <= SMALL:

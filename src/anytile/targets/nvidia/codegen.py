@@ -85,16 +85,14 @@ def lower(module: Module, options: Any, chip: Chip) -> tuple[str, dict[str, Any]
         parameters = _parameters(g, kernel)
         emit_block(g, kernel.body)
         _finish(g)
-        return g, parameters
+        # Whatever is done without: a loop may be a chain only then (`chain.chain`).
+        return emitted(apart, own, False, large, spare) if g.disturbed else (g, parameters)
 
     recursion = sys.getrecursionlimit()
     sys.setrecursionlimit(max(recursion, 20000))  # lazy values are emitted recursively along their definitions
     try:
         without: dict[str, bool] = {}
         g, parameters = emitted()
-        if g.disturbed:
-            without["turns"] = False
-            g, parameters = emitted(**without)
         if g.staging and g.shared_bytes > chip.shared_per_block:
             without["apart"] = False
             g, parameters = emitted(**without)
