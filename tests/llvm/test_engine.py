@@ -72,7 +72,7 @@ def test_verifier_error_shows_the_line():
 
 
 def test_unknown_level():
-    with pytest.raises(ValueError, match="'O9' is none of none, lite, O1, O2"):
+    with pytest.raises(ValueError, match="'O9' is none of none, plain, lite, O2"):
         engine.compile_object(ADD, level="O9")
 
 
