@@ -136,3 +136,47 @@ def test_a_barrier_inside_is_found_where_rings_were_given_up():
     made = steps(kernel.asm["ptx"])
     assert "extra barrier" not in made and "apart" not in made
     assert "copied 3" in made and kernel.metadata.shared <= 227 * 1024
+
+
+@jit
+def powers(x, k, v, out, n, D: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr):
+    rows, d = tl.arange(0, BM), tl.arange(0, D)
+    acc = tl.load(x + rows[:, None] * D + d[None, :])
+    for start in range(0, n, BN):
+        at = start + tl.arange(0, BN)
+        p = tl.maximum(tl.dot(acc, tl.load(k + at[None, :] * D + d[:, None])), 0)
+        acc = tl.dot(p, tl.load(v + at[:, None] + d[None, :] * n), acc)
+    tl.store(out + rows[:, None] * D + d[None, :], acc)
+
+
+def test_an_accumulator_that_the_first_product_multiplies_is_waited_for():
+    constants = {"D": 128, "BM": 64, "BN": 64}
+    signature = {**dict.fromkeys(("x", "k", "v", "out"), "*fp32"), "n": "i32", **dict.fromkeys(constants, "constexpr")}
+    source = ASTSource(powers, signature, constants, {(i,): [["tt.divisibility", 16]] for i in range(5)})
+    made = loop(compile(source, target=GPUTarget("cuda", 90, 32), options={"num_warps": 4, "num_stages": 2}).asm["ptx"])
+    assert made.count("wait") == 2 and made[-1] == "wait"
+
+
+@jit
+def quantized(q, k, v, out, n, D: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr):
+    rows, d = tl.program_id(0) * BM + tl.arange(0, BM), tl.arange(0, D)
+    queries = tl.load(q + rows[:, None] * D + d[None, :])
+    acc, top = tl.zeros([BM, D], tl.float32), tl.full([BM], -float("inf"), tl.float32)
+    for start in range(0, n, BN):
+        at = start + tl.arange(0, BN)
+        scores = tl.dot(queries, tl.load(k + at[None, :] * D + d[:, None])).to(tl.float32) * 0.01
+        higher = tl.maximum(top, tl.max(scores, 1))
+        p = tl.exp2(scores - higher[:, None]).to(tl.float16)
+        acc = tl.dot(p, tl.load(v + at[:, None] * D + d[None, :]), acc * tl.exp2(top - higher)[:, None])
+        top = higher
+    tl.store(out + rows[:, None] * D + d[None, :], acc)
+
+
+@pytest.mark.parametrize("bm, warps", [(128, 8), (64, 4)])
+def test_products_of_two_types_are_waited_for_apart(bm, warps):
+    """Integers and floats, as attention with 8-bit queries and keys has."""
+    constants = {"D": 128, "BM": bm, "BN": 64}
+    signature = {"q": "*i8", "k": "*i8", "v": "*fp16", "out": "*fp32", "n": "i32", **dict.fromkeys(constants, "constexpr")}
+    source = ASTSource(quantized, signature, constants, {(i,): [["tt.divisibility", 16]] for i in range(5)})
+    ptx = compile(source, target=GPUTarget("cuda", 90, 32), options={"num_warps": warps, "num_stages": 3}).asm["ptx"]
+    assert loop(ptx).count("wait") == 2 and "s32.s8.s8" in ptx and "f32.f16.f16" in ptx

@@ -69,6 +69,8 @@ def chain(g: Generator, body: Block, copied: set[Value]) -> Chain | None:
     if len(dots) != 2 or any(op.blocks and op.name != "reduce" for op in body.ops):
         return None
     first, second = dots
+    if first.result.type.elem is not second.result.type.elem:
+        return None  # one instruction waits for both, whose registers have one type: not for 8-bit integers times 16-bit floats
     for dot in dots:
         if g.assignment.by_warpgroup.get(dot) is not False or dot.attrs["imprecise"] or dot.result.type.elem.bits != 32:
             return None
