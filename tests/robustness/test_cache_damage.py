@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import sys
+import tempfile
 import warnings
 from pathlib import Path
 
@@ -188,12 +189,20 @@ print(len([w for w in caught if w.category.__name__ == "CacheWarning"]), len(cau
 """
 
 
+@pytest.fixture
+def outside():
+    """A folder beside pytest's own, which each session that starts closes to others again."""
+    with tempfile.TemporaryDirectory(prefix="anytile-rights-") as folder:
+        yield Path(folder)
+
+
 @pytest.mark.skipif(not hasattr(os, "setuid"), reason="needs POSIX rights")
 @pytest.mark.parametrize(
     ("name", "folder_mode", "file_mode", "warned"),
     [("read-only", 0o555, 0o444, 1), ("closed", 0o000, 0o000, 2), ("unlisted", 0o311, 0o444, 1), ("unreadable files", 0o755, 0o000, 2)],
 )
-def test_rights(tmp_path, name, folder_mode, file_mode, warned):
+def test_rights(outside, name, folder_mode, file_mode, warned):
+    tmp_path = outside
     os.chmod(tmp_path, 0o755)
     for parent in tmp_path.parents[:3]:
         if parent != Path(parent.anchor) and os.stat(parent).st_uid == os.getuid():
