@@ -37,6 +37,17 @@ def test_quotients_of_a_few_are_divided():
     assert text.count("div.full.f32") == 8 and "rcp.approx" not in text
 
 
+@jit
+def exact_quotients(x, y, out, N: tl.constexpr):
+    i = tl.arange(0, N)
+    tl.store(out + i, tl.div_rn(tl.load(x + i), tl.load(y)))
+
+
+def test_quotients_that_are_to_be_exact_share_nothing():
+    text = ptx(exact_quotients, x="*fp32", y="*fp32", out="*fp32", constants={"N": 1024})
+    assert text.count("div.rn.f32") == 8 and "rcp.approx" not in text
+
+
 def test_words_of_pairs_are_neither_unpacked_nor_packed():
     """bf16 is widened by a shift or a mask; what is made in pairs is stored in pairs."""
     text = ptx(shares, x="*bf16", out="*bf16", constants={"M": 1, "N": 2048})
