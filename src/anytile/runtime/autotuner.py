@@ -191,12 +191,17 @@ class Autotuner(KernelInterface):
         if isinstance(driver.active, CpuDriver):
             return lambda call, quantiles: race(call, quantiles, self._to_beat, warmup, rep)
         bench = driver.active.get_benchmarker()
-        if bench is testing.do_bench:
+        if self._timed_by_us_on_gpu():
             rep = self.num_reps or BEFORE_A_DUEL
             return lambda call, quantiles: race_on_gpu(call, quantiles, self._to_beat, bench, warmup, rep)
         if self.num_warmups is None and self.num_reps is None:
             return bench
         return lambda call, quantiles: bench(call, warmup=warmup, rep=rep, quantiles=quantiles)
+
+    def _timed_by_us_on_gpu(self) -> bool:
+        """Whether `testing.do_bench` times on a GPU: no benchmarker of the caller's or of another driver's."""
+        active = driver.active
+        return self._do_bench is None and not isinstance(active, CpuDriver) and active.get_benchmarker() is testing.do_bench
 
     @staticmethod
     def _failures() -> tuple[type[BaseException], ...]:
@@ -258,25 +263,30 @@ class Autotuner(KernelInterface):
                 if not math.isinf(_first(got)):
                     self._to_beat = min(_first(got), self._to_beat or math.inf)
                 progress.step()
-            self._duel(timings, args, kwargs)
+            duelled = self._duel(timings, args, kwargs)
         self.bench_time = time.perf_counter() - start
         timings = {c: timings[c] for c in configs}
-        best = min(timings, key=lambda c: _first(timings[c]))
+        best = min(duelled or timings, key=lambda c: _first(timings[c]))
         failed, self._errors = self._errors, {}  # errors hold their frames, and so the memory of the launch
         if math.isinf(_first(timings[best])):
             raise self._nothing_works(failed, len(configs))
         self.configs_timings, self.cache[key] = timings, best
         self.pre_hook({**(self.nargs or {}), **kwargs, **best.all_kwargs()}, reset_only=True)
 
-    def _duel(self, timings: dict[Config, list[float]], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """On a GPU: those that are close to the best in ``timings`` run again, in turns; they get the times of that."""
-        if self._do_bench is not None or isinstance(driver.active, CpuDriver) or driver.active.get_benchmarker() is not testing.do_bench:
-            return
+    def _duel(self, timings: dict[Config, list[float]], args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Config]:
+        """On a GPU: those that are close to the best in ``timings`` run again, in turns; they get the times of that, and are returned.
+
+        The best is one of them: times of the race, maybe at a higher clock, do not compare with those of the duel.
+        """
+        if not self._timed_by_us_on_gpu():
+            return []
         configs = list(timings)
         close = [configs[i] for i in finalists([_first(t) for t in timings.values()])]
-        if len(close) > 1:
-            calls = [self._call(*args, config=c, **kwargs) for c in close]
-            timings.update(zip(close, duel_on_gpu(calls, _QUANTILES, testing.do_bench), strict=True))
+        if len(close) < 2:
+            return []
+        calls = [self._call(*args, config=c, **kwargs) for c in close]
+        timings.update(zip(close, duel_on_gpu(calls, _QUANTILES, testing.do_bench), strict=True))
+        return close
 
     def _alike(self, configs: list[Config]) -> list[list[Config]]:
         """``configs`` in groups that the target cannot tell apart, in order of their first members."""

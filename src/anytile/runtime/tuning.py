@@ -219,7 +219,7 @@ def race(call: Callable[[], Any], quantiles: Sequence[float], best: float | None
     return [quantile(times, q) for q in quantiles]
 
 
-#: On a GPU, whose clock is steady, a configuration is given up after some ten runs that are slower than the best median by this factor,
+#: On a GPU, whose runs scatter little, a configuration is given up after some ten that are slower than the best median by this factor,
 SLOWER_ON_GPU = 1.15
 GPU_NOISE = 0.003  # and by this many ms.
 #: So many ms of runs do where the best ones run again (`duel_on_gpu`):
