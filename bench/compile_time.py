@@ -5,8 +5,9 @@
 
 Runs SCRIPT with an empty cache and times each compilation in it, from source text to object code: wall clock, and CPU time of the
 thread that compiles (on a loaded machine only that says something).  Ends with one JSON line: kernels, median and 95th percentile of
-both in milliseconds, the shares of tracing and of LLVM, and the slowest kernels with their constants.  ``--out`` gets the line and one for each kernel.
-``--combine`` prints such a line for each script of several such files, of each kernel the least of the runs, and one for all of them.
+both in milliseconds, the shares of tracing and of LLVM, and the slowest kernels with their constants.  ``--out`` gets the line and one
+for each kernel.  ``--combine`` prints such a line for each script of several such files, of each kernel the least of the runs, and one for
+all of them.
 """
 
 from __future__ import annotations

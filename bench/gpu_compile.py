@@ -85,15 +85,21 @@ def work(only: list[str]) -> None:
         print(json.dumps({"case": name, "s": seconds, "registers": kernel.n_regs, "spills": kernel.n_spills}), flush=True)
 
 
+def invocation(anytile: bool, script: Path, cache: str) -> tuple[list[str], dict[str, str]]:
+    """(command, environment) of a process that runs ``script`` under anytile or the installed Triton, with ``cache`` for its folder."""
+    command = [sys.executable, *(("-m", "anytile", "run") if anytile else ()), str(script)]
+    env = {**os.environ, "TRITON_CACHE_DIR": cache, "ANYTILE_CACHE_DIR": cache, "CUDA_CACHE_DISABLE": "1"}
+    if anytile:
+        env["PYTHONPATH"] = os.pathsep.join([str(script.parents[1] / "src"), *filter(None, [env.get("PYTHONPATH")])])
+    return command, env
+
+
 def started(anytile: bool, only: list[str]) -> list[dict[str, Any]]:
     """What a fresh process with an empty cache measures."""
-    here = Path(__file__).resolve()
     with tempfile.TemporaryDirectory(prefix="anytile-gpu-compile-") as cache:
-        env = {**os.environ, WORKER: "1", "TRITON_CACHE_DIR": cache, "ANYTILE_CACHE_DIR": cache, "CUDA_CACHE_DISABLE": "1"}
-        command = [sys.executable, *(("-m", "anytile", "run") if anytile else ()), str(here), *(["--only", *only] if only else [])]
-        if anytile:
-            env["PYTHONPATH"] = os.pathsep.join([str(here.parents[1] / "src"), *filter(None, [env.get("PYTHONPATH")])])
-        done = subprocess.run(command, env=env, capture_output=True, text=True)
+        command, env = invocation(anytile, Path(__file__).resolve(), cache)
+        command += ["--only", *only] if only else []
+        done = subprocess.run(command, env={**env, WORKER: "1"}, capture_output=True, text=True)
     if done.returncode:
         print(done.stderr[-2000:], file=sys.stderr)
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]

@@ -196,7 +196,7 @@ def beside(mine: Path, theirs: Path) -> None:
         ratios = [(b[c][n] / a[c][n], c, n, a[c][n], b[c][n]) for c in a if c in b for n in names if n in a[c] and n in b[c]]
         if not ratios:
             continue
-        mean = math.exp(statistics.mean(math.log(r[0]) for r in ratios))
+        mean = statistics.geometric_mean(r[0] for r in ratios)
         print(f"{clock}: geometric mean {mean:.3f} over {len(ratios)} times")
         for ratio, case, name, x, y in sorted(ratios)[:16]:
             print(f"  {ratio:.2f} {name} {x:.3f} ms ({y:.3f}) {' '.join(case)}")

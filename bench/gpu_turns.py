@@ -26,6 +26,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from gpu_compile import invocation
+
 LAUNCHES = 12
 """In a burst."""
 PATIENCE = 120
@@ -169,12 +171,8 @@ class Process:
     """One compiler's side."""
 
     def __init__(self, anytile: bool, cache: str) -> None:
-        here = Path(__file__).resolve()
-        env = {**os.environ, "TRITON_CACHE_DIR": cache, "ANYTILE_CACHE_DIR": cache, "CUDA_CACHE_DISABLE": "1"}
-        command = [sys.executable, *(("-m", "anytile", "run") if anytile else ()), str(here), "--worker"]
-        if anytile:
-            env["PYTHONPATH"] = os.pathsep.join([str(here.parents[1] / "src"), *filter(None, [env.get("PYTHONPATH")])])
-        self.process = subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        command, env = invocation(anytile, Path(__file__).resolve(), cache)
+        self.process = subprocess.Popen([*command, "--worker"], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def ask(self, **request: Any) -> dict[str, Any]:
         """Its answer; ``failed`` says why there is none."""
@@ -222,6 +220,7 @@ def measured(sides: dict[str, Process], name: str, rounds: int) -> dict[str, Any
             row[side] |= {answer["unit"]: round(speeds[side], 1), "GHz": round(statistics.median(clocks[side]), 3)}
     if {"anytile", "triton"} <= set(speeds):
         row["ratio"] = round(speeds["anytile"] / speeds["triton"], 3)
+    if {"anytile", "torch"} <= set(speeds):
         row["to_torch"] = round(speeds["anytile"] / speeds["torch"], 3)
     return row
 
