@@ -38,3 +38,17 @@ def test_a_kernel_is_analysed_while_torch_traces_for_a_gpu(gpu):
         arguments = {"x": torch.empty(64), "out": torch.empty(64), "n": 64, "factor": 2.0, "BLOCK": 64}
         module, names = generate_ttir(kernels.scale, arguments, {})
     assert names[:2] == ["x", "out"] and "store " in str(module)
+
+
+def test_a_kernel_that_takes_a_descriptor_is_analysed(gpu, monkeypatch):
+    """The descriptor that torch puts in its place describes a real tensor, which must not be asked anything either."""
+    wrap = pytest.importorskip("torch._higher_order_ops.triton_kernel_wrap")
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    if not hasattr(wrap, "create_tma_stable_metadata"):
+        pytest.skip("this torch knows no host descriptors")
+    monkeypatch.setattr("torch.utils._triton.has_triton_tensor_descriptor_host_tma", lambda: True)
+    with FakeTensorMode():
+        arguments = {"x": torch.empty(64), "out": torch.empty(64), "BLOCK": 64}
+        module, names = wrap.generate_ttir(kernels.from_descriptor, arguments, {"x": wrap.create_tma_stable_metadata([64])})
+    assert names == ["x", "x STRIDE PLACEHOLDER 0", "x SIZE PLACEHOLDER 0", "out"] and "store " in str(module)

@@ -335,7 +335,7 @@ def _descriptor(x: Any) -> Unwrapped:
         )
     padding = ",nan" if x.padding == "nan" else ""
     key = f"tensordesc<{name}[{','.join(map(str, x.block_shape))}]{padding}>" + ("!" if base.key.endswith("!") else "")
-    return Unwrapped((base.value, *shape, *strides), key, base.keep, base.place)
+    return Unwrapped((base.value, *shape, *strides), key, base.keep, lambda: base.place)
 
 
 def _tuple(x: tuple[Any, ...]) -> Unwrapped:
