@@ -137,6 +137,32 @@ def test_the_variable_of_a_loop_that_the_body_changes_is_not_kept(fn):
         run(fn, np.zeros(2, np.int32), 3)
 
 
+def index_after_a_wide_value(o, n):
+    i = tl.full((), 1 << 40, tl.int64)
+    for i in range(n):
+        tl.store(o + 1, i)
+    tl.store(o, i)
+
+
+@pytest.mark.parametrize("n, last", [(3, 2), (0, 1 << 40)])
+def test_the_variable_of_a_loop_that_ran_not_once_keeps_all_its_bits(n, last):
+    o = np.zeros(2, np.int64)
+    run(index_after_a_wide_value, o, n)
+    assert o[0] == last
+
+
+def index_after_a_float(o, n):
+    i = 0.5
+    for i in range(n):
+        tl.store(o + 1, i)
+    tl.store(o, i)
+
+
+def test_the_variable_of_a_loop_has_one_type_or_no_value_behind_it():
+    with pytest.raises(UnknownNameError, match="i has no value after the loop"):
+        run(index_after_a_float, np.zeros(2, np.int32), 3)
+
+
 def index_of_constant_loop(o, N: tl.constexpr):
     for i in range(N):
         tl.store(o + 1, i)

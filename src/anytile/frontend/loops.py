@@ -30,9 +30,10 @@ from .carried import Carried
 from .errors import NotConstexprError, UnsupportedLanguageConstruct
 from .expressions import iterate
 from .outcome import Outcome
+from .scope import Unavailable
 from .statements import assign
 from .syntax import certainly_stored, read_in, stored_in
-from .values import as_tensor, describe, is_tensor, to_bool
+from .values import as_tensor, describe, is_number, is_tensor, to_bool
 from .visitor import Tracer, statement
 
 __all__: list[str] = []
@@ -153,8 +154,8 @@ def _run_time_for(t: Tracer, node: ast.For, r: Range, rest: Sequence[Any]) -> No
                 f"the bounds and the step of a loop must be scalar integers, but they are ({types})",
             )
         iv_type = integer_type(iv_type, e.type)  # the wider; of equal width the unsigned one
-    start, end, every = (cast_to(e, iv_type) for e in ends)
-    handles = [start.handle, end.handle, every.handle]
+    ends = [cast_to(e, iv_type) for e in ends]
+    handles = [e.handle for e in ends]
     target = node.target.id
     attrs = {**r.hints, "unsigned": not iv_type.is_int_signed()}
 
@@ -163,7 +164,8 @@ def _run_time_for(t: Tracer, node: ast.For, r: Range, rest: Sequence[Any]) -> No
         index.name = target
         t.frame.locals[target] = tensor(index, iv_type)
 
-    loop = Carried(t, node, stored_in(node.body) - {target}, certainly_stored(node.body))
+    assigned = stored_in(node.body)
+    loop = Carried(t, node, assigned - {target}, certainly_stored(node.body))
     loop.first = (handles[0].type,)
     t.frame.loops += 1
     while True:
@@ -176,22 +178,24 @@ def _run_time_for(t: Tracer, node: ast.For, r: Range, rest: Sequence[Any]) -> No
     t.at(node)
     inits = loop.end(block)
     loop.finish(t.builder.make("for", [*handles, *inits], attrs, blocks=(block,)), gone=(target,))
-    if isinstance(step, int) and read_in(rest, target) and target not in stored_in(node.body):
-        t.frame.locals[target] = _last_index(start, end, step, loop.before.get(target))
+    if isinstance(step, int) and read_in(rest, target) and target not in assigned:
+        before = loop.before.get(target)
+        kept = as_tensor(before) if is_tensor(before) or is_number(before) else None
+        # A float or a tile before the loop is no value that the last index could be one type with.
+        if before is None or type(before) is Unavailable or (kept is not None and kept.type.is_int() and not kept.rank):
+            t.frame.locals[target] = _last_index(ends[0], ends[1], step, kept)
 
 
-def _last_index(start: tensor, end: tensor, step: int, before: Any) -> tensor:
-    """The loop's variable after the loop, as in Python: its last value, or ``before`` where the loop ran not once.
+def _last_index(start: tensor, end: tensor, step: int, before: tensor | None) -> tensor:
+    """The loop's variable after the loop, as in Python: its last value, or ``before``, a scalar integer, where the loop ran not once.
 
-    Triton promises nothing of it, and kernels read it.  Where there is nothing to keep either, Python would stop: the number is then
-    one below ``start``, or ``start`` itself.
+    Triton promises nothing of it, and kernels read it.  Where there is nothing to keep either, Python would stop: the number then means
+    nothing.
     """
     low, high, size = (start, end, step) if step > 0 else (end, start, -step)
     steps = floordiv(sub(sub(high, low, False), 1, False), size)
     last = add(start, mul(steps, step, False), False)
-    if not (is_tensor(before) or isinstance(before, (constexpr, int))) or not (kept := as_tensor(before)).type.is_int() or kept.rank:
-        return last
-    return where(low < high, last, cast_to(kept, last.type))
+    return last if before is None else where(low < high, last, before)
 
 
 # --- while ----------------------------------------------------------------------------------------------

@@ -49,16 +49,25 @@ def read_in(steps: Iterable[object], name: str) -> bool:
     for s in steps:
         if not isinstance(s, ast.stmt):
             continue
-        again = isinstance(s, ast.For) and isinstance(s.target, ast.Name) and s.target.id == name
-        looked_at: ast.AST = s.iter if again and isinstance(s, ast.For) else s
-        for n in ast.walk(looked_at):
-            if isinstance(n, ast.Name) and n.id == name and isinstance(n.ctx, ast.Load):
-                return True
-            if isinstance(n, ast.AugAssign) and isinstance(n.target, ast.Name) and n.target.id == name:
-                return True
-        if again:
-            return False
+        if isinstance(s, ast.For) and isinstance(s.target, ast.Name) and s.target.id == name:
+            return name in _read(s.iter)
+        if name in _read(s):
+            return True
     return False
+
+
+def _read(node: ast.AST) -> frozenset[str]:
+    """Variables that the statement or expression reads, itself or anything inside it; ``x += v`` reads x."""
+    got = getattr(node, "_anytile_read", None)
+    if got is None:
+        names: set[str] = set()
+        for n in ast.walk(node):
+            if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load):
+                names.add(n.id)
+            elif isinstance(n, ast.AugAssign) and isinstance(n.target, ast.Name):
+                names.add(n.target.id)
+        got = node._anytile_read = frozenset(names)  # type: ignore[attr-defined]
+    return got
 
 
 def is_moved(function: ast.AST, name: str) -> bool:

@@ -133,12 +133,10 @@ def _widened(pointer: tensor, *others: Any) -> tensor:
 
     What fits neither way is left to who broadcasts to the pointer's shape, and says so.
     """
-    for x in others:
-        x = unwrap(x)
-        if pointer.rank and isinstance(x, tensor) and x.rank == pointer.rank:
-            pairs = list(zip(pointer.type.shape, x.type.shape))
-            if any(a == 1 and b > 1 for a, b in pairs) and all(a == b or 1 in (a, b) for a, b in pairs):
-                pointer = broadcast_to_shape(pointer, tuple(max(a, b) for a, b in pairs))
+    for x in map(unwrap, others):
+        if isinstance(x, tensor) and x.rank == pointer.rank:
+            shape = tuple(b if a == 1 else a for a, b in zip(pointer.type.shape, x.type.shape))
+            pointer = broadcast_to_shape(pointer, shape)
     return pointer
 
 
