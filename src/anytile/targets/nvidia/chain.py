@@ -17,16 +17,21 @@ The second dot is left in flight, as are its operands' slots: the wait for the n
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ...ir import Block, Op, Value
 from ...ir.rewrite import const_value
+from . import wgmma
 from .assignment import VIEWS
 from .dot import dot_behind
 from .placement import LANES
-from .values import Generator
+from .values import Flight, Generator
 from .wgmma import ROWS
 
-__all__ = ["Chain", "chain"]
+if TYPE_CHECKING:
+    from .pipeline import Pipeline
+
+__all__ = ["Chain", "Chained", "chain"]
 
 WARPS = 4
 """Of a warpgroup."""
@@ -106,3 +111,87 @@ def _behind(v: Value, body: Block) -> set[Op]:
             out.add(op)
             pending += [x for x in op.operands if x is not None]
     return out
+
+
+class Chained:
+    """Emits what stands around the two dots of a pipelined loop.  Used by `pipeline.Pipeline`, in the order of its methods.
+
+    The first one's operand is done with half an iteration before the second one's, so its copies are one iteration further ahead.  One
+    group of copies: the second's of iteration i + s − 1, into the slot of the last iteration, and the first's of iteration i + s, into
+    this iteration's.
+    """
+
+    def __init__(self, pipeline: Pipeline, chain: Chain):
+        self.pipeline, self.chain, self.g = pipeline, chain, pipeline.g
+        # What is copied for the first dot, and for the second.
+        self.first, self.second = pipeline.moves
+        if self.first.operand is not chain.first.operands[1]:
+            self.first, self.second = self.second, self.first
+
+    def start(self, state: list[str]) -> list[str]:
+        """The first copies, and the first barriers; the state of the next copies."""
+        g, p = self.g, self.pipeline
+        p.copies(state, "0", [self.first])
+        for slot in range(p.stages - 1):
+            state = p.copies(state, str(slot), [self.second], commit=False)
+            p.copies(state, str(slot + 1), [self.first])
+        g.assembly(f"cp.async.wait_group {p.stages - 1};", "", "void", [])
+        g.barrier()
+        if self.chain.turns:
+            self._extra_barrier(1)
+        self.barriers_before = g.barriers_made
+        return state
+
+    def body_begins(self) -> None:
+        """The loop's dots are waited for here."""
+        self.g.in_flight[self.chain.first] = Flight(self._first_done)
+        self.g.in_flight[self.chain.second] = Flight(self._behind_second, self._before_second)
+
+    def finish(self) -> Value:
+        """Behind the loop: its last barriers; the carried value that is still in flight."""
+        g, chain = self.g, self.chain
+        del g.in_flight[chain.first], g.in_flight[chain.second]
+        if chain.turns:
+            g.disturbed |= g.barriers_made != self.barriers_before + 2
+            self._extra_barrier(0)
+        return chain.acc
+
+    def _extra_barrier(self, warpgroup: int) -> None:
+        """One barrier more for the threads of a warpgroup."""
+        g = self.g
+        g.assembly("@$0 bar.sync 0;", "b", "void", [("i1", g.emit(f"icmp eq i32 {g.warpgroup()}, {warpgroup}"))])
+
+    def _first_done(self, made: list[str]) -> list[str]:
+        """Behind the first dot: waits for it, for the last iteration's second one and for what this iteration's second and the next one's
+        first will read."""
+        g, acc = self.g, self.chain.acc
+        g.assembly(f"cp.async.wait_group {self.pipeline.stages - 2};", "", "void", [])
+        home = g.homes[acc]
+        done = wgmma.waited(g, [*made, *g.get(acc, home)], acc.type.elem)
+        g.define(acc, done[len(made) :], home)
+        if self.chain.turns:
+            g.barrier()
+            self._keep_apart(1)
+        return done[: len(made)]
+
+    def _before_second(self) -> None:
+        """Before the second dot's instructions: its operand has been copied by all threads, and nobody reads the slots of the next copies."""
+        if self.chain.turns:
+            self._keep_apart(2)
+        self.g.barrier()
+
+    def _keep_apart(self, number: int) -> None:
+        """Keeps arithmetic on its side of a barrier.
+
+        The assembler moves it across barriers, which concern memory alone, but not across the end of a basic block, such as an exit on a
+        condition that nobody fulfils; ``number``: one that it takes for another condition than the last.
+        """
+        g = self.g
+        g.assembly("@$0 exit;", "b", "void", [("i1", g.emit(f"icmp eq i32 {g.warpgroup()}, {-number}"))])
+
+    def _behind_second(self, made: list[str]) -> list[str]:
+        """Behind the second dot's instructions, which stay in flight: the next copies."""
+        p = self.pipeline
+        p.last = p.copies(p.names, p.left(), [self.second], commit=False)
+        p.copies(p.last, p.slot, [self.first])
+        return made

@@ -23,7 +23,7 @@ from ...ir import Block, Effect, Op, Value
 from ...ir.rewrite import const_value, is_pure
 from ..text import Chunk
 from . import wgmma
-from .chain import Chain, chain
+from .chain import Chained, chain
 from .copies import Barriers, Source, source
 from .matrices import ring_form
 from .memory import vector_width
@@ -155,7 +155,8 @@ class Pipeline:
         self.args = [self.body.args[1 + i] for i in sorted(used.carried)]
         self.ends = [self.body.terminator.operands[i] for i in sorted(used.carried)]
         self.dot = self._accumulating()
-        self.chain = None if self.barriers is not None or own else chain(g, self.body, set(self.forms))
+        found = None if self.barriers is not None or own else chain(g, self.body, set(self.forms))
+        self.chained = None if found is None else Chained(self, found)
         self.turned = self.dot is not None and g.assignment.by_warpgroup[self.dot]
         self.scalars = [op for op in self.body.ops if op in used.ops and op.results[0].type.is_scalar]
 
@@ -189,13 +190,13 @@ class Pipeline:
             self.first_phases = self.barriers.begin()
         else:
             g.reclaim()
-        if self.chain is not None:
-            state = self._start_chain(self.chain, state)
+        if self.chained is not None:
+            state = self.chained.start(state)
         elif self.stages > 2 and self.together and self.barriers is None:
             state = self._start_in_loop(state)
         else:
             for slot in range(self.stages - 1):
-                state = self._copies(state, str(slot))
+                state = self.copies(state, str(slot))
         self.first = state
 
     def _start_in_loop(self, state: list[str]) -> list[str]:
@@ -211,19 +212,23 @@ class Pipeline:
         slot, next_slot = g.w.fresh("slot"), g.w.fresh("slot")
         names = [g.w.fresh("ahead") for _ in state]
         hole = g.w.hole()
-        last = self._copies(names, slot, before=before)
+        last = self.copies(names, slot, before=before)
         g.w.put(f"{next_slot} = add i32 {slot}, 1")
         latch = g.w.label
         g.w.put(f"br i1 {g.emit(f'icmp ult i32 {next_slot}, {self.stages - 1}')}, label %{fill}, label %{done}, !llvm.loop {g.rolled()}")
-        for name, a, b, v in zip(names, state, last, [self.body.args[0], *self.args], strict=True):
-            hole.append(f"  {name} = phi {llvm_type(v.type.elem)} [ {a}, %{entry} ], [ {b}, %{latch} ]")
-        hole.append(f"  {slot} = phi i32 [ 0, %{entry} ], [ {next_slot}, %{latch} ]")
+        self._phis(hole, [*names, slot], [*state, "0"], [*last, next_slot], entry, latch)
         g.w.open_block(done)
         return last
 
+    def _phis(self, hole: Chunk, names: list[str], first: list[str], last: list[str], entry: str, latch: str) -> None:
+        """The phis of the state of later copies and of a slot's number, for a loop that ends in block ``latch``."""
+        types = [*(llvm_type(v.type.elem) for v in (self.body.args[0], *self.args)), "i32"]
+        for name, t, a, b in zip(names, types, first, last, strict=True):
+            hole.append(f"  {name} = phi {t} [ {a}, %{entry} ], [ {b}, %{latch} ]")
+
     def order(self) -> list[Op] | None:
         """The operations of the loop's body in the order in which they are emitted, None for their own."""
-        return None if self.chain is None else self.chain.order(self.body)
+        return None if self.chained is None else self.chained.chain.order(self.body)
 
     def open(self) -> None:
         """In the loop's header: names for its phis."""
@@ -238,9 +243,8 @@ class Pipeline:
         g = self.g
         for m in self.moves:
             g.ring[m.load.result] = g.ring[m.operand] = self._slot(m.operand, m.form.bytes, self.slot)
-        if self.chain is not None:
-            g.in_flight[self.chain.first] = Flight(self._first_done)
-            g.in_flight[self.chain.second] = Flight(self._behind_second, self._before_second)
+        if self.chained is not None:
+            self.chained.body_begins()
             return
         # No fence.proxy.async here: it would wait for the copies of later iterations too, and cp.async does not need it (the wait and
         # the barrier order what it wrote before the reads of wgmma).  What is stored from registers has one (`wgmma.stage`).
@@ -259,9 +263,9 @@ class Pipeline:
 
     def _refill(self) -> None:
         """Starts the copies into the slot that the iteration before has left."""
-        self.last = self._copies(self.names, self._left())
+        self.last = self.copies(self.names, self.left())
 
-    def _left(self) -> str:
+    def left(self) -> str:
         """The slot that the iteration before has left."""
         g = self.g
         zero = g.emit(f"icmp eq i32 {self.slot}, 0")
@@ -278,78 +282,10 @@ class Pipeline:
         self._refill()
         return wgmma.waited(self.g, made, self.dot.result.type.elem) if self.turned else made  # type: ignore[union-attr]
 
-    # A chain of two dots.  The first one's operand is done with half an iteration before the second one's, so its copies are one iteration
-    # further ahead.  One group of copies: the second's of iteration i + s − 1, into the slot of the last iteration, and the first's of
-    # iteration i + s, into this iteration's.
-
-    def _operands(self, chain: Chain) -> tuple[_Move, _Move]:
-        """What is copied for the first and for the second dot."""
-        first, second = self.moves
-        return (first, second) if first.operand is chain.first.operands[1] else (second, first)
-
-    def _start_chain(self, chain: Chain, state: list[str]) -> list[str]:
-        """The first copies, and the first barriers; the state of the next copies."""
-        g, (first, second) = self.g, self._operands(chain)
-        self._copies(state, "0", [first])
-        for slot in range(self.stages - 1):
-            state = self._copies(state, str(slot), [second], commit=False)
-            self._copies(state, str(slot + 1), [first])
-        g.assembly(f"cp.async.wait_group {self.stages - 1};", "", "void", [])
-        g.barrier()
-        if chain.turns:
-            self._extra_barrier(1)
-        self.barriers_before = g.barriers_made
-        return state
-
-    def _extra_barrier(self, warpgroup: int) -> None:
-        """One barrier more for the threads of a warpgroup."""
-        g = self.g
-        g.assembly("@$0 bar.sync 0;", "b", "void", [("i1", g.emit(f"icmp eq i32 {g.warpgroup()}, {warpgroup}"))])
-
-    def _first_done(self, made: list[str]) -> list[str]:
-        """Behind the first dot: waits for it, for the last iteration's second one and for what this iteration's second and the next one's
-        first will read."""
-        g, chain = self.g, self.chain
-        assert chain is not None
-        g.assembly(f"cp.async.wait_group {self.stages - 2};", "", "void", [])
-        home = g.homes[chain.acc]
-        done = wgmma.waited(g, [*made, *g.get(chain.acc, home)], chain.acc.type.elem)
-        g.define(chain.acc, done[len(made) :], home)
-        if chain.turns:
-            g.barrier()
-            self._keep_apart(1)
-        return done[: len(made)]
-
-    def _before_second(self) -> None:
-        """Before the second dot's instructions: its operand has been copied by all threads, and nobody reads the slots of the next copies."""
-        assert self.chain is not None
-        if self.chain.turns:
-            self._keep_apart(2)
-        self.g.barrier()
-
-    def _keep_apart(self, number: int) -> None:
-        """Keeps arithmetic on its side of a barrier.
-
-        The assembler moves it across barriers, which concern memory alone, but not across the end of a basic block, such as an exit on a
-        condition that nobody fulfils; ``number``: one that it takes for another condition than the last.
-        """
-        g = self.g
-        g.assembly("@$0 exit;", "b", "void", [("i1", g.emit(f"icmp eq i32 {g.warpgroup()}, {-number}"))])
-
-    def _behind_second(self, made: list[str]) -> list[str]:
-        """Behind the second dot's instructions, which stay in flight: the next copies."""
-        assert self.chain is not None
-        first, second = self._operands(self.chain)
-        self.last = self._copies(self.names, self._left(), [second], commit=False)
-        self._copies(self.last, self.slot, [first])
-        return made
-
     def close(self, entry: str, latch: str) -> None:
         """At the end of the body, before its branch back: ``latch`` is its last block."""
         g = self.g
-        for name, a, b, v in zip(self.names, self.first, self.last, [self.body.args[0], *self.args], strict=True):
-            self.hole.append(f"  {name} = phi {llvm_type(v.type.elem)} [ {a}, %{entry} ], [ {b}, %{latch} ]")
-        self.hole.append(f"  {self.slot} = phi i32 [ 0, %{entry} ], [ {self.next_slot}, %{latch} ]")
+        self._phis(self.hole, [*self.names, self.slot], [*self.first, "0"], [*self.last, self.next_slot], entry, latch)
         if self.barriers is not None:
             self.hole.append(f"  {self.phases} = phi i32 [ {self.first_phases}, %{entry} ], [ {self.next_phases}, %{latch} ]")
         for v in {x for m in self.moves for x in (m.load.result, m.operand)}:
@@ -374,12 +310,8 @@ class Pipeline:
         if self.dot is not None:
             del g.in_flight[self.dot]
             flying = None if self.turned else self.dot.operands[2]
-        if self.chain is not None:
-            del g.in_flight[self.chain.first], g.in_flight[self.chain.second]
-            flying = self.chain.acc
-            if self.chain.turns:
-                g.disturbed |= g.barriers_made != self.barriers_before + 2
-                self._extra_barrier(0)
+        if self.chained is not None:
+            flying = self.chained.finish()
         if flying is not None:
             result = self.loop.results[flying.index - 1]
             home = g.homes[result]
@@ -390,10 +322,13 @@ class Pipeline:
         begin = self.rings[v]
         return Slot(begin + int(number) * size) if number.isdigit() else Slot(begin, number, size)
 
-    def _copies(
+    def copies(
         self, state: list[str], slot: str, moves: list[_Move] | None = None, commit: bool = True, before: Chunk | None = None
     ) -> list[str]:
-        """Copies of the iteration that ``state`` (induction variable, carried scalars) belongs to, all or those of ``moves``; the state after it."""
+        """Copies of the iteration that ``state`` (induction variable, carried scalars) belongs to, all or those of ``moves``; the state after it.
+
+        ``commit``: whether they end a group of copies; ``before``: as in `Scope`.
+        """
         g = self.g
         g.scopes.append(Scope(self.body, before, ahead=True))
         iv = self.body.args[0]
