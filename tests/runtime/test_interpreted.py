@@ -188,6 +188,6 @@ def test_the_memory_of_arguments(monkeypatch):
     array = np.zeros((4, 6), np.float32)
     assert list(extents(array[::-1, 2:])) == [(array.ctypes.data, 96)]
     assert list(extents(np.zeros(0, np.int8)))[0][1] == 0
-    assert list(extents((Tensor(), (3, array), None, 2.5, "x"))) == [(4096, 20), (array.ctypes.data, 96)]
+    assert list(extents((Tensor(), (3, array), None, 2.5, np.float32(2.5), "x"))) == [(4096, 20), (array.ctypes.data, 96)]
     backwards = np.lib.stride_tricks.as_strided(array[3:], (4, 6), (-24, 4))
     assert list(extents(backwards)) == [(array.ctypes.data, 96)]

@@ -43,17 +43,20 @@ def extents(value: Any) -> Iterator[tuple[int, int]]:
         else:
             yield value.data_ptr(), value.numel() * value.element_size()
     elif hasattr(value, "__array_interface__") or hasattr(value, "__dlpack__"):
-        yield _of_array(value)
+        yield from _of_array(value)
 
 
-def _of_array(value: Any) -> tuple[int, int]:
+def _of_array(value: Any) -> Iterator[tuple[int, int]]:
     import numpy as np
 
+    if isinstance(value, np.generic):  # a number: only the copy that numpy.asarray makes lies somewhere
+        return
     array = np.asarray(value) if hasattr(value, "__array_interface__") else np.from_dlpack(value)
     while isinstance(array.base, np.ndarray):
         array = array.base
     if array.size == 0:
-        return array.ctypes.data, 0
+        yield array.ctypes.data, 0
+        return
     reach = [(n - 1) * step for n, step in zip(array.shape, array.strides)]
     below, above = sum(min(r, 0) for r in reach), sum(max(r, 0) for r in reach)
-    return array.ctypes.data + below, above - below + array.itemsize
+    yield array.ctypes.data + below, above - below + array.itemsize

@@ -5,8 +5,8 @@ indexed by byte offset.  Making the view touches nothing; only the indexed lanes
 masked-off lanes may hold any address.
 
 Bounds checking: once ranges are registered (`register`), an access outside all of them raises `BoundsError`
-instead of touching memory; without any registered range nothing is checked.  A launch registers nothing: whoever
-hunts a stray access registers the memory that the kernel may touch.
+instead of touching memory; without any registered range nothing is checked.  A launch registers the memory of its
+arguments where ANYTILE_CHECK_BOUNDS asks for it (`runtime.bounds`).
 """
 
 from __future__ import annotations
