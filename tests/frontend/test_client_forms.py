@@ -191,6 +191,21 @@ def test_a_comma_behind_pointers_that_move_is_nothing():
     assert o.tolist() == x.reshape(3, 4).sum(0).tolist()
 
 
+def spread_into_a_tuple(o):
+    nothing = ()
+    none = (*nothing,)
+    two = (*(o, o + 1),)
+    tl.store(two[1], len(none) + len(two))
+    if len(none):
+        two += 1
+
+
+def test_a_tuple_that_others_are_spread_into_is_no_comma():
+    o = np.zeros(2, np.int32)
+    run(spread_into_a_tuple, o)
+    assert o.tolist() == [0, 2]
+
+
 def columns_of_a_scalar(o, n):
     i = tl.arange(0, 4)
     inside = n > 2

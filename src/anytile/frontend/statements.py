@@ -62,12 +62,11 @@ def _stray_comma(t: Tracer, node: ast.Assign, value: Any) -> bool:
     Triton up to 3.2 took the comma for nothing, and published kernels have it.  To move a tuple of one is an error from then on, so no
     other kernel means it.
     """
-    if not (isinstance(node.value, ast.Tuple) and len(node.value.elts) == 1 and len(node.targets) == 1):
+    if not (isinstance(node.value, ast.Tuple) and isinstance(value, tl_tuple) and len(value.values) == len(node.targets) == 1):
         return False
     target = node.targets[0]
     return (
         isinstance(target, ast.Name)
-        and isinstance(value, tl_tuple)
         and is_tensor(value.values[0])
         and value.values[0].dtype.is_ptr()
         and is_moved(t.frame.fn.parse(), target.id)
