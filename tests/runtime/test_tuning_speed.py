@@ -248,17 +248,23 @@ def test_a_gpu_s_tuning_ends_with_a_duel(monkeypatch):
     monkeypatch.setattr(autotuner.testing, "do_bench", bench)
     monkeypatch.setattr(driver.driver, "_active", Gpu(driver.driver.active))
 
-    @autotune(configs=[Config({"B": 32}), Config({"B": 64}), Config({"B": 16})], key=["n"])
     @jit
-    def fill(out, n, B: tl.constexpr):
+    def inner(out, n, B: tl.constexpr):
         i = tl.program_id(0) * B + tl.arange(0, B)
         tl.store(out + i, 1.0, mask=i < n)
 
+    def tuned():
+        return autotune(configs=[Config({"B": 32}), Config({"B": 64}), Config({"B": 16})], key=["n"], cache_results=True)(inner)
+
+    fill = tuned()
     out = np.zeros(64, np.float32)
     fill[lambda c: (64 // c["B"],)](out, 64)
     assert asked == ["race"] * 5 + ["duel"] * 6
     assert fill.best_config.kwargs == {"B": 64} and fill.configs_timings[fill.best_config][0] == 1.5
     assert (out == 1).all()
+    again = tuned()  # the choice is kept, not only the times
+    again[lambda c: (64 // c["B"],)](out, 64)
+    assert len(asked) == 11 and again.best_config.kwargs == {"B": 64} and len(again.configs_timings) == 3
 
 
 def test_child_processes_start_early_where_kernels_are_worth_them(monkeypatch):

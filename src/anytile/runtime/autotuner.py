@@ -365,17 +365,19 @@ class Autotuner(KernelInterface):
         if path is not None:
             try:
                 with open(path) as f:
-                    stored = json.load(f)["configs_timings"]
+                    stored = json.load(f)
                 by_text = {str(c): c for c in configs}
-                timings = {by_text[text]: t for text, t in stored}
-            except (OSError, ValueError, KeyError, TypeError):
-                timings = {}  # damaged: tune again
-            if timings:
-                self.configs_timings = timings
-                self.cache[tuning_key] = min(timings, key=lambda c: _first(timings[c]))
+                self.cache[tuning_key] = by_text[stored["best"]]
+                self.configs_timings = {by_text[text]: t for text, t in stored["configs_timings"]}
                 return True
+            except (OSError, ValueError, KeyError, TypeError):
+                pass  # damaged: tune again
         bench_fn()
-        record = {"key": list(map(str, tuning_key)), "configs_timings": [[str(c), t] for c, t in self.configs_timings.items()]}
+        record = {
+            "key": list(map(str, tuning_key)),
+            "best": str(self.cache[tuning_key]),  # not always the least of the times: see `_duel`
+            "configs_timings": [[str(c), t] for c, t in self.configs_timings.items()],
+        }
         manager.put(json.dumps(record), name, binary=False)
         return False
 
