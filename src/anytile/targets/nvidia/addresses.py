@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ...ir import Block, Func, Op, Value
+from .dot import dots_fed
 
 __all__ = ["computed_ahead"]
 
@@ -29,17 +30,9 @@ def computed_ahead(func: Func, cheap: Callable[[Value], bool]) -> set[Value]:
         if loop.name == "for":
             body = loop.blocks[0]
             for load in body.ops:
-                if load.name == "load" and _feeds_dots(load, body):
+                if load.name == "load" and dots_fed(load, body)[1]:
                     out |= _computed(load, body, cheap)
     return out
-
-
-def _feeds_dots(load: Op, body: Block) -> bool:
-    """Whether what is loaded, perhaps permuted, are operands of the loop's dots alone."""
-    v = load.result
-    while len(v.uses) == 1 and (user := v.users()[0]).name in ("permute", "reshape"):
-        v = user.result
-    return v.type.rank >= 2 and bool(v.uses) and all(user.name == "dot" and user.block is body and i <= 1 for user, i in v.uses)
 
 
 def _computed(load: Op, body: Block, cheap: Callable[[Value], bool]) -> set[Value]:

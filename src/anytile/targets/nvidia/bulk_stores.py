@@ -17,8 +17,9 @@ from ...ir import Effect, Func, Op, Value
 from ...ir.rewrite import const_value
 from . import wgmma
 from .convert import shared_addresses
-from .copies import Source, leader, repeated, source
+from .copies import Source, leader, source
 from .dot import as_words
+from .fixed_first import loop_around
 from .matrices import row_addresses
 from .memory import vector_width
 from .placement import Placement
@@ -41,7 +42,7 @@ def planned(g: Generator, func: Func) -> dict[Op, Source]:
 
 def apart(stores: dict[Op, Source]) -> int:
     """Bytes that stores in loops had better have for themselves: the largest tile; 0 where none is in a loop."""
-    return max((target.form.bytes for op, target in stores.items() if repeated(op)), default=0)
+    return max((target.form.bytes for op, target in stores.items() if loop_around(op) is not None), default=0)
 
 
 def _target(g: Generator, op: Op) -> Source | None:

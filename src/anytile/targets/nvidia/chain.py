@@ -98,7 +98,7 @@ def chain(g: Generator, body: Block, copied: set[Value]) -> Chain | None:
     if in_a_thread <= SMALL:
         g.small_chain = True
         return None
-    return Chain(first, second, acc, turns=g.turns and g.num_warps == 2 * WARPS)
+    return Chain(first, second, acc, turns=g.means.turns and g.num_warps == 2 * WARPS)
 
 
 def _behind(v: Value, body: Block) -> set[Op]:

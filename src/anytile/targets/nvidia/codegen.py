@@ -10,7 +10,8 @@ memory is dynamic: the launch gives it ``metadata["shared"]`` bytes.
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from typing import Any
 
 from ...errors import UnsupportedError
@@ -36,7 +37,7 @@ from .formulas import FORMULAS
 from .legalize_dot import legalize_dot
 from .shared_use import told
 from .tensor_maps import MAP_BYTES, wanted
-from .values import BARRIERS, SHARED, STAGING, Generator, llvm_type
+from .values import BARRIERS, SHARED, STAGING, Generator, Means, llvm_type
 
 __all__ = ["lower", "machine_passes"]
 
@@ -57,6 +58,14 @@ def machine_passes(sm: int) -> list[Pass]:
     ]
 
 
+_DISPENSABLE: tuple[tuple[Callable[[Generator], int], Callable[[Means], Means]], ...] = (
+    (lambda g: g.staging, lambda means: replace(means, staging_apart=False)),
+    (lambda g: g.own_rings, lambda means: replace(means, own_ahead=False)),
+    (lambda g: g.large_operands, lambda means: replace(means, large_in_shared=False)),
+)
+"""What takes shared memory to save time or registers, which is no reason to refuse a kernel: whether one has it, and how it does without."""
+
+
 def lower(module: Module, options: Any, chip: Chip) -> tuple[str, dict[str, Any]]:
     """(LLVM text, metadata) of ``module``, which is rewritten in place.
 
@@ -74,37 +83,29 @@ def lower(module: Module, options: Any, chip: Chip) -> tuple[str, dict[str, Any]
     assignment = Assignment(kernel, num_warps, sm, info)
     contract, ftz = (bool(getattr(options, name, True)) for name in ("enable_fp_fusion", "enable_reflect_ftz"))
 
-    def emitted(
-        apart: bool = True, own: bool = True, turns: bool = True, large: bool = True, spare: int = 0
-    ) -> tuple[Generator, list[str]]:
-        g = Generator(kernel, num_warps, options.num_stages, sm, contract, ftz, assignment, info)
-        g.own_ahead, g.turns, g.large_in_shared, g.spare_slots = own, turns, large, spare
+    def emitted(means: Means) -> tuple[Generator, list[str]]:
+        g = Generator(kernel, num_warps, options.num_stages, sm, contract, ftz, assignment, info, means)
         g.tma = sm == 90 and wanted(options)
         g.bulk_stores = bulk_stores.planned(g, kernel)
-        g.staging = bulk_stores.apart(g.bulk_stores) if apart else 0
+        g.staging = bulk_stores.apart(g.bulk_stores) if means.staging_apart else 0
         parameters = _parameters(g, kernel)
         emit_block(g, kernel.body)
         _finish(g)
         # Whatever is done without: a loop may be a chain only then (`chain.chain`).
-        return emitted(apart, own, False, large, spare) if g.disturbed else (g, parameters)
+        return emitted(replace(means, turns=False)) if g.disturbed else (g, parameters)
 
     recursion = sys.getrecursionlimit()
     sys.setrecursionlimit(max(recursion, 20000))  # lazy values are emitted recursively along their definitions
     try:
-        without: dict[str, bool] = {}
-        g, parameters = emitted()
-        if g.staging and g.shared_bytes > chip.shared_per_block:
-            without["apart"] = False
-            g, parameters = emitted(**without)
-        if g.own_rings and g.shared_bytes > chip.shared_per_block:  # they hide time, which is no reason to refuse a kernel
-            without["own"] = False
-            g, parameters = emitted(**without)
-        if g.large_operands and g.shared_bytes > chip.shared_per_block:  # nor is a register that is kept in local memory
-            without["large"] = False
-            g, parameters = emitted(**without)
+        means = Means()
+        g, parameters = emitted(means)
+        for used, less in _DISPENSABLE:
+            if used(g) and g.shared_bytes > chip.shared_per_block:
+                means = less(means)
+                g, parameters = emitted(means)
         if sm < 90 and g.shared_bytes > chip.shared_per_block:
             # Triton's rings have a slot less than num_stages before Hopper, and kernels are tuned to fill the memory with those.
-            smaller, same = emitted(**without, spare=1)
+            smaller, same = emitted(replace(means, spare_slots=1))
             if smaller.shared_bytes <= chip.shared_per_block:
                 g, parameters = smaller, same
     finally:

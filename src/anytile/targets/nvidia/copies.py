@@ -12,11 +12,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ...ir import Effect, Op, Value
+from .fixed_first import loop_around
 from .tensor_maps import ALIGNMENT, LARGEST_BOX, TensorMap, Window, tensor_map, window_of
 from .values import BARRIER, Generator
 from .wgmma import Panels, Rows
 
-__all__ = ["Barriers", "Source", "initialize", "leader", "repeated", "source"]
+__all__ = ["Barriers", "Source", "initialize", "leader", "source"]
 
 _ROW_OF_BANKS = 1024
 """Bytes after which the swizzle begins anew: panels must begin at its multiples."""
@@ -61,14 +62,6 @@ def source(g: Generator, pointer: Value, form: Panels | Rows, stored: bool = Fal
     return None if made is None else Source(window, made, form)
 
 
-def repeated(op: Op) -> bool:
-    """Whether an operation lies in a loop."""
-    outer = op.parent_op()
-    while outer is not None and outer.name not in ("for", "while"):
-        outer = outer.parent_op()
-    return outer is not None
-
-
 def _written(g: Generator, loop: Op, again: bool) -> bool:
     """Whether the kernel may have written to global memory, or waited for who did, when a loop begins."""
     tells = Effect.WRITE | Effect.SYNC
@@ -94,7 +87,7 @@ class Barriers:
 
     def __init__(self, g: Generator, count: int, loop: Op):
         self.g, self.count = g, count
-        self.again = repeated(loop)  # the loop may have run before: its phases are asked for
+        self.again = loop_around(loop) is not None  # the loop may have run before: its phases are asked for
         self.written = _written(g, loop, self.again)
         self.address = g.barriers(count)
 

@@ -13,16 +13,15 @@ fragments' placements and everything else is a conversion, which may be none.
 
 from __future__ import annotations
 
-from ...ir import Func, Op, Value
+from ...ir import Block, Func, Op, Value
 from ...ir.types import BF16, F16, F32, F64, Element
 from . import matrices, wgmma
 from .convert import addresses, memory_bytes, shared_load, shared_store
 from .dot_table import Instruction, instruction
 from .placement import Placement, blocked, log2
-from .slots import Slot
 from .values import SHARED, Generator, eager, llvm_type, unsupported
 
-__all__ = ["accumulator", "as_words", "dot_behind", "operand_chain", "stage_invariant", "wanted_operands"]
+__all__ = ["accumulator", "as_words", "dot_behind", "dots_fed", "operand_chain", "stage_invariant", "wanted_operands"]
 
 KEPT = 48
 """32-bit words of an operand's fragments that a thread holds at once."""
@@ -52,6 +51,18 @@ def dot_behind(v: Value, fuel: int = 24) -> Op | None:
         if not x.type.is_scalar and (found := dot_behind(x, fuel - 1)) is not None:
             return found
     return None
+
+
+def dots_fed(load: Op, body: Block) -> tuple[Value, list[tuple[Op, int]]]:
+    """What is loaded, as dots read it, and the dots of ``body`` that do, each with the operand's number; none where anything else does.
+
+    On the way it may be permuted and lose dimensions of 1.
+    """
+    v = load.result
+    while len(v.uses) == 1 and ((user := v.users()[0]).name == "permute" or user.name == "reshape" and wgmma.drops_ones(user)):
+        v = user.result
+    uses = list(v.uses)
+    return v, uses if all(user.name == "dot" and user.block is body and i <= 1 for user, i in uses) else []
 
 
 # --- placements ------------------------------------------------------------------------------------------------
@@ -137,7 +148,7 @@ def wanted_operands(g: Generator, op: Op) -> list[tuple[Value, Placement]]:
 
 def _in_shared(g: Generator, op: Op, index: int, place: Placement, row: Instruction) -> bool:
     """Whether an operand is read from shared memory piece by piece: its fragments at once would fill the registers."""
-    if not g.large_in_shared or place.registers // row.pack <= KEPT:
+    if not g.means.large_in_shared or place.registers // row.pack <= KEPT:
         return False
     if dot_behind(op.operands[index]) is not None:  # what a dot made is in its fragments already
         return False
@@ -191,10 +202,9 @@ def _by_tensor_core(g: Generator, op: Op, acc: Placement, row: Instruction) -> l
 def _operand_words(g: Generator, op: Op, index: int, place: Placement, pack: int) -> list[str]:
     """Operand ``index`` in its fragments, as 32-bit words: from shared memory where it lies there."""
     v, form = op.operands[index], matrices.ring_form(g, op, index)
-    staged = g.find(v, form) if form is not None else None
-    if form is None or v not in g.ring and staged is None:
+    slot = None if form is None else wgmma.slot_of(g, v, form)
+    if form is None or slot is None:
         return as_words(g, g.get(v, place), v.type.elem, pack)
-    slot = g.ring[v] if v in g.ring else Slot(int(staged[0]))  # type: ignore[index]
     return matrices.fragment_words(g, slot, form, place, form.inner == 1 - index)
 
 

@@ -11,19 +11,19 @@ from __future__ import annotations
 
 from ...ir import Block, Builder, Module, Op, Value
 
-__all__ = ["fixed_first"]
+__all__ = ["fixed_first", "loop_around"]
 
 
 def fixed_first(m: Module) -> bool:
     changed = False
     for op in [o for o in m.walk() if o.name == "addptr"]:
-        loop = _loop(op)
+        loop = loop_around(op)
         if loop is not None:
             changed |= _swapped(op, loop)
     return changed
 
 
-def _loop(op: Op) -> Op | None:
+def loop_around(op: Op) -> Op | None:
     """The innermost loop around ``op``."""
     outer = op.parent_op()
     while outer is not None and outer.name not in ("for", "while"):

@@ -25,6 +25,7 @@ from ..text import Chunk
 from . import wgmma
 from .chain import Chained, chain
 from .copies import Barriers, Source, source
+from .dot import dots_fed
 from .matrices import ring_form
 from .memory import vector_width
 from .own_copies import COPY_BYTES, OwnCopy, async_copy, own_copy, zero
@@ -68,7 +69,7 @@ class _Move:
 def plan(g: Generator, loop: Op) -> Pipeline | None:
     """The pipeline for ``loop``, None where nothing in it can run ahead."""
     stages = loop.attrs["num_stages"] or g.num_stages
-    stages -= g.spare_slots if stages > 2 else 0
+    stages -= g.means.spare_slots if stages > 2 else 0
     body = loop.blocks[0]
     if stages < 2 or g.sm < 80 or any(op.defn.effects & (Effect.WRITE | Effect.SYNC) for op in body.walk()):
         return None
@@ -76,7 +77,7 @@ def plan(g: Generator, loop: Op) -> Pipeline | None:
     own: list[tuple[OwnCopy, _Slice]] = []
     for op in body.ops:
         move = _movable(g, op, body) if op.name == "load" else None
-        copy = own_copy(g, op) if op.name == "load" and move is None and loop.attrs["num_stages"] and g.own_ahead else None
+        copy = own_copy(g, op) if op.name == "load" and move is None and loop.attrs["num_stages"] and g.means.own_ahead else None
         if move is not None and (part := _ahead(g, move.roots(), body)) is not None:
             moves.append((move, part))
         elif copy is not None and (part := _ahead(g, _roots(op), body)) is not None:
@@ -101,13 +102,12 @@ def _roots(load: Op) -> list[Value]:
 
 def _movable(g: Generator, op: Op, body: Block) -> _Move | None:
     """A load as a copy into a dot's operand; None where it cannot be one."""
-    v, pointer, mask, other = op.result, *(op.operand(n) for n in ("ptr", "mask", "other"))
+    pointer, mask, other = (op.operand(n) for n in ("ptr", "mask", "other"))
     assert pointer is not None
-    if v.type.rank < 2 or op.attrs["volatile"] or not zero(other):
+    if op.attrs["volatile"] or not zero(other):
         return None
-    while len(v.uses) == 1 and ((user := v.users()[0]).name == "permute" or user.name == "reshape" and wgmma.drops_ones(user)):
-        v = user.result
-    forms = {ring_form(g, user, i) if user.block is body and user.name == "dot" and i <= 1 else None for user, i in v.uses}
+    v, dots = dots_fed(op, body)
+    forms = {ring_form(g, dot, i) for dot, i in dots}
     form = forms.pop() if len(forms) == 1 else None
     if form is None or form.inner != wgmma.inner_dimension(g, v):
         return None

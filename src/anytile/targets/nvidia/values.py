@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from .slots import Slot
     from .tensor_maps import TensorMap
 
-__all__ = ["EAGER", "LAZY", "Flight", "Generator", "Scope", "literal", "llvm_type", "memory_type", "unsupported"]
+__all__ = ["EAGER", "LAZY", "Flight", "Generator", "Means", "Scope", "literal", "llvm_type", "memory_type", "unsupported"]
 
 GLOBAL = "ptr addrspace(1)"
 SHARED = "ptr addrspace(3)"
@@ -122,6 +122,22 @@ class Flight:
     before: Callable[[], None] | None = None
 
 
+@dataclass(frozen=True)
+class Means:
+    """What makes a kernel faster and may not be possible: shared memory is short, or a barrier is in the way.
+
+    ``staging_apart``: bulk stores in loops may have shared memory of their own; ``own_ahead``: loads that no dot reads may run ahead of their
+    loop; ``large_in_shared``: mma.sync may read large operands from shared memory piece by piece; ``turns``: warpgroups may take turns;
+    ``spare_slots``: how many slots of a ring that has more than two are done without.
+    """
+
+    staging_apart: bool = True
+    own_ahead: bool = True
+    large_in_shared: bool = True
+    turns: bool = True
+    spare_slots: int = 0
+
+
 class Generator:
     """The text of one kernel under construction.
 
@@ -130,11 +146,20 @@ class Generator:
     """
 
     def __init__(
-        self, func: Func, num_warps: int, num_stages: int, sm: int, contract: bool, ftz: bool, assignment: Assignment, info: AxisInfo
+        self,
+        func: Func,
+        num_warps: int,
+        num_stages: int,
+        sm: int,
+        contract: bool,
+        ftz: bool,
+        assignment: Assignment,
+        info: AxisInfo,
+        means: Means,
     ):
         self.func, self.num_warps, self.num_stages = func, num_warps, num_stages
         self.sm, self.contract, self.ftz = sm, contract, ftz
-        self.assignment, self.info = assignment, info
+        self.assignment, self.info, self.means = assignment, info, means
         self.homes: dict[Value, Placement] = assignment.homes  # type: ignore[assignment]
         self.w = Writer()
         self.prologue = self.w.hole()
@@ -146,14 +171,10 @@ class Generator:
         self.ring: dict[Value, Slot] = {}  # operand of a pipelined dot → its current slot in shared memory
         self.own_copies: dict[Op, Callable[[], None]] = {}  # load that runs ahead of its loop, but of no dot → defines its result
         self.own_rings = 0  # of such loads so far
-        self.own_ahead = True  # whether such loads may run ahead
-        self.large_in_shared = True  # whether mma.sync may read large operands from shared memory piece by piece
-        self.large_operands = 0  # of those so far
-        self.spare_slots = 0  # how many slots of a ring that has more than two are done without
+        self.large_operands = 0  # that mma.sync reads from shared memory piece by piece, so far
         self.in_flight: dict[Op, Flight] = {}  # dots whose loop says when they are waited for
         self.small_chain = False  # whether there is an attention of few results in a thread
-        self.turns = True  # whether warpgroups may take turns
-        self.disturbed = False  # whether a barrier got between warpgroups that do
+        self.disturbed = False  # whether a barrier got between warpgroups that take turns
         self.barriers_made = 0  # of all threads, so far in the text
         self.tma = False  # whether the tensor memory accelerator may be used
         self.staging = 0  # bytes of shared memory that are kept for bulk stores alone, at STAGING

@@ -31,7 +31,7 @@ from .tensor_maps import window_of
 from .values import Generator
 
 __all__ = ["FORMATS", "Panels", "Rows", "accumulate", "accumulator_place", "drops_ones", "inner_dimension", "panels", "plan", "usable"]
-__all__ += ["panel_addresses", "read_fragments", "stage", "waited"]
+__all__ += ["panel_addresses", "read_fragments", "slot_of", "stage", "waited"]
 
 ROWS = 64  # of one instruction
 LARGEST_N = 256
@@ -366,7 +366,7 @@ def waited(g: Generator, registers: list[str], e: Element) -> list[str]:
 def stage(g: Generator, operands: list[tuple[Value, int]]) -> list[Slot]:
     """Where values lie in shared memory, each with its place among its dot's operands: in a ring, or stored there now, or earlier."""
     forms = {(v, i): panels(g, v, i) for v, i in operands}
-    missing = {(v, form): None for (v, _), form in forms.items() if v not in g.ring and g.find(v, form) is None}
+    missing = {(v, form): None for (v, _), form in forms.items() if slot_of(g, v, form) is None}
     if missing:
         held = [(v, form, g.place_for(v)) for v, form in missing]
         registers = [g.get(v, place) for v, _, place in held]
@@ -380,9 +380,18 @@ def stage(g: Generator, operands: list[tuple[Value, int]]) -> list[Slot]:
         g.barrier()
     out = []
     for (v, _), form in forms.items():
-        found = g.find(v, form)
-        out.append(g.ring[v] if v in g.ring else Slot(int(found[0])))  # type: ignore[index]
+        slot = slot_of(g, v, form)
+        assert slot is not None
+        out.append(slot)
     return out
+
+
+def slot_of(g: Generator, v: Value, form: Panels | Rows) -> Slot | None:
+    """Where ``v`` lies in shared memory as ``form``: in its ring, or where `stage` has put it; None where it does not."""
+    if v in g.ring:
+        return g.ring[v]
+    staged = g.find(v, form)
+    return None if staged is None else Slot(int(staged[0]))
 
 
 def read_fragments(g: Generator, pointer: str, form: Rows, place: Placement) -> list[str]:
