@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from ptx_text import loops
 
 from anytile import language as tl
 from anytile.runtime.compiler import ASTSource, compile
@@ -69,15 +70,8 @@ def steps(ptx: str) -> list[str]:
 
 
 def loop(ptx: str) -> list[str]:
-    """The `steps` of the loop with dots: between the label that a later branch leads back to, and that branch."""
-    lines = ptx.splitlines()
-    labels = {m[1]: n for n, line in enumerate(lines) if (m := re.match(r"(\$L__BB\w+):", line))}
-    for n, line in enumerate(lines):
-        if (m := re.search(r"bra(?:\.uni)?\s+(\$L__BB\w+)", line)) and labels[m[1]] < n:
-            made = steps("\n".join(lines[labels[m[1]] : n]))
-            if "dot" in made:
-                return made
-    raise AssertionError("no loop")
+    """The `steps` of the loop with dots."""
+    return next(made for lines in loops(ptx) if "dot" in (made := steps("\n".join(lines))))
 
 
 @pytest.mark.parametrize("bn, stages", [(128, 3), (64, 3), (128, 2)])

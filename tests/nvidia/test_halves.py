@@ -48,9 +48,7 @@ def instructions(kind: str, dtype: str, elements: int, arch: int = 90) -> Counte
 @pytest.mark.parametrize("dtype, arch", [("bf16", 80), ("bf16", 90), ("fp16", 80)])
 def test_pairs(kind, dtype, arch):
     instruction = "fma.rn.bf16x2" if dtype == "bf16" else f"{'mul' if kind == 'half' else kind}.rn.f16x2"
-    kernel = instructions(kind, dtype, 256, arch)
-    found = {name: n for name, n in kernel.items() if not name.startswith("mov")}
-    assert found == {instruction: 4}, found
+    assert instructions(kind, dtype, 256, arch) == {instruction: 4}
 
 
 @pytest.mark.parametrize("kind", ["wide", "div"])

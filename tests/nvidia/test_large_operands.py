@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
+from ptx_text import loops
 
 from anytile import language as tl
 from anytile.runtime.compiler import ASTSource, compile
@@ -31,15 +30,8 @@ def compiled(d: int, stages: int, arch: int):
 
 
 def in_loop(ptx: str, instruction: str) -> int:
-    """How often it stands between the label that a branch further down leads back to and that branch, in the longest such loop."""
-    lines = ptx.splitlines()
-    labels = {m[1]: n for n, line in enumerate(lines) if (m := re.match(r"(\$L__BB\w+):", line))}
-    loops = [
-        lines[labels[m[1]] : n]
-        for n, line in enumerate(lines)
-        if (m := re.search(r"bra(?:\.uni)?\s+(\$L__BB\w+)", line)) and labels[m[1]] < n
-    ]
-    return sum(instruction in line for line in max(loops, key=len))
+    """How often it stands in the longest loop."""
+    return sum(instruction in line for line in max(loops(ptx), key=len))
 
 
 @pytest.mark.parametrize("arch", [80, 90])
