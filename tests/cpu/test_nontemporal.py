@@ -72,14 +72,12 @@ def text_of(kernel, element="fp32", machine=None):
     return lower(module, OPTIONS, machine or current())[1]
 
 
-x86 = pytest.mark.skipif(current().architecture != "x86_64", reason="elsewhere such stores come in pairs")
-
-
-@x86
 @pytest.mark.parametrize("kernel", [add_kernel, two_kernel, summing_kernel, blocks_kernel])
-@pytest.mark.parametrize("element", ["fp32", "fp16", "i8"])
-def test_streams_may_go_past_the_caches_and_are_waited_for(kernel, element):
-    text = text_of(kernel, element)
+@pytest.mark.parametrize(
+    ("machine", "element"), [("avx512", "fp32"), ("avx512", "fp16"), ("avx512", "i8"), ("avx2", "fp32"), ("avx2", "fp16")]
+)
+def test_streams_may_go_past_the_caches_and_are_waited_for(kernel, machine, element):
+    text = text_of(kernel, element, named(machine))
     assert "!nontemporal" in text
     assert text.count("call void @llvm.x86.sse.sfence()") == 1
 

@@ -1,6 +1,6 @@
 """Random kernels around a loop that carries tiles and stores while rows wait to be read.
 
-What varies: tiles short and longer than `program.LATE`, that begin with constants or rows and trade places; loops that run never, once
+What varies: tiles short and longer than `control.LATE`, that begin with constants or rows and trade places; loops that run never, once
 or several times, upwards and downwards, nested, by `while`; rows that are read in front of the loop, in it and behind it; stores of rows,
 single elements and parts of rows, under branches and behind barriers, near to those rows or upon them; tiles that are read before they
 are written anew, after it, or both.  One program runs, so that program order decides everything.

@@ -102,13 +102,12 @@ def _suffix(e: Element) -> str:
 class Memory(Near):
     """Adds memory access to `Arith`.
 
-    ``dummy`` is the address of a 64-byte word that loads may touch.  ``narrows``: masked stores may shorten integers (AVX-512).
-    ``gathers``: there are instructions that gather words, with masks.
+    ``dummy`` is the address of a 64-byte word that loads may touch.  ``avx512``: loads and stores of elements of any size have masks,
+    stores may shorten integers on the way, and words are gathered with masks.
     """
 
     dummy = "@anytile_dummy"
-    narrows = False
-    gathers = False
+    avx512 = False
 
     def load(self, p: Lane, mask: Lane | None = None, other: Lane | None = None, volatile: bool = False, repeats: bool = False) -> Lane:
         """The values at ``p``; ``other`` (zero) where the mask is off.  ``repeats``: the addresses are mostly one, if they are a vector."""
@@ -180,7 +179,7 @@ each:
             text = f"call <{n} x {t}> {fn}(ptr align {align} {p.val}, <{n} x i1> {self.vec(mask)}, <{n} x {t}> {rest})"
             return vector(self.emit(text, level), e, level)
         m = self.vec(mask) if mask is not None else "splat (i1 true)"
-        if self.gathers and e.bits < 32 and not volatile:
+        if self.avx512 and e.bits < 32 and not volatile:
             return vector(self._gather_words(e, self.vec(p), m, rest if mask is not None else "zeroinitializer", level), e, level)
         fn = self.w.declare(f"llvm.masked.gather.v{n}{_suffix(e)}.v{n}p0", f"<{n} x {t}>(<{n} x ptr>, <{n} x i1>, <{n} x {t}>)")
         text = f"call <{n} x {t}> {fn}(<{n} x ptr> align {e.bytes} {self.vec(p)}, <{n} x i1> {m}, <{n} x {t}> {rest})"
@@ -246,7 +245,7 @@ each:
         lies behind it.  A register passes through no instructions at all; small vectors have none, so their mask does.
         """
         t, n = llvm_type(e), self.width
-        if not self.narrows or e.bits == 64 or not t.startswith("i"):
+        if not self.avx512 or e.bits == 64 or not t.startswith("i"):
             return value, mask
         if n * e.bytes in (16, 32, 64):
             return self.w.ins(f'call <{n} x {t}> asm "", "=v,0"(<{n} x {t}> {value})'), mask

@@ -23,6 +23,7 @@ from ...ir.types import BOOL, I64
 from .alias import origins
 from .lanes import RAMP, Lane
 from .prefetch import STREAM_AHEAD
+from .reach import known_step
 from .roots import StoreRoot
 from .shape import is_linear, steps
 from .text import llvm_type
@@ -61,7 +62,8 @@ def choice(nest: Nest) -> Choice | None:
     nbytes = nest.shape[0] * narrowest
     if nbytes < 2 * STREAM_AHEAD:
         return None
-    if p.loops and (not all(_counts(op) for op in p.loops) or _read_again(p.func, stores)):
+    loops = [(op, step) for op in p.loops if (step := known_step(op)) is not None]
+    if len(loops) < len(p.loops) or loops and _read_again(p.func, stores):
         return None
     bases = [w.ins(f"ptrtoint ptr {nest.element(op.operands[0], 0).val} to i64") for op in stores]
     together = bases[0]
@@ -69,23 +71,17 @@ def choice(nest: Nest) -> Choice | None:
         together = w.ins(f"or i64 {together}, {x}")
     whole_lines = w.ins(f"icmp eq i64 {w.ins(f'and i64 {together}, {_LINE - 1}')}, 0")
     times = p.programs()
-    for loop in p.loops:
-        times = w.ins(f"mul i64 {times}, {_iterations(p, loop)}")
+    for loop, step in loops:
+        times = w.ins(f"mul i64 {times}, {_iterations(p, loop, step)}")
     many = w.ins(f"icmp uge i64 {times}, {-(-AT_LEAST // nbytes)}")
     p.waits = True
     w.declare("llvm.x86.sse.sfence", "void()")
     return Choice(w.ins(f"and i1 {whole_lines}, {many}"), max(1, _LINE // (nest.m.width * narrowest)))
 
 
-def _counts(loop: Op) -> bool:
-    """Whether ``loop`` counts upwards by a number that is known."""
-    step = loop.operands[2].op  # type: ignore[union-attr]
-    return step is not None and step.name == "constant" and step.attrs["value"] > 0 and not loop.attrs["unsigned"]
-
-
-def _iterations(p: Program, loop: Op) -> str:
-    """How many ``loop`` has (an i64; nonsense where it has none)."""
-    w, step = p.w, loop.operands[2].op.attrs["value"]  # type: ignore[union-attr]
+def _iterations(p: Program, loop: Op, step: int) -> str:
+    """How many ``loop``, which counts by ``step``, has (an i64; nonsense where it has none)."""
+    w = p.w
     lb, ub = (p.memory.resize(p.scalar(v), I64).val for v in loop.operands[:2])  # type: ignore[arg-type]
     span = w.ins(f"sub i64 {ub}, {lb}")
     return w.ins(f"sdiv i64 {w.ins(f'add i64 {span}, {step - 1}')}, {step}")

@@ -1,17 +1,17 @@
 """One program of a kernel as an LLVM function: walks the blocks and emits each planned step.
 
-Scalars are emitted where they stand, in real control flow.  Groups become loop nests (`nest`), dots calls of
-micro-kernels, loops and branches LLVM blocks whose carried scalars are phis and whose carried tiles live in
-buffers.  Buffers lie in the worker's scratch memory at constant offsets; those of a region are released when
+Scalars are emitted where they stand, in real control flow (`control`).  Groups become loop nests (`nest`), dots calls of
+micro-kernels.  Buffers lie in the worker's scratch memory at constant offsets; those of a region are released when
 the region ends, so the high-water mark is what a worker needs.
 """
 
 from __future__ import annotations
 
 from ...ir import Block, Func, Op, Value
-from ...ir.types import BOOL, I32, I64, Type
+from ...ir.types import I32, I64, Type
 from .atomic_groups import in_group
 from .combining import Combining
+from .control import emit_for, emit_if, emit_while
 from .direct import direct_load, emit_direct
 from .dot import DotEmitter, PackNest
 from .forward import Group, Guard, Single, Step
@@ -30,12 +30,10 @@ from .roots import AtomicRoot, ReduceRoot, Root, StoreRoot, WriteRoot
 from .scan import emit_histogram, emit_scan
 from .shape import choose_unroll, choose_vector_dim, steps
 from .sort import emit_sort
-from .text import Writer, llvm_type, opaque, unsupported
+from .text import Writer, llvm_type, unsupported
 from .transpose import TransposeNest, transposed_dim
 
 __all__ = ["Program"]
-
-LATE = 8192
 
 
 class Program:
@@ -48,7 +46,7 @@ class Program:
         self.func, self.machine, self.name, self.attributes = func, machine, name, attributes
         self.w = Writer()
         self.memory = Memory(self.w, 1, contract)
-        self.memory.narrows = self.memory.gathers = machine.has("avx512f")
+        self.memory.avx512 = machine.has("avx512f")
         self.scalars: dict[Value, Lane] = {}
         self.buffers: dict[Value, Buffer] = {}
         self.moved: dict[Value, Buffer] = {}  # rows behind a guard: where their loads find them
@@ -159,7 +157,7 @@ class Program:
             self.nest(g.shape, rest, scalar=g.scalar)
         self.buffers.update(filled)
         for _, b in filled:
-            b.written = None  # from here on it holds what has been written (`_written_late`)
+            b.written = None  # from here on it holds what has been written (`control`)
 
     def nest(self, shape: tuple[int, ...], roots: list[Root], scalar: bool = False) -> None:
         """Emits one loop nest; a group of reductions keeps its axis innermost or vectorised."""
@@ -222,6 +220,21 @@ class Program:
         name = self.w.fresh("buf")
         self.entry.append(f"  {name} = getelementptr i8, ptr %scratch, i64 {at}")
         return name
+
+    def sources(self, v: Value) -> list[Buffer]:
+        """The buffers that evaluating ``v`` reads."""
+        out, seen, stack = [], set(), [v]
+        while stack:
+            x = stack.pop()
+            if x in seen or x.type.is_scalar:
+                continue
+            seen.add(x)
+            b = self.buffers.get(x)
+            if b is not None:
+                out.append(b)
+            elif x.op is not None:
+                stack += [y for y in x.op.operands if y is not None]
+        return out
 
     # --- scalars ---
 
@@ -359,237 +372,11 @@ class Program:
 
     _op_condition = _op_yield
 
-    def _homes(self, values: list[Value]) -> list[Buffer | None]:
-        return [self.allocate(v.type) if v.type.rank else None for v in values]
-
     def _op_if(self, op: Op) -> None:
-        w = self.w
-        homes = [self.place(r) if r.type.rank else None for r in op.results]
-        yes, no, after = w.new_label("then"), w.new_label("else"), w.new_label("endif")
-        w.cond_br(self.scalar(op.operands[0]).val, yes, no)
-        ends: list[tuple[str, list[str]]] = []
-        for label, block in zip((yes, no), op.blocks):
-            mark = self.offset
-            w.open_block(label)
-            self.block(block)
-            self._fill(block.terminator.operands, homes)
-            ends.append((w.label, [self.scalar(v).val for v in block.terminator.operands if not v.type.rank]))
-            w.br(after)
-            self.offset = mark
-        w.open_block(after)
-        k = 0
-        for r, home in zip(op.results, homes):
-            if home is not None:
-                self.buffers[r] = home
-                continue
-            pairs = ", ".join(f"[ {vals[k]}, %{label} ]" for label, vals in ends)
-            self.scalars[r] = uniform(w.ins(f"phi {llvm_type(r.type.elem)} {pairs}"), r.type.elem)
-            k += 1
-
-    def _fill(self, values: list[Value], homes: list[Buffer | None]) -> None:
-        """Puts yielded tiles into their homes: those that read another home go through copies."""
-        todo = [(v, h) for v, h in zip(values, homes) if h is not None and self.buffers.get(v) is not h]
-        if len(todo) > 1 or any(self._reads_home(v, homes) for v, _ in todo):
-            clash = [v for v, _ in todo if self._reads_home(v, homes)]
-            if clash and (len(todo) > 1 or not self._pointwise(clash[0], homes)):
-                copies = [(self.allocate(v.type), h) if v in clash else (None, h) for v, h in todo]
-                for (v, _), (c, _) in zip(todo, copies):
-                    if c is not None:
-                        self.write(v, c)
-                for (v, h), (c, _) in zip(todo, copies):
-                    if c is None:
-                        self.write(v, h)
-                    else:
-                        self.copy(c, h)
-                return
-        for v, h in todo:
-            self.write(v, h)
-
-    def copy(self, src: Buffer, dst: Buffer) -> None:
-        n = src.elem.bytes
-        for d in src.shape:
-            n *= d
-        fn = self.w.declare("llvm.memcpy.p0.p0.i64", "void(ptr, ptr, i64, i1)")
-        self.w.put(f"call void {fn}(ptr align 64 {dst.ptr}, ptr align 64 {src.ptr}, i64 {n}, i1 false)")
-
-    def _reads_home(self, v: Value, homes: list[Buffer | None]) -> bool:
-        live = [h for h in homes if h is not None]
-        return any(b in live for b in self.sources(v))
-
-    def sources(self, v: Value) -> list[Buffer]:
-        """The buffers that evaluating ``v`` reads."""
-        out, seen, stack = [], set(), [v]
-        while stack:
-            x = stack.pop()
-            if x in seen or x.type.is_scalar:
-                continue
-            seen.add(x)
-            b = self.buffers.get(x)
-            if b is not None:
-                out.append(b)
-            elif x.op is not None:
-                stack += [y for y in x.op.operands if y is not None]
-        return out
-
-    def _pointwise(self, v: Value, homes: list[Buffer | None]) -> bool:
-        """Whether ``v`` reads homes only at the index it is evaluated at."""
-        stack, seen = [v], set()
-        while stack:
-            x = stack.pop()
-            if x in seen or x.type.is_scalar or x in self.buffers or x.op is None:
-                continue
-            seen.add(x)
-            if not x.op.defn.elementwise and self._reads_home(x, homes):
-                return False
-            stack += [y for y in x.op.operands if y is not None]
-        return True
+        emit_if(self, op)
 
     def _op_for(self, op: Op) -> None:
-        w = self.w
-        lb, ub, step = (self.scalar(v) for v in op.operands[:3])
-        inits, body = op.rest(), op.blocks[0]
-        homes = self._homes(inits)
-        late = self._written_late(op, homes)
-        early = [h if v not in late else None for v, h in zip(body.args[1:], homes)]
-        self._fill(inits, early)
-        t = llvm_type(lb.elem)
-        before_vals = [None if h else self.scalar(v).val for v, h in zip(inits, homes)]
-        head, inside, after = w.new_label("for"), w.new_label("do"), w.new_label("done")
-        enters = self._enters(lb, ub, step, t, op.attrs["unsigned"])
-        if late:
-            never, ready = w.new_label("never"), w.new_label("ready")
-            w.cond_br(enters, ready, never)
-            w.open_block(never)
-            self._fill(inits, [h if v in late else None for v, h in zip(body.args[1:], homes)])
-            w.br(ready)
-            w.open_block(ready)
-        before = w.label
-        w.br(head)
-        w.open_block(head)
-        iv, go, phis = w.fresh("iv"), w.fresh("go"), w.hole()
-        self.scalars[body.args[0]] = uniform(iv, lb.elem, 0, min(lb.align, step.align))
-        carried = self._carried(body.args[1:], homes)
-        w.cond_br(go, inside, after)
-        w.open_block(inside)
-        mark = self.offset
-        self.loops.append(op)
-        if late:
-            begun = uniform(w.ins(f"icmp ne {t} {iv}, {lb.val}"), BOOL)
-            for a, init in late.items():
-                self.buffers[a].written, self.buffers[a].initial = begun, self.memory.const(init.op.attrs["value"], init.type.elem)  # type: ignore[union-attr]
-        self.block(body)
-        self._fill(body.terminator.operands, homes)
-        self.loops.pop()
-        nexts = [None if h else self.scalar(v).val for v, h in zip(body.terminator.operands, homes)]
-        self.offset = mark
-        n = w.ins(f"add {t} {iv}, {step.val}")
-        n = w.ins(opaque(t, n)) if lb.elem in (I32, I64) else n
-        more = self._goes_on(iv, ub, step, t)
-        latch = w.label
-        w.br(head)
-        phis.append(f"  {iv} = phi {t} [ {lb.val}, %{before} ], [ {n}, %{latch} ]")
-        phis.append(f"  {go} = phi i1 [ {enters}, %{before} ], [ {more}, %{latch} ]")
-        self._phis(phis, carried, before_vals, before, nexts, latch)
-        w.open_block(after)
-        self._loop_results(op.results, body.args[1:], homes)
-
-    def _written_late(self, op: Op, homes: list[Buffer | None]) -> dict[Value, Value]:
-        """The carried tiles whose homes the first iteration writes first, with what they begin with: constants, of `LATE` bytes and more.
-
-        Two rows of 16 KB, begun with zeros by each program of a norm's backward that has two rows, took a twentieth of its time.
-        Of numbers below 32 bits only where their loads, too, have masks: AVX2 would ask lane by lane.
-        """
-        body = op.blocks[0]
-        if not self.machine.masked_memory:
-            return {}
-        carried = zip(body.args[1:], op.rest(), body.terminator.operands, homes)
-        return {
-            a: init
-            for a, init, v, home in carried
-            if home is not None
-            and init.is_op("constant")
-            and a.type.numel * a.type.elem.bytes >= LATE
-            and (a.type.elem.bits >= 32 or self.memory.narrows)
-            and self.planner.replaced_where_read(a, v, body)
-        }
-
-    def _enters(self, lb: Lane, ub: Lane, step: Lane, t: str, unsigned: bool) -> str:
-        """Whether the loop runs at all (i1)."""
-        less, more = ("ult", "ugt") if unsigned else ("slt", "sgt")
-        if step.const is not None:
-            return self.w.ins(f"icmp {less if step.const > 0 else more} {t} {lb.val}, {ub.val}")
-        up = self.w.ins(f"icmp {less} {t} {lb.val}, {ub.val}")
-        down = self.w.ins(f"icmp {more} {t} {lb.val}, {ub.val}")
-        return self.w.ins(f"select i1 {self.w.ins(f'icmp sgt {t} {step.val}, 0')}, i1 {up}, i1 {down}")
-
-    def _goes_on(self, iv: str, ub: Lane, step: Lane, t: str) -> str:
-        """Whether one more step stays short of the bound.  ``iv + step < ub`` could wrap; the distance left cannot."""
-        w = self.w
-        if step.const is None:
-            up = w.ins(f"icmp ugt {t} {w.ins(f'sub {t} {ub.val}, {iv}')}, {step.val}")
-            down = w.ins(f"icmp ugt {t} {w.ins(f'sub {t} {iv}, {ub.val}')}, {w.ins(f'sub {t} 0, {step.val}')}")
-            return w.ins(f"select i1 {w.ins(f'icmp sgt {t} {step.val}, 0')}, i1 {up}, i1 {down}")
-        left = w.ins(f"sub {t} {ub.val}, {iv}" if step.const > 0 else f"sub {t} {iv}, {ub.val}")
-        return w.ins(f"icmp ugt {t} {left}, {abs(int(step.const))}")
-
-    def _carried(self, args: list[Value], homes: list[Buffer | None]) -> list[tuple[str, Value] | None]:
-        out: list[tuple[str, Value] | None] = []
-        for a, h in zip(args, homes):
-            if h is not None:
-                self.buffers[a] = h
-                out.append(None)
-            else:
-                name = self.w.fresh("c")
-                self.scalars[a] = uniform(name, a.type.elem)
-                out.append((name, a))
-        return out
-
-    def _phis(self, chunk, carried, inits, before: str, nexts, latch: str) -> None:
-        for c, i, n in zip(carried, inits, nexts):
-            if c is not None:
-                chunk.append(f"  {c[0]} = phi {llvm_type(c[1].type.elem)} [ {i}, %{before} ], [ {n}, %{latch} ]")
-
-    def _loop_results(self, results: list[Value], args: list[Value], homes: list[Buffer | None]) -> None:
-        for r, a, h in zip(results, args, homes):
-            if h is not None:
-                self.buffers[r] = h
-            else:
-                self.scalars[r] = self.scalars[a]
+        emit_for(self, op)
 
     def _op_while(self, op: Op) -> None:
-        w = self.w
-        inits = op.rest()
-        first, second = op.blocks
-        homes = self._homes(inits)
-        self._fill(inits, homes)
-        before_vals = [None if h else self.scalar(v).val for v, h in zip(inits, homes)]
-        head, inside, after = w.new_label("while"), w.new_label("do"), w.new_label("done")
-        before = w.label
-        w.br(head)
-        w.open_block(head)
-        phis = w.hole()
-        carried = self._carried(first.args, homes)
-        mark = self.offset
-        self.block(first)
-        cond = first.terminator
-        passed = cond.operands[1:]
-        self._fill(passed, homes)
-        self._passed(second.args, passed, homes)
-        w.cond_br(self.scalar(cond.operands[0]).val, inside, after)
-        w.open_block(inside)
-        self.block(second)
-        self._fill(second.terminator.operands, homes)
-        nexts = [None if h else self.scalar(v).val for v, h in zip(second.terminator.operands, homes)]
-        self.offset = mark
-        latch = w.label
-        w.br(head)
-        self._phis(phis, carried, before_vals, before, nexts, latch)
-        w.open_block(after)
-        self._passed(op.results, passed, homes)
-
-    def _passed(self, targets: list[Value], values: list[Value], homes: list[Buffer | None]) -> None:
-        for t, v, h in zip(targets, values, homes):
-            if h is not None:
-                self.buffers[t] = h
-            else:
-                self.scalars[t] = self.scalar(v)
+        emit_while(self, op)

@@ -26,10 +26,18 @@ from ...ir.rewrite import is_pure
 from ...ir.types import I32, I64
 from .shape import FAR, in_order, steps
 
-__all__ = ["Evaluation", "Loop", "Reach", "reach"]
+__all__ = ["Evaluation", "Loop", "Reach", "known_step", "reach"]
 
 Lanes = tuple[Value, ...]  # an index of a tile, i32
 _DIVISIONS = ("sdiv", "udiv", "srem", "urem")  # they trap, so nobody divides for an iteration that may not come
+
+
+def known_step(op: Op) -> int | None:
+    """By how much the ``for`` counts upwards; None where that is not known, or not what it does."""
+    step = op.operands[2].op
+    if step is None or step.name != "constant" or step.attrs["value"] <= 0 or op.attrs["unsigned"]:
+        return None
+    return step.attrs["value"]
 
 
 @dataclass(frozen=True)
@@ -54,8 +62,7 @@ class Loop:
     @classmethod
     def of(cls, op: Op) -> Loop | None:
         """``op`` with all its counters; None where it does not count upwards by a number that is known."""
-        step = op.operands[2].op
-        if step is None or step.name != "constant" or step.attrs["value"] <= 0 or op.attrs["unsigned"]:
+        if known_step(op) is None:
             return None
         loop = cls(op, {})
         for a, v in zip(loop.body.args[1:], loop.body.terminator.operands):
@@ -73,11 +80,12 @@ class Loop:
         return None if self.inside(d) and not d.is_op("constant") else d
 
     def iterations(self, b: Builder, outside: Callable[[Value], Value]) -> Value:
-        """How many there are, an i64; not more than 0 for none.  The step must be a constant."""
+        """How many there are, an i64; not more than 0 for none.  Of a loop with a `known_step`."""
         lb, ub = (outside(v) for v in self.op.operands[:2])
         if lb.type.elem is not I64:
             lb, ub = (b.op("sext", v, to=I64) for v in (lb, ub))
-        step = self.op.operands[2].op.attrs["value"]  # type: ignore[union-attr]
+        step = known_step(self.op)
+        assert step is not None
         return b.sdiv(b.add(b.sub(ub, lb), b.const(step - 1, I64)), b.const(step, I64))
 
     def inside(self, v: Value) -> bool:

@@ -41,7 +41,7 @@ from ...passes.canonicalize import canonicalize
 from ...passes.cse import cse
 from ...passes.dce import dce
 from ...passes.licm import licm
-from .reach import Evaluation, Loop, Reach, reach
+from .reach import Evaluation, Loop, Reach, known_step, reach
 
 __all__ = ["MOST_PARTS", "Split", "split_loop"]
 
@@ -142,8 +142,7 @@ class _Splitter:
     # --- what must hold ---
 
     def suits(self) -> bool:
-        step = self.op.operands[2].op
-        if step is None or step.name != "constant" or step.attrs["value"] <= 0 or self.op.attrs["unsigned"]:
+        if known_step(self.op) is None:
             return False
         if any(not self._quiet(op) for op in self.lone.walk()) or any(op.defn.effects & Effect.WRITE for op in self.prologue):
             return False

@@ -194,18 +194,18 @@ class Generator:
     def get(self, v: Value, place: Placement | None = None) -> list[str]:
         """The registers of ``v`` in ``place`` (None: a scalar's single value)."""
         got = self.find(v, place)
-        if got is None:
-            assert place is not None, f"{v} has no value yet"
-            if self.is_lazy(v):
-                return self._recomputed(v, place)
-            else:
-                from .convert import convert  # convert needs Generator
+        if got is not None:
+            return got
+        assert place is not None, f"{v} has no value yet"
+        if self.is_lazy(v):
+            return self._recomputed(v, place)
+        from .convert import convert  # convert needs Generator
 
-                home = self.homes[v]
-                source = self.find(v, home)
-                assert source is not None, f"{v} of {v.op} has no value yet"
-                got = convert(self, source, home, place, v.type.elem)
-            self.define(v, got, place)
+        home = self.homes[v]
+        source = self.find(v, home)
+        assert source is not None, f"{v} of {v.op} has no value yet"
+        got = convert(self, source, home, place, v.type.elem)
+        self.define(v, got, place)
         return got
 
     def every(self, v: Value, place: Placement, n: int) -> list[str]:
@@ -226,17 +226,12 @@ class Generator:
             outer = scopes[level].before
             self.w.cur = here if outer is None else outer
         try:
-            got = self._recompute(v.op, v, place)
+            row = LAZY.get(v.op.name, LAZY["elementwise"])
+            got = row(self, v.op, place, v.index) if v.op.name == "split" else row(self, v.op, place)
             self.define(v, got, place)
         finally:
             self.scopes, self.w.cur = scopes, here
         return got
-
-    def _recompute(self, op: Op, v: Value, place: Placement) -> list[str]:
-        row = LAZY.get(op.name)
-        if row is None:
-            return LAZY["elementwise"](self, op, place)
-        return row(self, op, place, v.index) if op.name == "split" else row(self, op, place)
 
     def scalar(self, v: Value) -> str:
         return self.get(v)[0]
