@@ -142,3 +142,42 @@ def test_tf32():
     special = ~np.isfinite(x)
     want = np.where(special, u, (u + np.uint32(0x1000)) & np.uint32(0xFFFFE000))
     assert (got.view(np.uint32) == want).all()
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("row", ["fadd", "fsub", "fmul", "fdiv"])
+def test_arithmetic_on_bf16_has_nans_that_need_no_look(row):
+    """All values of bf16 with all kinds of others: the sum, product … rounded without a question for NaN."""
+    kinds = np.array([0x7F80, 0xFF80, 0x7FC0, 0xFFC0, 0x7F81, 0xFFFF, 0x7FBF, 0x0000, 0x8000, 0x0001, 0x3F80, 0x3FFF, 0x7F7F], np.uint16)
+    x, y = (a.ravel() for a in np.meshgrid(np.arange(2**16, dtype=np.uint32).astype(np.uint16), kinds))
+
+    def formula(b: Builder, u, v):
+        wide = [b.fpcast(b.bitcast(w, to=BF16), to=F32) for w in (u, v)]
+        return b.bitcast(b.fpcast(b.op(row, *wide), to=BF16), to=I16)
+
+    f, _ = record(formula, [I16, I16])
+    expand_casts(Module([f]), {"fpcast.bf16.f32", "short_nans"})
+    assert "fcmp" not in [op.name for op in f.walk()]
+    expand_casts(Module([f]), frozenset())  # what `compile_formula` does not know
+    got = compile_formula(f, f.body.ops[-1].result)(x, y).view(np.uint16)
+    with np.errstate(all="ignore"):
+        wide = [(a.astype(np.uint32) << 16).view(np.float32) for a in (x, y)]
+        want = {"fadd": np.add, "fsub": np.subtract, "fmul": np.multiply, "fdiv": np.divide}[row](*wide)
+    assert same(got.view(formats.storage(BF16)), formats.encode(want, BF16), BF16).all()
+
+
+def test_only_short_nans_need_no_look():
+    """An f32 from elsewhere may be any NaN, and so may what is computed of it; a mere copy may be a signalling one."""
+
+    def looks(formula, types) -> bool:
+        f, _ = record(lambda b, *values: b.fpcast(formula(b, *values), to=BF16), types)
+        expand_casts(Module([f]), {"fpcast.bf16.f32", "short_nans"})
+        return "fcmp" in [op.name for op in f.walk()]
+
+    wide = lambda b, v: b.fpcast(b.bitcast(v, to=BF16), to=F32)  # noqa: E731
+    assert looks(lambda b, x: x, [F32])
+    assert looks(lambda b, x, y: b.fmul(wide(b, x), y), [I16, F32])
+    assert looks(lambda b, x: b.op("fneg", wide(b, x)), [I16])
+    assert looks(lambda b, x, y: b.fmul(wide(b, x), b.bitcast(y, to=F32)), [I16, I32])
+    assert not looks(lambda b, x, y: b.op("fma", wide(b, x), wide(b, y), b.const(1.0, F32)), [I16, I16])
+    assert not looks(lambda b, x, y: b.op("fsub", wide(b, x), b.op("fneg", b.op("sitofp", y, to=F32))), [I16, I32])

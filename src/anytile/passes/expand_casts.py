@@ -6,6 +6,8 @@
     fpcast.f32.f16.rtz    the same towards zero
     sitofp.f16            signed integers of any width to f16; likewise uitofp, fptosi, fptoui
 
+    short_nans            no conversion: the target makes no NaN with payload bits in its lower half (`nan_payload`)
+
 Conversions between f32, f64 and integers, other than f64 → f32 towards zero, are taken to be native on every
 target.  Afterwards 8-bit floats are only moved (loaded, stored, bitcast, selected, reshaped): their constants
 are bit patterns and their casts are arithmetic on i32.
@@ -17,10 +19,11 @@ from collections.abc import Collection
 
 from ..errors import UnsupportedError
 from ..ir import Block, Builder, Module, Op, Value
-from ..ir.types import F8E5M2, F16, F32, F64, I8, Float
+from ..ir.types import BF16, F8E5M2, F16, F32, F64, I8, Float
 from ..math.conversions import decode, encode, encode_constant, round_to_odd
 from ..math.expr import E, Scope, select
 from .expand_math import all_blocks
+from .nan_payload import survives_rounding
 
 __all__ = ["expand_casts"]
 
@@ -52,7 +55,8 @@ class _Caster:
             return self.cast(self.widen(x, src), dst, rounding)
         if src is F64:
             return round_to_odd(x, towards_zero=True) if dst is F32 else self.cast(round_to_odd(x), dst, rounding)
-        return encode(x, dst, rounding)
+        any_nan = not (dst is BF16 and "short_nans" in self.native and survives_rounding(x.v))
+        return encode(x, dst, rounding, any_nan)
 
     def widen(self, x: E, src: Float) -> E:
         """A narrow float as f32."""

@@ -36,8 +36,10 @@ __all__ = ["compile_for_any_grid", "compile_module", "lower", "machine_passes", 
 
 
 def native_casts(machine: Machine) -> frozenset[str]:
-    """Which float conversions the machine (or `arith`) does without integer arithmetic."""
+    """Which float conversions the machine (or `arith`) does without integer arithmetic; ``short_nans``: see `expand_casts`."""
     names = {"fpcast.bf16.f32", "fpcast.bf16.f64"}
+    if machine.architecture in ("x86_64", "aarch64"):
+        names.add("short_nans")
     if machine.f16c:
         names |= {"fpcast.f16.f32", "fpcast.f32.f16", "fpcast.f16.f64"}
     if machine.bf16_convert:
