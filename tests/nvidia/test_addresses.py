@@ -26,17 +26,6 @@ def rows_by_index(x, y, out, ids, n, K: tl.constexpr, M: tl.constexpr, N: tl.con
     tl.store(out + row[:, None] * N + c[None, :], acc, mask=valid[:, None])
 
 
-@jit
-def rows_by_index_of_the_iteration(x, y, out, ids, K: tl.constexpr, M: tl.constexpr, N: tl.constexpr, BK: tl.constexpr):
-    """The rows are other ones in each iteration, read in it: they are not known ahead."""
-    r, k, c = tl.arange(0, M), tl.arange(0, BK), tl.arange(0, N)
-    acc = tl.zeros((M, N), tl.float32)
-    for i in range(0, K, BK):
-        a = tl.load(x + tl.load(ids + i + r)[:, None] * K + (i + k)[None, :])
-        acc = tl.dot(a, tl.load(y + (i + k)[:, None] + c[None, :] * K), acc)
-    tl.store(out + r[:, None] * N + c[None, :], acc)
-
-
 SIZES = {"K": 4064, "M": 128, "N": 128, "BK": 64}
 
 
@@ -46,8 +35,3 @@ def test_rows_by_index_are_copied_ahead(sm):
     loop = text[text.index("cp.async.wait_group") : text.index("mma.")]
     assert text.count("cp.async.cg") == 2 * 8, "both operands, in front of the loop and in it: four copies of 16 bytes a thread each"
     assert "ld.global" not in loop and "st.shared" not in loop and loop.count("bar.sync") == 1
-
-
-def test_rows_by_an_index_of_the_iteration_are_loaded_in_it():
-    text = ptx(rows_by_index_of_the_iteration, 90, 8, SIZES, x="*bf16", y="*bf16", out="*fp32", ids="*i32")
-    assert text.count("cp.async.cg") == 8, "y alone"

@@ -34,6 +34,7 @@ FILES = (
     "feature_memory",
     "feature_reductions",
     "feature_dots",
+    "feature_tables",
     "feature_control",
     "feature_random",
     "feature_debug",

@@ -7,7 +7,8 @@
 What is computed from indices and scalars alone has no home: it is computed where it is needed, also some iterations ahead (`pipeline`).
 Here the addresses hold the loaded ``token``, so each of them would get a home, which is the loop's own iteration's, and nothing could be
 copied ahead.  They are sums and comparisons of few instructions: so they have no home either, and what they hold from outside the
-loop is put in the load's placement once, in front of it.
+loop is put in the load's placement once, in front of it.  Numbers that are loaded in the loop itself (`tables`) have no home, too: they are
+read where an address asks for them.
 """
 
 from __future__ import annotations
@@ -16,11 +17,14 @@ from collections.abc import Callable
 
 from ...ir import Block, Func, Op, Value
 from .dot import dots_fed
+from .tables import SPARSE, is_table
 
 __all__ = ["computed_ahead"]
 
 _LIGHT = frozenset({"addptr", "add", "sub", "mul", "and", "or", "xor", "icmp", "sext", "zext", "trunci", "hint"})
 """Operations that cost a thread no more than what it would take to keep their results."""
+_VIEWS = frozenset({"splat", "broadcast", "expand_dims", "reshape", "permute"})
+"""They cost nothing."""
 
 
 def computed_ahead(func: Func, cheap: Callable[[Value], bool]) -> set[Value]:
@@ -36,7 +40,7 @@ def computed_ahead(func: Func, cheap: Callable[[Value], bool]) -> set[Value]:
 
 
 def _computed(load: Op, body: Block, cheap: Callable[[Value], bool]) -> set[Value]:
-    """What the address and the mask of ``load`` are computed from, down to what is cheap or outside of the loop.
+    """What the address and the mask of ``load`` are computed from, down to what is cheap or outside of the loop, tables of the loop included.
 
     Nothing where something of the loop remains that cannot be computed ahead.
     """
@@ -48,7 +52,12 @@ def _computed(load: Op, body: Block, cheap: Callable[[Value], bool]) -> set[Valu
             continue
         op = x.op
         inside = (x.owner if op is None else op.block) is body
-        light = op is not None and op.name in _LIGHT and (inside or len(x.uses) == 1)
+        light = op is not None and (op.name in _LIGHT and (inside or len(x.uses) == 1) or op.name in _VIEWS and inside)
+        if inside and op is not None and is_table(op, body) and x.type.numel * SPARSE <= load.result.type.numel:
+            if not all(y is None or cheap(y) for y in op.operands):
+                return set()
+            out.add(x)
+            continue
         if inside and not light:
             return set()
         if light:

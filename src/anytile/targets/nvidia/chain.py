@@ -30,6 +30,7 @@ from .wgmma import ROWS
 
 if TYPE_CHECKING:
     from .pipeline import Pipeline
+    from .tables import State
 
 __all__ = ["Chain", "Chained", "chain"]
 
@@ -128,13 +129,13 @@ class Chained:
         if self.first.operand is not chain.first.operands[1]:
             self.first, self.second = self.second, self.first
 
-    def start(self, state: list[str]) -> list[str]:
+    def start(self, state: State) -> State:
         """The first copies, and the first barriers; the state of the next copies."""
         g, p = self.g, self.pipeline
-        p.copies(state, "0", [self.first])
+        p.copies(state, "0", [self.first], advance=False)
         for slot in range(p.stages - 1):
             state = p.copies(state, str(slot), [self.second], commit=False)
-            p.copies(state, str(slot + 1), [self.first])
+            p.copies(state, str(slot + 1), [self.first], advance=False)
         g.assembly(f"cp.async.wait_group {p.stages - 1};", "", "void", [])
         g.barrier()
         if self.chain.turns:
@@ -193,5 +194,5 @@ class Chained:
         """Behind the second dot's instructions, which stay in flight: the next copies."""
         p = self.pipeline
         p.last = p.copies(p.names, p.left(), [self.second], commit=False)
-        p.copies(p.last, p.slot, [self.first])
+        p.copies(p.last, p.slot, [self.first], advance=False)
         return made

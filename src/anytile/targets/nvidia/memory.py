@@ -13,9 +13,9 @@ from ...ir.rewrite import const_value
 from ...ir.types import BF16, F16, F32, F64, Element
 from .convert import addresses, memory_bytes, shared_load, shared_store
 from .placement import LANES, Placement, span
-from .values import GLOBAL, Generator, eager, literal, llvm_type, unsupported
+from .values import GLOBAL, Generator, eager, lazy, literal, llvm_type, unsupported
 
-__all__ = ["alike", "vector_width"]
+__all__ = ["alike", "load_in", "vector_width"]
 
 _CACHE = {"": "", ".ca": ".ca", ".cg": ".cg", ".cs": ".cs", ".cv": ".cv", ".wb": ".wb", ".wt": ".wt"}
 _EVICT = {"": "", "evict_first": ".L1::evict_first", "evict_last": ".L1::evict_last", "evict_normal": ""}
@@ -186,22 +186,28 @@ def _how(op: Op) -> str:
 
 @eager("load")
 def load(g: Generator, op: Op) -> None:
-    pointer, mask, other = (op.operand(n) for n in ("ptr", "mask", "other"))
-    assert pointer is not None
-    e, how = op.result.type.elem, _how(op)
     if op.result in g.ring:  # a copy that was started earlier
         return
     if op in g.own_copies:
         g.own_copies[op]()
         return
+    if op.result.type.is_scalar or not g.is_lazy(op.result):  # a table is read where addresses ask for it
+        place = g.home(op.result)
+        g.define(op.result, load_in(g, op, place), place)
+
+
+@lazy("load")
+def load_in(g: Generator, op: Op, place: Placement | None, condition: str | None = None) -> list[str]:
+    """What ``op`` loads, in ``place`` (None: a scalar); nothing is read where ``condition`` is off."""
+    pointer, mask, other = (op.operand(n) for n in ("ptr", "mask", "other"))
+    assert pointer is not None
+    e, how = op.result.type.elem, _how(op)
     if const_value(mask) == 1:
         mask = None
-    place = g.home(op.result)
     if place is None:
-        on = g.scalar(mask) if mask is not None else None
+        on = g.conjunction(condition, g.scalar(mask) if mask is not None else None)
         instead = [g.scalar(other)] if other is not None else None
-        g.define(op.result, _load_vector(g, g.scalar(pointer), 1, e, on, instead, how))
-        return
+        return _load_vector(g, g.scalar(pointer), 1, e, on, instead, how)
     n = vector_width(g, pointer, place, mask)
     p = g.every(pointer, place, n)
     m = g.every(mask, place, n) if mask is not None else None
@@ -212,9 +218,10 @@ def load(g: Generator, op: Op) -> None:
     for i, r in enumerate(range(0, place.registers, n)):
         c = place.constants[r] & ~same
         if c not in known:
-            known[c] = _load_vector(g, p[i], n, e, m[i] if m else None, o[r : r + n] if o else None, how)
+            on = g.conjunction(condition, m[i] if m else None)
+            known[c] = _load_vector(g, p[i], n, e, on, o[r : r + n] if o else None, how)
         out += known[c]
-    g.define(op.result, out, place)
+    return out
 
 
 def _store_place(g: Generator, pointer: Value, value: Value, mask: Value | None) -> Placement:

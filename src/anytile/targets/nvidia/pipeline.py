@@ -10,14 +10,16 @@ ahead, too, each thread for itself (`own_copies`).
 
 The addresses of iteration i + s − 1 come from the loop's own arithmetic: the scalars it carries are carried a second
 time, s − 1 iterations *ahead*, and the pointers and masks (or the coordinates) of the loads are computed from those.  So a load takes part
-where its address follows from scalars alone (`_Slice`), which index arithmetic in a loop does after `passes.carried`.
+where its address follows from scalars alone (`_Slice`), which index arithmetic in a loop does after `passes.carried`, or from numbers
+that the loop loads itself, which are read one iteration earlier still (`tables`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 
 from ...ir import Block, Effect, Op, Value
 from ...ir.rewrite import const_value, is_pure
@@ -30,6 +32,7 @@ from .matrices import ring_form
 from .memory import vector_width
 from .own_copies import COPY_BYTES, OwnCopy, async_copy, own_copy, zero
 from .slots import Slot, address, words
+from .tables import Numbers, State, Tables, is_table
 from .values import Flight, Generator, Scope, llvm_type
 from .wgmma import Panels, Rows
 
@@ -77,7 +80,8 @@ def plan(g: Generator, loop: Op) -> Pipeline | None:
     own: list[tuple[OwnCopy, _Slice]] = []
     for op in body.ops:
         move = _movable(g, op, body) if op.name == "load" else None
-        copy = own_copy(g, op) if op.name == "load" and move is None and loop.attrs["num_stages"] and g.means.own_ahead else None
+        kept = op.name == "load" and move is None and not g.is_lazy(op.result)  # in registers or, if the loop says so, in rings of threads
+        copy = own_copy(g, op) if kept and loop.attrs["num_stages"] and g.means.own_ahead else None
         if move is not None and (part := _ahead(g, move.roots(), body)) is not None:
             moves.append((move, part))
         elif copy is not None and (part := _ahead(g, _roots(op), body)) is not None:
@@ -131,7 +135,8 @@ def _ahead(g: Generator, roots: list[Value], body: Block) -> _Slice | None:
                 out.carried.add(x.index - 1)
                 pending.append(ends[x.index - 1])
         elif x.op is not None and x.op.block is body and x.op not in out.ops:
-            if not is_pure(x.op) or x.op.blocks or not (x.type.is_scalar or g.is_lazy(x)):
+            computed = is_pure(x.op) and not x.op.blocks or is_table(x.op, body)
+            if not computed or not (x.type.is_scalar or g.is_lazy(x)):
                 return None
             out.ops.add(x.op)
             pending += [y for y in x.op.operands if y is not None]
@@ -158,7 +163,19 @@ class Pipeline:
         found = None if self.barriers is not None or own else chain(g, self.body, set(self.forms))
         self.chained = None if found is None else Chained(self, found)
         self.turned = self.dot is not None and g.assignment.by_warpgroup[self.dot]
-        self.scalars = [op for op in self.body.ops if op in used.ops and op.results[0].type.is_scalar]
+        tables = [op for op in self.body.ops if op in used.ops and op.name == "load"]
+        self.tables = Tables(g, tables, 2 if self.chained is not None else 1)
+        self.unread = [op for op in tables if op.result.type.is_scalar and not self._used_here(op.result)]
+        self.scalars = [op for op in self.body.ops if op in used.ops and op not in tables and op.results[0].type.is_scalar]
+
+    def _used_here(self, v: Value) -> bool:
+        """Whether an iteration itself computes with ``v``, other than the addresses of what is copied ahead."""
+        copied = {*(m.load for m in self.moves), *(c.load for c in self.own)}
+        for user, _ in v.uses:
+            ahead = user in self.used.ops and all(r.type.is_scalar or self.g.is_lazy(r) for r in user.results)
+            if user not in copied and (not ahead or any(self._used_here(r) for r in user.results)):
+                return True
+        return False
 
     def _accumulating(self) -> Op | None:
         """The one dot of the loop, if its result is only the accumulator of its next iteration."""
@@ -185,21 +202,21 @@ class Pipeline:
         self.step, self.inside, self.emit_op = step, inside, emit
         self.type = llvm_type(self.body.args[0].type.elem)
         inits = self.loop.rest()
-        state = [lb, *(g.scalar(inits[i]) for i in sorted(self.used.carried))]
+        state = State([lb, *(g.scalar(inits[i]) for i in sorted(self.used.carried))], self.tables.unread())
         if self.barriers is not None:
             self.first_phases = self.barriers.begin()
         else:
             g.reclaim()
         if self.chained is not None:
             state = self.chained.start(state)
-        elif self.stages > 2 and self.together and self.barriers is None:
+        elif self.stages > 2 and self.together and self.barriers is None and not self.tables.loads:
             state = self._start_in_loop(state)
         else:
             for slot in range(self.stages - 1):
                 state = self.copies(state, str(slot))
         self.first = state
 
-    def _start_in_loop(self, state: list[str]) -> list[str]:
+    def _start_in_loop(self, state: State) -> State:
         """The first copies, of all slots but one, by a loop of their own: written out they are a fifth of a product's instructions.
 
         Gives the state after them.
@@ -210,20 +227,26 @@ class Pipeline:
         g.w.br(fill)
         g.w.open_block(fill)
         slot, next_slot = g.w.fresh("slot"), g.w.fresh("slot")
-        names = [g.w.fresh("ahead") for _ in state]
+        names = self._names()
         hole = g.w.hole()
         last = self.copies(names, slot, before=before)
         g.w.put(f"{next_slot} = add i32 {slot}, 1")
         latch = g.w.label
         g.w.put(f"br i1 {g.emit(f'icmp ult i32 {next_slot}, {self.stages - 1}')}, label %{fill}, label %{done}, !llvm.loop {g.rolled()}")
-        self._phis(hole, [*names, slot], [*state, "0"], [*last, next_slot], entry, latch)
+        slots = slot, "0", next_slot
+        self._phis(hole, slots, names, state, last, entry, latch)
         g.w.open_block(done)
         return last
 
-    def _phis(self, hole: Chunk, names: list[str], first: list[str], last: list[str], entry: str, latch: str) -> None:
-        """The phis of the state of later copies and of a slot's number, for a loop that ends in block ``latch``."""
-        types = [*(llvm_type(v.type.elem) for v in (self.body.args[0], *self.args)), "i32"]
-        for name, t, a, b in zip(names, types, first, last, strict=True):
+    def _names(self) -> State:
+        """New names for a state."""
+        return State([self.g.w.fresh("ahead") for _ in range(1 + len(self.args))], self.tables.named(lambda: self.g.w.fresh("table")))
+
+    def _phis(self, hole: Chunk, slots: tuple[str, str, str], names: State, first: State, last: State, entry: str, latch: str) -> None:
+        """The phis of a slot's number and of the state of later copies, for a loop that ends in block ``latch``: name, first and next value."""
+        types = [*(llvm_type(v.type.elem) for v in (self.body.args[0], *self.args)), "i32", *self.tables.types()]
+        columns = ([*s.scalars, slot, *self.tables.flat(s.tables)] for s, slot in zip((names, first, last), slots, strict=True))
+        for name, a, b, t in zip(*columns, types, strict=True):
             hole.append(f"  {name} = phi {t} [ {a}, %{entry} ], [ {b}, %{latch} ]")
 
     def order(self) -> list[Op] | None:
@@ -235,7 +258,7 @@ class Pipeline:
         g = self.g
         self.slot, self.next_slot = g.w.fresh("slot"), g.w.fresh("slot")
         self.phases, self.next_phases = g.w.fresh("phases"), g.w.fresh("phases")
-        self.names = [g.w.fresh("ahead") for _ in self.first]
+        self.names = self._names()
         self.hole = g.w.hole()
 
     def body_begins(self) -> None:
@@ -243,6 +266,8 @@ class Pipeline:
         g = self.g
         for m in self.moves:
             g.ring[m.load.result] = g.ring[m.operand] = self._slot(m.operand, m.form.bytes, self.slot)
+        for op in self.unread:
+            g.own_copies[op] = partial(g.define, op.result, ["poison"])
         if self.chained is not None:
             self.chained.body_begins()
             return
@@ -285,13 +310,13 @@ class Pipeline:
     def close(self, entry: str, latch: str) -> None:
         """At the end of the body, before its branch back: ``latch`` is its last block."""
         g = self.g
-        self._phis(self.hole, [*self.names, self.slot], [*self.first, "0"], [*self.last, self.next_slot], entry, latch)
+        self._phis(self.hole, (self.slot, "0", self.next_slot), self.names, self.first, self.last, entry, latch)
         if self.barriers is not None:
             self.hole.append(f"  {self.phases} = phi i32 [ {self.first_phases}, %{entry} ], [ {self.next_phases}, %{latch} ]")
         for v in {x for m in self.moves for x in (m.load.result, m.operand)}:
             del g.ring[v]
-        for c in self.own:
-            del g.own_copies[c.load]
+        for op in (*(c.load for c in self.own), *self.unread):
+            del g.own_copies[op]
 
     def advance(self) -> None:
         g = self.g
@@ -323,34 +348,61 @@ class Pipeline:
         return Slot(begin + int(number) * size) if number.isdigit() else Slot(begin, number, size)
 
     def copies(
-        self, state: list[str], slot: str, moves: list[_Move] | None = None, commit: bool = True, before: Chunk | None = None
-    ) -> list[str]:
-        """Copies of the iteration that ``state`` (induction variable, carried scalars) belongs to, all or those of ``moves``; the state after it.
+        self,
+        state: State,
+        slot: str,
+        moves: list[_Move] | None = None,
+        commit: bool = True,
+        before: Chunk | None = None,
+        advance: bool = True,
+    ) -> State:
+        """Copies of the iteration that ``state`` belongs to, all or those of ``moves``; the state after it.
 
-        ``commit``: whether they end a group of copies; ``before``: as in `Scope`.
+        ``commit``: whether they end a group of copies; ``before``: as in `Scope`; ``advance``: whether tables are read for the state after it.
         """
         g = self.g
+        with self._iteration(state.scalars, state.tables[0] if state.tables else {}, before) as inside:
+            runs = inside()
+            if self.barriers is not None:
+                asked = [(m.source, address(g, self._slot(m.operand, m.form.bytes, slot))) for m in self.moves if m.source is not None]
+                self.barriers.ask(slot, runs, asked)
+            if self.threads:
+                for m in self.moves if moves is None else moves:
+                    if m.source is None:
+                        self._copy(m, slot, runs)
+                for c in self.own:
+                    c.start(self._slot(c.load.result, c.bytes, slot), runs)
+                if commit:
+                    g.assembly("cp.async.commit_group;", "", "void", [])
+            after = self._after(state.scalars)
+        return State(after, self._tables_after(after, state.tables, before) if advance else state.tables)
+
+    @contextmanager
+    def _iteration(self, scalars: list[str], numbers: Numbers, before: Chunk | None) -> Iterator[Callable[[], str]]:
+        """A part of the text that belongs to the iteration of ``scalars``, its tables in ``numbers``; gives what tells whether it takes place."""
+        g = self.g
+        inside = cache(lambda: self.inside(scalars[0]))
         g.scopes.append(Scope(self.body, before, ahead=True))
-        iv = self.body.args[0]
-        for v, text in zip([iv, *self.args], state, strict=True):
-            g.define(v, [text])
-        for op in self.scalars:
-            self.emit_op(g, op)
-        runs = self.inside(state[0])
-        if self.barriers is not None:
-            asked = [(m.source, address(g, self._slot(m.operand, m.form.bytes, slot))) for m in self.moves if m.source is not None]
-            self.barriers.ask(slot, runs, asked)
-        if self.threads:
-            for m in self.moves if moves is None else moves:
-                if m.source is None:
-                    self._copy(m, slot, runs)
-            for c in self.own:
-                c.start(self._slot(c.load.result, c.bytes, slot), runs)
-            if commit:
-                g.assembly("cp.async.commit_group;", "", "void", [])
-        after = [g.emit(f"add {self.type} {state[0]}, {self.step}"), *(g.scalar(e) for e in self.ends)]
+        with self.tables.of(numbers, inside):
+            for v, text in zip([self.body.args[0], *self.args], scalars, strict=True):
+                g.define(v, [text])
+            for op in self.scalars:
+                self.emit_op(g, op)
+            yield inside
         g.scopes.pop()
-        return after
+
+    def _after(self, scalars: list[str]) -> list[str]:
+        """The scalars of the iteration after the one that the text belongs to."""
+        return [self.g.emit(f"add {self.type} {scalars[0]}, {self.step}"), *(self.g.scalar(e) for e in self.ends)]
+
+    def _tables_after(self, scalars: list[str], tables: list[Numbers], before: Chunk | None) -> list[Numbers]:
+        """``tables`` an iteration on, where the scalars are ``scalars``: the last one's are asked for here."""
+        left = [*tables[1:], {}] if tables else []
+        for n, numbers in enumerate(left):
+            with self._iteration(scalars, numbers, before):
+                self.tables.read()
+                scalars = self._after(scalars) if n + 1 < len(left) else scalars
+        return left
 
     def _copy(self, move: _Move, slot: str, runs: str) -> None:
         g, op, form = self.g, move.load, move.form

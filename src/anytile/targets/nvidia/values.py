@@ -169,7 +169,10 @@ class Generator:
         self.once: dict[str, str] = {}  # what a file of the generator computes once at the kernel's entry, by a name of its own
         self.maps: dict[TensorMap, str] = {}  # tensor map → parameter
         self.ring: dict[Value, Slot] = {}  # operand of a pipelined dot → its current slot in shared memory
-        self.own_copies: dict[Op, Callable[[], None]] = {}  # load that runs ahead of its loop, but of no dot → defines its result
+        self.own_copies: dict[Op, Callable[[], None]] = {}  # load that runs ahead of its loop, of no dot → defines its result
+        self.read_ahead: dict[
+            Value, Callable[[Placement | None], list[str]]
+        ] = {}  # table of the iteration whose copies are written → its numbers
         self.own_rings = 0  # of such loads so far
         self.large_operands = 0  # that mma.sync reads from shared memory piece by piece, so far
         self.in_flight: dict[Op, Flight] = {}  # dots whose loop says when they are waited for
@@ -196,6 +199,8 @@ class Generator:
         got = self.find(v, place)
         if got is not None:
             return got
+        if v in self.read_ahead:
+            return self.read_ahead[v](place)
         assert place is not None, f"{v} has no value yet"
         if self.is_lazy(v):
             return self._recomputed(v, place)

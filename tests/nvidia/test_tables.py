@@ -1,0 +1,146 @@
+"""Tables that a loop reads addresses from are read an iteration ahead of the copies that need them, and only for iterations that take place.
+
+Read off the PTX; `feature_tables` compares results.
+"""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from ptx_text import loops
+
+import anytile.language as tl
+from anytile.runtime.compiler import ASTSource, compile
+from anytile.runtime.driver import GPUTarget
+from anytile.runtime.jit import jit
+
+
+@jit
+def paged(q, keys, values, table, out, n, M: tl.constexpr, T: tl.constexpr, D: tl.constexpr, STORES: tl.constexpr = False):
+    """Two products with rows on pages of 16."""
+    m, t, d = tl.arange(0, M), tl.arange(0, T), tl.arange(0, D)
+    x = tl.load(q + m[:, None] * D + d[None, :])
+    acc = tl.zeros((M, D), tl.float32)
+    for i in range(0, n):
+        row = i * T + t
+        at = tl.load(table + row // 16).to(tl.int64) * 16 + row % 16
+        k = tl.load(keys + at[None, :] * D + d[:, None])
+        v = tl.load(values + at[:, None] * D + d[None, :])
+        acc = tl.dot(tl.dot(x, k).to(x.dtype), v, acc)
+        if STORES:
+            tl.store(out + m[:, None] * D + d[None, :], acc)
+    tl.store(out + m[:, None] * D + d[None, :], acc)
+
+
+@jit
+def indexed(x, y, out, ids, K: tl.constexpr, M: tl.constexpr, N: tl.constexpr, BK: tl.constexpr):
+    """One product, the rows of x by indices of each iteration."""
+    r, k, c = tl.arange(0, M), tl.arange(0, BK), tl.arange(0, N)
+    acc = tl.zeros((M, N), tl.float32)
+    for i in range(0, K, BK):
+        a = tl.load(x + tl.load(ids + i + r)[:, None] * K + (i + k)[None, :])
+        acc = tl.dot(a, tl.load(y + (i + k)[:, None] + c[None, :] * K), acc)
+    tl.store(out + r[:, None] * N + c[None, :], acc)
+
+
+@jit
+def scalar_pages(x, y, out, table, n, USED: tl.constexpr):
+    """One page for an iteration; with USED the iteration computes with its number."""
+    m, d = tl.arange(0, 32), tl.arange(0, 64)
+    a = tl.load(x + m[:, None] * 64 + d[None, :])
+    acc = tl.zeros((32, 32), tl.float32)
+    for i in range(0, n):
+        page = tl.load(table + i)
+        acc = tl.dot(a, tl.load(y + (page * 32 + m)[None, :] * 64 + d[:, None]), acc)
+        if USED:
+            acc += page
+    tl.store(out + m[:, None] * 32 + m[None, :], acc)
+
+
+def ptx(fn, sm: int, warps: int, constants: dict, stages: int = 3, **signature: str) -> str:
+    given = {**signature, **dict.fromkeys(constants, "constexpr")}
+    attrs = {(i,): [["tt.divisibility", 16]] for i, kind in enumerate(signature.values()) if kind.startswith("*")}
+    options = {"num_warps": warps, "num_stages": stages}
+    return compile(ASTSource(fn, given, constants, attrs), target=GPUTarget("cuda", sm, 32), options=options).asm["ptx"]
+
+
+def of_pages(sm: int, warps: int, stages: int = 3, **sizes: int) -> str:
+    pointers = dict.fromkeys(("q", "keys", "values"), "*bf16")
+    return ptx(paged, sm, warps, sizes, stages, **pointers, table="*i32", out="*fp32", n="i32")
+
+
+def innermost(text: str) -> str:
+    return "\n".join(max(loops(text), key=len))
+
+
+def table_reads(text: str) -> list[str]:
+    """The conditions of what reads 32-bit numbers, "" for none."""
+    return [m[1] or "" for m in re.finditer(r"(?:@(%p\d+) )?ld\.global\.b32", text)]
+
+
+@pytest.mark.parametrize("sm", [80, 90])
+def test_pages_are_read_ahead_of_the_copies(sm):
+    text = of_pages(sm, 4, M=16, T=32, D=64)
+    assert text.count("cp.async.cg") == 3 * 4, "two operands of two copies a thread: for two iterations in front of the loop, and in it"
+    loop = innermost(text)
+    assert loop.count("cp.async.cg") == 4 and loop.count("cp.async.wait_group") == 1
+    reads = table_reads(loop)
+    assert len(reads) == 2, "each thread copies two rows: K and V ask for the same ones"
+    assert loop.index("cp.async.commit_group") < loop.index("ld.global") < loop.index("mma.")
+    assert "ld.global" not in loop[: loop.index("cp.async.cg")], "no copy waits for its page"
+
+
+@pytest.mark.parametrize("sm", [80, 90])
+def test_no_page_is_read_for_an_iteration_that_does_not_take_place(sm):
+    """Each read has a condition, which compares the number of that very iteration with the loop's end."""
+    text = of_pages(sm, 4, M=16, T=32, D=64)
+    conditions = table_reads(text)
+    assert len(conditions) == 4 * 2 and all(conditions), "iterations 0, 1 and 2 in front of the loop; three ahead in it"
+    made = dict(re.findall(r"setp\.\w+\.s32\s+(%p\d+), (%r\d+, \S+);", text))
+    compared = [made[c].split(", ") for c in dict.fromkeys(conditions)]
+    assert [b for _, b in compared[:3]] == ["0", "1", "2"], "n > 0, n > 1, n > 2"
+    assert compared[3][1] == compared[0][0], "the iteration's number < n"
+
+
+def test_pages_of_a_chain_are_read_two_iterations_ahead():
+    """The first product's copies are an iteration ahead of the second one's."""
+    text = of_pages(90, 8, M=128, T=64, D=128)
+    assert text.count("wgmma.mma_async") > 0
+    loop = innermost(text)
+    assert loop.count("cp.async.cg") == 8 and len(table_reads(loop)) == 4, "four rows a thread"
+    assert "ld.global" not in loop[: loop.index("cp.async.cg")]
+
+
+def test_two_stages():
+    loop = innermost(of_pages(90, 4, stages=2, M=16, T=32, D=64))
+    assert loop.count("cp.async.cg") == 4 and "cp.async.wait_group 0" in loop and len(table_reads(loop)) == 2
+
+
+def test_without_copies_a_page_is_read_where_its_addresses_are():
+    """No exchange between threads: each reads the pages of its own rows."""
+    text = of_pages(90, 4, stages=1, M=16, T=32, D=64)
+    assert "cp.async" not in text
+    assert len(table_reads(innermost(text))) == 2
+
+
+def test_a_loop_that_stores_reads_nothing_ahead():
+    assert "cp.async" not in of_pages(90, 4, M=16, T=32, D=64, STORES=True)
+
+
+def test_rows_by_an_index_of_the_iteration():
+    sizes = {"K": 4064, "M": 128, "N": 128, "BK": 64}
+    text = ptx(indexed, 90, 8, sizes, x="*bf16", y="*bf16", out="*fp32", ids="*i32")
+    assert text.count("cp.async.cg") == 3 * 8, "both operands"
+    loop = innermost(text)
+    assert "st.shared" not in loop and loop.count("bar.sync") == 2, "the copies are there; the product before is done with its slot"
+
+
+@pytest.mark.parametrize("used", [False, True])
+def test_a_scalar_page(used):
+    text = ptx(scalar_pages, 90, 4, {"USED": used}, x="*fp16", y="*fp16", out="*fp32", table="*i32", n="i32")
+    loop = innermost(text)
+    assert loop.count("cp.async.cg") == 2
+    assert sorted(bool(c) for c in table_reads(loop)) == ([False, True] if used else [True]), (
+        "the iteration's own is read in it only if used"
+    )
