@@ -314,6 +314,13 @@ class _Stages(dict[str, Any]):
                 return self[other]
         raise KeyError(f"this kernel has no stage {name!r}; it has {', '.join(self)}")
 
+    def get(self, name: str, default: Any = None) -> Any:
+        """As by brackets: torch asks so for what may not be there."""
+        try:
+            return self[name]
+        except KeyError:
+            return default
+
 
 @lru_cache(maxsize=64)
 def _metadata_class(names: tuple[str, ...]) -> Any:
@@ -348,7 +355,8 @@ class CompiledKernel(metaclass=SettingsClass):
     def __init__(self, src: Any, artifact: Artifact, key: str, target: GPUTarget, options: Options, clock: dict[str, float]):
         self.src, self.artifact, self.hash, self.target = src, artifact, key, target
         self.name: str = src.display_name() if isinstance(src, ASTSource) else artifact.metadata["name"]
-        self.asm = _Stages(artifact, target)
+        told = {**artifact.metadata, "name": self.name, "signature": dict(src.signature)}
+        self.asm = _Stages(Artifact(artifact.stages, told), target)
         self.timings = clock
         facts = {
             **options.as_dict(),

@@ -166,20 +166,15 @@ def _parse_entry(name: str, entry: str) -> _Parameter:
 
 
 def _machine(target: str | None) -> Any:
-    """The row compiled for.  AMX needs a permission that only this process has, so a C program gets the row below."""
-    from dataclasses import replace
-
+    """The row compiled for."""
     from ..targets.cpu import machine as rows
+    from ..targets.cpu.ahead import without_permissions
 
     kind, _, row = (target or "cpu").partition(":")
     if kind != "cpu":
         raise UnsupportedError(f"compiling ahead of time for {target!r}", "this installation", "use --target cpu")
     if not row:
-        here = rows.current()
-        if not here.has("amx-tile"):
-            return here
-        features = frozenset(f for f in here.features if not f.startswith("amx"))
-        return replace(rows.named("avx512bf16"), features=features)
+        return without_permissions(rows.current())
     machine = rows.named(row)
     if machine.has("amx-tile"):
         raise UnsupportedError(
@@ -197,11 +192,11 @@ def _machine(target: str | None) -> Any:
 
 def _object(kernel: Any, parameters: list[_Parameter], args: CompileArgs, machine: Any, symbol: str) -> tuple[bytes, int]:
     """(object code whose kernel is called ``symbol``, bytes of scratch)."""
-    from ..llvm import engine, softfloat
     from ..runtime.compiler import ASTSource
     from ..runtime.driver import GPUTarget
     from ..runtime.options import Options
-    from ..targets.cpu.driver import compile_for_any_grid, compile_module
+    from ..targets.cpu.ahead import object_code, refuse
+    from ..targets.cpu.driver import compile_module
 
     source = ASTSource(
         kernel,
@@ -212,23 +207,8 @@ def _object(kernel: Any, parameters: list[_Parameter], args: CompileArgs, machin
     target = GPUTarget("cpu", machine.architecture, 1)
     options = Options.of({"num_warps": args.num_warps, "num_stages": args.num_stages}, target, kernel.__name__)
     artifact = compile_module(source.make_module(options), options, machine, pool=False)
-    if "programs" in artifact.metadata:  # there is no pool that would look at the grid
-        artifact = compile_for_any_grid(artifact, machine)
-    for what, table in (("device_print", "prints"), ("device_assert", "asserts")):
-        if artifact.metadata.get(table):
-            raise UnsupportedError(
-                f"tl.{what} in {kernel.__name__}", "ahead-of-time compilation, which has no Python to report to", "remove it"
-            )
-    text = str(artifact.stages["llir"]).replace("@kernel(", f"@{symbol}(")
-    text = text.replace("define void @kernel_in_launch(", "define internal void @kernel_in_launch(")  # only the pool calls that
-
-    def compile(text: str) -> bytes:
-        return engine.compile_object(text, machine.tune, machine.features, level="lite")
-
-    code = compile(text)
-    if softfloat.symbols_for(code):  # conversions that this CPU lacks: weak copies, for the program may have them
-        code = compile(text + re.sub(r"^define (?!internal)", "define weak hidden ", softfloat.TEXT, flags=re.M))
-    return code, int(artifact.metadata["scratch"])
+    refuse(artifact, {"device_print": "prints", "device_assert": "asserts"}, "ahead-of-time compilation")
+    return object_code(artifact, machine, symbol)
 
 
 _C_TYPES = {"i1": "int8_t", "u1": "uint8_t", "fp32": "float", "fp64": "double"}

@@ -75,8 +75,9 @@ def lower(module: Module, options: Any, machine: Machine, pool: bool = True) -> 
     programs = assume_grid(module)
     fusion = bool(getattr(options, "enable_fp_fusion", True))
     text, found = lower_further(module, fusion, machine, pool, changed=programs != ANY)
+    found["fp_fusion"] = fusion  # for those that lower the tile IR again
     if programs != ANY:
-        found.update(programs=list(programs), fp_fusion=fusion)
+        found["programs"] = list(programs)
     return tile_text, text, found
 
 

@@ -90,5 +90,11 @@ class CpuTarget:
 
         return compile_module(module, options, self.machine, _splits_loops())
 
+    def derived(self, artifact: Artifact, stage: str) -> bytes | None:
+        """What is made of an artifact when somebody asks: the libraries of `nativert`."""
+        from . import nativert
+
+        return nativert.library(artifact, stage, self.machine) if stage in nativert.STAGES else None
+
     def load(self, artifact: Artifact) -> CpuKernel:
         return CpuKernel(artifact, self.machine)
