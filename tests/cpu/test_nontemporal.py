@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from differential import OPTIONS, launch
@@ -87,6 +89,12 @@ def test_other_stores_stay(kernel):
     text = text_of(kernel)
     assert "!nontemporal" not in text
     assert "sfence" not in text
+
+
+@pytest.mark.parametrize(("machine", "limit"), [("avx512", 32 << 20), ("amx", 16 << 20)])
+def test_what_a_launch_stores_decides_and_by_the_machine_from_when_on(machine, limit):
+    for kernel, stored in ((add_kernel, 4096 * 4), (two_kernel, 2 * 4096 * 4)):  # bytes a program
+        assert re.search(rf"icmp uge i64 %programs\d+, {limit // stored}\b", text_of(kernel, machine=named(machine)))
 
 
 def test_only_on_machines_that_have_them():

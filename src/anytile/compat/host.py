@@ -5,25 +5,31 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from ..language.builtin import builtin
-
 __all__ = ["cdiv", "find_paths_if", "get_iterable_path", "next_power_of_2"]
 
 
-@builtin
-def cdiv(x: Any, y: Any) -> Any:
+# Libraries call these two before each launch, where the caches often hold something else: so they are functions without a wrapper, and
+# plain integers are asked for first.
+
+
+def cdiv(x: Any, y: Any, **_context: Any) -> Any:
     """The quotient of non-negative ``x`` and positive ``y``, rounded up; on the host and, for constexprs and tensors, in kernels."""
     return (x + (y - 1)) // y
 
 
-@builtin
-def next_power_of_2(n: Any) -> Any:
+def next_power_of_2(n: Any, **_context: Any) -> Any:
     """The smallest power of two that is at least ``n``; 0 for ``n`` below 1.  In kernels ``n`` is a constexpr."""
+    if type(n) is int:
+        return 1 << (n - 1).bit_length() if n > 0 else 0
     value = getattr(n, "value", n)
     if not isinstance(value, int):
         raise TypeError(f"next_power_of_2 needs an integer known at compile time, and got {type(n).__name__}")
     power = 1 << (value - 1).bit_length() if value > 0 else 0
     return power if value is n else type(n)(power)
+
+
+for _function in (cdiv, next_power_of_2):
+    _function.__triton_builtin__ = True  # type: ignore[attr-defined]  # what `builtin` says
 
 
 def find_paths_if(iterable: Iterable[Any], pred: Callable[[tuple[int, ...], Any], bool]) -> list[tuple[int, ...]]:

@@ -357,6 +357,9 @@ class JITCallable:
         """RuntimeError where a global or closure variable has changed since the kernel was compiled with it."""
         for (name, _), (value, space) in self.used_global_vals.items():
             now = space.get(name, _MISSING)
+            # Each launch comes here.  A constexpr is compared by its content, for its own comparison is four calls of Python.
+            if now is value or type(now) is type(value) and type(now).__name__ == "constexpr" and now.value is value.value:
+                continue
             if _differs(now, value):
                 shown = "<deleted>" if now is _MISSING else repr(now)
                 raise RuntimeError(

@@ -2,7 +2,7 @@
 
     kernel[grid](…) ──▶ native code ──fits an entry──▶ driver or thread pool
                              └──no entry fits──▶ `Warm.general` ──▶ the Python launcher (`launcher`)
-                                                       └──the third time──▶ a new entry
+                                                       └──the second time──▶ a new entry
 
 An entry (`native.entry`) is made of the key under which the Python launcher found the kernel, so that it takes exactly the
 calls of that key which have the same form.  What no row can describe (tuples, descriptors, arrays of NumPy, tensors of other classes)
@@ -31,10 +31,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Warm", "native_maker", "unavailable_because"]
 
-#: A kernel's launches that go the general way before an entry is made, which takes as long as five of them (0.4 ms and 80 µs) where other
-#: work has taken the caches meanwhile, and thirty where launches follow each other.  It doubles with each entry of the kernel: where more
-#: kinds of calls take turns than there is room for, making entries must not become the work.
-_PATIENCE = 3
+#: A kernel's launches that go the general way before an entry is made, at the end of the last of them.  Making one takes as long as five
+#: launches (0.4 ms and 80 µs) where other work has taken the caches meanwhile, and thirty where launches follow each other; who launches
+#: a kernel twice mostly goes on.  It doubles with each entry of the kernel: where more kinds of calls take turns than there is room
+#: for, making entries must not become the work.
+_PATIENCE = 2
 _ENTRIES = 8
 
 _ENVIRONMENT = getattr(os.environ, "_data", None)

@@ -70,6 +70,11 @@ class Machine:
         """Lanes of a vector whose elements have this many bits."""
         return max(1, self.vector_bits // max(8, bits))
 
+    @property
+    def large_second_level(self) -> bool:
+        """Whether each core has 2 MiB of second-level cache, beside which the shared one is slow: all processors with AMX."""
+        return any(kind.startswith("amx") for kind in self.kernels)
+
     def has(self, feature: str) -> bool:
         return feature in self.features
 

@@ -85,7 +85,7 @@ class Panels:
             keys, sources = self._keys(v)
             if sources and (not compared or all(is_linear(x) for x in sources)):
                 found.append((v, compared, keys, sources))
-        large = any(kind.startswith("amx") for kind in self.p.machine.kernels)  # all of these have 2 MiB
+        large = self.p.machine.large_second_level
         for v, compared, keys, sources in found:
             nbytes = (v.type.numel * v.type.elem.bytes + 63) & ~63
             places = min(_PLACES, CAPACITY * (3 if compared and large else 1) // len(found) // nbytes)
