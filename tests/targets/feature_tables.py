@@ -16,9 +16,20 @@ def _order(count: int, kind: str = "i32") -> Array:
 
 
 def paged_products(
-    q, keys, values, table, out, n, M: tl.constexpr, T: tl.constexpr, D: tl.constexpr, PAGE: tl.constexpr, MASKED: tl.constexpr
+    q,
+    keys,
+    values,
+    table,
+    out,
+    n,
+    M: tl.constexpr,
+    T: tl.constexpr,
+    D: tl.constexpr,
+    PAGE: tl.constexpr,
+    MASKED: tl.constexpr,
+    LATENT: tl.constexpr,
 ):
-    """Attention without its exponentials, over ``n`` rows on pages."""
+    """Attention without its exponentials, over ``n`` rows on pages; with ``LATENT`` the keys are the values, too."""
     m, t, d = tl.arange(0, M), tl.arange(0, T), tl.arange(0, D)
     x = tl.load(q + m[:, None] * D + d[None, :])
     acc = tl.zeros((M, D), tl.float32)
@@ -28,12 +39,12 @@ def paged_products(
         page = tl.load(table + row // PAGE, mask=inside, other=0) if MASKED else tl.load(table + row // PAGE)
         at = page.to(tl.int64) * PAGE + row % PAGE
         k = tl.load(keys + at[None, :] * D + d[:, None], mask=inside[None, :], other=0.0)
-        v = tl.load(values + at[:, None] * D + d[None, :], mask=inside[:, None], other=0.0)
+        v = k.T if LATENT else tl.load(values + at[:, None] * D + d[None, :], mask=inside[:, None], other=0.0)
         acc = tl.dot((tl.dot(x, k) * 0.125).to(x.dtype), v, acc)
     tl.store(out + m[:, None] * D + d[None, :], acc)
 
 
-def _paged(name, n, m=16, t=32, d=64, page=16, masked=False, stages=3, warps=4, kind="bf16"):
+def _paged(name, n, m=16, t=32, d=64, page=16, masked=False, stages=3, warps=4, kind="bf16", latent=False):
     pages = max(1, -(-n // page))
     rows = 1 << (pages * page - 1).bit_length()
     case(
@@ -44,7 +55,7 @@ def _paged(name, n, m=16, t=32, d=64, page=16, masked=False, stages=3, warps=4, 
         table=of("i32", [(5 * i + 3) % (rows // page) for i in range(pages)]),
         out=zeros("fp32", m, d),
         n=n,
-        constants={"M": m, "T": t, "D": d, "PAGE": page, "MASKED": masked},
+        constants={"M": m, "T": t, "D": d, "PAGE": page, "MASKED": masked, "LATENT": latent},
         options={"num_stages": stages, "num_warps": warps},
     )(paged_products)
 
@@ -65,7 +76,33 @@ for _n in (0, 64, 128, 320):
     _paged(f"warpgroups in turns, {_n} rows", _n, m=128, t=64, d=128, warps=8)
 _paged("warpgroups in turns, two stages", 256, m=128, t=64, d=128, warps=8, stages=2)
 _paged("warpgroups in turns, four stages, ends within a page", 300, m=128, t=64, d=128, warps=8, stages=4, masked=True)
+_paged("keys are values", 150, d=128, masked=True, latent=True)
+_paged("keys are values, two stages", 192, d=256, latent=True, stages=2)
+_paged("keys are values, a warpgroup", 200, m=64, t=64, d=128, masked=True, latent=True)
+_paged("keys are values, two warpgroups", 200, m=128, t=64, d=64, warps=8, masked=True, latent=True)
 _paged("a warpgroup", 200, m=64, t=64, d=128, masked=True)
+
+
+def _rows_by_rows(x, out, warps, m):
+    sizes = {"M": m, "K": 32}
+    case(
+        f"{x} {m} rows", x=integers(x, m, 96, low=-3, high=4), out=zeros(out, m, m), constants=sizes, options={"num_warps": warps}, arch=75
+    )(rows_by_rows)
+
+
+def rows_by_rows(x, out, M: tl.constexpr, K: tl.constexpr):
+    """One tile is both operands."""
+    m, k = tl.arange(0, M), tl.arange(0, K)
+    acc = tl.zeros((M, M), out.dtype.element_ty)
+    for i in range(0, 3):
+        a = tl.load(x + m[:, None] * (3 * K) + (i * K + k)[None, :])
+        acc = tl.dot(a, a.T, acc, input_precision="tf32", out_dtype=acc.dtype)
+    tl.store(out + m[:, None] * M + m[None, :], acc)
+
+
+for _x in ("fp16", "bf16", "fp32", "fp8e5", "i8"):
+    for _m, _warps in ((16, 1), (32, 4), (64, 4), (128, 8)):
+        _rows_by_rows(_x, "i32" if _x == "i8" else "fp32", _warps, _m)
 
 
 @case("four warps", x=integers("bf16", 64, 96, low=-9, high=9), y=integers("bf16", 96, 64, low=-9, high=9), ids=of("i32", [(5 * i + 3) % 32 for i in range(96)]), sums=zeros("i32", 4), out=zeros("fp32", 64, 64), constants={"M": 64})  # fmt: skip

@@ -34,7 +34,7 @@ def computed_ahead(func: Func, cheap: Callable[[Value], bool]) -> set[Value]:
         if loop.name == "for":
             body = loop.blocks[0]
             for load in body.ops:
-                if load.name == "load" and dots_fed(load, body)[1]:
+                if load.name == "load" and dots_fed(load, body):
                     out |= _computed(load, body, cheap)
     return out
 

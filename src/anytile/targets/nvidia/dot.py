@@ -53,16 +53,23 @@ def dot_behind(v: Value, fuel: int = 24) -> Op | None:
     return None
 
 
-def dots_fed(load: Op, body: Block) -> tuple[Value, list[tuple[Op, int]]]:
-    """What is loaded, as dots read it, and the dots of ``body`` that do, each with the operand's number; none where anything else does.
+def dots_fed(load: Op, body: Block) -> list[tuple[Value, Op, int]]:
+    """The dots of ``body`` that read what is loaded, each with the operand and its number; none where anything else reads it.
 
     On the way it may be permuted and lose dimensions of 1.
     """
-    v = load.result
-    while len(v.uses) == 1 and ((user := v.users()[0]).name == "permute" or user.name == "reshape" and wgmma.drops_ones(user)):
-        v = user.result
-    uses = list(v.uses)
-    return v, uses if all(user.name == "dot" and user.block is body and i <= 1 for user, i in uses) else []
+    out: list[tuple[Value, Op, int]] = []
+    pending = [load.result]
+    while pending:
+        v = pending.pop()
+        for user, i in v.uses:
+            if user.name == "dot" and user.block is body and i <= 1:
+                out.append((v, user, i))
+            elif user.name == "permute" or user.name == "reshape" and wgmma.drops_ones(user):
+                pending.append(user.result)
+            else:
+                return []
+    return out
 
 
 # --- placements ------------------------------------------------------------------------------------------------

@@ -54,11 +54,13 @@ class _Slice:
 class _Move:
     """A ``load`` that can be a copy: into ``form`` for the dots' ``operand``: its result, perhaps without dimensions of 1, or permuted.
 
-    ``source``: how the tensor memory accelerator finds it, None where cp.async copies.
+    ``others``: operands that are the same tile, permuted in another way; ``source``: how the tensor memory accelerator finds it, None where
+    cp.async copies.
     """
 
     load: Op
     operand: Value
+    others: list[Value]
     form: Panels | Rows
     source: Source | None
 
@@ -110,15 +112,21 @@ def _movable(g: Generator, op: Op, body: Block) -> _Move | None:
     assert pointer is not None
     if op.attrs["volatile"] or not zero(other):
         return None
-    v, dots = dots_fed(op, body)
-    forms = {ring_form(g, dot, i) for dot, i in dots}
-    form = forms.pop() if len(forms) == 1 else None
-    if form is None or form.inner != wgmma.inner_dimension(g, v):
+    fed = dots_fed(op, body)
+    forms = {v: ring_form(g, dot, i) for v, dot, i in fed}
+    if not fed or len({type(form) for form in forms.values()}) > 1:
         return None
+    for v, dot, i in fed:
+        form = forms[v]
+        if form is None or form != ring_form(g, dot, i) or form.inner != wgmma.inner_dimension(g, v):
+            return None
+    v, *others = forms  # the same rows of the same bytes for all of them
+    form = forms[v]
+    assert form is not None
     found = source(g, pointer, form)
     if found is None and vector_width(g, pointer, g.homes[op.result], mask) * v.type.elem.bytes not in COPY_BYTES:
         return None
-    return _Move(op, v, form, found)
+    return _Move(op, v, others, form, found)
 
 
 def _ahead(g: Generator, roots: list[Value], body: Block) -> _Slice | None:
@@ -265,7 +273,8 @@ class Pipeline:
         """Waits for this iteration's data and starts the copies of a later one."""
         g = self.g
         for m in self.moves:
-            g.ring[m.load.result] = g.ring[m.operand] = self._slot(m.operand, m.form.bytes, self.slot)
+            slot = self._slot(m.operand, m.form.bytes, self.slot)
+            g.ring |= dict.fromkeys((m.load.result, m.operand, *m.others), slot)
         for op in self.unread:
             g.own_copies[op] = partial(g.define, op.result, ["poison"])
         if self.chained is not None:
@@ -313,7 +322,7 @@ class Pipeline:
         self._phis(self.hole, (self.slot, "0", self.next_slot), self.names, self.first, self.last, entry, latch)
         if self.barriers is not None:
             self.hole.append(f"  {self.phases} = phi i32 [ {self.first_phases}, %{entry} ], [ {self.next_phases}, %{latch} ]")
-        for v in {x for m in self.moves for x in (m.load.result, m.operand)}:
+        for v in {x for m in self.moves for x in (m.load.result, m.operand, *m.others)}:
             del g.ring[v]
         for op in (*(c.load for c in self.own), *self.unread):
             del g.own_copies[op]
