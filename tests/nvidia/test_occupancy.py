@@ -1,4 +1,4 @@
-"""When a kernel is assembled again with fewer registers, so that one block more runs at a time."""
+"""When a kernel is assembled again with fewer registers, so that more blocks run at a time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from anytile.targets.nvidia import target as nvidia_target
 from anytile.targets.nvidia.chips import chip
-from anytile.targets.nvidia.occupancy import limited, register_limit
+from anytile.targets.nvidia.occupancy import limited, register_limits
 
 HOPPER = chip(90)
 PTX = "\n.visible .entry k(\n\t.param .u64 k_param_0\n)\n.reqntid 256\n{\n\tret;\n}\n"
@@ -18,29 +18,31 @@ PTX = "\n.visible .entry k(\n\t.param .u64 k_param_0\n)\n.reqntid 256\n{\n\tret;
 @pytest.mark.parametrize(
     ("threads", "registers", "shared", "expected"),
     [
-        (256, 139, 0, 128),  # one block at a time, two with 128
-        (256, 88, 0, 80),  # two, three with 80
-        (512, 70, 0, 64),
-        (256, 128, 0, None),  # two fit; three would need a third of the registers less
-        (256, 160, 0, None),  # 128 is too far away
-        (256, 72, 0, None),  # three blocks hide enough
-        (256, 139, 120 * 1024, None),  # shared memory has room for one block
-        (1024, 66, 0, None),  # not even one block: the launch says so
+        (512, 72, 0, [40, 64]),  # one block of 512 at a time: three with 40, two with 64
+        (128, 64, 0, [40, 48]),  # eight of 128: 12 make 1536 threads, 10 are what three quarters of the registers allow
+        (128, 48, 0, [40]),
+        (256, 139, 0, [80, 128]),
+        (256, 255, 0, []),  # one of 256: two would need half of the registers
+        (256, 40, 0, []),  # six blocks of 256 hide enough
+        (1024, 64, 0, []),  # 32 would be too few
+        (256, 139, 120 * 1024, []),  # shared memory has room for one block
+        (256, 72, 60 * 1024, []),  # and here for three, which the registers allow
+        (1024, 66, 0, []),  # not even one block: the launch says so
     ],
 )
 def test_limits(threads, registers, shared, expected):
-    assert register_limit(HOPPER, PTX, threads, registers, shared) == expected
+    assert register_limits(HOPPER, PTX, threads, registers, shared) == expected
 
 
 @pytest.mark.parametrize("instruction", ["wgmma.mma_async.sync.aligned.m64n64k16", "mma.sync.aligned.m16n8k16.row.col"])
 def test_matrix_instructions_are_left_alone(instruction):
-    assert register_limit(HOPPER, f"{PTX}\t{instruction}", 256, 139, 0) is None
+    assert register_limits(HOPPER, f"{PTX}\t{instruction}", 256, 139, 0) == []
 
 
-@pytest.mark.parametrize(("registers", "expected"), [(164, 128), (180, None), (120, None)])
+@pytest.mark.parametrize(("registers", "expected"), [(164, [128]), (180, []), (120, [])])
 def test_but_not_in_a_small_attention(registers, expected):
     ptx = f"{PTX}\twgmma.mma_async.sync.aligned.m64n64k16"
-    assert register_limit(HOPPER, ptx, 256, registers, 64 * 1024, small_chain=True) == expected
+    assert register_limits(HOPPER, ptx, 256, registers, 64 * 1024, small_chain=True) == expected
 
 
 def test_the_limit_stands_behind_the_number_of_threads():
@@ -63,9 +65,11 @@ def made(monkeypatch, stacks: list[int], **options: Any) -> tuple[list[str], str
 
 def test_fewer_registers_are_taken_where_nothing_is_spilled(monkeypatch):
     seen, taken = made(monkeypatch, [0, 0])
-    assert len(seen) == 2 and ".maxnreg 128" in taken
-    seen, taken = made(monkeypatch, [0, 16])
-    assert len(seen) == 2 and taken == PTX
+    assert len(seen) == 2 and ".maxnreg 80" in taken
+    seen, taken = made(monkeypatch, [0, 16, 0])
+    assert len(seen) == 3 and ".maxnreg 128" in taken
+    seen, taken = made(monkeypatch, [0, 16, 8])
+    assert len(seen) == 3 and taken == PTX
 
 
 def test_a_limit_of_the_launch_is_obeyed(monkeypatch):

@@ -1,7 +1,8 @@
 """Which placement each eager value of a kernel has: its *home*.
 
 Anchors choose for themselves: memory accesses a coalesced placement (16 bytes a thread where the addresses allow, lanes
-along the contiguous dimension), dots that of their instruction.  Everything else follows its operands, so that
+along the contiguous dimension), small tiles that are only broadcast that of the larger one (`small_loads`), dots that of their
+instruction.  Everything else follows its operands, so that
 elementwise chains never move data.  Loops are walked twice: first with carried values unknown, to see what the body
 makes of them, then with what it made.
 
@@ -21,6 +22,7 @@ from .memory import packed_addition
 from .placement import LANES, Placement, blocked
 from .reduce import natural, reducible
 from .scan import scan_place
+from .small_loads import broadcast_loads
 from .steps import Steps
 
 __all__ = ["Assignment", "VIEWS"]
@@ -46,7 +48,11 @@ class Assignment:
         self.chained = operand_chain(func)
         self.by_warpgroup = wgmma.plan(func, num_warps, sm, info)
         self.addresses = computed_ahead(func, self.cheap)
+        self.small: dict[Value, list[Placement]] = {}
         self._block(func.body, final=True)
+        self.small = broadcast_loads(func, self.threads, self.where, self.cheap)
+        if self.small:
+            self._block(func.body, final=True)
 
     # --- kinds of values ---
 
@@ -159,6 +165,12 @@ class Assignment:
             return inner.mapped(v.type.shape, lambda b: b >> 1).compact() if inner is not None else None
         return None
 
+    def places(self, v: Value) -> list[Placement]:
+        """Where an eager value is made: its home first; small tiles that are broadcast in several placements, in each of them."""
+        home = self.homes[v]
+        assert home is not None
+        return self.small.get(v) or [home]
+
     def _follow(self, op: Op, shape: tuple[int, ...], final: bool) -> Placement | None:
         found, unknown = None, False
         for x in op.operands:
@@ -175,6 +187,8 @@ class Assignment:
 
     def _home(self, op: Op, v: Value, final: bool) -> Placement | None:
         name, shape = op.name, v.type.shape
+        if v in self.small:
+            return self.small[v][0]
         if name == "load":
             return self.coalesced(op.operands[0], self._width(op.operands[0]) if self._feeds_dots(op) else None)
         if name in ("atomic_rmw", "atomic_cas"):

@@ -35,7 +35,8 @@ def _emit(g: Generator, op: Op) -> None:
                 continue
             if not op.defn.elementwise:
                 raise unsupported(f"operation {op.name}", op)
-            g.define(r, elementwise(g, op, g.homes[r]), g.homes[r])
+            for place in g.assignment.places(r):
+                g.define(r, elementwise(g, op, place), place)
         elif op.name == "constant":
             g.define(r, [literal(op.attrs["value"], r.type.elem)])
         elif op.defn.elementwise or op.name == "hint":

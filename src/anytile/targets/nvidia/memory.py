@@ -192,8 +192,8 @@ def load(g: Generator, op: Op) -> None:
         g.own_copies[op]()
         return
     if op.result.type.is_scalar or not g.is_lazy(op.result):  # a table is read where addresses ask for it
-        place = g.home(op.result)
-        g.define(op.result, load_in(g, op, place), place)
+        for place in [None] if op.result.type.is_scalar else g.assignment.places(op.result):
+            g.define(op.result, load_in(g, op, place), place)
 
 
 @lazy("load")

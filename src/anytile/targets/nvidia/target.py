@@ -31,7 +31,7 @@ from . import assemble as assembling
 from . import driver_api, tensor_maps
 from .chips import CUDA_OF_PTX, Chip, chip, ptx_version
 from .launch import CudaKernel, LaunchShape
-from .occupancy import limited, register_limit
+from .occupancy import limited, register_limits
 
 if TYPE_CHECKING:
     from ...ir import Module
@@ -155,8 +155,7 @@ class NvidiaTarget:
         made = assemble(ptx)
         if not getattr(options, "maxnreg", None):
             threads, shared = 32 * metadata["num_warps"], metadata["shared"] + made.shared
-            limit = register_limit(self.chip, ptx, threads, made.registers, shared, metadata.get("small_chain", False))
-            if limit is not None:
+            for limit in register_limits(self.chip, ptx, threads, made.registers, shared, metadata.get("small_chain", False)):
                 text = limited(ptx, limit)
                 smaller = assemble(text)
                 if smaller.stack <= made.stack:

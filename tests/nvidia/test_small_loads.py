@@ -1,0 +1,65 @@
+"""Small tiles that are loaded to be broadcast come straight into the placement of the larger tile; read off the PTX."""
+
+from __future__ import annotations
+
+import pytest
+from test_packing import ptx
+
+import anytile.language as tl
+from anytile.runtime.jit import jit
+
+SIZES = {"ROWS": 32, "N": 64}
+TYPES = {"x": "*bf16", "w": "*bf16", "scale": "*fp32", "out": "*bf16"}
+
+
+@jit
+def scaled(x, w, scale, out, ROWS: tl.constexpr, N: tl.constexpr):
+    row, column = tl.arange(0, ROWS), tl.arange(0, N)
+    at = row[:, None] * N + column[None, :]
+    weights = tl.load(w + column).to(tl.float32)
+    tl.store(out + at, tl.load(x + at) * weights[None, :] * tl.load(scale + row)[:, None])
+
+
+@jit
+def turned(x, w, scale, out, ROWS: tl.constexpr, N: tl.constexpr):
+    """Two tiles of different shapes, and a sum of two rows."""
+    row, few, column = tl.arange(0, ROWS), tl.arange(0, ROWS // 4), tl.arange(0, N)
+    weights = tl.load(w + column) + tl.load(w + N + column)
+    for r in tl.static_range(2):
+        at = (row if r == 0 else few)[:, None] * N + column[None, :]
+        tl.store(out + at, tl.load(x + at) * weights[None, :])
+
+
+@jit
+def in_place(x, w, scale, out, ROWS: tl.constexpr, N: tl.constexpr):
+    """A running maximum: who owns an element of ``scale`` stores it while others may not have loaded it."""
+    row, column = tl.arange(0, ROWS), tl.arange(0, N)
+    at = row[:, None] * N + column[None, :]
+    old = tl.load(scale + row)
+    tile = tl.load(x + at) * old[:, None]
+    tl.store(out + at, tile)
+    tl.store(scale + row, old + 1.0)
+
+
+@jit
+def summed(x, w, scale, out, ROWS: tl.constexpr, N: tl.constexpr):
+    """A row that is also stored for itself."""
+    row, column = tl.arange(0, ROWS), tl.arange(0, N)
+    at = row[:, None] * N + column[None, :]
+    weights = tl.load(w + column)
+    tl.store(out + at, tl.load(x + at) * weights[None, :])
+    tl.store(scale + column, weights)
+
+
+@pytest.mark.parametrize(("kernel", "loads"), [(scaled, ["v4.b32"] * 3), (turned, ["v4.b32"] * 4 + ["v2.b32"] * 3)])
+def test_nothing_goes_through_shared_memory(kernel, loads):
+    text = ptx(kernel, 90, 4, SIZES, **TYPES)
+    assert "bar.sync" not in text and "st.shared" not in text
+    for width in set(loads):
+        assert text.count(f"ld.global.{width}") >= loads.count(width), f"vectors of {width}"
+
+
+@pytest.mark.parametrize("kernel", [in_place, summed])
+def test_what_is_stored_is_loaded_once(kernel):
+    text = ptx(kernel, 90, 4, SIZES, **TYPES)
+    assert "bar.sync" in text
