@@ -233,19 +233,32 @@ def _terms(columns: list[int]) -> tuple[LaneSelect, ...]:
 
 
 def _shuffle(dst: LinearLayout, a: list[int], b: list[int], c: list[int], d: list[int], bits: int) -> Shuffle | None:
-    """The schedule for source = (C r ⊕ D l, A r ⊕ B l), see the head of the file; None where lanes of one source need different
+    """The cheapest schedule for source = (C r ⊕ D l, A r ⊕ B l), see the head of the file; None where lanes of one source need different
     registers of it at once, which happens only where the destination reads some lanes never and others twice."""
     copies = representative(dst)
     own = [k for k in range(len(c)) if copies[1 << k] == 1 << k]  # destination register bits that are no copies
-    # G: give each lane bit whose source lane depends on others a register bit that leads elsewhere.
-    e, m, g = Echelon(), list(b), [0] * len(b)
+    # Either each round's lanes ask different lanes, or several ask one for the same register, as a broadcast does: that has no G.
+    found = [_schedule(copies, own, a, b, c, d, g, bits) for g in (_apart(own, a, b), [0] * len(b))]
+    return min((x for x in found if x is not None), key=lambda x: x.cost, default=None)
+
+
+def _apart(own: list[int], a: list[int], b: list[int]) -> list[int]:
+    """G: gives each lane bit whose source lane depends on others a register bit that leads elsewhere."""
+    e, g = Echelon(), [0] * len(b)
     dependent = [k for k, v in enumerate(b) if not e.add(v)]
     for k in dependent:
         j = next((j for j in own if a[j] not in e), None)
-        if j is None:
-            continue
-        e.add(a[j])
-        g[k], m[k] = 1 << j, b[k] ^ a[j]
+        if j is not None:
+            e.add(a[j])
+            g[k] = 1 << j
+    return g
+
+
+def _schedule(
+    copies: tuple[int, ...], own: list[int], a: list[int], b: list[int], c: list[int], d: list[int], g: list[int], bits: int
+) -> Shuffle | None:
+    """The schedule with a given G; None where it would need different registers of one source at once."""
+    m = [b[k] ^ _times(a, g[k]) for k in range(len(b))]  # B ⊕ A G
     n = [d[k] ^ _times(c, g[k]) for k in range(len(b))]  # C G ⊕ D
     e = Echelon()
     for k, v in enumerate(m):

@@ -20,7 +20,7 @@ from .addresses import computed_ahead
 from .dot import accumulator, dot_behind, operand_chain
 from .memory import packed_addition
 from .placement import LANES, Placement, blocked
-from .reduce import natural, reducible
+from .reduce import outcome, reducible
 from .scan import scan_place
 from .small_loads import broadcast_loads
 from .steps import Steps
@@ -205,7 +205,7 @@ class Assignment:
                 place = self.default(x.type.shape)
             if not reducible(place, axis):
                 place = blocked(x.type.shape, self.num_warps)
-            return natural(place, axis)
+            return outcome(place, axis)
         if name == "scan":
             return scan_place(shape, op.attrs["axis"], self.num_warps)
         if name == "sort":

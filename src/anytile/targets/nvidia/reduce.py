@@ -2,8 +2,8 @@
 
 A basis of the operand's placement lies along the reduced axis or across it (where one does both, the operand is
 converted to a blocked placement first).  Bases along the axis are combined: those of registers by a tree, those of
-lanes by butterflies, those of warps by everybody reading every warp's partial result.  Afterwards all places
-along the axis hold the result: it is the operand's placement without the axis (`natural`).
+lanes and warps as `layouts.reduction` plans it, by butterflies or by halving the results at each step.  Its plan says where the
+results lie then (`outcome`).
 
 Order of the combinations: neighbouring registers first; lanes 16 apart, then 8, 4, 2, 1; warps half of them apart first.  It is
 Triton's, and some libraries rely on its last bits.  Where the element is a product, the first butterfly becomes a fused
@@ -15,25 +15,45 @@ from __future__ import annotations
 
 from ...ir import Block, Op
 from ...ir.types import Element
+from ...layouts.linear import LANE, REGISTER, WARP, LinearLayout
+from ...layouts.reduction import Reduction, Step, plan
 from .convert import convert, memory_bytes, shared_load, shared_store, shuffle
 from .elementwise import run_block
 from .placement import LANES, Placement, blocked, span
-from .values import SHARED, Generator, eager
+from .values import SHARED, Generator, eager, llvm_type
 
-__all__ = ["natural", "reducible"]
+__all__ = ["outcome", "reducible"]
+
+Parts = dict[int, list[str]]
+"""Index of a result → its partial result in this thread, one value for each operand."""
 
 
 def reducible(place: Placement, axis: int) -> bool:
     """Whether every basis lies along ``axis`` or across it, and copies are whole thread bits."""
-    low, n = span(place.shape, axis)
-    mask = ((1 << n) - 1) << low
+    mask = _mask(place, axis)
     pure = all(b & mask in (0, b) for b in (*place.register, *place.thread))
     return pure and all(b == 0 for k, b in enumerate(place.thread) if place.owners >> k & 1)
 
 
-def natural(place: Placement, axis: int) -> Placement:
+def _mask(place: Placement, axis: int) -> int:
+    low, n = span(place.shape, axis)
+    return ((1 << n) - 1) << low
+
+
+def _planned(place: Placement, axis: int) -> Reduction:
+    """How the threads' partial results meet, of a tile in ``place`` that is reduced along ``axis``."""
+    mask = _mask(place, axis)
+    lanes, warps = (sum(1 << k for k, b in enumerate(bases) if b & mask) for bases in (place.lane, place.warp))
+    return plan(place.without(axis).compact().layout, lanes, warps)
+
+
+def _placement(layout: LinearLayout) -> Placement:
+    return Placement(layout.shape, layout.ins[REGISTER], layout.ins[LANE], layout.ins[WARP])
+
+
+def outcome(place: Placement, axis: int) -> Placement:
     """Where the result of reducing a tile in ``place`` lies."""
-    return place.without(axis).compact()
+    return _placement(_planned(place, axis).result)
 
 
 @eager("reduce")
@@ -46,30 +66,21 @@ def reduce(g: Generator, op: Op) -> None:
     columns = [g.get(v, place) for v in op.operands]
     elems = [v.type.elem for v in op.operands]
     low, n = span(place.shape, axis)
-    mask = ((1 << n) - 1) << low
-    result = natural(place, axis)
+    how = _planned(place, axis)
+    result = _placement(how.result)
 
     # Registers: one group for each element of the result that the thread holds.
     groups: dict[int, list[int]] = {}
     for c, r in sorted(place.register_of.items()):
-        groups.setdefault(c & ~mask, []).append(r)
-    partial = {c: _tree(g, block, [[col[r] for col in columns] for r in rs]) for c, rs in groups.items()}
-
-    # Lanes, far ones first.
-    for k, b in reversed(list(enumerate(place.lane))):
-        if b & mask:
-            for c, xs in partial.items():
-                others = [shuffle(g, x, e, "bfly", str(1 << k)) for x, e in zip(xs, elems, strict=True)]
-                partial[c] = run_block(g, block, [*xs, *others])
-
-    keep = _without(low, n)
-    values = {keep(c): xs for c, xs in partial.items()}
-    warps = [k for k, b in enumerate(place.warp) if b & mask]
-    if warps:
-        first_lanes = g.owner(sum(1 << k for k, b in enumerate(place.lane) if b & mask))
-        values = _between_warps(g, block, values, place, result, warps, elems, first_lanes)
+        c &= ~_mask(place, axis)
+        groups.setdefault((c & ((1 << low) - 1)) | (c >> (low + n) << low), []).append(r)
+    parts: Parts = {c: _tree(g, block, [[col[r] for col in columns] for r in rs]) for c, rs in groups.items()}
+    for step in how.steps:
+        parts = _halved(g, block, parts, step, elems) if step.basis else _swapped(g, block, parts, step, elems)
+    if how.warps:
+        parts = _between_warps(g, block, parts, how, elems)
     for i, v in enumerate(op.results):
-        out = [values[c][i] for c in result.constants]
+        out = [parts[c][i] for c in result.constants]
         home = g.home(v)
         if home is None:
             g.define(v, out[:1])
@@ -79,8 +90,50 @@ def reduce(g: Generator, op: Op) -> None:
                 g.define(v, convert(g, out, result, home, v.type.elem), home)
 
 
-def _without(low: int, n: int):
-    return lambda v: (v & ((1 << low) - 1)) | (v >> (low + n) << low)
+def _swapped(g: Generator, block: Block, parts: Parts, step: Step, elems: list[Element]) -> Parts:
+    """Both lanes have every result."""
+    made = {}
+    for c, xs in parts.items():
+        others = [shuffle(g, x, e, "bfly", str(1 << step.lane)) for x, e in zip(xs, elems, strict=True)]
+        made[c] = run_block(g, block, [*xs, *others])
+    return made
+
+
+def _halved(g: Generator, block: Block, parts: Parts, step: Step, elems: list[Element]) -> Parts:
+    """Each lane has half of the results."""
+    upper = g.thread_bit(step.lane)
+    known: dict[tuple[str, ...], str] = {}  # indices are often the same for many results
+
+    def once(key: tuple[str, ...], make) -> str:
+        if key not in known:
+            known[key] = make()
+        return known[key]
+
+    def select(a: str, b: str, e: Element) -> str:
+        """``a`` in upper lanes, ``b`` in lower ones."""
+        t = llvm_type(e)
+        return a if a == b else once((a, b), lambda: g.emit(f"select i1 {upper}, {t} {a}, {t} {b}"))
+
+    def received(x: str, e: Element) -> str:
+        return once((x,), lambda: shuffle(g, x, e, "bfly", str(1 << step.lane)))
+
+    made: Parts = {}
+    for c in step.kept:
+        low, high = parts[c], parts[c ^ step.basis]
+        others = [received(select(a, b, e), e) for a, b, e in zip(low, high, elems, strict=True)]
+        if _commutes(block):
+            made[c] = run_block(g, block, [*(select(b, a, e) for a, b, e in zip(low, high, elems, strict=True)), *others])
+        else:
+            left = [select(x, a, e) for a, x, e in zip(low, others, elems, strict=True)]
+            right = [select(b, x, e) for b, x, e in zip(high, others, elems, strict=True)]
+            made[c] = run_block(g, block, [*left, *right])
+    return made
+
+
+def _commutes(block: Block) -> bool:
+    """Whether the combination is one operation that is the same to the last bit with its operands exchanged."""
+    op = block.ops[0]
+    return len(block.ops) == 2 and op.defn.commutative and list(op.operands) == list(block.args)
 
 
 def _tree(g: Generator, block: Block, items: list[list[str]]) -> list[str]:
@@ -99,21 +152,10 @@ def _by_halves(g: Generator, block: Block, items: list[list[str]]) -> list[str]:
     return items[0]
 
 
-def _between_warps(
-    g: Generator,
-    block: Block,
-    values: dict[int, list[str]],
-    place: Placement,
-    result: Placement,
-    warps: list[int],
-    elems: list[Element],
-    first_lanes: str | None,
-) -> dict[int, list[str]]:
-    """Partial results of the warps ``warps`` (bit numbers) tell apart, combined in every thread.
-
-    ``first_lanes``: i1, whether this lane is the one whose partial result counts; None where each lane has one of its own.
-    """
-    numel, count = 1, 1 << len(warps)
+def _between_warps(g: Generator, block: Block, parts: Parts, how: Reduction, elems: list[Element]) -> Parts:
+    """Partial results in ``how.partial``, one of each warp, combined in those threads that have them in ``how.result``."""
+    partial, result = _placement(how.partial), _placement(how.result)
+    numel, count = 1, 1 << len(how.warps)
     for n in result.shape:
         numel *= n
     sizes = [memory_bytes(e) for e in elems]
@@ -123,16 +165,17 @@ def _between_warps(
         begins.append(end)
         end += numel * count * size
     g.scratch(end)
-    slots = {LANES + k: 1 << i for i, k in enumerate(warps)}  # thread bit → bit of the slot among the partial results
-    parts = [g.thread_part(tuple((b * count | slots.get(k, 0)) * n for k, b in enumerate(result.thread)))[0] for n in sizes]
+    slots = {LANES + k: 1 << i for i, k in enumerate(how.warps)}  # thread bit → bit of the slot among a result's parts
+    bases = [g.thread_part(tuple((b * count | slots.get(k, 0)) * n for k, b in enumerate(partial.thread)))[0] for n in sizes]
     store, after = g.w.new_label("store"), g.w.new_label("stored")
-    if first_lanes is not None:
-        g.w.cond_br(first_lanes, store, after)
+    speaks = g.owner(sum(1 << s.lane for s in how.steps if not s.basis))  # whether, of lanes that all have a part, this one's counts
+    if speaks is not None:
+        g.w.cond_br(speaks, store, after)
         g.w.open_block(store)
     for i, (e, size, begin) in enumerate(zip(elems, sizes, begins, strict=True)):
-        for c, xs in values.items():
-            shared_store(g, _at(g, parts[i], c * count * size, begin), [xs[i]], e)
-    if first_lanes is not None:
+        for c, xs in parts.items():
+            shared_store(g, _at(g, bases[i], c * count * size, begin), [xs[i]], e)
+    if speaks is not None:
         g.w.br(after)
         g.w.open_block(after)
     g.barrier()
@@ -140,7 +183,7 @@ def _between_warps(
     for e, size, begin in zip(elems, sizes, begins, strict=True):
         base, _ = g.thread_part(tuple(b * count * size for b in result.thread))
         width = min(count, 16 // size)
-        for c in values:
+        for c in result.constants:
             got: list[str] = []
             for w in range(0, count, width):
                 got += shared_load(g, _at(g, base, c * count * size, begin + w * size), width, e)

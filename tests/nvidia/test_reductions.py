@@ -1,0 +1,138 @@
+"""Reductions of tiles in many threads: their shuffles, counted in the PTX, and what they compute, executed without a GPU."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+from lockstep import launch
+
+import anytile.language as tl
+from anytile.runtime.compiler import ASTSource, Options
+from anytile.runtime.driver import GPUTarget
+from anytile.runtime.jit import jit
+from anytile.targets.nvidia.chips import chip
+from anytile.targets.nvidia.codegen import lower
+from anytile.targets.nvidia.target import make_ptx
+
+
+@jit
+def last_greater(a, i, b, j):
+    greater = a > b
+    return tl.where(greater, a, b), tl.where(greater, i, j)
+
+
+@jit
+def several(a, b, c, d):
+    return a + c, tl.maximum(b, d)
+
+
+@jit
+def reduced(
+    x, out, back, M: tl.constexpr, N: tl.constexpr, SM: tl.constexpr, SN: tl.constexpr, AXIS: tl.constexpr, HOW: tl.constexpr
+):  # fmt: skip
+    """The result, and the tile less the result."""
+    at = tl.arange(0, M)[:, None] * SM + tl.arange(0, N)[None, :] * SN
+    v = tl.load(x + at)
+    if HOW == "sum":
+        r = tl.sum(v, AXIS)
+    elif HOW == "float":
+        r = tl.sum(v.to(tl.float32, bitcast=True), AXIS).to(tl.int32, bitcast=True)
+    elif HOW == "max16":
+        r = tl.max(v.to(tl.int16), AXIS).to(tl.int32)
+    elif HOW == "sum64":
+        r = tl.sum(v.to(tl.int64) * 0x100000001, AXIS)
+        r = (r >> 32).to(tl.int32) - 2 * r.to(tl.int32)
+    elif HOW == "argmax":
+        r = tl.argmax(v & 7, AXIS)
+    elif HOW == "argmin":
+        r = tl.argmin((v & 255).to(tl.float32), AXIS)
+    else:
+        p, q = tl.reduce((v, v ^ 5), AXIS, several)
+        r = p ^ q
+    tl.store(out + tl.arange(0, M if AXIS == 1 else N), r)
+    tl.store(back + at, v - tl.expand_dims(r, AXIS))
+
+
+EXPECTED = {
+    "sum": lambda v, axis: v.sum(axis),
+    "max16": lambda v, axis: v.max(axis),
+    "sum64": lambda v, axis: -v.sum(axis),
+    "argmax": lambda v, axis: (v & 7).argmax(axis),
+    "argmin": lambda v, axis: (v & 255).argmin(axis),
+    "several": lambda v, axis: v.sum(axis) ^ (v ^ 5).max(axis),
+}
+
+
+def text(warps: int, **constants: object) -> str:
+    signature = {"x": "*i32", "out": "*i32", "back": "*i32", **dict.fromkeys(constants, "constexpr")}
+    target = GPUTarget("cuda", 90, 32)
+    options = Options.of({"num_warps": warps}, target, "reduced")
+    attrs = {(i,): [["tt.divisibility", 16]] for i in range(3)}
+    return lower(ASTSource(reduced, signature, constants, attrs).make_module(options), options, chip(90))[0]
+
+
+def shuffles(llir: str) -> int:
+    return len(re.findall(r"\bshfl\.sync\.", make_ptx(llir, chip(90))))
+
+
+@pytest.mark.parametrize("how", list(EXPECTED))
+@pytest.mark.parametrize(
+    "m, n, strides, axis, warps",
+    [
+        (64, 64, (64, 1), 1, 4),  # 16 lanes along the axis, 8 rows in a thread
+        (16, 128, (128, 1), 1, 1),  # 32 lanes, 16 rows
+        (32, 128, (3 * 128, 3), 1, 4),  # lanes and warps along the axis, every row in every thread
+        (8, 512, (512, 1), 1, 4),  # fewer rows than lanes
+        (64, 16, (1, 64), 0, 2),
+        (128, 8, (1, 128), 0, 8),
+        (2, 64, (64, 1), 1, 2),  # too few rows
+    ],
+)
+def test_results_and_what_they_are_broadcast_to(how, m, n, strides, axis, warps):
+    rng = np.random.default_rng(3)
+    x = rng.integers(0, 1000, m * n * 4).astype(np.int32)
+    at = np.arange(m)[:, None] * strides[0] + np.arange(n)[None, :] * strides[1]
+    out, back = np.zeros((n, m)[axis], np.int32), np.zeros_like(x)
+    launch(text(warps, M=m, N=n, SM=strides[0], SN=strides[1], AXIS=axis, HOW=how), warps, x, out, back)
+    assert (out == EXPECTED[how](x[at], axis)).all()
+    assert (back[at] == x[at] - np.expand_dims(out, axis)).all()
+
+
+def test_sums_of_floats_round_as_before():
+    """Sixteen lanes apart first, then eight, four, two and one, each sum rounded."""
+    rng = np.random.default_rng(4)
+    x = rng.standard_normal((32, 32)).astype(np.float32)
+    out = np.zeros(32, np.int32)
+    launch(text(1, M=32, N=32, SM=96, SN=3, AXIS=1, HOW="float"), 1, spread(x).view(np.int32), out, np.zeros(4096, np.int32))
+    sums = x
+    while sums.shape[1] > 1:
+        half = sums.shape[1] // 2
+        sums = sums[:, :half] + sums[:, half:]
+    assert (out.view(np.float32) == sums[:, 0]).all()
+
+
+def spread(x: np.ndarray) -> np.ndarray:
+    out = np.zeros(4096, np.float32)
+    out[np.arange(32)[:, None] * 96 + np.arange(32)[None, :] * 3] = x
+    return out
+
+
+@pytest.mark.parametrize(
+    "m, n, strides, warps, butterflies, most",
+    [
+        (128, 128, (3 * 128, 3), 4, 128 * 5, 124 + 128),  # 64 + 32 + … + 4, and each row read where it is subtracted
+        (64, 64, (64, 1), 4, 8 * 4, 8 + 8),
+        (16, 128, (128, 1), 1, 16 * 5, 16 + 16),
+    ],
+)
+def test_half_of_the_results_a_step(m, n, strides, warps, butterflies, most):
+    found = shuffles(text(warps, M=m, N=n, SM=strides[0], SN=strides[1], AXIS=1, HOW="sum"))
+    assert 0 < found <= most < butterflies
+
+
+def test_indices_that_all_rows_share_travel_once():
+    constants = {"M": 128, "N": 128, "SM": 384, "SN": 3, "AXIS": 1}
+    values = shuffles(text(4, **constants, HOW="sum"))
+    assert shuffles(text(4, **constants, HOW="argmax")) <= 2 * values - 63  # of the first 64 pairs of rows, one index
