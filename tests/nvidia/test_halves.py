@@ -64,3 +64,20 @@ def test_a_product_that_is_used_in_f32_too_is_computed_once():
 
 def test_one_number_a_thread_stays_f32():
     assert not any("x2" in name and not name.startswith("cvt") for name in instructions("mul", "bf16", 32))
+
+
+@jit
+def scaled(x_ptr, s_ptr, out_ptr, ROWS: tl.constexpr, M: tl.constexpr, N: tl.constexpr):
+    i, j = tl.arange(0, M)[:, None], tl.arange(0, N)[None, :]
+    s = tl.load(s_ptr + i) if ROWS else tl.load(s_ptr + j)
+    tl.store(out_ptr + i * N + j, tl.load(x_ptr + i * N + j) * s)
+
+
+@pytest.mark.parametrize("rows", [False, True])
+def test_a_scale_for_each_row_or_column(rows):
+    """It is widened in front of the broadcast, which is looked through."""
+    constants = {"ROWS": rows, "M": 4, "N": 64}
+    signature = {"x_ptr": "*fp16", "s_ptr": "*fp16", "out_ptr": "*fp16", **dict.fromkeys(constants, "constexpr")}
+    source = ASTSource(scaled, signature, constants, {(i,): [["tt.divisibility", 16]] for i in range(3)})
+    text = compile(source, target=GPUTarget("cuda", 90, 32), options={"num_warps": 1}).asm["ptx"]
+    assert text.count("mul.rn.f16x2") == 4 and not re.search(r"cvt|mul\.\w*\.?f32", text)

@@ -221,6 +221,43 @@ def promotions(x, y, out, z, w, N: tl.constexpr = _N):
     tl.store(w + i, b * (i.to(tl.int64) + 2_000_000_000_000) + i)
 
 
+_WORDS = np.random.default_rng(4).integers(0, 1 << 32, (32, 32)).astype(np.uint32).view(np.int32)
+
+
+@case("fp16", x=of("i32", _WORDS), scales=normal("fp16", 256), out=zeros("fp16", 32, 256))
+@case("bf16", x=of("i32", _WORDS), scales=normal("bf16", 256), out=zeros("bf16", 32, 256))
+def unpacked_weights(x, scales, out):
+    """Eight numbers of four bits in each word, less eight, times a scale for each column."""
+    i, j = tl.arange(0, 32), tl.arange(0, 256)
+    words = tl.load(x + i[:, None] * 32 + tl.arange(0, 32)[None, :])
+    parts = (words[:, :, None] >> (tl.arange(0, 8) * 4)[None, None, :]) & 15
+    weights = (parts - 8).reshape(32, 256).to(out.dtype.element_ty) * tl.load(scales + j)[None, :]
+    tl.store(out + i[:, None] * 256 + j[None, :], weights)
+
+
+@case("fp16", x=integers("i32", _N, low=-(1 << 31), high=1 << 31), out=zeros("fp16", 6, _N), constants={"KIND": tl.float16})
+@case("bf16", x=integers("i32", _N, low=-(1 << 31), high=1 << 31), out=zeros("bf16", 6, _N), constants={"KIND": tl.bfloat16})
+def integers_to_small_floats(x, out, KIND: tl.constexpr, N: tl.constexpr = _N):
+    """Known to be short, short by a bit too few, not known; signed and unsigned."""
+    i = tl.arange(0, N)
+    a = tl.load(x + i)
+    tl.store(out + i, (a & 0xFFFFFF).to(KIND))
+    tl.store(out + N + i, (a & 0x3FFFFFF).to(KIND))
+    tl.store(out + 2 * N + i, a.to(KIND))
+    tl.store(out + 3 * N + i, ((a & 0xFFF) - 0xFFF).to(KIND))
+    tl.store(out + 4 * N + i, (a.to(tl.uint32) >> 8).to(KIND))
+    tl.store(out + 5 * N + i, (a.to(tl.int64) >> 9).to(KIND))
+
+
+@case("bf16", x=normal("bf16", 32, 64), row=normal("bf16", 64), column=normal("bf16", 32), out=zeros("bf16", 32, 64))
+@case("fp16", x=normal("fp16", 32, 64), row=normal("fp16", 64), column=normal("fp16", 32), out=zeros("fp16", 32, 64))
+def scaled_rows_and_columns(x, row, column, out):
+    """16-bit arithmetic with what is the same in all rows, or in all columns."""
+    i, j = tl.arange(0, 32), tl.arange(0, 64)
+    at = i[:, None] * 64 + j[None, :]
+    tl.store(out + at, tl.load(x + at) * tl.load(row + j)[None, :] - tl.load(column + i)[:, None])
+
+
 @case(x=of("u8", np.arange(256)), out=zeros("fp32", 5, 256))
 def every_fp8(x, out):
     i = tl.arange(0, 256)

@@ -25,6 +25,7 @@ from ...passes.expand_casts import expand_casts
 from ...passes.expand_math import expand_math
 from ...passes.fuse_dot import fuse_dot
 from ...passes.pipeline import Pass, optimize, run_passes
+from ...passes.short_integers import short_integers
 from ...passes.unpack_map import unpack_map
 from ...passes.widen_floats import widen_floats
 from . import bulk_stores, copies
@@ -48,6 +49,7 @@ def machine_passes(sm: int) -> list[Pass]:
         unpack_map,  # lanes of a map become tiles of their own
         fuse_dot,  # acc + dot(a, b, 0): before widening turns the additions into other shapes
         _named("legalize_dot", lambda m: legalize_dot(m, sm)),  # before expand_casts, which does its casts
+        short_integers,  # before widening, which takes what is not known to be short by way of f64
         widen_floats,  # before expand_math, which expands f32 and f64 only
         _named("expand_math", lambda m: expand_math(m, NATIVE_MATH, FORMULAS)),
         _named("expand_casts", lambda m: expand_casts(m, native_casts(sm))),  # after widening made its casts

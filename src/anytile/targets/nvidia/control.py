@@ -11,6 +11,7 @@ from ...ir.rewrite import const_value
 from . import debugging, dot, exchange, memory, pipeline, reduce, scan  # noqa: F401  they register their rows
 from .dot import stage_invariant, wanted_operands
 from .elementwise import apply, compute, run_block
+from .halves import in_pairs
 from .placement import Placement
 from .values import EAGER, Generator, Scope, eager, literal, llvm_type, unsupported
 from .views import elementwise
@@ -31,7 +32,7 @@ def _emit(g: Generator, op: Op) -> None:
         return
     for r in op.results:
         if not r.type.is_scalar:
-            if g.is_lazy(r):
+            if g.is_lazy(r) or in_pairs(g, op):
                 continue
             if not op.defn.elementwise:
                 raise unsupported(f"operation {op.name}", op)

@@ -18,7 +18,9 @@ from ...passes.fold import round_float
 from .placement import Placement
 from .values import Generator, literal, llvm_type
 
-__all__ = ["pairwise"]
+__all__ = ["in_pairs", "pairwise"]
+
+_VIEWS = ("broadcast", "expand_dims")
 
 _HALVES = {
     "fadd": "add.rn.f16x2 $0, $1, $2;",
@@ -34,16 +36,12 @@ _BRAINS = {
 
 def pairwise(g: Generator, op: Op, place: Placement) -> list[str] | None:
     """The registers of ``op``'s result, if it rounds a sum, difference or product of 16-bit floats to their own type; else None."""
-    if op.name != "fpcast" or op.operands[0].type.elem is not F32 or place.registers < 2:
+    made = _made(g, op)
+    if made is None or place.registers < 2:
         return None
-    to, made = op.attrs["to"], op.operands[0]
-    if to not in (F16, BF16) or g.sm < 80 or made.op is None or made.op.name not in _HALVES or len(made.uses) != 1:
-        return None
-    found = [_narrow(g, v, to, place) for v in made.op.operands]
-    if any(x is None for x in found):
-        return None
-    x, y = (_words(g, registers, to) for registers in found if registers is not None)
-    text = (_HALVES if to is F16 else _BRAINS)[made.op.name]
+    to = op.attrs["to"]
+    x, y = (_words(g, _narrow(g, v, to, place), to) for v in made.operands)
+    text = (_HALVES if to is F16 else _BRAINS)[made.name]
     t = llvm_type(to)
     known: dict[tuple[str, str], str] = {}
     out: list[str] = []
@@ -55,14 +53,51 @@ def pairwise(g: Generator, op: Op, place: Placement) -> list[str] | None:
     return out
 
 
-def _narrow(g: Generator, v: Value, e: Float, place: Placement) -> list[str] | None:
-    """The registers that ``v``, a tile of f32, was widened from; None where it is no widened tile of ``e`` nor a number that ``e`` has."""
+def in_pairs(g: Generator, op: Op) -> bool:
+    """Whether ``op``, arithmetic of f32, is what `pairwise` computes as its only user's: then nobody asks for its own result."""
+    if op.name not in _HALVES or len(op.result.uses) != 1:
+        return False
+    user = op.result.users()[0]
+    if _made(g, user) is not op or user.result.type.is_scalar or g.is_lazy(user.result):
+        return False
+    return g.homes[user.result].registers >= 2
+
+
+def _made(g: Generator, op: Op) -> Op | None:
+    """The sum, difference or product of two 16-bit floats that ``op`` rounds to their own type; None where it is something else."""
+    if op.name != "fpcast" or op.operands[0].type.elem is not F32 or op.attrs["to"] not in (F16, BF16) or g.sm < 80:
+        return None
+    made = op.operands[0].op
+    if made is None or made.name not in _HALVES or len(made.result.uses) != 1:
+        return None
+    return made if all(_is_narrow(v, op.attrs["to"]) for v in made.operands) else None
+
+
+def _is_narrow(v: Value, e: Float) -> bool:
+    """Whether ``v``, of f32, was widened from ``e``, or is a number that ``e`` has; casts may stand in front of broadcasts."""
     number = const_value(v)
     if number is not None:
-        return [literal(number, e)] * place.registers if round_float(number, e) == number else None
-    if v.op is None or v.op.name != "fpcast" or v.op.operands[0].type.elem is not e:
-        return None
-    return g.get(v.op.operands[0], place)
+        return round_float(number, e) == number
+    if v.op is None or v.type.is_scalar:
+        return False
+    return _is_narrow(v.op.operands[0], e) if v.op.name in _VIEWS else v.op.name == "fpcast" and v.op.operands[0].type.elem is e
+
+
+def _narrow(g: Generator, v: Value, e: Float, place: Placement) -> list[str]:
+    """The registers that ``v`` was widened from (`_is_narrow`)."""
+    number = const_value(v)
+    if number is not None:
+        return [literal(number, e)] * place.registers
+    assert v.op is not None
+    x = v.op.operands[0]
+    if v.op.name == "broadcast":
+        wide = place.before_broadcast(x.type.shape)
+        few = wide.compact()
+        found = _narrow(g, x, e, few)
+        return [found[few.register_of[c]] for c in wide.constants]
+    if v.op.name == "expand_dims":
+        return _narrow(g, x, e, place.before_reshape(x.type.shape))
+    return g.get(x, place)
 
 
 def _words(g: Generator, registers: list[str], e: Element) -> list[str]:
