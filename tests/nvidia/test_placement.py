@@ -16,7 +16,7 @@ from anytile.targets.nvidia.dot import accumulator, fragments
 from anytile.targets.nvidia.dot_table import instruction
 from anytile.targets.nvidia.matrices import row_addresses
 from anytile.targets.nvidia.placement import Placement, blocked
-from anytile.targets.nvidia.reduce import natural, reducible
+from anytile.targets.nvidia.reduce import outcome, reducible
 from anytile.targets.nvidia.scan import scan_place
 from anytile.targets.nvidia.wgmma import Panels, Rows
 
@@ -74,7 +74,7 @@ def test_blocked_covers(shape, warps, vector):
         assert set(held(p).ravel()) == set(range(int(np.prod(shape))))
         for axis in range(len(shape)):
             assert reducible(p, axis)
-            q = natural(p, axis)
+            q = outcome(p, axis)
             assert set(held(q).ravel()) == set(range(int(np.prod(q.shape))))
 
 

@@ -45,6 +45,33 @@ def reductions(x, rows, cols, whole):
     tl.store(whole + 3, tl.min(v))
 
 
+@jit
+def sum_and_largest(a, b, c, d):
+    return a + c, tl.maximum(b, d)
+
+
+@case("fp32", x=_whole("fp32", 64, 128, 2), out=zeros("fp32", 5, 128), less=zeros("fp32", 2, 128, 64))
+@case("fp16", x=_whole("fp16", 64, 128, 2), out=zeros("fp16", 5, 128), less=zeros("fp16", 2, 128, 64))
+@case("i64", x=integers("i64", 64, 128, 2), out=zeros("i64", 5, 128), less=zeros("i64", 2, 128, 64))
+@case("u8", x=integers("u8", 64, 128, 2, low=0, high=256), out=zeros("u8", 5, 128), less=zeros("u8", 2, 128, 64))
+@case("one warp", options={"num_warps": 1}, x=_whole("fp32", 64, 128, 2), out=zeros("fp32", 5, 128), less=zeros("fp32", 2, 128, 64))
+@case("eight warps", options={"num_warps": 8}, x=integers("i32", 64, 128, 2), out=zeros("i32", 5, 128), less=zeros("i32", 2, 128, 64))
+def reductions_of_many_rows(x, out, less):
+    """No two numbers are neighbours, so lanes and warps lie along the axis, and a thread has parts of many results."""
+    m, n = tl.arange(0, 128), tl.arange(0, 64)
+    v = tl.load(x + m[:, None] * 2 + n[None, :] * 256)
+    total, largest = tl.sum(v, 1).to(v.dtype), tl.max(v, 1)
+    tl.store(out + m, total)
+    tl.store(out + 128 + m, largest)
+    tl.store(out + 256 + m, tl.argmax(v, 1))
+    both, top = tl.reduce((v, v * 2), 1, sum_and_largest)
+    tl.store(out + 384 + m, both)
+    tl.store(out + 512 + m, top)
+    at = m[:, None] * 64 + n[None, :]
+    tl.store(less + at, v - largest[:, None])
+    tl.store(less + 8192 + at, v + total[:, None])
+
+
 @case(x=integers("i32", 16, 32), out=zeros("i32", 4, 16), b=zeros("i1", 2, 16))
 def bitwise_reductions(x, out, b):
     m = tl.arange(0, 16)
