@@ -18,6 +18,7 @@ from ...passes.dce import dce
 from ...passes.expand_casts import expand_casts
 from ...passes.expand_math import expand_math
 from ...passes.fuse_dot import fuse_dot
+from ...passes.nan_payload import shorten_scalars
 from ...passes.pipeline import Pass, optimize, run_passes
 from ...passes.unpack_map import unpack_map
 from ...passes.widen_floats import widen_floats
@@ -55,6 +56,7 @@ def machine_passes(machine: Machine) -> list[Pass]:
         fuse_dot,  # acc + dot(a, b, 0): before widening turns the additions into other shapes
         widen_floats,  # before expand_math, which expands f32 and f64 only
         _named("expand_math", lambda m: expand_math(m, NATIVE_MATH | NATIVE_NEAR)),
+        *([shorten_scalars] if "short_nans" in native_casts(machine) else []),  # before expand_casts, which asks for NaNs
         _named("expand_casts", lambda m: expand_casts(m, native_casts(machine))),  # after widening made its casts
     ]
 
