@@ -35,10 +35,10 @@ def register_limits(chip: Chip, ptx: str, threads: int, registers: int, shared: 
     if not blocks:
         return []
     limits = []
+    parts: tuple[float, ...] = _NEAR
+    wanted = -(-int(_ENOUGH * chip.warp_size * chip.warps) // threads)
     if _MATRICES.search(ptx):
         wanted, parts = blocks + 1, _NEAR_IF_SMALL if small_chain and blocks <= _FEW else ()
-    else:
-        wanted, parts = -(-int(_ENOUGH * 32 * chip.warps) // threads), _NEAR
     for part in parts:
         for more in range(wanted, blocks, -1):  # as many as are wanted, or else the most that this part of the registers allows
             limit = chip.registers // (more * threads) // _ALLOCATED * _ALLOCATED
