@@ -52,6 +52,12 @@ def test_shape_operations(evaluate):
         np.testing.assert_array_equal(g, want, err_msg=str(i))
 
 
+def test_true_is_one_in_shapes(evaluate):
+    """A block size that is the largest of some comparisons: True, an integer to Python, and so to Triton."""
+    (one,) = evaluate(lambda x: x + tl.arange(0, tl.constexpr(True))[:, None] + tl.zeros((True, 8), tl.int32), X[0])
+    np.testing.assert_array_equal(one.reshape(8), X[0])
+
+
 def test_split_and_scalars(evaluate):
     low, high = evaluate(lambda x: tl.split(tl.reshape(x, 4, 4, 2)), X)
     np.testing.assert_array_equal(low, X.reshape(4, 4, 2)[..., 0])

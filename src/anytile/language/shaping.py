@@ -59,7 +59,7 @@ def dims_of(args: Any, what: str = "shape") -> tuple[int, ...]:
         raise TypeError(f"{what} must be a list or tuple of constexpr integers, not {args!r}")
     args = [static(d) for d in args]
     for i, d in enumerate(args):
-        if isinstance(d, (bool, tensor)) or not hasattr(d, "__index__"):
+        if isinstance(d, tensor) or not hasattr(d, "__index__"):
             raise TypeError(f"element {i} of {what} must be known at compile time (tl.constexpr), but is {d!r}")
     return tuple(int(d) for d in args)
 
@@ -84,12 +84,12 @@ def axis_of(axis: Any, rank: int, what: str = "axis") -> int:
 
 def _integer(x: Any, what: str) -> int:
     x = static(x)
-    if isinstance(x, bool) or not isinstance(x, int):
+    if not isinstance(x, int):
         raise Mistake(
             f"{what} must be of type tl.constexpr, but got {x!r}",
             "a value known only at run time cannot decide a shape; declare the parameter tl.constexpr",
         )
-    return x
+    return int(x)  # True is 1, as it is to Python: linghe's block size is max of a list of comparisons
 
 
 # --- program and indices --------------------------------------------------------------------------------
