@@ -72,24 +72,30 @@ class Config:
         self.kwargs = kwargs
         self.num_warps, self.num_ctas, self.num_stages = num_warps, num_ctas, num_stages
         self.maxnreg, self.ir_override, self.pre_hook = maxnreg, ir_override, pre_hook
-        self._older = {
+        older = {
             "num_buffers_warp_spec": num_buffers_warp_spec,
             "num_consumer_groups": num_consumer_groups,
             "reg_dec_producer": reg_dec_producer,
             "reg_inc_consumer": reg_inc_consumer,
         }
+        self._older = {name: value for name, value in older.items() if value is not None}
 
     def all_kwargs(self) -> dict[str, Any]:
         """Everything that a launch with this configuration passes by keyword."""
-        options = {
-            "num_warps": self.num_warps,
-            "num_ctas": self.num_ctas,
-            "num_stages": self.num_stages,
-            "maxnreg": self.maxnreg,
-            "ir_override": self.ir_override,
-            **self._older,
-        }
-        return {**self.kwargs, **{k: v for k, v in options.items() if v is not None}}
+        out = dict(self.kwargs)  # written out: every launch comes here
+        if self.num_warps is not None:
+            out["num_warps"] = self.num_warps
+        if self.num_ctas is not None:
+            out["num_ctas"] = self.num_ctas
+        if self.num_stages is not None:
+            out["num_stages"] = self.num_stages
+        if self.maxnreg is not None:
+            out["maxnreg"] = self.maxnreg
+        if self.ir_override is not None:
+            out["ir_override"] = self.ir_override
+        if self._older:
+            out.update((name, value) for name, value in self._older.items() if value is not None)
+        return out
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(state.get("kwargs", {}))  # type: ignore[misc]  # a pickle of another version may lack attributes
@@ -403,7 +409,10 @@ class Autotuner(KernelInterface):
         """The values of the key arguments and the element types of all tensors, in order of the parameters."""
         named = {**(self.nargs or {}), **kwargs}
         key = [named[k] for k in self.keys if k in named]
-        key += [str(named[n].dtype) for n in self.arg_names if n in named and hasattr(named[n], "dtype")]
+        for name in self.arg_names:
+            dtype = getattr(named.get(name), "dtype", None)
+            if dtype is not None:
+                key.append(_text(dtype))
         return tuple(key)
 
     def _choose(self, key: tuple[Any, ...], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Config:
@@ -463,6 +472,19 @@ class Autotuner(KernelInterface):
         kernels = [self.fn.warmup(*args, **kwargs, **config.all_kwargs()) for config in self.prune_configs(kwargs)]
         self.nargs = None
         return kernels
+
+
+_TEXTS: dict[Any, str] = {}
+
+
+def _text(dtype: Any) -> str:
+    """``str(dtype)``, which torch makes anew each time."""
+    try:
+        return _TEXTS[dtype]
+    except KeyError:
+        return _TEXTS.setdefault(dtype, str(dtype))
+    except TypeError:  # a type of somebody's own that has no hash
+        return str(dtype)
 
 
 def _first(timing: Any) -> float:
