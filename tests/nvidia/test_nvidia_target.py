@@ -94,16 +94,23 @@ def test_text_for_another_chip_is_refused_before_llvm_sees_it() -> None:
         make_ptx(text, chip(80))
 
 
-def ptx_of(kernel, signature, constants=None, **options) -> str:
+def ptx_of(kernel, signature, constants=None, target: GPUTarget = H100, **options) -> str:
     constants = constants or {}
     source = ASTSource(kernel, {**signature, **dict.fromkeys(constants, "constexpr")}, constants, {})
-    return compile(source, target=H100, options=options).asm["ptx"]
+    return compile(source, target=target, options=options).asm["ptx"]
 
 
 @pytest.mark.parametrize("t", ["fp16", "bf16"])
 def test_descriptors_take_extrema_of_16_bit_floats_by_compare_and_swap(t) -> None:
     ptx = ptx_of(kernels.greatest, {"out_ptr": f"*{t}", "x_ptr": f"*{t}"}, {"M": 16, "N": 16})
     assert f"max.{'f16' if t == 'fp16' else t}" in ptx and "cas.b16" in ptx
+
+
+def test_bf16_is_added_by_compare_and_swap_before_hopper() -> None:
+    signature = {"out_ptr": "*bf16", "x_ptr": "*bf16"}
+    assert "add.noftz.bf16" in ptx_of(kernels.pair_sums, signature, {"N": 128})
+    ptx = ptx_of(kernels.pair_sums, signature, {"N": 128}, GPUTarget("cuda", 80, 32))
+    assert "mov.b16 n, 0x3F80; fma.rn.bf16 n, o, n" in ptx and "cas.b16" in ptx  # 0x3F80 is 1
 
 
 def test_combine_functions_may_assert() -> None:

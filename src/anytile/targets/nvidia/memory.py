@@ -337,17 +337,22 @@ def _modify(g: Generator, op: Op, address: str, x: str, e: Element, predicate: s
         b = _atomic(g, op, address, [x], e, g.conjunction(predicate, negative), f"{down}{e.bits}")
         t = llvm_type(e)
         return g.emit(f"select i1 {positive}, {t} {a}, {t} {b}")
-    if kind in ("fmax", "fmin") and e in (F16, BF16) and g.sm >= 80:
-        return _exchange_loop(g, op, address, x, e, predicate, f"{kind[1:]}.{'f16' if e is F16 else 'bf16'}")
+    if g.sm >= 80 and kind in ("fmax", "fmin") and e in (F16, BF16):
+        return _exchange_loop(g, op, address, x, e, predicate, f"{kind[1:]}.{'f16' if e is F16 else 'bf16'} n, o, $2;")
+    if g.sm >= 80 and kind == "fadd" and e is BF16:  # there is no add.bf16 before sm_90 either: o · 1 + x
+        return _exchange_loop(g, op, address, x, e, predicate, "mov.b16 n, 0x3F80; fma.rn.bf16 n, o, n, $2;")
     raise unsupported(f"atomic {kind} on {e}", op)
 
 
 def _exchange_loop(g: Generator, op: Op, address: str, x: str, e: Element, predicate: str | None, combine: str) -> str:
-    """The old value, replaced by ``combine`` of it and ``x`` once nobody changed it meanwhile: for what no atom instruction does."""
+    """The old value, replaced once nobody changed it meanwhile: for what no atom instruction does.
+
+    ``combine`` is PTX that computes the new value, n, of the old one, o, and ``x``, $2.
+    """
     order, scope = _order(op)
     code = (
         "{ .reg .pred q; .reg .b16 o, n, c; mov.b16 $0, 0; @!$3 bra DONE; "
-        f"ld.relaxed.{scope}.global.b16 o, [$1]; AGAIN: {combine} n, o, $2; "
+        f"ld.relaxed.{scope}.global.b16 o, [$1]; AGAIN: {combine} "
         f"atom.global.{scope}.{order}.cas.b16 c, [$1], o, n; "
         "setp.ne.u16 q, c, o; mov.b16 o, c; @q bra AGAIN; mov.b16 $0, c; DONE: }"
     )
