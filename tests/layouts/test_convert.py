@@ -113,6 +113,15 @@ def test_a_lane_rotation_is_one_shuffle_a_word():
     assert len(wide.exchanges) == BLOCKED.size("register")
 
 
+def test_what_one_lane_has_all_lanes_read_without_selects():
+    """Rows one in a lane, to every lane all of them: as after a reduction that halves, where its result is broadcast."""
+    src = LinearLayout({"register": [], "lane": [0, 1, 2, 4, 0], "warp": [8, 16]}, {"dim0": 32})
+    dst = LinearLayout({"register": [1, 2, 4], "lane": [0] * 5, "warp": [8, 16]}, {"dim0": 32})
+    got = check(src, dst, 32)
+    assert isinstance(got, Shuffle) and len(got.exchanges) == 8
+    assert not got.before and not got.after and got.lanes == (1, 0, 0, 0, 16)
+
+
 def test_a_transpose_between_registers_and_lanes_swaps():
     """Register bit ↔ lane bit: half of the registers stay, the others cross, with one select before and one after."""
     src = LinearLayout({"register": (1,), "lane": (2, 4, 8, 16, 32), "warp": ()}, {"dim0": 64})
