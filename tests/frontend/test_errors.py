@@ -316,6 +316,27 @@ def test_not_constexpr():
     assert "arange's arguments must be of type tl.constexpr" in failure(passes_tensor, errors.NotConstexprError, n="i32").message
 
 
+def needs_python(x):
+    breakpoint()
+
+
+def grows_a_list(x):
+    parts = []
+    parts.append(x)
+
+
+def indexes_a_pointer(x):
+    x[tl.arange(0, 4)]
+
+
+def test_mistakes_of_those_who_know_python():
+    assert sentence(needs_python, errors.UnknownNameError, x="*i32").endswith(
+        "; with TRITON_INTERPRET=1 kernels run as Python, which has it"
+    )
+    assert "a list in a kernel is a tuple" in sentence(grows_a_list, errors.UnknownNameError, x="*i32")
+    assert sentence(indexes_a_pointer, x="*i32").endswith("; memory is read by tl.load(pointer + index) and written by tl.store")
+
+
 # --- constructs -------------------------------------------------------------------------------------------
 
 

@@ -69,6 +69,14 @@ def test_scalar_literals(recording):
             tl.to_tensor(2**64)
         with pytest.raises(TypeError, match="cannot convert 'x' of type str"):
             tl.to_tensor("x")
+        with pytest.raises(TypeError, match="None is used as a number or a pointer here"):
+            tl.to_tensor(None)
+
+
+def test_a_shape_of_numpy_integers_is_told_from_one_of_run_time_values(recording):
+    with recording([]), pytest.raises(ValueError, match="constexpr") as failure:
+        tl.arange(0, np.int64(4))
+    assert failure.value.advice.endswith("of type int64; write int(...) where it comes from")
 
 
 def test_refusals(recording):

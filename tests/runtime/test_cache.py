@@ -65,6 +65,24 @@ def test_unusable_directory(tmp_path, monkeypatch):
     assert cache.info().kernels == 0 and cache.clear() == 0
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="users are numbers on POSIX systems")
+def test_a_user_without_a_home_gets_no_folder_called_tilde(monkeypatch):
+    import pwd
+
+    def unknown(number):
+        raise KeyError(number)
+
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    for name in ("HOME", "XDG_CACHE_HOME", "TRITON_HOME", "TRITON_CACHE_DIR", "ANYTILE_CACHE_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    cache._user_directory.cache_clear()
+    try:
+        assert os.path.isabs(cache._user_directory()) and os.path.isabs(knobs.cache.dump_dir)
+    finally:
+        monkeypatch.undo()
+        cache._user_directory.cache_clear()
+
+
 def test_least_recently_used_go_first(tmp_path):
     keys = [f"{i:02x}" * 32 for i in range(10)]
     for i, key in enumerate(keys):

@@ -118,10 +118,21 @@ def test_grids():
         count.run(out, 3)
 
 
+def test_checks_of_bounds_that_nobody_makes_are_told(monkeypatch):
+    from anytile.runtime import bounds
+
+    monkeypatch.setattr(bounds, "_warned", False)
+    monkeypatch.setenv("ANYTILE_CHECK_BOUNDS", "1")
+    with pytest.warns(bounds.BoundsWarning, match="set TRITON_INTERPRET=1, too"):
+        count.warmup(torch.int32, 12345, grid=(1,))
+
+
 def test_argument_errors():
     out = torch.zeros(1, dtype=torch.int32)
     with pytest.raises(errors.ArgumentError, match="kernel count is missing argument n"):
         count[(1,)](out)
+    with pytest.raises(errors.ArgumentError, match=r"missing argument n; .*; it has no parameter called m$"):
+        count[(1,)](out, m=1, num_warps=4)
     with pytest.raises(errors.ArgumentError, match="takes 2 positional arguments but 3"):
         count[(1,)](out, 1, 2)
     with pytest.raises(TypeError, match="count.*multiple values for argument 'n'"):

@@ -13,16 +13,22 @@ from pathlib import Path
 from .facts import Cache
 from .pe import read_pe
 
-__all__ = ["cache_places", "find_caches"]
+__all__ = ["cache_places", "find_caches", "home_folder"]
 
 _ENTRIES = 20_000  # files looked at in one cache; sizes beyond are not told
 _DOWNLOADS = 2_000  # of a cache of downloads only the size matters, and that not much
 _NETWORK = {"nfs", "nfs4", "cifs", "smb3", "lustre", "gpfs", "beegfs", "fuse.sshfs"}
 
 
+def home_folder() -> Path:
+    """The user's home; the root folder for a user without one, such as a number that a container was started with."""
+    home = Path(os.path.expanduser("~"))
+    return home if home.is_absolute() else Path(home.absolute().anchor)
+
+
 def cache_places() -> list[tuple[str, Path]]:
     """(kind, folder) of every cache that this user would use, whether it is there or not."""
-    home = Path.home()
+    home = home_folder()
     try:
         user = re.sub(r'[\\/:*?"<>|]', "_", getpass.getuser())
     except (OSError, KeyError, ImportError):

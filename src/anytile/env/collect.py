@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from .binaries import elf_problems, pe_problems
-from .caches import find_caches
+from .caches import find_caches, home_folder
 from .dists import leftovers, read_distributions, triton_requirement
 from .facts import Distribution, Facts, Gpu, Interpreter, Library, MissingName, Platform, Project, Torch, Triton
 from .sources import Package, missing_names, missing_submodules
@@ -110,7 +110,7 @@ def _interpreter(python: str | None) -> tuple[Interpreter, str]:
             else None
         )
     else:
-        user = Path.home() / f".local/lib/python{minor}/site-packages"
+        user = home_folder() / f".local/lib/python{minor}/site-packages"
     isolated = bool(config) or (root / "conda-meta").is_dir() or (windows and any(root.glob("python3*._pth")))
     reads_user = isolated and (outer or not config) and "PYTHONNOUSERSITE" not in os.environ and user is not None and user.is_dir()
     seen: list[Path] = []

@@ -82,7 +82,8 @@ class Frame:
         if value is not _ABSENT:
             return value, None
         if hasattr(builtins, name):
-            return f"the Python builtin {name} is not part of the kernel language", UnknownNameError
+            remedy = "; with TRITON_INTERPRET=1 kernels run as Python, which has it" if name == "breakpoint" else ""
+            return f"the Python builtin {name} is not part of the kernel language{remedy}", UnknownNameError
         return f"{name} is not defined", UnknownNameError
 
     def _captured(self, name: str, value: Any, closure: bool) -> tuple[Any, type[CompilationError] | None]:

@@ -81,6 +81,10 @@ def to_tensor(x: Any) -> tensor:
         return constant(x, literal_type(x))
     if hasattr(x, "__index__") or hasattr(x, "__float__") and not hasattr(x, "__len__"):  # NumPy scalars
         return to_tensor(x.__index__() if hasattr(x, "__index__") else float(x))
+    if x is None:
+        raise TypeError(
+            "None is used as a number or a pointer here: an argument that was passed as None, or a default; ask `is not None` first"
+        )
     raise TypeError(f"cannot convert {x!r} of type {type(x).__name__} to a tensor")
 
 

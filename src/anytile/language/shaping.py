@@ -85,10 +85,10 @@ def axis_of(axis: Any, rank: int, what: str = "axis") -> int:
 def _integer(x: Any, what: str) -> int:
     x = static(x)
     if not isinstance(x, int):
-        raise Mistake(
-            f"{what} must be of type tl.constexpr, but got {x!r}",
-            "a value known only at run time cannot decide a shape; declare the parameter tl.constexpr",
-        )
+        remedy = "a value known only at run time cannot decide a shape; declare the parameter tl.constexpr"
+        if not isinstance(x, tensor):
+            remedy = f"a shape is made of Python's integers, and this is of type {type(x).__name__}; write int(...) where it comes from"
+        raise Mistake(f"{what} must be of type tl.constexpr, but got {x!r}", remedy)
     return int(x)  # True is 1, as it is to Python: linghe's block size is max of a list of comparisons
 
 

@@ -234,7 +234,10 @@ class tensor(Recorded):
             if item is None:
                 result = shaping.expand_dims(result, axis if self.rank else min(axis, result.rank))
             elif not _full_slice(item):
-                raise ValueError(f"unsupported tensor index: {item}; only None and ':' are allowed (type of the tensor: {self.type})")
+                remedy = "; memory is read by tl.load(pointer + index) and written by tl.store" if self.dtype.is_ptr() else ""
+                raise ValueError(
+                    f"unsupported tensor index: {item}; only None and ':' are allowed (type of the tensor: {self.type}){remedy}"
+                )
             axis += 1
         return result
 

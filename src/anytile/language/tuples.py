@@ -39,7 +39,13 @@ class tuple(Aggregate):
         fields = None if name in ("fields", "values") else self.fields
         if fields and name in fields:
             return self.values[fields.index(name)]
-        raise AttributeError(f"a tuple has no attribute {name!r}" + (f"; its fields are {', '.join(fields)}" if fields else ""))
+        if fields:
+            more = f"; its fields are {', '.join(fields)}"
+        elif hasattr(list, name):
+            more = "; a list in a kernel is a tuple, which does not change: write x = x + (y,) to make a longer one"
+        else:
+            more = ""
+        raise AttributeError(f"a tuple has no attribute {name!r}{more}")
 
     def __getitem__(self, index: Any) -> Any:
         index = unwrap_deep(index)

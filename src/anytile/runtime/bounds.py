@@ -11,7 +11,24 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["checked", "extents"]
+__all__ = ["BoundsWarning", "checked", "extents", "warn_unchecked"]
+
+_warned = False
+
+
+class BoundsWarning(UserWarning):
+    """ANYTILE_CHECK_BOUNDS is set, and a kernel runs whose accesses nobody checks."""
+
+
+def warn_unchecked() -> None:
+    """Say, once in a process, that a compiled kernel is not checked."""
+    global _warned
+    if not _warned:
+        import warnings
+
+        _warned = True
+        text = "ANYTILE_CHECK_BOUNDS=1 checks interpreted kernels alone, and this one is compiled; set TRITON_INTERPRET=1, too"
+        warnings.warn(text, BoundsWarning, stacklevel=2)
 
 
 @contextmanager

@@ -60,6 +60,7 @@ _PRUNE_SECONDS = 600  # a writer looks at the total size at most this often,
 _PRUNE_SHARE = 8  # or after writing this fraction of the bound itself
 _STALE_SECONDS = 3600  # age of a temporary file whose writer must be dead; age at which a read renews the time
 
+_REMEDY = "Set ANYTILE_CACHE_DIR to a directory that can be written to keep them"
 _warned: set[str] = set()
 
 
@@ -93,7 +94,9 @@ def _root() -> str:
 @lru_cache(maxsize=1)
 def _user_directory() -> str:
     if sys.platform.startswith("linux"):  # what platformdirs says here, without the 10 ms of its import
-        return os.path.join(os.environ.get("XDG_CACHE_HOME", "").strip() or os.path.expanduser("~/.cache"), "anytile")
+        base = os.environ.get("XDG_CACHE_HOME", "").strip() or os.path.expanduser("~/.cache")
+        # A user whom nobody knows (a number given to a container) has no home, and "~" stays: that is no folder of the current one.
+        return os.path.join("/.cache" if base.startswith("~") else base, "anytile")
     import platformdirs
 
     return platformdirs.user_cache_dir("anytile", appauthor=False)
@@ -211,7 +214,9 @@ def store(key: str, artifact: Artifact, suffix: str = _SUFFIX) -> None:
         write_atomically(path, data)
     except OSError as e:
         if not os.path.isfile(path):  # else another process put it there: on Windows the file in use cannot be replaced
-            _warn("write", f"the compile cache in {directory()} cannot be written ({e}); kernels are compiled anew in each process")
+            _warn(
+                "write", f"the compile cache in {directory()} cannot be written ({e}); kernels are compiled anew in each process. {_REMEDY}"
+            )
         return
     with _written_lock:
         _written += len(data)
@@ -441,7 +446,7 @@ def lay_out(key: str, name: str, data: bytes) -> None:
     try:
         write_atomically(path, data)
     except OSError as e:
-        _warn("write", f"the compile cache in {directory()} cannot be written ({e}); kernels are compiled anew in each process")
+        _warn("write", f"the compile cache in {directory()} cannot be written ({e}); kernels are compiled anew in each process. {_REMEDY}")
 
 
 def _base32(key: str) -> str:

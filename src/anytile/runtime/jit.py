@@ -24,6 +24,7 @@ from ..language.source import TYPE_NAMES, JITCallable, KernelParam
 from . import knobs
 from .arguments import HOST, common_place
 from .async_compile import active_mode
+from .bounds import warn_unchecked
 from .compile_time import ConstexprFunction, constexpr_function
 from .driver import GPUTarget, driver, expect_launches, host_target, interpreting, target_object
 from .errors import MissingGridError, ReadOnlyError
@@ -355,6 +356,8 @@ class JITFunction(JITCallable, KernelInterface, metaclass=SettingsClass):
 
         checked = Options.of(options, target, self.__name__)
         runtime = knobs.runtime
+        if runtime.check_bounds:
+            warn_unchecked()
         if runtime.jit_cache_hook and self._call_hook(runtime.jit_cache_hook, key, spec, checked, is_warmup, False):
             return None
         src = ASTSource(self, spec.signature, spec.constexprs, spec.attrs)

@@ -226,7 +226,8 @@ class base_knobs:
 
 
 def _home() -> str:
-    return os.path.expanduser("~/")
+    home = os.path.expanduser("~/")
+    return os.sep if home == "~/" else home  # a user whom nobody knows has no home, and "~" would be a folder of the current one
 
 
 def _under_home(leaf: str) -> Callable[[], str]:

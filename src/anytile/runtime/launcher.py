@@ -37,7 +37,7 @@ import re
 import struct
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache, partial
 from types import CodeType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -45,6 +45,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from . import knobs
 from .arguments import HOST, constexpr_key, pointee_name, unwrap
 from .errors import ArgumentError, ArgumentRangeError, ArgumentTypeError, GridError, LaunchError, MissingGridError
+from .options import option_names
 
 if TYPE_CHECKING:
     from .jit import JITFunction
@@ -391,6 +392,12 @@ def _with_debug(options: dict[str, Any]) -> dict[str, Any]:
 
 def _missing_argument(fn: JITFunction, name: str) -> ArgumentError:
     return ArgumentError(f"kernel {fn.__name__} is missing argument {name}; its parameters are ({', '.join(fn.arg_names)})")
+
+
+def misnamed(fn: JITFunction, error: ArgumentError, keywords: Iterable[str]) -> ArgumentError:
+    """``error`` of a launch with these ``keywords``; those that neither the kernel nor the compiler knows are often its cause."""
+    strange = [k for k in keywords if k not in fn.arg_names and k not in option_names()]
+    return type(error)(f"{error}; it has no parameter called {' or '.join(strange)}") if strange else error
 
 
 def make_packer(

@@ -23,7 +23,8 @@ from ..native.dlpack import exchange_table
 from ..native.launcher import Native, NotNative, Row, keep_in
 from . import cache, knobs
 from .arguments import HOST
-from .launcher import INTEGER_RANGES, Launcher, normalize_grid, slot_format
+from .errors import ArgumentError
+from .launcher import INTEGER_RANGES, Launcher, misnamed, normalize_grid, slot_format
 
 if TYPE_CHECKING:
     from ..language.source import KernelParam
@@ -112,7 +113,10 @@ class Warm:
 
     def general(self, grid: Any, /, *args: Any, **kwargs: Any) -> Any:
         """A launch by the Python launcher."""
-        kernel = self._launcher.launch(grid, *args, **kwargs)
+        try:
+            kernel = self._launcher.launch(grid, *args, **kwargs)
+        except ArgumentError as e:
+            raise misnamed(self._fn, e, kwargs) from None
         count = self._counts.get(kernel)
         if count is None:
             if kernel is not None:

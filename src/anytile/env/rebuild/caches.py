@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..caches import cache_places
+from ..caches import cache_places, home_folder
 from .errors import CannotRebuild
 
 __all__ = ["COMPILED", "Purge", "finish_purge", "purge", "purges", "size_of"]
@@ -47,7 +47,7 @@ def size_of(folder: Path) -> int:
 
 def _guard(kind: str, folder: Path, spared: tuple[Path, ...]) -> None:
     real = folder.resolve()
-    if any(real == s or real in s.parents for s in (Path.home().resolve(), Path("/"), *spared)):
+    if any(real == s or real in s.parents for s in (home_folder().resolve(), Path("/"), *spared)):
         raise CannotRebuild(f"the {kind} cache is set to {folder}, which holds more than a cache; give --keep-caches, or set it elsewhere")
     held = next((name for name in _NO_CACHE if (folder / name).exists()), None)
     if held:
