@@ -18,20 +18,37 @@ PTX = "\n.visible .entry k(\n\t.param .u64 k_param_0\n)\n.reqntid 256\n{\n\tret;
 @pytest.mark.parametrize(
     ("threads", "registers", "shared", "expected"),
     [
-        (512, 72, 0, [40, 64]),  # one block of 512 at a time: three with 40, two with 64
+        (512, 72, 0, [32, 40, 64]),  # one block of 512 at a time: four with 32, three with 40, two with 64
+        (512, 78, 0, [32, 64]),
         (128, 64, 0, [40, 48]),  # eight of 128: 12 make 1536 threads, 10 are what three quarters of the registers allow
         (128, 48, 0, [40]),
         (256, 139, 0, [80, 128]),
         (256, 255, 0, []),  # one of 256: two would need half of the registers
         (256, 40, 0, []),  # six blocks of 256 hide enough
-        (1024, 64, 0, []),  # 32 would be too few
+        (1024, 64, 0, [32]),
         (256, 139, 120 * 1024, []),  # shared memory has room for one block
         (256, 72, 60 * 1024, []),  # and here for three, which the registers allow
         (1024, 66, 0, []),  # not even one block: the launch says so
     ],
 )
-def test_limits(threads, registers, shared, expected):
+def test_limits_of_streaming_kernels(threads, registers, shared, expected):
     assert register_limits(HOPPER, PTX, threads, registers, shared) == expected
+
+
+@pytest.mark.parametrize(
+    ("threads", "registers", "shared", "expected"),
+    [
+        (256, 139, 0, [128]),  # one block at a time, two with 128
+        (256, 88, 0, [80]),  # two, three with 80
+        (512, 70, 0, [64]),
+        (256, 128, 0, []),  # two fit; three would need a third of the registers less
+        (256, 160, 0, []),  # 128 is too far away
+        (256, 72, 0, []),  # three blocks hide enough
+        (1024, 66, 0, []),
+    ],
+)
+def test_limits_of_kernels_that_reduce(threads, registers, shared, expected):
+    assert register_limits(HOPPER, PTX, threads, registers, shared, reduces=True) == expected
 
 
 @pytest.mark.parametrize("instruction", ["wgmma.mma_async.sync.aligned.m64n64k16", "mma.sync.aligned.m16n8k16.row.col"])

@@ -13,6 +13,7 @@ home (`values`: lazy).
 from __future__ import annotations
 
 from ...ir import Block, Func, Op, Value
+from ...ir.types import BF16, F16, F32
 from ...math.library import NEAR
 from ...passes.axis_info import AxisInfo
 from . import wgmma
@@ -30,6 +31,7 @@ __all__ = ["Assignment", "VIEWS"]
 VIEWS = frozenset({"splat", "broadcast", "expand_dims", "reshape", "permute", "join", "split", "window"})
 _SOURCES = frozenset({"constant", "arange"})
 _UNPACKED = 8  # copies of an element that a thread may hold of a tile broadcast along a third dimension: what lay packed in one number
+_MANY = 1 << 16  # elements: as f32, all registers of a multiprocessor
 
 
 class Assignment:
@@ -76,8 +78,15 @@ class Assignment:
             self._cheap[v] = got
         return got
 
+    def widened(self, v: Value) -> bool:
+        """Whether ``v`` are numbers of 16 bits as f32, so many that no block has registers for them: widened anew for each user."""
+        op = v.op
+        if op is None or op.name != "fpcast" or v.type.is_scalar or v.type.numel < _MANY or op.attrs["to"] is not F32:
+            return False
+        return op.operands[0].type.elem in (F16, BF16) and op.operands[0].is_op("load")
+
     def lazy(self, v: Value) -> bool:
-        return (v.op is not None and v.op.name in VIEWS) or v in self.addresses or self.cheap(v)
+        return self.widened(v) or (v.op is not None and v.op.name in VIEWS) or v in self.addresses or self.cheap(v)
 
     # --- memory ---
 
@@ -144,6 +153,8 @@ class Assignment:
         op = v.op
         if op is None or self.cheap(v):
             return None
+        if self.widened(v):
+            return self.where(op.operands[0])
         if op.name in ("expand_dims", "reshape", "permute"):
             x = op.operands[0]
             inner = self.where(x)

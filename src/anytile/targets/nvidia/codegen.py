@@ -37,6 +37,7 @@ from .fixed_first import fixed_first
 from .formulas import FORMULAS
 from .legalize_dot import legalize_dot
 from .shared_use import told
+from .small_branches import small_branches
 from .tensor_maps import MAP_BYTES, wanted
 from .values import BARRIERS, SHARED, STAGING, Generator, Means, llvm_type
 
@@ -54,6 +55,7 @@ def machine_passes(sm: int) -> list[Pass]:
         _named("expand_math", lambda m: expand_math(m, NATIVE_MATH, FORMULAS)),
         _named("expand_casts", lambda m: expand_casts(m, native_casts(sm))),  # after widening made its casts
         fixed_first,
+        small_branches,
         canonicalize,
         cse,  # expansions repeat constants and sub-terms
         dce,
@@ -73,7 +75,7 @@ def lower(module: Module, options: Any, chip: Chip) -> tuple[str, dict[str, Any]
 
     Metadata: ``name``, ``num_warps``, ``shared`` (bytes of dynamic shared memory), ``slots`` (types of the parameters),
     ``tile`` (the tile IR after the shared passes), ``shared_use`` (what the shared memory is for, where it is too much),
-    ``small_chain`` (as in `occupancy`).
+    ``small_chain``, ``reduces`` (as in `occupancy`).
     """
     sm = chip.arch
     optimize(module)
@@ -137,6 +139,7 @@ def lower(module: Module, options: Any, chip: Chip) -> tuple[str, dict[str, Any]
         "shared": g.shared_bytes,
         "shared_use": told(g.fullest, options.num_stages, chip.shared_per_block) if g.shared_bytes > chip.shared_per_block else "",
         "small_chain": g.small_chain,
+        "reduces": any(op.name in ("reduce", "scan", "sort") and not op.operands[0].type.is_scalar for op in kernel.walk()),
         "slots": [str(a.type) for a in kernel.args],
         "tile": tile,
         "tensor_maps": [asdict(m) for m in g.maps],

@@ -56,6 +56,8 @@ def apply(g: Generator, op: Op, operands: list[list[str]]) -> list[str]:
         return _narrow_pairs(g, operands[0], op.attrs["to"])
     if op.name == "fpcast" and op.operands[0].type.elem is F8E4M3:
         return _widen_pairs(g, operands[0], op.attrs["to"])
+    if op.name == "fpcast" and g.assignment.widened(op.result):
+        return _widen_again(g, operands[0], op.operands[0].type.elem)
     if op.name == "fpcast" and op.operands[0].type.elem is BF16 and op.attrs["to"] is F32 and all(x in g.halves for x in operands[0]):
         return _widen_halves(g, operands[0])
     if op.name == "fdiv" and op.operands[0].type.elem is F32 and not op.attrs["precise"] and const_value(op.operands[0]) is None:
@@ -98,6 +100,25 @@ def _widen_halves(g: Generator, registers: list[str]) -> list[str]:
             word, half = g.halves[x]
             bits = g.emit(f"and i32 {word}, -65536" if half else f"shl i32 {word}, 16")
             known[x] = g.emit(f"bitcast i32 {bits} to float")
+    return [known[x] for x in registers]
+
+
+def _widen_again(g: Generator, registers: list[str], e: Element) -> list[str]:
+    """16 bits to f32, by instructions that neither LLVM nor the assembler takes for the same as earlier ones.
+
+    Otherwise the results of the first would be kept to the last, in twice as many registers.
+    """
+    known: dict[str, str] = {}
+    for x in registers:
+        if x not in known:
+            if e is BF16 and x in g.halves:
+                word, half = g.halves[x]
+                code, constraint, operand = ("and.b32 $0, $1, -65536;" if half else "shl.b32 $0, $1, 16;"), "r", ("i32", word)
+            else:
+                bits = g.emit(f"bitcast {llvm_type(e)} {x} to i16")
+                wide = "cvt.f32.f16 $0, $1;" if e is F16 else "{ .reg .b16 low; mov.b16 low, 0; mov.b32 $0, {low, $1}; }"
+                code, constraint, operand = wide, "h", ("i16", bits)
+            known[x] = g.emit(f'call float asm sideeffect "{code}", "=f,{constraint}"({operand[0]} {operand[1]}) #1')
     return [known[x] for x in registers]
 
 

@@ -155,7 +155,8 @@ class NvidiaTarget:
         made = assemble(ptx)
         if not getattr(options, "maxnreg", None):
             threads, shared = 32 * metadata["num_warps"], metadata["shared"] + made.shared
-            for limit in register_limits(self.chip, ptx, threads, made.registers, shared, metadata.get("small_chain", False)):
+            small, reduces = metadata.get("small_chain", False), metadata.get("reduces", False)
+            for limit in register_limits(self.chip, ptx, threads, made.registers, shared, small, reduces):
                 text = limited(ptx, limit)
                 smaller = assemble(text)
                 if smaller.stack <= made.stack:

@@ -220,11 +220,11 @@ class Generator:
         return self.get(v, place)[::n]
 
     def _recomputed(self, v: Value, place: Placement) -> list[str]:
-        """A lazy value's registers, computed in front of the loops that do not define it."""
+        """A lazy value's registers, computed in front of the loops that do not define it; where they are many, for this user alone."""
         assert v.op is not None
         scopes, here = self.scopes, self.w.cur
-        level = len(scopes)
-        while level > 1 and not scopes[level - 1].depends(v):
+        level, kept = len(scopes), not self.assignment.widened(v)
+        while kept and level > 1 and not scopes[level - 1].depends(v):
             level -= 1
         if level < len(scopes):
             self.scopes = scopes[:level]
@@ -233,7 +233,8 @@ class Generator:
         try:
             row = LAZY.get(v.op.name, LAZY["elementwise"])
             got = row(self, v.op, place, v.index) if v.op.name == "split" else row(self, v.op, place)
-            self.define(v, got, place)
+            if kept:
+                self.define(v, got, place)
         finally:
             self.scopes, self.w.cur = scopes, here
         return got
