@@ -58,6 +58,20 @@ def scalar_pages(x, y, out, table, n, USED: tl.constexpr):
     tl.store(out + m[:, None] * 32 + m[None, :], acc)
 
 
+@jit
+def latent(q, keys, out, n, M: tl.constexpr, T: tl.constexpr, D: tl.constexpr, SUM: tl.constexpr):
+    """The keys are the values; with SUM something that is no dot reads them, too."""
+    m, t, d = tl.arange(0, M), tl.arange(0, T), tl.arange(0, D)
+    x = tl.load(q + m[:, None] * D + d[None, :])
+    acc = tl.zeros((M, D), tl.float32)
+    for i in range(0, n):
+        k = tl.load(keys + (i * T + t)[None, :] * D + d[:, None])
+        acc = tl.dot(tl.dot(x, k).to(x.dtype), k.T, acc)
+        if SUM:
+            acc += tl.sum(k.to(tl.float32), 1)[None, :]
+    tl.store(out + m[:, None] * D + d[None, :], acc)
+
+
 def ptx(fn, sm: int, warps: int, constants: dict, stages: int = 3, **signature: str) -> str:
     given = {**signature, **dict.fromkeys(constants, "constexpr")}
     attrs = {(i,): [["tt.divisibility", 16]] for i, kind in enumerate(signature.values()) if kind.startswith("*")}
@@ -144,3 +158,18 @@ def test_a_scalar_page(used):
     assert sorted(bool(c) for c in table_reads(loop)) == ([False, True] if used else [True]), (
         "the iteration's own is read in it only if used"
     )
+
+
+@pytest.mark.parametrize("sm, rows", [(80, 16), (90, 16), (90, 64)])
+def test_a_tile_of_several_dots_is_copied_once(sm, rows):
+    """Both products read the same slot of one ring, the second one transposed: by ldmatrix, or by descriptors where there are 64 rows."""
+    sizes = {"M": rows, "T": 64, "D": 128, "SUM": False}
+    text = ptx(latent, sm, 4, sizes, q="*bf16", keys="*bf16", out="*fp32", n="i32")
+    loop = innermost(text)
+    assert loop.count("cp.async.cg") == 64 * 128 * 2 // 16 // 128, "a tile in pieces of 16 bytes by 128 threads"
+    assert "ld.global" not in loop and ("wgmma" in loop or ".trans" in loop)
+
+
+def test_a_tile_that_something_else_reads_is_not():
+    sizes = {"M": 16, "T": 64, "D": 128, "SUM": True}
+    assert "cp.async" not in ptx(latent, 90, 4, sizes, q="*bf16", keys="*bf16", out="*fp32", n="i32")
