@@ -66,13 +66,13 @@ def test_the_limit_stands_behind_the_number_of_threads():
     assert "\n.reqntid 256\n.maxnreg 128\n{" in limited(PTX, 128)
 
 
-def made(monkeypatch, stacks: list[int], **options: Any) -> tuple[list[str], str]:
+def made(monkeypatch, stacks: list[int], spilled: int = 0, **options: Any) -> tuple[list[str], str]:
     """(what was assembled, which PTX was taken) where the assembler finds 139 registers, and these stacks one after the other."""
     seen: list[str] = []
 
     def assemble(ptx, *_):
         seen.append(ptx)
-        return SimpleNamespace(registers=139, shared=0, stack=stacks[len(seen) - 1])
+        return SimpleNamespace(registers=139, shared=0, stack=stacks[len(seen) - 1], spill_stores=spilled)
 
     monkeypatch.setattr(nvidia_target.assembling, "assemble", assemble)
     target = nvidia_target.NvidiaTarget(90, None)
@@ -87,6 +87,11 @@ def test_fewer_registers_are_taken_where_nothing_is_spilled(monkeypatch):
     assert len(seen) == 3 and ".maxnreg 128" in taken
     seen, taken = made(monkeypatch, [0, 16, 8])
     assert len(seen) == 3 and taken == PTX
+
+
+def test_what_spills_is_assembled_once(monkeypatch):
+    """It takes longest of all: rotary embeddings of 256 numbers a thread 15 s, and three times that with two limits tried in vain."""
+    assert made(monkeypatch, [64], spilled=60) == ([PTX], PTX)
 
 
 def test_a_limit_of_the_launch_is_obeyed(monkeypatch):

@@ -153,7 +153,8 @@ class NvidiaTarget:
             return assembling.assemble(text, self.chip, metadata["entry"], getattr(options, "ptx_options", None) or "", self.driver)
 
         made = assemble(ptx)
-        if not getattr(options, "maxnreg", None):
+        # What spills already would spill more; and it is what the assembler takes longest for.
+        if not getattr(options, "maxnreg", None) and not made.spill_stores:
             threads, shared = 32 * metadata["num_warps"], metadata["shared"] + made.shared
             small, reduces = metadata.get("small_chain", False), metadata.get("reduces", False)
             for limit in register_limits(self.chip, ptx, threads, made.registers, shared, small, reduces):
