@@ -54,6 +54,11 @@ def test_status_tells_level_and_reason():
     assert "API level" in done.stdout
 
 
+def test_what_goes_into_a_pipe_is_not_broken_into_lines():
+    switch = next(line for line in command("status").stdout.splitlines() if line.startswith("switch"))
+    assert "anytile-triton.pth (" in switch
+
+
 def test_a_wrong_size_of_the_cache_is_one_sentence(monkeypatch):
     monkeypatch.setenv("ANYTILE_CACHE_SIZE", "1G")
     done = command("cache", "info")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email
 import io
+import sys
 import zipfile
 from pathlib import Path
 
@@ -246,3 +247,9 @@ def test_without_uv_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> 
     request = Request.parse(["torch"], "3.11", ["linux"], None, "uv")
     with pytest.raises(LockError, match="pip install uv"):
         resolve(Question(request.packages), request)
+
+
+def test_without_tomlkit_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tomlkit", None)
+    with pytest.raises(LockError, match=r"run `pip install 'anytile\[lock\]'`"):
+        read(None, None, tmp_path)

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from environments import borrow, make_venv, module
+from environments import borrow, make_venv, module, site_packages
 
 from anytile.env.facts import Facts, Interpreter, Torch
 from anytile.env.verify import workflow
@@ -139,6 +139,21 @@ def test_kernels_run_by_the_triton_of_the_environment(env: Path) -> None:
     assert triton.verdict == "passed" and facts["triton"]["provider"] == "anytile", triton
     ran = list(run_group(str(python), "triton", "cpu", OPERATIONS, 120, facts))
     assert [r.verdict for r in ran] == ["passed"] * 3, ran
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a privilege there")
+def test_without_torch_kernels_run_on_arrays_of_numpy(env: Path) -> None:
+    folder = site_packages(env)
+    for package in ("numpy", "llvmlite", "filelock", "platformdirs", "packaging", "typer", "rich", "anytile"):
+        source = Path(importlib.util.find_spec(package).origin)
+        source = source.parent if source.name == "__init__.py" else source
+        for found in (source, *source.parent.glob(f"{package}.libs")):
+            (folder / found.name).symlink_to(found)
+    (folder / "sitecustomize.py").write_text("import anytile\nanytile.install()\n")
+    found = rows(env)
+    assert found["import torch"].verdict == "skipped"
+    kernels = {title: row.verdict for title, row in found.items() if title.startswith("triton")}
+    assert kernels == {f"triton {name}": "passed" for name in OPERATIONS}, found
 
 
 def test_exit_status() -> None:

@@ -294,9 +294,14 @@ def _print_rows(*rows: tuple[str, str]) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from ..env.report import UNBROKEN
+
     table = Table.grid(padding=(0, 2))
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in rows:
         table.add_row(name, Text(value))
-    Console(soft_wrap=False).print(table)
+    console = Console(soft_wrap=False)
+    if not console.is_terminal:
+        console.width = UNBROKEN
+    console.print(table)

@@ -118,6 +118,10 @@ def _environment(facts: Facts) -> list[tuple[str, str]]:
     return rows
 
 
+#: Columns of what is printed into a file or a pipe, which have no edge: a path that is broken in two cannot be searched for or pasted.
+UNBROKEN = 10_000
+
+
 def print_report(facts: Facts, findings: list[Finding], redact: bool = False) -> None:
     """Writes the report to the terminal."""
     from rich.console import Console
@@ -126,6 +130,8 @@ def print_report(facts: Facts, findings: list[Finding], redact: bool = False) ->
 
     clean = redactor(redact)
     console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = UNBROKEN
     if facts.log is None:
         table = Table.grid(padding=(0, 2))
         table.add_column(style="bold", no_wrap=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
-from .errors import RequestError
+from .errors import LockError, RequestError
 from .index import PYPI
 from .request import parse_requirement
 from .resolve import Source
@@ -37,7 +38,14 @@ class Project:
 
 
 def read(path: Path | None, tool: str | None, folder: Path) -> Project:
-    """The project in ``folder``, or the file ``path``. Raises `RequestError` where the file is no such file."""
+    """The project in ``folder``, or the file ``path``.
+
+    Raises `RequestError` where the file is no such file, and `LockError` without tomlkit, which comes with an extra of anytile.
+    """
+    if importlib.util.find_spec("tomlkit") is None:
+        raise LockError(
+            "files are edited by tomlkit, and it is not installed: run `pip install 'anytile[lock]'`, or `pip install tomlkit uv`"
+        )
     if path is None:
         pyproject, requirements = folder / "pyproject.toml", folder / "requirements.txt"
         path = requirements if tool == "pip" or (tool is None and not pyproject.exists()) else pyproject

@@ -61,7 +61,8 @@ def verify_rows(python: str, timeout: float, facts: dict[str, Any]) -> Iterator[
             if devices == ["cpu"]:
                 yield from unless_failed(("triton",), "machine code", _ARCHITECTURE, "vector_add")
         else:
-            yield from unless_failed(("torch", "triton"), "triton", device, *OPERATIONS)
+            arrays = "numpy" if provider == "anytile" and "torch" not in there else "torch"
+            yield from unless_failed((arrays, "triton"), "triton", device, *OPERATIONS)
         yield from unless_failed(("torch", "torch._inductor"), "compile", device, "model")
     best = devices[-1] if devices else "cpu"  # libraries are tried once: on a GPU where there is one
     for name in _LIBRARIES:

@@ -152,27 +152,47 @@ def torch_operation(device, row):
 
 
 def triton_operation(device, row):
+    if importlib.util.find_spec("torch") is None:
+        return numpy_operation(row)
     import torch
 
-    k = kernels()
     x, y, right = operands(torch, device, row)
     out = torch.empty(right.shape, device=device)
-    if row == "vector_add":
-
-        def function():
-            k.vector_add[((x.numel() + 1023) // 1024,)](x, y, out, x.numel(), BLOCK=1024)
-    elif row == "softmax":
-
-        def function():
-            k.softmax[(x.shape[0],)](x, out, x.shape[1], BLOCK=1024)
-    else:
-
-        def function():
-            k.matmul[(x.shape[0] // 64, y.shape[1] // 64)](x, y, out, y.shape[1], x.shape[1], BM=64, BN=64, BK=32)
-
+    function = launch_of(row, x, y, out)
     function()
     compare(torch, out, right, 5e-3 if row == "matmul" else 1e-5)  # a dot of float32 is tf32 where the machine has it
     return {"run": best_time(torch, device, function)}
+
+
+def numpy_operation(row):
+    """The kernels with arrays of NumPy, on the CPU, which anytile takes: where there is no torch."""
+    import numpy as np
+
+    shapes = {"vector_add": ((100_003,), (100_003,)), "softmax": ((67, 781), (0,)), "matmul": ((128, 192), (192, 256))}[row]
+    random = np.random.default_rng(0)
+    x, y = (random.standard_normal(shape, dtype=np.float32) for shape in shapes)
+    wide = x.astype(np.float64)
+    if row == "softmax":
+        right = np.exp(wide - wide.max(axis=1, keepdims=True))
+        right /= right.sum(axis=1, keepdims=True)
+    else:
+        right = wide + y if row == "vector_add" else wide @ y
+    out = np.empty(right.shape, np.float32)
+    function = launch_of(row, x, y, out)
+    function()
+    np.testing.assert_allclose(out, right, rtol=5e-3 if row == "matmul" else 1e-5, atol=5e-3 if row == "matmul" else 1e-5)
+    return {"run": best_time(None, "cpu", function)}
+
+
+def launch_of(row, x, y, out):
+    """The launch of the kernel ``row`` on tensors or arrays, as a function."""
+    k = kernels()
+    if row == "vector_add":
+        return lambda: k.vector_add[((x.shape[0] + 1023) // 1024,)](x, y, out, x.shape[0], BLOCK=1024)
+    if row == "softmax":
+        return lambda: k.softmax[(x.shape[0],)](x, out, x.shape[1], BLOCK=1024)
+    grid = (x.shape[0] // 64, y.shape[1] // 64)
+    return lambda: k.matmul[grid](x, y, out, y.shape[1], x.shape[1], BM=64, BN=64, BK=32)
 
 
 def triton_to_machine_code(device, _row):
