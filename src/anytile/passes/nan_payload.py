@@ -35,9 +35,7 @@ def survives_rounding(v: Value) -> bool:
 def shorten_scalars(m: Module) -> bool:
     """Lets tiles that are rounded to bf16 survive, where scalars are all that keeps them from it: each becomes the usual NaN if it is one."""
     changed = False
-    for op in list(m.walk()):
-        if op.name != "fpcast" or op.attrs["to"] is not BF16 or op.attrs["rounding"] != "rtne":
-            continue
+    for op in [o for o in m.walk() if o.name == "fpcast" and o.attrs["to"] is BF16 and o.attrs["rounding"] == "rtne"]:
         v = op.operands[0]
         if v is None or v.op is None or v.type.is_scalar or v.type.elem is not F32 or v.op.name not in _ARITHMETIC:
             continue
