@@ -204,6 +204,7 @@ class Bench:
             if hollow:
                 self.hollow_round(hollow, inputs, grads, outer)
             rounds += 1
+        ours.kernels_ms(inputs, grads, outer)  # untimed: without eager's turns memory is handed out in another order
         probes, start = [ours.kernels_ms(inputs, grads, outer)], time.perf_counter()
         while len(probes) < 5 and time.perf_counter() - start < self.budget / 2:
             probes.append(ours.kernels_ms(inputs, grads, outer))
