@@ -1,12 +1,18 @@
-"""Small tiles that are loaded to be broadcast come straight into the placement of the larger tile; read off the PTX."""
+"""Small tiles that are loaded to be broadcast come straight into the placement of the larger tile; read off the PTX, and executed without a GPU."""
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
+from lockstep import launch
 from test_packing import ptx
 
 import anytile.language as tl
+from anytile.runtime.compiler import ASTSource, Options
+from anytile.runtime.driver import GPUTarget
 from anytile.runtime.jit import jit
+from anytile.targets.nvidia.chips import chip
+from anytile.targets.nvidia.codegen import lower
 
 SIZES = {"ROWS": 32, "N": 64}
 TYPES = {"x": "*bf16", "w": "*bf16", "scale": "*fp32", "out": "*bf16"}
@@ -63,3 +69,15 @@ def test_nothing_goes_through_shared_memory(kernel, loads):
 def test_what_is_stored_is_loaded_once(kernel):
     text = ptx(kernel, 90, 4, SIZES, **TYPES)
     assert "bar.sync" in text
+
+
+def test_what_is_broadcast_is_what_was_loaded():
+    types = dict.fromkeys(TYPES, "*i32")
+    target = GPUTarget("cuda", 90, 32)
+    options = Options.of({"num_warps": 4}, target, "turned")
+    attrs = {(i,): [["tt.divisibility", 16]] for i in range(4)}
+    module = ASTSource(turned, {**types, "ROWS": "constexpr", "N": "constexpr"}, SIZES, attrs).make_module(options)
+    x, w = np.arange(32 * 64, dtype=np.int32), np.arange(128, dtype=np.int32) ** 2
+    out = np.zeros_like(x)
+    launch(lower(module, options, chip(90))[0], 4, x, w, np.zeros(32, np.int32), out)
+    assert (out.reshape(32, 64) == x.reshape(32, 64) * (w[:64] + w[64:])).all()
