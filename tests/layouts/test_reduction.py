@@ -137,6 +137,13 @@ def test_warps_share_out_what_many_results_are_left():
     assert len(how.partial.ins[REGISTER]) == 4 and len(how.result.ins[REGISTER]) == 2 and how.result.ins[WARP] == (32, 64)
 
 
+def test_more_warps_than_results():
+    """Thirty-two warps along the axis, and sixteen results left in a thread: the farthest two warps read the same ones."""
+    kept = LinearLayout({REGISTER: [1, 2, 4, 8], LANE: [16, 32, 64, 128, 256], WARP: [0] * 5}, {"dim0": 512})
+    how = plan(kept, 0, 31)
+    assert how.result.ins[REGISTER] == () and how.result.ins[WARP] == (1, 2, 4, 8, 0) and how.warps == (0, 1, 2, 3, 4)
+
+
 def test_two_results_or_four_lanes_are_not_worth_halving():
     two = LinearLayout({REGISTER: [1], LANE: [0] * 5, WARP: [2, 4]}, {"dim0": 8})
     assert not any(s.basis for s in check(two, 31, 0).steps)

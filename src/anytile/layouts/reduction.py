@@ -73,7 +73,7 @@ def plan(kept: LinearLayout, lanes: int, warps: int) -> Reduction:
         steps.append(Step(k, lane[k], tuple(_span(held))))
     partial = _layout(kept, register, lane, warp)
     if 1 << len(register) >= SHARED_RESULTS:
-        for k in meeting:
+        for k in meeting[: len(register)]:
             warp[k] = register.pop(0)
     return Reduction(kept, tuple(steps), partial, tuple(meeting), _layout(kept, register, lane, warp))
 
