@@ -63,6 +63,14 @@ def test_narrowing(src, dst, rounding):
     assert not bad.size, [(x[i], bits(got)[i], bits(formats.encode(x, dst, rounding))[i]) for i in bad[:5]]
 
 
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("src", [F32, F64], ids=str)
+def test_bf16_by_a_choice_instead_of_shifts(src):
+    x = wide_samples(src)
+    got = run("fpcast", src, BF16, x, frozenset({"cheap_select"}), rounding="rtne")
+    assert same(got, formats.encode(x, BF16, "rtne"), BF16).all()
+
+
 @pytest.mark.parametrize("src", NARROW, ids=str)
 @pytest.mark.parametrize("dst", [F32, F64], ids=str)
 def test_widening_is_exact(src, dst):
@@ -145,8 +153,9 @@ def test_tf32():
 
 
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("more", [set(), {"cheap_select"}], ids=["shifts", "choice"])
 @pytest.mark.parametrize("row", ["fadd", "fsub", "fmul", "fdiv"])
-def test_arithmetic_on_bf16_has_nans_that_need_no_look(row):
+def test_arithmetic_on_bf16_has_nans_that_need_no_look(row, more):
     """All values of bf16 with all kinds of others: the sum, product … rounded without a question for NaN."""
     kinds = np.array([0x7F80, 0xFF80, 0x7FC0, 0xFFC0, 0x7F81, 0xFFFF, 0x7FBF, 0x0000, 0x8000, 0x0001, 0x3F80, 0x3FFF, 0x7F7F], np.uint16)
     x, y = (a.ravel() for a in np.meshgrid(np.arange(2**16, dtype=np.uint32).astype(np.uint16), kinds))
@@ -156,7 +165,7 @@ def test_arithmetic_on_bf16_has_nans_that_need_no_look(row):
         return b.bitcast(b.fpcast(b.op(row, *wide), to=BF16), to=I16)
 
     f, _ = record(formula, [I16, I16])
-    expand_casts(Module([f]), {"fpcast.bf16.f32", "short_nans"})
+    expand_casts(Module([f]), {"fpcast.bf16.f32", "short_nans"} | more)
     assert "fcmp" not in [op.name for op in f.walk()]
     expand_casts(Module([f]), frozenset())  # what `compile_formula` does not know
     got = compile_formula(f, f.body.ops[-1].result)(x, y).view(np.uint16)

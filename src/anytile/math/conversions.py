@@ -85,13 +85,17 @@ def _magnitude(x: E, mag: E, f: Float, nearest: bool) -> E:
     return select(mag < ((rebias + 1) << 23), tiny, normal)
 
 
-def encode(x: E, f: Float, rounding: str = "rtne", any_nan: bool = True) -> E:
-    """An f32 rounded to format ``f``: 'rtne' or 'rtz'.  Without ``any_nan`` its NaNs are quiet, with a lower half of zeros."""
+def encode(x: E, f: Float, rounding: str = "rtne", any_nan: bool = True, cheap_select: bool = False) -> E:
+    """An f32 rounded to format ``f``: 'rtne' or 'rtz'.
+
+    Without ``any_nan`` its NaNs are quiet, with a lower half of zeros.  ``cheap_select``: choosing costs no more than adding.
+    """
     nearest = rounding == "rtne"
     bits = x.as_int()
     if f is BF16:  # the upper half of an f32: a carry out of the fraction belongs in the exponent
         high = bits.lshr(16)
-        r = (bits + 0x7FFF + (high & 1)).lshr(16) if nearest else high
+        half = select((bits & 0x10000).ne(0), 0x8000, 0x7FFF, like=bits) if cheap_select else 0x7FFF + (high & 1)
+        r = (bits + half).lshr(16) if nearest else high
         return (select(x.is_nan, high | 0x40, r) if any_nan else r).resize(16).row("bitcast", to=BF16)
     mag = bits & _MAG32
     sign = bits.lshr(31) << (f.bits - 1)

@@ -7,6 +7,7 @@
     sitofp.f16            signed integers of any width to f16; likewise uitofp, fptosi, fptoui
 
     short_nans            no conversion: the target makes no NaN with payload bits in its lower half (`nan_payload`)
+    cheap_select          no conversion: choosing between two constants costs no more than adding one
 
 Conversions between f32, f64 and integers, other than f64 → f32 towards zero, are taken to be native on every
 target.  Afterwards 8-bit floats are only moved (loaded, stored, bitcast, selected, reshaped): their constants
@@ -56,7 +57,7 @@ class _Caster:
         if src is F64:
             return round_to_odd(x, towards_zero=True) if dst is F32 else self.cast(round_to_odd(x), dst, rounding)
         any_nan = not (dst is BF16 and "short_nans" in self.native and survives_rounding(x.v))
-        return encode(x, dst, rounding, any_nan)
+        return encode(x, dst, rounding, any_nan, cheap_select="cheap_select" in self.native)
 
     def widen(self, x: E, src: Float) -> E:
         """A narrow float as f32."""

@@ -37,10 +37,12 @@ __all__ = ["compile_for_any_grid", "compile_module", "lower", "machine_passes", 
 
 
 def native_casts(machine: Machine) -> frozenset[str]:
-    """Which float conversions the machine (or `arith`) does without integer arithmetic; ``short_nans``: see `expand_casts`."""
+    """Which float conversions the machine (or `arith`) does without integer arithmetic, and what else `expand_casts` asks for."""
     names = {"fpcast.bf16.f32", "fpcast.bf16.f64"}
     if machine.architecture in ("x86_64", "aarch64"):
         names.add("short_nans")
+    if machine.architecture == "x86_64" and machine.vector_bits == 512:  # registers for masks: three instructions instead of four
+        names.add("cheap_select")
     if machine.f16c:
         names |= {"fpcast.f16.f32", "fpcast.f32.f16", "fpcast.f16.f64"}
     if machine.bf16_convert:
