@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import subprocess
 import sys
@@ -11,7 +12,10 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = sorted(p.name for p in (ROOT / "examples").glob("*.py"))
-ARGUMENTS = {"tour.py": ["--quick"]}  # sizes small enough for a test, where an example has a choice
+ARGUMENTS = {"tour.py": ["--quick"], "compiled_training.py": ["--quick"]}  # sizes small enough for a test, where an example has a choice
+
+
+NEEDS = {"compiled_training.py": ("torch",), "liger_training.py": ("torch", "transformers", "liger_kernel")}
 
 
 def run(path: Path, *arguments: str) -> str:
@@ -24,6 +28,9 @@ def run(path: Path, *arguments: str) -> str:
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_example(name: str) -> None:
+    for library in NEEDS.get(name, ()):
+        if importlib.util.find_spec(library) is None:
+            pytest.skip(f"needs {library}")
     source = (ROOT / "examples" / name).read_text(encoding="utf-8")
     assert f"anytile run examples/{name}" in source, "an example says how it is run"
     assert "assert" in source, "an example checks its result"

@@ -46,6 +46,8 @@ def _show(plan: Plan) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from ..env.report import UNBROKEN
+
     table = Table.grid(padding=(0, 2))
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
@@ -59,7 +61,10 @@ def _show(plan: Plan) -> None:
     rows += [(f"{p.kind} cache", f"{_size(p.bytes)} in {', '.join(p.folders)}: will be emptied") for p in plan.purge]
     for name, value in rows:
         table.add_row(name, Text(value))
-    Console(highlight=False).print(table)
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = UNBROKEN
+    console.print(table)
 
 
 def run(
