@@ -90,6 +90,9 @@ def test_refusals(recording):
             (lambda: ~f, TypeError, "unary invert"),
             (lambda: -p, TypeError, "unary minus"),
             (lambda: p + p, TypeError, "cannot add pointers"),
+            (lambda: tl.arange(0, 4) < p, TypeError, "a pointer is an address; read the number there with tl.load"),
+            (lambda: p == i, TypeError, "pass a number instead of a tensor"),
+            (lambda: p > 0, TypeError, "a pointer is an address"),
             (lambda: p + f, TypeError, "invalid operands"),
             (lambda: p * i, TypeError, "invalid operands"),
             (lambda: i**2, TypeError, "not an operator of tensors"),
@@ -114,6 +117,11 @@ def test_refusals(recording):
         for make, kind, text in cases:
             with pytest.raises(kind, match=text.replace("(", r"\(")):
                 make()
+
+
+def test_pointers_compare_with_pointers_and_literals(recording):
+    with recording([tl.pointer_type(tl.float32), tl.pointer_type(tl.float32)]) as (p, q):
+        assert all(made.dtype.is_int1() for made in (p == q, p < q + 4, p == 0, 0 != p, tl.constexpr(0) == p))
 
 
 def test_const_pointers_are_read_only(recording):

@@ -14,7 +14,7 @@ from .builtin import builtin
 from .casting import cast_to
 from .constexpr import unwrap
 from .context import current
-from .promotion import broadcast_pair, constant, emit, operands, to_tensor
+from .promotion import broadcast_pair, constant, emit, is_number, operands, to_tensor
 from .tensor import tensor
 from .types import float32, int1, int64
 
@@ -268,11 +268,22 @@ _FLOAT_PREDICATES = {"eq": "oeq", "ne": "une", "lt": "olt", "le": "ole", "gt": "
 
 
 def compare(name: str, x: Any, y: Any) -> tensor:
-    """``name`` is one of eq ne lt le gt ge; the result is int1.  Pointers compare as unsigned addresses."""
+    """``name`` is one of eq ne lt le gt ge; the result is int1.
+
+    Pointers compare with each other as unsigned addresses, and are or are not a literal (``p == 0``).  They are not more or less than
+    an integer: a parameter that is meant to be a number is a pointer where a tensor of one element was passed, and a mask made of
+    it would hold everywhere.
+    """
+    is_known = name in ("eq", "ne") and (is_number(x) or is_number(y))
     x, y = operands(x, y, ptr_x=True, ptr_y=True)
     if x.dtype.is_ptr() != y.dtype.is_ptr():
         if not (x.dtype.is_int() or y.dtype.is_int()):
             raise TypeError(f"cannot compare {x.dtype} with {y.dtype}")
+        if not is_known:
+            raise TypeError(
+                f"invalid operands of type {x.dtype!r} and {y.dtype!r}: a pointer is an address; read the number there with tl.load, "
+                "or pass a number instead of a tensor"
+            )
         x, y = cast_to(x, int64), cast_to(y, int64)
         return _icmp(name, x, y, signed=False)
     if x.dtype.is_floating():

@@ -26,6 +26,7 @@ __all__ = [
     "literal_type",
     "common_type",
     "integer_type",
+    "is_number",
     "operands",
     "broadcast_pair",
     "broadcast_to_shape",
@@ -65,8 +66,9 @@ def literal_type(x: bool | int | float) -> dtype:
     return float64
 
 
-def _is_number(x: Any) -> bool:
-    return isinstance(x, (bool, int, float))
+def is_number(x: Any) -> bool:
+    """Whether ``x`` is a literal of the source: a Python number, or a constexpr of one."""
+    return isinstance(unwrap(x), (bool, int, float))
 
 
 def to_tensor(x: Any) -> tensor:
@@ -77,7 +79,7 @@ def to_tensor(x: Any) -> tensor:
     x = unwrap(x)
     if isinstance(x, tensor):
         return x
-    if _is_number(x):
+    if is_number(x):
         return constant(x, literal_type(x))
     if hasattr(x, "__index__") or hasattr(x, "__float__") and not hasattr(x, "__len__"):  # NumPy scalars
         return to_tensor(x.__index__() if hasattr(x, "__index__") else float(x))
@@ -134,7 +136,7 @@ def operands(
     that the common type cannot hold or for shapes that do not broadcast.
     """
     x, y = unwrap(x), unwrap(y)
-    x_literal, y_literal = _is_number(x), _is_number(y)
+    x_literal, y_literal = is_number(x), is_number(y)
     if not x_literal:
         x = to_tensor(x)
     if not y_literal:
