@@ -29,7 +29,7 @@ def next_power_of_2(n: Any, **_context: Any) -> Any:
 
 
 for _function in (cdiv, next_power_of_2):
-    _function.__triton_builtin__ = True  # type: ignore[attr-defined]  # what `builtin` says
+    vars(_function)["__triton_builtin__"] = True  # what `builtin` says
 
 
 def find_paths_if(iterable: Iterable[Any], pred: Callable[[tuple[int, ...], Any], bool]) -> list[tuple[int, ...]]:
