@@ -60,9 +60,38 @@ def summed(x, w, scale, out, ROWS: tl.constexpr, N: tl.constexpr):
 @pytest.mark.parametrize(("kernel", "loads"), [(scaled, ["v4.b32"] * 3), (turned, ["v4.b32"] * 4 + ["v2.b32"] * 3)])
 def test_nothing_goes_through_shared_memory(kernel, loads):
     text = ptx(kernel, 90, 4, SIZES, **TYPES)
-    assert "bar.sync" not in text and "st.shared" not in text
+    assert "st.shared" not in text
     for width in set(loads):
         assert text.count(f"ld.global.{width}") >= loads.count(width), f"vectors of {width}"
+
+
+@jit
+def replaced(x, w, scale, out, ROWS: tl.constexpr, N: tl.constexpr):
+    """``w`` may be the same tensor as ``scale``: in each iteration it is loaded, used by all, and replaced."""
+    row, column = tl.arange(0, ROWS), tl.arange(0, N)
+    for i in range(3):
+        at = (i * ROWS + row)[:, None] * N + column[None, :]
+        weights = tl.load(w + column)
+        tile = tl.load(x + at)
+        tl.store(out + at, tile * weights[None, :])
+        tl.store(scale + column, tl.max(tile, 0))
+
+
+@pytest.mark.parametrize(("kernel", "warps", "barriers"), [(scaled, 4, 1), (turned, 4, 1), (scaled, 1, 0)])
+def test_the_first_write_waits_for_all_copies(kernel, warps, barriers):
+    lines = [x.strip() for x in ptx(kernel, 90, warps, SIZES, **TYPES).splitlines()]
+    waits = [i for i, x in enumerate(lines) if x.startswith("bar.sync")]
+    assert len(waits) == barriers
+    if warps > 1:
+        assert [i for i, x in enumerate(lines) if "ld.global" in x][-1 if kernel is scaled else 2] < waits[0]
+        assert waits[0] < next(i for i, x in enumerate(lines) if "st.global" in x)
+
+
+def test_each_iteration_waits_before_its_first_write():
+    lines = ptx(replaced, 90, 4, SIZES, **{**TYPES, "scale": "*bf16"}).splitlines()
+    first_store = next(i for i, x in enumerate(lines) if "st.global" in x)
+    begins = max(i for i, x in enumerate(lines[:first_store]) if x.startswith("$L"))
+    assert any("bar.sync" in x for x in lines[begins:first_store])
 
 
 @pytest.mark.parametrize("kernel", [in_place, summed])

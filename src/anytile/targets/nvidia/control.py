@@ -20,9 +20,12 @@ __all__ = ["emit_block"]
 
 
 def emit_block(g: Generator, block: Block, order: list[Op] | None = None) -> None:
+    inner = block is not g.func.body and bool(g.assignment.small)
+    g.unordered |= inner  # the copies of the iteration before
     for op in order or block.ops:
         if not op.defn.terminator:
             _emit(g, op)
+    g.unordered |= inner  # a barrier of this block need not have been passed
 
 
 def _emit(g: Generator, op: Op) -> None:

@@ -194,6 +194,13 @@ def load(g: Generator, op: Op) -> None:
     if op.result.type.is_scalar or not g.is_lazy(op.result):  # a table is read where addresses ask for it
         for place in [None] if op.result.type.is_scalar else g.assignment.places(op.result):
             g.define(op.result, load_in(g, op, place), place)
+        g.unordered |= op.result in g.assignment.small
+
+
+def _ordered(g: Generator) -> None:
+    """Before a write: all threads have their copies of small tiles (`small_loads`), which may lie where it goes, by another argument."""
+    if g.unordered and g.num_warps > 1:
+        g.barrier()
 
 
 @lazy("load")
@@ -247,6 +254,7 @@ def store(g: Generator, op: Op) -> None:
 
         by_accelerator(g, op, g.bulk_stores[op])
         return
+    _ordered(g)
     e, how = value.type.elem, _how(op)
     if const_value(mask) == 1:
         mask = None
@@ -400,6 +408,7 @@ def atomic(g: Generator, op: Op) -> None:
 
     Sums whose old values nobody reads are added several at a time.
     """
+    _ordered(g)
     pointer = op.operands[0]
     mask = op.operand("mask") if op.name == "atomic_rmw" else None
     values = [op.operand(n) for n in (("value",) if op.name == "atomic_rmw" else ("cmp", "value"))]

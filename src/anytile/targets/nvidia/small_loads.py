@@ -7,7 +7,8 @@ Such a tile is loaded where the larger one lies to which it is broadcast.  Sever
 serves at once, and two barriers and a round through shared memory are saved.
 
 Nothing in the kernel may store through the pointer that the tile is loaded from: a thread could load its copy after the owner of
-the element has stored to it.
+the element has stored to it.  Another argument may be the same tensor, as where a state is replaced in place: before the first write
+behind such loads there is a barrier, one instead of two for each tile (`memory.py`).
 """
 
 from __future__ import annotations

@@ -179,6 +179,7 @@ class Generator:
         self.small_chain = False  # whether there is an attention of few results in a thread
         self.disturbed = False  # whether a barrier got between warpgroups that take turns
         self.barriers_made = 0  # of all threads, so far in the text
+        self.unordered = False  # whether copies of small tiles (`small_loads`) may still be on their way, for all that is known here
         self.tma = False  # whether the tensor memory accelerator may be used
         self.staging = 0  # bytes of shared memory that are kept for bulk stores alone, at STAGING
         self.barrier_count = 0  # mbarriers, at BARRIERS
@@ -317,6 +318,7 @@ class Generator:
     def barrier(self) -> None:
         """Waits for all threads of the program; what they wrote to memory before is visible after."""
         self.barriers_made += 1
+        self.unordered = False
         self.call(BARRIER, "void", ("i32", "0"))
 
     def _special(self, register: str) -> str:
