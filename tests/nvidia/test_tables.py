@@ -173,3 +173,24 @@ def test_a_tile_of_several_dots_is_copied_once(sm, rows):
 def test_a_tile_that_something_else_reads_is_not():
     sizes = {"M": 16, "T": 64, "D": 128, "SUM": True}
     assert "cp.async" not in ptx(latent, 90, 4, sizes, q="*bf16", keys="*bf16", out="*fp32", n="i32")
+
+
+def test_rings_that_do_not_fit_have_triton_s_share_of_slots_and_then_none():
+    """Triton counts the tables' stages, too: of five, three are for what they lead to, which fits here, and five slots would not."""
+
+    def shared(size, stages):
+        types = {"x": "*bf16", "y": "*bf16", "out": "*fp32", "ids": "*i32"}
+        constants = {"K": 4096, "M": size, "N": 128, "BK": 128}
+        signature = {**types, **dict.fromkeys(constants, "constexpr")}
+        attrs = {(i,): [["tt.divisibility", 16]] for i in range(4)}
+        options = {"num_warps": 4, "num_stages": stages}
+        made = compile(ASTSource(indexed, signature, constants, attrs), target=GPUTarget("cuda", 90, 32), options=options)
+        return made.metadata.shared, made.asm["ptx"]
+
+    slot = 128 * 128 * 2
+    used, text = shared(128, 3)
+    assert used >= 3 * 2 * slot and "cp.async" in text
+    used, text = shared(128, 5)
+    assert 3 * 2 * slot <= used < 4 * 2 * slot and "cp.async" in text
+    used, text = shared(256, 5)
+    assert used <= 232448 and "cp.async.cg.shared" in text  # y alone is copied ahead

@@ -66,6 +66,8 @@ _DISPENSABLE: tuple[tuple[Callable[[Generator], int], Callable[[Means], Means]],
     (lambda g: g.staging, lambda means: replace(means, staging_apart=False)),
     (lambda g: g.own_rings, lambda means: replace(means, own_ahead=False)),
     (lambda g: g.large_operands, lambda means: replace(means, large_in_shared=False)),
+    (lambda g: g.table_rings, lambda means: replace(means, table_slots=False)),
+    (lambda g: g.table_rings, lambda means: replace(means, tables=False)),
 )
 """What takes shared memory to save time or registers, which is no reason to refuse a kernel: whether one has it, and how it does without."""
 

@@ -98,6 +98,10 @@ def plan(g: Generator, loop: Op) -> Pipeline | None:
     for _, part in (*moves, *own):
         used.ops |= part.ops
         used.carried |= part.carried
+    if any(op.name == "load" for op in used.ops):
+        g.table_rings += 1
+        if not g.means.table_slots:
+            stages -= (stages - 1) // 2  # Triton's share: the other half of the stages but two is for the tables
     return Pipeline(g, loop, [m for m, _ in moves], [c for c, _ in own], used, stages) if moves or own else None
 
 
@@ -143,7 +147,7 @@ def _ahead(g: Generator, roots: list[Value], body: Block) -> _Slice | None:
                 out.carried.add(x.index - 1)
                 pending.append(ends[x.index - 1])
         elif x.op is not None and x.op.block is body and x.op not in out.ops:
-            computed = is_pure(x.op) and not x.op.blocks or is_table(x.op, body)
+            computed = is_pure(x.op) and not x.op.blocks or g.means.tables and is_table(x.op, body)
             if not computed or not (x.type.is_scalar or g.is_lazy(x)):
                 return None
             out.ops.add(x.op)

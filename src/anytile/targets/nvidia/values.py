@@ -127,13 +127,16 @@ class Means:
     """What makes a kernel faster and may not be possible: shared memory is short, or a barrier is in the way.
 
     ``staging_apart``: bulk stores in loops may have shared memory of their own; ``own_ahead``: loads that no dot reads may run ahead of their
-    loop; ``large_in_shared``: mma.sync may read large operands from shared memory piece by piece; ``turns``: warpgroups may take turns;
+    loop; ``large_in_shared``: mma.sync may read large operands from shared memory piece by piece; ``table_slots``: rings of what tables
+    lead to may have as many slots as ``num_stages`` says; ``tables``: what tables lead to may be copied ahead at all; ``turns``: warpgroups may take turns;
     ``spare_slots``: how many slots of a ring that has more than two are done without.
     """
 
     staging_apart: bool = True
     own_ahead: bool = True
     large_in_shared: bool = True
+    table_slots: bool = True
+    tables: bool = True
     turns: bool = True
     spare_slots: int = 0
 
@@ -174,6 +177,7 @@ class Generator:
             Value, Callable[[Placement | None], list[str]]
         ] = {}  # table of the iteration whose copies are written → its numbers
         self.own_rings = 0  # of such loads so far
+        self.table_rings = 0  # loops with rings of what tables lead to, so far
         self.large_operands = 0  # that mma.sync reads from shared memory piece by piece, so far
         self.in_flight: dict[Op, Flight] = {}  # dots whose loop says when they are waited for
         self.small_chain = False  # whether there is an attention of few results in a thread
