@@ -72,6 +72,18 @@ def latent(q, keys, out, n, M: tl.constexpr, T: tl.constexpr, D: tl.constexpr, S
     tl.store(out + m[:, None] * D + d[None, :], acc)
 
 
+@jit
+def values_first(keys, values, out, n, T: tl.constexpr, D: tl.constexpr):
+    """The first product reads the second one's values, too."""
+    t, d = tl.arange(0, T), tl.arange(0, D)
+    acc = tl.zeros((D, D), tl.float32)
+    for i in range(0, n):
+        v = tl.load(values + (i * T + t)[:, None] * D + d[None, :])
+        k = tl.load(keys + (i * T + t)[:, None] * T + t[None, :])
+        acc = tl.dot(tl.exp(tl.dot(v.T, k)).to(v.dtype), v, acc)
+    tl.store(out + d[:, None] * D + d[None, :], acc)
+
+
 def ptx(fn, sm: int, warps: int, constants: dict, stages: int = 3, **signature: str) -> str:
     given = {**signature, **dict.fromkeys(constants, "constexpr")}
     attrs = {(i,): [["tt.divisibility", 16]] for i, kind in enumerate(signature.values()) if kind.startswith("*")}
@@ -168,6 +180,14 @@ def test_a_tile_of_several_dots_is_copied_once(sm, rows):
     loop = innermost(text)
     assert loop.count("cp.async.cg") == 64 * 128 * 2 // 16 // 128, "a tile in pieces of 16 bytes by 128 threads"
     assert "ld.global" not in loop and ("wgmma" in loop or ".trans" in loop)
+
+
+@pytest.mark.parametrize("warps, size", [(4, 64), (8, 128)])
+def test_the_first_of_two_products_waits_for_the_second_one_s_tile_where_it_reads_it(warps, size):
+    """No chain, which waits for the second product's operand behind the first product."""
+    text = ptx(values_first, 90, warps, {"T": 128, "D": size}, keys="*bf16", values="*bf16", out="*fp32", n="i32")
+    loop = innermost(text)
+    assert "cp.async.cg" in loop and 0 <= loop.find("cp.async.wait_group") < loop.find("bar.sync") < loop.find("wgmma.mma_async")
 
 
 def test_a_tile_that_something_else_reads_is_not():

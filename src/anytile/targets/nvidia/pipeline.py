@@ -172,7 +172,9 @@ class Pipeline:
         self.args = [self.body.args[1 + i] for i in sorted(used.carried)]
         self.ends = [self.body.terminator.operands[i] for i in sorted(used.carried)]
         self.dot = self._accumulating()
-        found = None if self.barriers is not None or own else chain(g, self.body, set(self.forms))
+        # A tile that both dots read is not there in time for the first one: a chain's second copies are waited for behind it.
+        shared = any(m.others for m in moves)
+        found = None if self.barriers is not None or own or shared else chain(g, self.body, set(self.forms))
         self.chained = None if found is None else Chained(self, found)
         self.turned = self.dot is not None and g.assignment.by_warpgroup[self.dot]
         tables = [op for op in self.body.ops if op in used.ops and op.name == "load"]
