@@ -37,6 +37,16 @@ def turned(x, w, scale, out, ROWS: tl.constexpr, N: tl.constexpr):
 
 
 @jit
+def both_ways(x, w, scale, out, ROWS: tl.constexpr, N: tl.constexpr):
+    """A sum of two rows, of which threads want several elements for one tile, and one for the other."""
+    row, column = tl.arange(0, ROWS), tl.arange(0, N)
+    weights = tl.load(w + column) + tl.load(w + N + column)
+    at, to = row[:, None] * N + column[None, :], column[:, None] * ROWS + row[None, :]
+    tl.store(out + at, tl.load(x + at) * weights[None, :])
+    tl.store(out + ROWS * N + to, tl.load(x + to) * weights[:, None])
+
+
+@jit
 def in_place(x, w, scale, out, ROWS: tl.constexpr, N: tl.constexpr):
     """A running maximum: who owns an element of ``scale`` stores it while others may not have loaded it."""
     row, column = tl.arange(0, ROWS), tl.arange(0, N)
@@ -98,6 +108,12 @@ def test_each_iteration_waits_before_its_first_write():
 def test_what_is_stored_is_loaded_once(kernel):
     text = ptx(kernel, 90, 4, SIZES, **TYPES)
     assert "bar.sync" in text
+
+
+def test_a_sum_is_computed_in_pairs_and_for_single_elements():
+    """By packed instructions where a thread has two neighbours, which ask for no f32; the single elements do."""
+    text = ptx(both_ways, 90, 4, {"ROWS": 32, "N": 32}, **TYPES)
+    assert "st.shared" not in text and "x2" in text and "add.f32" in text
 
 
 def test_what_is_broadcast_is_what_was_loaded():

@@ -60,7 +60,7 @@ def in_pairs(g: Generator, op: Op) -> bool:
     user = op.result.users()[0]
     if _made(g, user) is not op or user.result.type.is_scalar or g.is_lazy(user.result):
         return False
-    return g.homes[user.result].registers >= 2
+    return all(place.registers >= 2 for place in g.assignment.places(user.result))
 
 
 def _made(g: Generator, op: Op) -> Op | None:
