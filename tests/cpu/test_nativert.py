@@ -4,6 +4,7 @@ and once by a model of torch's own making."""
 from __future__ import annotations
 
 import ctypes
+import linecache
 import shutil
 import subprocess
 import sys
@@ -51,6 +52,12 @@ def where(out):
     x, y, z = tl.program_id(0), tl.program_id(1), tl.program_id(2)
     p = x + tl.num_programs(0) * (y + tl.num_programs(1) * z)
     tl.store(out + p, x + 100 * y + 10000 * z)
+
+
+@jit
+def at(out):
+    for i in tl.static_range(3):
+        tl.store(out + i, tl.program_id(i))
 
 
 def compiled(kernel, signature, constants=None, **options):
@@ -123,6 +130,79 @@ def test_tuples_are_refused():
 
     with pytest.raises(UnsupportedError, match="parameter of type"):
         compiled(both, {"xy": ("*fp32", "fp32")}).asm["launcher.so"]
+
+
+def named(name, number):
+    """A kernel of this name that stores ``number``."""
+    scope = {"tl": tl}
+    source = f"def {name}(out):\n    tl.store(out, {number})\n"
+    file = f"<{name} {number}>"
+    linecache.cache[file] = (len(source), None, source.splitlines(True), file)  # where `inspect` looks
+    exec(compile(source, file, "exec"), scope)
+    return compiled(jit(scope[name]), {"out": "*i32"})
+
+
+def stored(run, code):
+    out = np.zeros(1, "i4")
+    run(1, 1, 1, 1, arguments(out), code)
+    return int(out[0])
+
+
+@pytest.mark.parametrize("name", ["kernel", "noyau_é", "said", "failed", "anytile_programs", "memcpy", "exp"])
+def test_kernels_have_any_name_of_python(tmp_path, name):
+    assert stored(*loaded(named(name, 7), tmp_path)) == 7
+
+
+@pytest.mark.parametrize("name", ["malloc", "free", "program", "anytile_assert"])
+def test_names_that_the_library_needs_itself_are_refused(name):
+    with pytest.raises(UnsupportedError, match=f"a kernel called {name}.*another function of this name"):
+        named(name, 7).asm["so"]
+
+
+TOGETHER = """
+import ctypes, sys
+from concurrent.futures import ThreadPoolExecutor
+
+def load(launcher, kernel, name):
+    run, code = (getattr(ctypes.CDLL(p, mode=ctypes.RTLD_GLOBAL), s) for p, s in ((launcher, "run_from_nativert"), (kernel, name)))
+    return run, ctypes.cast(code, ctypes.c_void_p)
+
+def stored(which):
+    run, code = loaded[which]
+    found = set()
+    for _ in range(1000):
+        out = ctypes.c_int32(0)
+        run(1, 1, 1, 1, (ctypes.c_void_p * 1)(ctypes.addressof(out)), code)
+        found.add(out.value)
+    return found
+
+loaded = [load(*sys.argv[i : i + 3]) for i in (1, 4)]
+with ThreadPoolExecutor(4) as pool:
+    print(list(pool.map(stored, [0, 1, 0, 1])))
+"""
+
+
+def test_libraries_loaded_for_everybody_keep_their_own_kernels_in_several_threads(tmp_path):
+    command = [sys.executable, "-c", TOGETHER]
+    for name, number in (("first", 1), ("second", 2)):
+        kernel = named(name, number)
+        for stage in ("launcher.so", "so"):
+            path = tmp_path / f"{name}.{stage}"
+            path.write_bytes(kernel.asm[stage])
+            command.append(str(path))
+        command.append(name)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout == "[{1}, {2}, {1}, {2}]\n", done.stderr
+
+
+def test_programs_beyond_32_bits(tmp_path):
+    _, code = loaded(compiled(at, {"out": "*i32"}), tmp_path)
+    programs = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p, *[ctypes.c_int64] * 2, *[ctypes.c_uint32] * 3)(code.value)
+    gx, gy, gz = 70000, 65535, 3
+    for p in (2**31, 2**32 + 5, gx * gy * gz - 1):
+        out = np.zeros(3, "i4")
+        assert programs((ctypes.c_int64 * 1)(out.ctypes.data), p, p + 1, gx, gy, gz) is None
+        assert out.tolist() == [p % gx, p // gx % gy, p // (gx * gy)]
 
 
 def test_without_a_linker(monkeypatch):

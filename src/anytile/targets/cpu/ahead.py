@@ -32,7 +32,8 @@ def refuse(artifact: Artifact, what: Mapping[str, str], where: str) -> None:
 
 
 def object_code(artifact: Artifact, machine: Machine, symbol: str, more: str = "") -> tuple[bytes, int]:
-    """(object code whose kernel is called ``symbol``, bytes of scratch); ``more``: LLVM text to compile with it.
+    """(object code whose kernel is called ``symbol``, bytes of scratch); ``more``: LLVM text to compile with it, whose functions
+    are then what others call: libraries that are loaded for everybody (RTLD_GLOBAL) would else take each other's kernels.
 
     ``artifact`` was compiled for ``machine`` without a pool's split loops.
     """
@@ -44,6 +45,8 @@ def object_code(artifact: Artifact, machine: Machine, symbol: str, more: str = "
         text = re.sub(rf"^declare .*{re.escape(given)}\(.*\n", "", text, flags=re.M)
     for line in re.findall(r"^declare .*\n", more, flags=re.M):
         more = more.replace(line, "") if line in text else more
+    if more:
+        text = text.replace(f"define void @{symbol}(", f"define hidden void @{symbol}(")
     text += more
 
     def compile(text: str) -> bytes:

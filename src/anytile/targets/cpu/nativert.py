@@ -39,6 +39,7 @@ __all__ = ["STAGES", "library"]
 #: What torch asks `CompiledKernel.asm` for.
 STAGES = ("so", "launcher.so")
 _WHERE = "a model compiled ahead of time"
+_PROGRAMS = "anytile.programs"  # with a point, as no function of Python has
 
 
 def library(artifact: Artifact, stage: str, machine: Machine) -> bytes:
@@ -67,7 +68,15 @@ def _kernel(artifact: Artifact, machine: Machine) -> bytes:
     again = compile_for_any_grid(artifact, machine)
     messages = [_said(name, row["attrs"]) for row in again.metadata.get("asserts", ())]
     scratch = int(again.metadata["scratch"])
-    return object_code(again, machine, "anytile_programs", _ranges(name, scratch, messages))[0]
+    text = _ranges(name, scratch, messages)
+    if name in _names(text) | _names(str(again.stages["llir"]).replace("@kernel(", f"@{_PROGRAMS}(")):
+        raise UnsupportedError(f"a kernel called {name}", f"{_WHERE}, whose library has another function of this name", "rename it")
+    return object_code(again, machine, _PROGRAMS, text)[0]
+
+
+def _names(text: str) -> set[str]:
+    """What LLVM text has or calls, less what stands in quotes."""
+    return set(re.findall(r"@([\w.$]+)", text))
 
 
 def _said(kernel: str, attrs: Mapping[str, str]) -> str:
@@ -75,12 +84,12 @@ def _said(kernel: str, attrs: Mapping[str, str]) -> str:
 
 
 def _ranges(name: str, scratch: int, messages: Sequence[str]) -> str:
-    """``name`` around ``@anytile_programs``.  The first assert that fails in a thread is noted for that thread."""
+    """``name`` around `_PROGRAMS`.  The first assert that fails in a thread is noted for that thread."""
     texts = ["out of memory for the scratch of a kernel", *messages]
     return f"""
-{"".join(f"@said.{i} = private constant {_c_string(text)}{chr(10)}" for i, text in enumerate(texts))}
-@said = private constant [{len(texts)} x ptr] [{", ".join(f"ptr @said.{i}" for i in range(len(texts)))}]
-@failed = internal thread_local global i32 0
+{"".join(f"@anytile.said.{i} = private constant {_c_string(text)}{chr(10)}" for i, text in enumerate(texts))}
+@anytile.said = private constant [{len(texts)} x ptr] [{", ".join(f"ptr @anytile.said.{i}" for i in range(len(texts)))}]
+@anytile.failed = internal thread_local global i32 0
 
 declare ptr @malloc(i64)
 declare void @free(ptr)
@@ -88,35 +97,35 @@ declare void @free(ptr)
 define internal void @anytile_assert(ptr %report) nounwind {{
   %number = load i32, ptr %report
   %one = add i32 %number, 1
-  %before = load i32, ptr @failed
+  %before = load i32, ptr @anytile.failed
   %first = icmp eq i32 %before, 0
   %now = select i1 %first, i32 %one, i32 %before
-  store i32 %now, ptr @failed
+  store i32 %now, ptr @anytile.failed
   ret void
 }}
 
-define ptr @{name}(ptr %slots, i64 %begin, i64 %end, i32 %gx, i32 %gy, i32 %gz) nounwind {{
+define ptr @"{name}"(ptr %slots, i64 %begin, i64 %end, i32 %gx, i32 %gy, i32 %gz) nounwind {{
   %memory = call ptr @malloc(i64 {scratch + 64})
   %none = icmp eq ptr %memory, null
   br i1 %none, label %poor, label %run
 poor:
-  %why.not = load ptr, ptr @said
+  %why.not = load ptr, ptr @anytile.said
   ret ptr %why.not
 run:
   %address = ptrtoint ptr %memory to i64
   %up = add i64 %address, 63
   %aligned = and i64 %up, -64
   %scratch = inttoptr i64 %aligned to ptr
-  store i32 0, ptr @failed
-  call void @anytile_programs(ptr %slots, ptr %scratch, i64 %begin, i64 %end, i32 %gx, i32 %gy, i32 %gz)
+  store i32 0, ptr @anytile.failed
+  call void @{_PROGRAMS}(ptr %slots, ptr %scratch, i64 %begin, i64 %end, i32 %gx, i32 %gy, i32 %gz)
   call void @free(ptr %memory)
-  %which = load i32, ptr @failed
+  %which = load i32, ptr @anytile.failed
   %fine = icmp eq i32 %which, 0
   br i1 %fine, label %well, label %ill
 well:
   ret ptr null
 ill:
-  %at = getelementptr ptr, ptr @said, i32 %which
+  %at = getelementptr ptr, ptr @anytile.said, i32 %which
   %why = load ptr, ptr %at
   ret ptr %why
 }}
