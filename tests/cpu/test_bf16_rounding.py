@@ -11,6 +11,7 @@ from differential import OPTIONS, launch
 import anytile.language as tl
 from anytile.frontend import trace
 from anytile.language.source import JITCallable
+from anytile.runtime.jit import jit
 from anytile.targets.cpu import CpuTarget
 from anytile.targets.cpu.driver import lower
 from anytile.targets.cpu.machine import named
@@ -93,6 +94,28 @@ def test_a_scalar_that_is_copied_keeps_its_bits():
     o = np.zeros((len(PAIRS), 128), np.int32)
     launch(CPU, copied_kernel, (len(PAIRS), 1, 1), x=X, s=PAIRS.copy(), o=o, n=2, B=64)
     assert (o[:, 64:] == PAIRS[:, :1].view(np.int32)).all()
+
+
+@jit
+def first_sum(a, i, b, j):
+    return a + b, i
+
+
+def mixed_kernel(x, s, o, n, B: tl.constexpr):
+    i = tl.arange(0, 8 * B)
+    v = tl.load(x + i % B).to(tl.bfloat16, bitcast=True).to(tl.float32)
+    pairs = tl.reshape(v, (8, B)), tl.zeros((8, B), tl.int32) + n
+    total, _ = tl.reduce(pairs, 0, first_sum)
+    tl.store(o + tl.arange(0, B), (total * 0.5).to(tl.bfloat16).to(tl.int16, bitcast=True))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_integers_that_are_reduced_beside_are_not_asked_for_nans():
+    o = np.zeros(64, np.int16)
+    launch(CPU, mixed_kernel, (1, 1, 1), x=X, s=PAIRS.copy(), o=o, n=2, B=64)
+    want = rounded(wide(X) * 4)
+    got = o.view(np.uint16)
+    assert ((got == want) | (got & 0x7FFF > 0x7F80) & (want == 0x7FC0)).all()
 
 
 @pytest.mark.parametrize("machine", ["avx512", "avx2", "neon"])

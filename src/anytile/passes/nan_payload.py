@@ -54,7 +54,7 @@ def _scalars(op: Op, known: dict[Value, bool], found: list[tuple[Op, int]], seen
     for i, v in _sources(op) or ():
         if _short(v, known):
             continue
-        if v.op is None or v.type.is_scalar or len(seen) > _DEEPEST:
+        if v.op is None or v.type.is_scalar or v.type.elem is not F32 or len(seen) > _DEEPEST:
             return False
         scalar = v.op.operands[0] if v.op.name == "splat" else None
         if scalar is not None:
