@@ -65,6 +65,17 @@ def test_unusable_directory(tmp_path, monkeypatch):
     assert cache.info().kernels == 0 and cache.clear() == 0
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the variable is Linux's")
+def test_a_tilde_in_the_environment_is_the_home(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/somebody")
+    monkeypatch.setenv("XDG_CACHE_HOME", "~/caches")
+    cache._user_directory.cache_clear()
+    try:
+        assert cache._user_directory() == "/home/somebody/caches/anytile"
+    finally:
+        cache._user_directory.cache_clear()
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="users are numbers on POSIX systems")
 def test_a_user_without_a_home_gets_no_folder_called_tilde(monkeypatch):
     import pwd

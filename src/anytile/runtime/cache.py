@@ -94,7 +94,7 @@ def _root() -> str:
 @lru_cache(maxsize=1)
 def _user_directory() -> str:
     if sys.platform.startswith("linux"):  # what platformdirs says here, without the 10 ms of its import
-        base = os.environ.get("XDG_CACHE_HOME", "").strip() or os.path.expanduser("~/.cache")
+        base = os.path.expanduser(os.environ.get("XDG_CACHE_HOME", "").strip() or "~/.cache")
         # A user whom nobody knows (a number given to a container) has no home, and "~" stays: that is no folder of the current one.
         return os.path.join("/.cache" if base.startswith("~") else base, "anytile")
     import platformdirs
