@@ -290,18 +290,14 @@ def rebuild(
 
 
 def _print_rows(*rows: tuple[str, str]) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    from ..env.report import UNBROKEN
+    from ..env.report import plain_console
 
     table = Table.grid(padding=(0, 2))
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in rows:
         table.add_row(name, Text(value))
-    console = Console(soft_wrap=False)
-    if not console.is_terminal:
-        console.width = UNBROKEN
-    console.print(table)
+    plain_console().print(table)

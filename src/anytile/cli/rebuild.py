@@ -42,11 +42,10 @@ def _size(count: int) -> str:
 
 
 def _show(plan: Plan) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    from ..env.report import UNBROKEN
+    from ..env.report import plain_console
 
     table = Table.grid(padding=(0, 2))
     table.add_column(style="bold", no_wrap=True)
@@ -61,10 +60,7 @@ def _show(plan: Plan) -> None:
     rows += [(f"{p.kind} cache", f"{_size(p.bytes)} in {', '.join(p.folders)}: will be emptied") for p in plan.purge]
     for name, value in rows:
         table.add_row(name, Text(value))
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = UNBROKEN
-    console.print(table)
+    plain_console().print(table)
 
 
 def run(

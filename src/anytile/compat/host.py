@@ -9,15 +9,15 @@ __all__ = ["cdiv", "find_paths_if", "get_iterable_path", "next_power_of_2"]
 
 
 # Libraries call these two before each launch, where the caches often hold something else: so they are functions without a wrapper, and
-# plain integers are asked for first.
+# plain integers are asked for first.  The keywords are those that `builtin` drops.
 
 
-def cdiv(x: Any, y: Any, **_context: Any) -> Any:
+def cdiv(x: Any, y: Any, *, _builder: Any = None, _semantic: Any = None, _generator: Any = None) -> Any:
     """The quotient of non-negative ``x`` and positive ``y``, rounded up; on the host and, for constexprs and tensors, in kernels."""
     return (x + (y - 1)) // y
 
 
-def next_power_of_2(n: Any, **_context: Any) -> Any:
+def next_power_of_2(n: Any, *, _builder: Any = None, _semantic: Any = None, _generator: Any = None) -> Any:
     """The smallest power of two that is at least ``n``; 0 for ``n`` below 1.  In kernels ``n`` is a constexpr."""
     if type(n) is int:
         return 1 << (n - 1).bit_length() if n > 0 else 0

@@ -8,12 +8,15 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .facts import Facts
 from .rules.model import Finding
 
-__all__ = ["SCHEMA", "as_html", "as_json", "print_report", "redactor"]
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["SCHEMA", "as_html", "as_json", "plain_console", "print_report", "redactor"]
 
 SCHEMA = 1
 _HOMES = (
@@ -118,20 +121,23 @@ def _environment(facts: Facts) -> list[tuple[str, str]]:
     return rows
 
 
-#: Columns of what is printed into a file or a pipe, which have no edge: a path that is broken in two cannot be searched for or pasted.
-UNBROKEN = 10_000
+def plain_console() -> Console:
+    """The console, which colours nothing by itself.  A file or a pipe has no edge: a path broken in two cannot be searched for or pasted."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 10_000
+    return console
 
 
 def print_report(facts: Facts, findings: list[Finding], redact: bool = False) -> None:
     """Writes the report to the terminal."""
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     clean = redactor(redact)
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = UNBROKEN
+    console = plain_console()
     if facts.log is None:
         table = Table.grid(padding=(0, 2))
         table.add_column(style="bold", no_wrap=True)
