@@ -214,6 +214,16 @@ def test_without_a_linker(monkeypatch):
         kernel.asm["so"]
 
 
+def test_the_linker_that_the_environment_names(monkeypatch):
+    kernel = compiled(where, {"out": "*i32"})
+    monkeypatch.setenv("CXX", "env c++")
+    if shutil.which("c++"):
+        assert kernel.asm["so"][:4] == b"\x7fELF"
+    monkeypatch.setenv("CXX", "no-such-compiler -O2")
+    with pytest.raises(AnytileError, match="CXX names no-such-compiler"):
+        kernel.asm["launcher.so"]
+
+
 def test_other_stages_are_asked_for_as_before():
     kernel = compiled(where, {"out": "*i32"})
     assert kernel.asm.get("nothing like it") is None

@@ -9,7 +9,7 @@ from dataclasses import replace
 from ...errors import UnsupportedError
 from ...llvm import engine, softfloat
 from ..base import Artifact
-from .driver import compile_for_any_grid
+from .driver import lower_for_any_grid
 from .machine import Machine, named
 
 __all__ = ["object_code", "without_permissions"]
@@ -38,7 +38,7 @@ def object_code(artifact: Artifact, machine: Machine, symbol: str, more: str = "
     ``artifact`` was compiled for ``machine`` without a pool's split loops.
     """
     if "programs" in artifact.metadata:  # there is no pool that would look at the grid
-        artifact = compile_for_any_grid(artifact, machine)
+        artifact = lower_for_any_grid(artifact, machine)
     text = str(artifact.stages["llir"]).replace("@kernel(", f"@{symbol}(")
     text = text.replace("define void @kernel_in_launch(", "define internal void @kernel_in_launch(")  # only the pool calls that
     for given in re.findall(r"^define .*?(@[\w.]+)\(", more, flags=re.M):  # what is defined must not be declared, too

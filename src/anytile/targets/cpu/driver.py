@@ -33,7 +33,7 @@ from .shared_loop import Stage, shared_loop
 from .split import Split, split_loop
 from .text import llvm_type, round_to_bf16
 
-__all__ = ["compile_for_any_grid", "compile_module", "lower", "machine_passes", "native_casts", "to_machine"]
+__all__ = ["compile_for_any_grid", "compile_module", "lower", "lower_for_any_grid", "machine_passes", "native_casts", "to_machine"]
 
 
 def native_casts(machine: Machine) -> frozenset[str]:
@@ -138,13 +138,19 @@ def compile_for_any_grid(artifact: Artifact, machine: Machine) -> Artifact:
 
     It has no split loop: a lone program is never too many for ``artifact``.
     """
+    again = lower_for_any_grid(artifact, machine)
+    data = engine.compile_object(str(again.stages["llir"]), machine.tune, machine.features, level="lite")
+    return Artifact({**again.stages, "obj": data}, again.metadata)
+
+
+def lower_for_any_grid(artifact: Artifact, machine: Machine) -> Artifact:
+    """`compile_for_any_grid` without machine code, for those who add to the text (`ahead`)."""
     old = artifact.metadata
     module = parse_module(str(artifact.stages["tile"]))
     with _deep_recursion():
         llir, found = lower_further(module, old["fp_fusion"], machine, pool=False)
-    data = engine.compile_object(llir, machine.tune, machine.features, level="lite")
     metadata = {key: old[key] for key in ("name", "slots", "stores", "machine")} | found
-    return Artifact({"tile": artifact.stages["tile"], "llir": llir, "obj": data}, metadata)
+    return Artifact({"tile": artifact.stages["tile"], "llir": llir}, metadata)
 
 
 @contextmanager

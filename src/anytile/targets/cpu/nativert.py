@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -31,7 +32,7 @@ from ...errors import AnytileError, UnsupportedError
 from ...llvm import engine
 from ..base import Artifact
 from .ahead import object_code, refuse, without_permissions
-from .driver import compile_for_any_grid
+from .driver import lower_for_any_grid
 from .machine import Machine
 
 __all__ = ["STAGES", "library"]
@@ -65,7 +66,7 @@ def library(artifact: Artifact, stage: str, machine: Machine) -> bytes:
 def _kernel(artifact: Artifact, machine: Machine) -> bytes:
     refuse(artifact, {"device_print": "prints"}, _WHERE)
     name = artifact.metadata["name"]
-    again = compile_for_any_grid(artifact, machine)
+    again = lower_for_any_grid(artifact, machine)
     messages = [_said(name, row["attrs"]) for row in again.metadata.get("asserts", ())]
     scratch = int(again.metadata["scratch"])
     text = _ranges(name, scratch, messages)
@@ -304,25 +305,32 @@ def _slot(slot: int, i: int, kind: Any) -> str:
 
 def _linked(code: bytes) -> bytes:
     """The object code as a shared library, by the system's linker: who compiles models ahead of time has a C++ compiler, since torch needs it."""
-    linker = next(
-        (
-            found
-            for name in (os.environ.get("CXX"), os.environ.get("CC"), "c++", "g++", "clang++", "cc")
-            if name and (found := shutil.which(name))
-        ),
-        None,
-    )
-    if linker is None:
-        raise AnytileError(
-            "a kernel becomes a shared library by the system's linker, and no C++ compiler was found that would call it; "
-            "torch needs one for the model, too: install g++ or clang, or name it by the environment variable CXX"
-        )
+    linker = _linker()
     with tempfile.TemporaryDirectory() as folder:
         source, made = Path(folder, "kernel.o"), Path(folder, "kernel.so")
         source.write_bytes(code)
         done = subprocess.run(
-            [linker, "-shared", "-nostartfiles", "-o", str(made), str(source)], capture_output=True, text=True, check=False
+            [*linker, "-shared", "-nostartfiles", "-o", str(made), str(source)], capture_output=True, text=True, check=False
         )
         if done.returncode:
-            raise AnytileError(f"{linker} could not make a shared library of a kernel: {done.stderr.strip()}")
+            raise AnytileError(f"{' '.join(linker)} could not make a shared library of a kernel: {done.stderr.strip()}")
         return made.read_bytes()
+
+
+def _linker() -> list[str]:
+    """The command that links: what the environment names (with arguments, as in ``ccache g++``), else the first that is there."""
+    for variable in ("CXX", "CC"):
+        words = shlex.split(os.environ.get(variable, ""))
+        if words and shutil.which(words[0]) is None:
+            raise AnytileError(
+                f"the environment variable {variable} names {words[0]}, which is not there; unset it, or let it name a C++ compiler"
+            )
+        if words:
+            return words
+    found = next(filter(None, map(shutil.which, ("c++", "g++", "clang++", "cc"))), None)
+    if found is None:
+        raise AnytileError(
+            "a kernel becomes a shared library by the system's linker, and no C++ compiler was found that would call it; "
+            "torch needs one for the model, too: install g++ or clang, or name it by the environment variable CXX"
+        )
+    return [found]
