@@ -1,4 +1,4 @@
-"""Fuzzing outside of the tests: ``python scripts/fuzz.py programs --count 100000``, ``kernels``, ``loops`` or ``mistakes``.
+"""Fuzzing outside of the tests: ``python scripts/fuzz.py programs --count 100000``, ``kernels``, ``loops``, ``gpu`` or ``mistakes``.
 
 programs: random tile programs (tests/strategies.py, tests/cpu/programs.py) must leave the same memory on the CPU target as on the
     reference executor.  Every worker compiles for another row of the machine table that this CPU can run, or all for the row
@@ -6,6 +6,8 @@ programs: random tile programs (tests/strategies.py, tests/cpu/programs.py) must
 kernels: the same for random kernels in Triton's language (tests/fuzz: matrix_kernels, row_kernels, block_kernels), whose arrays stand beside
     pages without access.  Every second worker has two threads.
 loops: the same for kernels around loops that carry tiles and store while rows wait to be read (tests/fuzz/loop_kernels.py).
+gpu: the kernels of ``kernels`` and ``loops`` on this machine's NVIDIA GPU, with random numbers of warps and stages.  Nothing is written
+    beside an array, either; what is read there is not seen.
 mistakes: kernels with random mistakes (tests/fuzz/mutate.py) must compile or raise an `AnytileError`: no other exception, no
     abort of LLVM, nothing that takes longer than ``--patience`` seconds (on POSIX).
 
@@ -85,6 +87,39 @@ def try_loop(seed: int) -> dict[str, Any] | None:
     from loop_kernels import loops
 
     return _compared(loops, seed)
+
+
+def try_gpu(seed: int) -> dict[str, Any] | None:
+    """A finding, or None where the GPU agrees or has not the shared memory or registers that this kernel wants."""
+    import random
+    from dataclasses import replace
+
+    import anytile
+
+    anytile.install()
+    from block_kernels import blocks
+    from launches import compare
+    from loop_kernels import loops
+    from matrix_kernels import attention, matmul
+    from row_kernels import line, rows
+
+    from anytile.errors import OutOfResources
+    from anytile.targets.nvidia.cuda_errors import KernelFaultError
+
+    dice = random.Random(seed)
+    make = dice.choice((matmul, matmul, attention, attention, rows, line, blocks, loops))
+    options = {"num_warps": dice.choice((1, 2, 4, 4, 8, 32)), "num_stages": dice.choice((1, 2, 3, 4))}
+    options["default_dot_input_precision"] = dice.choice(("tf32", "ieee"))  # whole numbers are exact in both
+    launch = make(seed)
+    try:
+        text = compare(replace(launch, options=launch.options | options), "cuda", 1e-4)
+    except OutOfResources:
+        return None
+    except KernelFaultError:
+        raise  # the GPU serves this process no more: another one takes its place
+    except Exception as e:  # differences and errors alike are what is looked for
+        return {"kernel": make.__name__, "error": type(e).__name__, "text": str(e)[-600:], **options}
+    return {"kernel": make.__name__, "error": "difference", "text": text, **options} if text else None
 
 
 def _compared(make: Any, seed: int) -> dict[str, Any] | None:
@@ -169,7 +204,7 @@ def _line(e: BaseException, path: Path) -> str:
     return marked[0][:160] if marked else ""
 
 
-WORK = {"programs": try_program, "kernels": try_kernel, "loops": try_loop, "mistakes": try_mistake}
+WORK = {"programs": try_program, "kernels": try_kernel, "loops": try_loop, "gpu": try_gpu, "mistakes": try_mistake}
 
 
 def worker(kind: str, first: int, last: int, step: int, patience: float) -> None:
@@ -282,7 +317,7 @@ def main() -> int:
         lanes = json.loads(arguments.resume.read_text().splitlines()[-1])["left"]
     else:
         jobs, last = max(1, min(arguments.jobs, arguments.count)), arguments.seed + arguments.count
-        rows = machine_rows()[:jobs] if arguments.kind != "mistakes" else [""]
+        rows = machine_rows()[:jobs] if arguments.kind not in ("mistakes", "gpu") else [""]
         lanes = [[arguments.seed + j, last, jobs, rows[j % len(rows)]] for j in range(jobs)]
     cases_of: dict[str, int] = {}
     left: list[list[Any]] = []

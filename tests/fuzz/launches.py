@@ -1,7 +1,8 @@
 """Launches of random kernels: a source text, its arguments, and memory behind and before which nobody may read.
 
-`compare` runs a `Launch` on the reference target and on the CPU target, and says what differs.  Every array stands at the end of its
-pages (or at their beginning), next to a page without any access, so that one element read too much ends the process.
+`compare` runs a `Launch` on the reference target and on another one, and says what differs.  For the CPU every array stands at the end of
+its pages (or at their beginning), next to a page without any access, so that one element read too much ends the process.  On a GPU it stands
+between `FENCE` bytes that nobody may change.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ from anytile.targets import formats
 from anytile.targets.base import struct_format
 
 __all__ = ["DTYPES", "Array", "Launch", "View", "compare"]
+
+FENCE = 4096
 
 DTYPES: dict[str, tl.dtype] = {
     t.mangle(): t for name in tl.__all__ if isinstance(t := getattr(tl, name), tl.dtype) and t.primitive_bitwidth and not t.is_ptr()
@@ -111,26 +114,64 @@ def _placed(data: np.ndarray, early: bool) -> np.ndarray:
     return out
 
 
+def _gpu() -> GPUTarget:
+    """This machine's GPU, as a target."""
+    from anytile.targets.nvidia import driver_api
+
+    return GPUTarget("cuda", driver_api.cuda().device(0).arch, 32)
+
+
+def _on_gpu(data: np.ndarray) -> Any:
+    """A copy of ``data`` in the GPU's memory, between two fences of 0xA5."""
+    from anytile.targets.nvidia import driver_api
+
+    room = -(-data.nbytes // 16) * 16
+    memory = driver_api.DeviceMemory(driver_api.cuda().device(0), room + 2 * FENCE)
+    memory.write(b"\xa5" * FENCE + data.tobytes() + b"\xa5" * (room - data.nbytes + FENCE))
+    return memory
+
+
+def _from_gpu(memory: Any, like: np.ndarray, name: str) -> np.ndarray:
+    """What `_on_gpu` has made of it since.  AssertionError where a fence is broken."""
+    found = memory.read()
+    begin, end = found[:FENCE], found[FENCE + like.nbytes :]
+    assert begin + end == b"\xa5" * (len(begin) + len(end)), f"the kernel wrote beside {name}"
+    return np.frombuffer(found[FENCE : FENCE + like.nbytes], like.dtype)
+
+
 def _run(launch: Launch, module: Any, options: Any, on: GPUTarget, names: Sequence[str], types: dict[str, str]) -> dict[str, np.ndarray]:
     """All arrays after a launch on the target ``on``."""
-    memory = {n: _placed(a.stored(), a.early) for n, a in launch.arguments.items() if isinstance(a, Array)}
+    stored = {n: a.stored() for n, a in launch.arguments.items() if isinstance(a, Array)}
+    memory: dict[str, Any] = {n: _on_gpu(a) if on.backend == "cuda" else _placed(a, launch.arguments[n].early) for n, a in stored.items()}  # type: ignore[union-attr]
+    address = {n: m.address + FENCE if on.backend == "cuda" else m.ctypes.data for n, m in memory.items()}
     values: list[int] = []
     for name in names:
         if types[name] == "constexpr":
             continue
         value = launch.arguments[name]
         if isinstance(value, View):
-            values.append(memory[value.of].ctypes.data + value.offset * memory[value.of].itemsize)
+            values.append(address[value.of] + value.offset * stored[value.of].itemsize)
         else:
-            values.append(value if isinstance(value, int) else memory[name].ctypes.data)
+            values.append(value if isinstance(value, int) else address[name])
     target = target_object(on)
     loaded = target.load(target.compile(module, options))
-    loaded.run(struct.pack(struct_format([a.type for a in module.kernel.args]), *values), *launch.grid)
-    return {n: m.copy() for n, m in memory.items()}
+    packed = struct.pack(struct_format([a.type for a in module.kernel.args]), *values)
+    if on.backend != "cuda":
+        loaded.run(packed, *launch.grid)
+        return {n: m.copy() for n, m in memory.items()}
+    from anytile.targets.nvidia import driver_api
+
+    with driver_api.cuda().device(0).current():
+        loaded.run(packed, *launch.grid)
+        driver_api.cuda().synchronize()
+    return {n: _from_gpu(m, stored[n], n) for n, m in memory.items()}
 
 
-def compare(launch: Launch) -> str:
-    """Where the two targets differ, in words; nothing where they agree on every bit but those of NaNs."""
+def compare(launch: Launch, target: str = "cpu", tolerance: float = 0.0) -> str:
+    """Where ``target`` differs from the reference, in words; nothing where they agree on every bit but those of NaNs.
+
+    ``tolerance``: floats may differ by this part of the largest one of their array (quotients and roots are not exact on a GPU).
+    """
     from anytile.runtime.jit import JITFunction
 
     with tempfile.TemporaryDirectory() as folder, np.errstate(all="ignore"):
@@ -145,8 +186,8 @@ def compare(launch: Launch) -> str:
         names = source.arg_names
         types, constexprs, known = launch.signature(names)
         results = []
-        for name in ("reference", "cpu"):
-            on = GPUTarget(name, machine_arch(), 1)
+        for name in ("reference", target):
+            on = _gpu() if name == "cuda" else GPUTarget(name, machine_arch(), 1)
             given = {"default_dot_input_precision": "ieee", "enable_fp_fusion": False, "sanitize_overflow": False, **launch.options}
             options = Options.of(given, on, "kernel")
             module = trace(source, types, constexprs, known, options)
@@ -157,6 +198,9 @@ def compare(launch: Launch) -> str:
         if kind.is_float:
             want, got = formats.decode(want, kind), formats.decode(got, kind)
         same = (want == got) | ((want != want) & (got != got))
+        if tolerance and kind.is_float and not same.all():
+            finite = np.isfinite(want)
+            same |= np.abs(got.astype(np.float64) - want) <= tolerance * np.max(np.abs(want), where=finite, initial=0.0)
         if not same.all():
             at = np.flatnonzero(~same)
             return f"{name}: {at.size} of {want.size} differ, first at {at[0]}: {got[at[0]]} instead of {want[at[0]]}"

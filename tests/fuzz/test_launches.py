@@ -46,6 +46,36 @@ def test_a_difference_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     assert text == "out: 1 of 32 differ, first at 31: 0.0 instead of 31.0"
 
 
+class GpuMemory:
+    """Stands for a GPU's memory: an address, and what was written."""
+
+    def __init__(self, device: object, size: int):
+        self.size, self.address, self.data = size, 1 << 40, bytearray(size)
+
+    def write(self, data: bytes) -> None:
+        self.data[: len(data)] = data
+
+    def read(self) -> bytes:
+        return bytes(self.data)
+
+
+def test_writing_beside_an_array_of_a_gpu_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    import launches
+
+    from anytile.targets.nvidia import driver_api
+
+    monkeypatch.setattr(driver_api, "DeviceMemory", GpuMemory)
+    monkeypatch.setattr(driver_api, "cuda", lambda: type("Cuda", (), {"device": staticmethod(lambda i: None)}))
+    array = np.arange(7, dtype=np.int32)
+    memory = launches._on_gpu(array)
+    assert np.array_equal(launches._from_gpu(memory, array, "x"), array)
+    for at in (launches.FENCE - 1, launches.FENCE + array.nbytes):
+        was, memory.data[at] = memory.data[at], 0
+        with pytest.raises(AssertionError, match="the kernel wrote beside x"):
+            launches._from_gpu(memory, array, "x")
+        memory.data[at] = was
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="pages are not protected there")
 def test_reading_beyond_the_end_ends_the_process() -> None:
     program = (

@@ -24,6 +24,18 @@ def masks(x, out, n, N: tl.constexpr = _N):
     tl.store(out + 3 * N + i, tl.load(x + i, i < n, other), i > 3)
 
 
+@case("fp16", x=integers("fp16", 32, 32, low=-5, high=5), w=integers("fp16", 2, 32, low=-5, high=5), out=zeros("fp16", 2, 32, 32))
+@case("bf16", x=integers("bf16", 32, 32, low=-5, high=5), w=integers("bf16", 2, 32, low=-5, high=5), out=zeros("bf16", 2, 32, 32))
+@case("i32", x=integers("i32", 32, 32), w=integers("i32", 2, 32), out=zeros("i32", 2, 32, 32))
+def sums_of_rows_both_ways(x, w, out):
+    """A sum of two rows, of which threads want several elements for one tile, and one for the other."""
+    i = tl.arange(0, 32)
+    weights = tl.load(w + i) + tl.load(w + 32 + i)
+    at, to = i[:, None] * 32 + i[None, :], i[None, :] + i[:, None] * 32
+    tl.store(out + at, tl.load(x + at) * weights[None, :])
+    tl.store(out + 1024 + tl.trans(to), tl.load(x + tl.trans(to)) * weights[:, None])
+
+
 @case(x=normal("fp32", 64), out=zeros("fp32", 8))
 def scalars(x, out):
     a = tl.load(x + 3)

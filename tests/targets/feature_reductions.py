@@ -72,6 +72,19 @@ def reductions_of_many_rows(x, out, less):
     tl.store(less + 8192 + at, v + total[:, None])
 
 
+@case("thirty-two warps", options={"num_warps": 32}, x=_whole("fp32", 64, 512), out=zeros("fp32", 4, 512))
+@case("sixteen warps", options={"num_warps": 16}, x=_whole("fp32", 64, 512), out=zeros("fp32", 4, 512))
+@case("thirty-two warps, fp16", options={"num_warps": 32}, x=_whole("fp16", 64, 512), out=zeros("fp16", 4, 512))
+def reductions_of_many_columns(x, out):
+    """More warps along the axis than a thread has results left to share out."""
+    m, n = tl.arange(0, 64), tl.arange(0, 512)
+    v = tl.load(x + m[:, None] * 512 + n[None, :])
+    tl.store(out + n, tl.sum(v, 0))
+    tl.store(out + 512 + n, tl.max(v, 0))
+    tl.store(out + 1024 + n, tl.argmin(v, 0))
+    tl.store(out + 1536 + n, tl.sum(v - tl.max(v, 0)[None, :], 0))
+
+
 @case(x=integers("i32", 16, 32), out=zeros("i32", 4, 16), b=zeros("i1", 2, 16))
 def bitwise_reductions(x, out, b):
     m = tl.arange(0, 16)

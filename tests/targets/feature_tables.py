@@ -105,6 +105,37 @@ for _x in ("fp16", "bf16", "fp32", "fp8e5", "i8"):
         _rows_by_rows(_x, "i32" if _x == "i8" else "fp32", _warps, _m)
 
 
+def _values_first(name, size, warps, stages, n=5, kind="bf16"):
+    one = {"low": -1, "high": 2}
+    case(
+        name,
+        keys=integers(kind, n * 128, 128, **one),
+        values=integers(kind, n * 128, size, **one),
+        out=zeros("fp32", size, size),
+        n=n,
+        constants={"T": 128, "D": size},
+        options={"num_warps": warps, "num_stages": stages},
+    )(values_first)
+
+
+def values_first(keys, values, out, n, T: tl.constexpr, D: tl.constexpr):
+    """Two products in a row, of which the first one reads the second one's tile, too."""
+    t, d = tl.arange(0, T), tl.arange(0, D)
+    acc = tl.zeros((D, D), tl.float32)
+    for i in range(0, n):
+        v = tl.load(values + (i * T + t)[:, None] * D + d[None, :])
+        k = tl.load(keys + (i * T + t)[:, None] * T + t[None, :])
+        acc = tl.dot(tl.dot(v.T, k).to(v.dtype), v, acc)
+    tl.store(out + d[:, None] * D + d[None, :], acc)
+
+
+_values_first("four warps", 64, 4, 3)
+_values_first("two stages", 64, 4, 2)
+_values_first("four stages, fp16", 64, 4, 4, kind="fp16")
+_values_first("eight warps", 128, 8, 3)
+_values_first("eight warps, two stages", 128, 8, 2)
+
+
 @case("four warps", x=integers("bf16", 64, 96, low=-9, high=9), y=integers("bf16", 96, 64, low=-9, high=9), ids=of("i32", [(5 * i + 3) % 32 for i in range(96)]), sums=zeros("i32", 4), out=zeros("fp32", 64, 64), constants={"M": 64})  # fmt: skip
 @case("rows of an instruction", x=integers("bf16", 64, 96, low=-9, high=9), y=integers("bf16", 96, 32, low=-9, high=9), ids=of("i32", [(5 * i + 3) % 32 for i in range(96)]), sums=zeros("i32", 4), out=zeros("fp32", 16, 32), constants={"M": 16, "N": 32})  # fmt: skip
 def rows_by_index(x, y, ids, sums, out, M: tl.constexpr, N: tl.constexpr = 64):
