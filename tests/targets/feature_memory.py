@@ -31,9 +31,9 @@ def sums_of_rows_both_ways(x, w, out):
     """A sum of two rows, of which threads want several elements for one tile, and one for the other."""
     i = tl.arange(0, 32)
     weights = tl.load(w + i) + tl.load(w + 32 + i)
-    at, to = i[:, None] * 32 + i[None, :], i[None, :] + i[:, None] * 32
+    at = i[:, None] * 32 + i[None, :]
     tl.store(out + at, tl.load(x + at) * weights[None, :])
-    tl.store(out + 1024 + tl.trans(to), tl.load(x + tl.trans(to)) * weights[:, None])
+    tl.store(out + 1024 + at, tl.load(x + at) * weights[:, None])
 
 
 @case(x=normal("fp32", 64), out=zeros("fp32", 8))

@@ -72,17 +72,16 @@ def reductions_of_many_rows(x, out, less):
     tl.store(less + 8192 + at, v + total[:, None])
 
 
-@case("thirty-two warps", options={"num_warps": 32}, x=_whole("fp32", 64, 512), out=zeros("fp32", 4, 512))
-@case("sixteen warps", options={"num_warps": 16}, x=_whole("fp32", 64, 512), out=zeros("fp32", 4, 512))
-@case("thirty-two warps, fp16", options={"num_warps": 32}, x=_whole("fp16", 64, 512), out=zeros("fp16", 4, 512))
+@case("thirty-two warps", options={"num_warps": 32}, x=integers("i8", 256, 128, low=-3, high=4), out=zeros("i8", 3, 128))
+@case("sixteen warps", options={"num_warps": 16}, x=integers("i8", 256, 128, low=-3, high=4), out=zeros("i8", 3, 128))
+@case("thirty-two warps, fp32", options={"num_warps": 32}, x=_whole("fp32", 256, 128), out=zeros("fp32", 3, 128))
 def reductions_of_many_columns(x, out):
     """More warps along the axis than a thread has results left to share out."""
-    m, n = tl.arange(0, 64), tl.arange(0, 512)
-    v = tl.load(x + m[:, None] * 512 + n[None, :])
-    tl.store(out + n, tl.sum(v, 0))
-    tl.store(out + 512 + n, tl.max(v, 0))
-    tl.store(out + 1024 + n, tl.argmin(v, 0))
-    tl.store(out + 1536 + n, tl.sum(v - tl.max(v, 0)[None, :], 0))
+    m, n = tl.arange(0, 256), tl.arange(0, 128)
+    v = tl.load(x + m[:, None] * 128 + n[None, :])
+    tl.store(out + n, tl.sum(v, 0).to(v.dtype))
+    tl.store(out + 128 + n, tl.max(v, 0))
+    tl.store(out + 256 + n, tl.sum(tl.max(v, 0)[None, :] - v, 0).to(v.dtype))
 
 
 @case(x=integers("i32", 16, 32), out=zeros("i32", 4, 16), b=zeros("i1", 2, 16))
