@@ -142,6 +142,41 @@ EXAMPLES = {
             """,
         ),
         Example(
+            "What torch and NumPy have, and the language says otherwise",
+            _F + "UnknownNameError",
+            """
+            @triton.jit
+            def demo(x_ptr):
+                tl.store(x_ptr, tl.relu(tl.load(x_ptr)))
+
+            demo[(1,)](np.zeros(1, np.float32))
+            """,
+        ),
+        Example(
+            "A function of the host on a value of the kernel",
+            _F + "NotConstexprError",
+            """
+            import math
+
+            @triton.jit
+            def demo(x_ptr):
+                tl.store(x_ptr, math.sqrt(tl.load(x_ptr)))
+
+            demo[(1,)](np.zeros(1, np.float32))
+            """,
+        ),
+        Example(
+            "The shape of an array, asked of its pointer",
+            _F + "ArgumentError",
+            """
+            @triton.jit
+            def demo(x_ptr):
+                tl.store(x_ptr, x_ptr.shape[0])
+
+            demo[(1,)](np.zeros(1, np.float32))
+            """,
+        ),
+        Example(
             "A run-time value where a compile-time one is needed",
             _F + "NotConstexprError",
             """

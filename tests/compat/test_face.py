@@ -125,9 +125,9 @@ def test_what_is_missing_says_so():
     import triton
 
     assert not hasattr(triton, "no_such_name")
-    with pytest.raises(AttributeError, match=r"anytile does not have triton\.no_such_name yet"):
+    with pytest.raises(AttributeError, match=r"anytile does not have triton\.no_such_name$"):
         triton.no_such_name  # noqa: B018
-    with pytest.raises(ModuleNotFoundError, match=r"anytile does not have triton\.no_such_module yet"):
+    with pytest.raises(ModuleNotFoundError, match=r"anytile does not have triton\.no_such_module$"):
         importlib.import_module("triton.no_such_module")
     with pytest.raises(ImportError, match="no_such_name"):
         exec("from triton import no_such_name")

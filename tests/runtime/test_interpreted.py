@@ -80,12 +80,45 @@ def test_errors_inside_the_kernel(monkeypatch):
     with pytest.raises(errors.InterpreterError, match=r"kernel _failing stopped with ValueError: values \[0 1 2 3\]") as e:
         jit(_failing)[(1,)](x)
     assert "# this line" in traceback.extract_tb(e.value.__cause__.__traceback__)[-1].line
+    assert str(e.value).endswith(f"\n  at {__file__}:{_failing.__code__.co_firstlineno + 2} in _failing, program (0, 0, 0)")
     with pytest.raises(DeviceAssertError, match="large"):
         jit(_asserting, debug=True)[(1,)](x)
     with knobs.compilation.scope():
         knobs.compilation.front_end_debugging = True
         with pytest.raises(ValueError, match="values"):
             jit(_failing)[(1,)](x)
+
+
+def _undecided(x):
+    lanes = tl.arange(0, 4)
+    tl.store(x + lanes, 1, mask=lanes >= 0 and lanes < 3)
+
+
+def _bad_range(x, n):
+    if tl.program_id(0) == 1:
+        tl.arange(0, 3)
+
+
+def test_newcomers_mistakes_are_told_with_their_place():
+    x = np.zeros(4, np.int32)
+    with pytest.raises(errors.InterpreterError, match="int1.4. has no one truth: .* use tl.where, & | ~ with brackets"):
+        jit(_undecided)[(1,)](x)
+    with pytest.raises(
+        errors.InterpreterError, match=r"with ValueError: arange's range must be .*: it is 3 here .*\n.*, program \(1, 0, 0\)"
+    ):
+        jit(_bad_range)[(2,)](x, 3)
+    with pytest.raises(TypeError, match="^_double.* got multiple values for argument 'y'"):
+        jit(_double)[(1,)](x, x, 4, y=x)
+
+
+def _by_position(x, /, n):
+    tl.store(x, n)
+
+
+def test_parameters_by_position_alone():
+    x = np.zeros(1, np.int32)
+    jit(_by_position)[(1,)](x, n=5)
+    assert x[0] == 5
 
 
 def test_launch_errors_are_those_of_compiled_kernels():

@@ -152,8 +152,14 @@ def test_argument_errors():
 
 
 def test_memory_that_cannot_be_used():
-    with pytest.raises(ValueError, match="argument out of kernel count is a tensor on meta"):
+    with pytest.raises(ValueError, match="argument out of kernel count is a tensor on the meta device, .* device='cpu'"):
         count[(1,)](torch.zeros(1, device="meta"), 1)
+    with pytest.raises(errors.StorageError, match="argument out of kernel count is a tensor of layout torch.sparse_coo, .* x.to_dense"):
+        count[(1,)](torch.zeros(8).to_sparse(), 1)
+    with pytest.raises(errors.ArgumentTypeError, match="elements of type torch.complex64, .*torch.view_as_real"):
+        count[(1,)](torch.zeros(8, dtype=torch.complex64), 1)
+    with pytest.raises(errors.ArgumentTypeError, match="argument BLOCK of kernel scale is .* of type ndarray.*leave tl.constexpr off"):
+        scale[(1,)](np.ones(4, np.float32), np.ones(4, np.float32), 4, 2.0, BLOCK=np.ones(4))
     freed = torch.zeros(8)
     freed.untyped_storage().resize_(0)
     with pytest.raises(errors.StorageError, match="argument out of kernel count has elements but no memory"):

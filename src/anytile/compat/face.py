@@ -42,7 +42,7 @@ def _missing(fullname: str) -> str:
     """Why the face has no module ``fullname``; "" where it has."""
     module = MODULES.get(fullname)
     if module is None:
-        return why_refused(fullname) or f"anytile does not have {fullname} yet"
+        return why_refused(fullname) or f"anytile does not have {fullname}"
     return _outside_level(fullname, module)
 
 
@@ -162,4 +162,4 @@ def _resolve(name: str, description: Module, attribute: str) -> Any:
         home = import_module(description.mirror)
         if attribute in home.__all__:
             return getattr(home, attribute)
-    raise AttributeError(why_refused(full) or f"anytile does not have {full} yet", name=attribute, obj=sys.modules.get(name))
+    raise AttributeError(why_refused(full) or f"anytile does not have {full}", name=attribute, obj=sys.modules.get(name))

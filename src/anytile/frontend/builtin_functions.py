@@ -11,6 +11,7 @@ from ..language.constexpr import constexpr, unwrap, unwrap_deep
 from ..language.tuples import tuple as tl_tuple
 from .classify import Problem
 from .errors import ArgumentError, NotConstexprError
+from .hints import SIZES
 from .values import compile_time, describe, is_tensor, wrap
 
 __all__ = ["HANDLERS"]
@@ -29,7 +30,8 @@ def _handles(*builtins: Any) -> Callable[[Callable], Callable]:
 def _elements(x: Any, what: str) -> list[Any]:
     x = unwrap(x)
     if is_tensor(x) or not hasattr(x, "__iter__"):
-        raise Problem(NotConstexprError, f"{what} needs a compile-time sequence, not {describe(x)}")
+        advice = f"; tensors are reduced by tl.{what[:-2]}" if is_tensor(x) and what in ("sum()", "max()", "min()") else ""
+        raise Problem(NotConstexprError, f"{what} needs a compile-time sequence, not {describe(x)}{advice}")
     return [wrap(v) for v in x]
 
 
@@ -58,7 +60,8 @@ for _python_type in (int, float, bool, str):
 def _len(t: Any, x: Any) -> Any:
     if is_tensor(x):
         if not x.type.shape:
-            raise Problem(ArgumentError, f"a {x.type} scalar has no length")
+            what = f"a pointer has no length; {SIZES}" if x.dtype.is_ptr() else f"a {x.type} scalar has no length"
+            raise Problem(ArgumentError, what)
         return constexpr(x.type.shape[0])
     return constexpr(len(unwrap(x)))
 
@@ -174,5 +177,11 @@ def _print(t: Any, *args: Any, **kwargs: Any) -> Any:
     from ..language.debug import device_print
 
     values = list(args)
+    if any(isinstance(unwrap(v), str) for v in values[1:]) or kwargs.keys() - {"hex"}:
+        raise Problem(
+            ArgumentError,
+            'print in a kernel is tl.device_print: it takes one text, first, and then values, as print("x and y", x, y); no text between '
+            "them, no sep and no end",
+        )
     prefix = values.pop(0) if values and isinstance(unwrap(values[0]), str) else constexpr("")
     return device_print(prefix, *values, **kwargs)

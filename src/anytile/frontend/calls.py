@@ -19,9 +19,10 @@ from ..language.constexpr import unwrap, unwrap_deep
 from ..language.source import JITCallable
 from ..language.tensor import tensor
 from ..language.tuples import tuple as tl_tuple
+from . import hints
 from .builtin_functions import HANDLERS
 from .classify import Problem
-from .errors import ArgumentError, RecursionInKernelError, UnsupportedLanguageConstruct
+from .errors import ArgumentError, NotConstexprError, RecursionInKernelError, UnsupportedLanguageConstruct
 from .expressions import iterate
 from .scope import Frame
 from .values import compile_time, decay, describe, is_tensor, wrap
@@ -38,7 +39,18 @@ def call(t: Tracer, node: ast.Call) -> Any:
     fn = t.eval(node.func)
     args, kwargs = arguments(t, node)
     t.at(node)
-    return wrap(apply(t, fn, args, kwargs))
+    try:
+        return wrap(apply(t, fn, args, kwargs))
+    except (TypeError, ValueError, AttributeError) as e:
+        if not hints.foreign(unwrap(fn), given := [*args, *kwargs.values()]):
+            raise
+        called, run_time = ast.unparse(node.func), next(v for v in given if not compile_time(v))
+        advice = hints.instead(called.rpartition(".")[2]) or "write it with functions of tl"
+        raise Problem(
+            NotConstexprError,
+            f"{called} is a function of the host, which runs while the kernel is compiled; it cannot work on {describe(run_time)}, a value "
+            f"that is known only when the kernel runs: {advice}",
+        ) from e
 
 
 def arguments(t: Tracer, node: ast.Call) -> tuple[list[Any], dict[str, Any]]:

@@ -16,6 +16,7 @@ from .errors import (
     UnknownNameError,
     UnsupportedInKernelError,
 )
+from .hints import for_attribute
 
 __all__ = ["Problem", "StaticAssertFailed", "classify"]
 
@@ -31,7 +32,6 @@ class Problem(Exception):
 #: How sentences of the language room begin or what they hold → the kind of mistake.
 _BY_TEXT: tuple[tuple[str, type[CompilationError]], ...] = (
     ("must be of type tl.constexpr", NotConstexprError),
-    ("arange", ArangeError),
     ("incompatible dimensions", ShapeMismatchError),
     ("cannot broadcast", ShapeMismatchError),
     ("shape mismatch", ShapeMismatchError),
@@ -53,17 +53,11 @@ def classify(e: BaseException) -> tuple[type[CompilationError], str]:
     if isinstance(e, UnsupportedError):
         return UnsupportedInKernelError, text
     if isinstance(e, AttributeError):
-        return UnknownNameError, text + _near(e)
+        return UnknownNameError, text + for_attribute(e.obj, e.name or "")
     lowered = text.lower()
     for part, kind in _BY_TEXT:
         if part in lowered:
             return kind, text
+    if lowered.startswith("arange"):
+        return ArangeError, text
     return CompilationError, text if isinstance(e, (TypeError, ValueError, NotImplementedError)) else f"{type(e).__name__}: {text}"
-
-
-def _near(e: AttributeError) -> str:
-    """A hint where the object has a name much like the one that was asked for."""
-    from difflib import get_close_matches  # here: it is needed for nothing but this sentence
-
-    near = get_close_matches(e.name or "", dir(e.obj), 1) if e.obj is not None else []
-    return f"; did you mean {near[0]}?" if near else ""

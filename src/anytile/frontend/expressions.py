@@ -19,7 +19,8 @@ from ..language.constexpr import constexpr, unwrap, unwrap_deep
 from ..language.shaping import static
 from ..language.tuples import tuple as tl_tuple
 from ..language.types import dtype
-from .errors import NotConstexprError, UnsupportedLanguageConstruct
+from .errors import ArgumentError, NotConstexprError, UnsupportedLanguageConstruct
+from .hints import SIZES
 from .values import as_tensor, compile_time, is_tensor, known, to_bool, wrap
 from .visitor import Tracer, expression
 
@@ -194,6 +195,8 @@ def subscript(t: Tracer, node: ast.Subscript) -> Any:
     t.at(node)
     if isinstance(base, constexpr):
         base = base.value
+    if isinstance(node.value, ast.Attribute) and node.value.attr == "shape" and isinstance(base, tl_tuple) and not len(base):
+        raise t.error(ArgumentError, node, f"scalars and pointers have no dimensions; {SIZES}")
     if compile_time(base) or isinstance(base, (list, tuple)):
         return wrap(base[unwrap_deep(index)])
     return wrap(base[index])

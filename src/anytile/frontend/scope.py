@@ -20,6 +20,7 @@ from ..language.constexpr import constexpr
 from ..language.source import JITCallable
 from ..language.types import dtype
 from .errors import CompilationError, GlobalAccessError, UnknownNameError
+from .hints import near
 
 __all__ = ["Frame", "Unavailable"]
 
@@ -84,7 +85,8 @@ class Frame:
         if hasattr(builtins, name):
             remedy = "; with TRITON_INTERPRET=1 kernels run as Python, which has it" if name == "breakpoint" else ""
             return f"the Python builtin {name} is not part of the kernel language{remedy}", UnknownNameError
-        return f"{name} is not defined", UnknownNameError
+        hint = near(name, [*self.locals, *fn.cells.values(), *fn.__globals__])
+        return f"{name} is not defined{hint}", UnknownNameError
 
     def _captured(self, name: str, value: Any, closure: bool) -> tuple[Any, type[CompilationError] | None]:
         if _fixed(value) or (not closure and self._annotated_constexpr(name)) or _allow_globals():

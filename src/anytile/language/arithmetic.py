@@ -212,7 +212,7 @@ def clamp(x: Any, min: Any, max: Any, propagate_nan: Any = PropagateNan.NONE) ->
 def _bit_operands(x: Any, y: Any) -> tuple[tensor, tensor]:
     x, y = operands(x, y)
     if not x.dtype.is_int() or not y.dtype.is_int():
-        raise TypeError(f"invalid operands of type {x.dtype!r} and {y.dtype!r}: bits belong to integers; use .to(…, bitcast=True)")
+        raise TypeError(f"invalid operands of type {x.dtype} and {y.dtype}: bits belong to integers; use .to(…, bitcast=True)")
     return x, y
 
 
@@ -281,7 +281,7 @@ def compare(name: str, x: Any, y: Any) -> tensor:
             raise TypeError(f"cannot compare {x.dtype} with {y.dtype}")
         if not is_known:
             raise TypeError(
-                f"invalid operands of type {x.dtype!r} and {y.dtype!r}: a pointer is an address; read the number there with tl.load, "
+                f"invalid operands of type {x.dtype} and {y.dtype}: a pointer is an address; read the number there with tl.load, "
                 "or pass a number instead of a tensor"
             )
         x, y = cast_to(x, int64), cast_to(y, int64)

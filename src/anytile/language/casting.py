@@ -105,7 +105,8 @@ def cast_to(x: tensor, to: dtype, rounding: str | None = None) -> tensor:
         return record("inttoptr")
     if src.is_ptr() and to.is_ptr():
         return tensor(x.handle, result) if src.element() is elem else record("bitcast")
-    raise TypeError(f"cannot cast {src} to {to}")
+    advice = "; a pointer is an address, and the number that it points to is read by tl.load" if src.is_ptr() else ""
+    raise TypeError(f"cannot cast {src} to {to}{advice}")
 
 
 def bitcast_to(x: tensor, to: dtype) -> tensor:

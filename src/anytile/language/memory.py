@@ -101,7 +101,7 @@ def _pointers(pointer: Any, what: str) -> tensor:
                 f"Unsupported ptr type in `tl.{what}`: a tuple of one value, not a pointer; "
                 "does a comma stand behind the pointer where it is assigned?"
             )
-        shown = repr(pointer.type) if isinstance(pointer, tensor) else repr(pointer)
+        shown = pointer.type if isinstance(pointer, tensor) else repr(pointer)
         raise ValueError(f"Unsupported ptr type {shown} in `tl.{what}`; it takes a pointer such as base + tl.arange(0, N)")
     return pointer
 

@@ -85,7 +85,8 @@ def to_tensor(x: Any) -> tensor:
         return to_tensor(x.__index__() if hasattr(x, "__index__") else float(x))
     if x is None:
         raise TypeError(
-            "None is used as a number or a pointer here: an argument that was passed as None, or a default; ask `is not None` first"
+            "None is used as a number or a pointer here: an argument that was passed as None, a default, or what a function without "
+            "`return` returns; ask `is not None` first"
         )
     raise TypeError(f"cannot convert {x!r} of type {type(x).__name__} to a tensor")
 
@@ -118,11 +119,9 @@ def common_type(a: dtype, a_literal: bool, b: dtype, b_literal: bool, div_or_mod
     if a.is_fp8() and b.is_fp8():
         return a if a == b else float16
     if not (a.is_int() and b.is_int()):
-        raise TypeError(f"invalid operands of type {a!r} and {b!r}; convert one with .to()")
+        raise TypeError(f"invalid operands of type {a} and {b}; convert one with .to()")
     if div_or_mod and a.int_signedness != b.int_signedness and not (a.is_bool() or b.is_bool()):
-        raise TypeError(
-            f"Cannot use /, #, or % with {a!r} and {b!r} because they have different signedness; cast them to the same signedness"
-        )
+        raise TypeError(f"Cannot use /, #, or % with {a} and {b} because they have different signedness; cast them to the same signedness")
     return integer_type(a, b)
 
 
@@ -155,9 +154,12 @@ def operands(
     return broadcast_pair(casting.cast_to(x, tx), casting.cast_to(y, ty))
 
 
+_POINTERS = "a pointer takes an integer offset by + and - (// divides integers); the number that it points to is read by tl.load"
+
+
 def _check_pointer(a: dtype, b: dtype, allowed: bool) -> None:
     if a.is_ptr() and (not allowed or b.is_floating() or (b.is_ptr() and a != b)):
-        raise TypeError(f"invalid operands of type {a!r} and {b!r}")
+        raise TypeError(f"invalid operands of type {a} and {b}: {_POINTERS}")
 
 
 def _checked(value: Any, t: dtype) -> Any:

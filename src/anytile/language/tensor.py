@@ -202,11 +202,17 @@ class tensor(Recorded):
         return None if numpy is None else numpy(not self.dtype.is_int_unsigned())
 
     def __bool__(self) -> bool:
-        if not self.type.is_block() and (value := self.known()) is not None:
+        value = self.known()
+        if value is not None and not self.type.is_block():
             return bool(value)
+        if value is not None:
+            raise TypeError(
+                f"a value of type {self.type} has no one truth: `if`, `while`, `and`, `or`, `not` and chained comparisons take scalars where "
+                "kernels run as Python; use tl.where, & | ~ with brackets, or reduce it first (tl.max, tl.sum)"
+            )
         raise TypeError(
             f"the truth of a value of type {self.type} is known only when the kernel runs, but is needed while compiling; "
-            "use tl.where, or make the value a tl.constexpr"
+            "use tl.where, or make the value a tl.constexpr (a function in which `if` asks for it needs @triton.jit)"
         )
 
     def __index__(self) -> int:
@@ -234,7 +240,10 @@ class tensor(Recorded):
             if item is None:
                 result = shaping.expand_dims(result, axis if self.rank else min(axis, result.rank))
             elif not _full_slice(item):
-                remedy = "; memory is read by tl.load(pointer + index) and written by tl.store" if self.dtype.is_ptr() else ""
+                if self.dtype.is_ptr():
+                    remedy = "; memory is read by tl.load(pointer + index) and written by tl.store"
+                else:
+                    remedy = "; one element of a tile is tl.sum(tl.where(tl.arange(0, N) == i, x, 0)), many are tl.gather's"
                 raise ValueError(
                     f"unsupported tensor index: {item}; only None and ':' are allowed (type of the tensor: {self.type}){remedy}"
                 )

@@ -49,7 +49,12 @@ def pointee_name(dtype: Any) -> str:
         pass
     name = normalize_type(str(dtype).rsplit(".", 1)[-1] if not isinstance(dtype, type) else dtype.__name__)
     if name not in _ELEMENTS:
-        raise ArgumentTypeError(f"has elements of type {dtype}, which kernels do not have; they have {', '.join(sorted(_ELEMENTS))}")
+        remedy = (
+            "; pass the real numbers that they consist of: torch.view_as_real(x), or x.view of the float type" if "complex" in name else ""
+        )
+        raise ArgumentTypeError(
+            f"has elements of type {dtype}, which kernels do not have; they have {', '.join(sorted(_ELEMENTS))}{remedy}"
+        )
     _pointees[dtype] = name
     return name
 
@@ -191,6 +196,10 @@ def _tensor(x: Any) -> Unwrapped:
         _reachable(f"is a tensor on {device}")
         place = _ordinal(device)
     elif getattr(x, "is_cpu", True) is False or kind in _ELSEWHERE:
+        if kind == "meta":
+            raise DeviceError(
+                "is a tensor on the meta device, which has a shape and no numbers; make it on a device, torch.empty_like(x, device='cpu')"
+            )
         raise DeviceError(f"is a tensor on {device}, which no target can reach; call .cpu() on it first")
     elif getattr(driver.active, "is_gpu", False) and hasattr(x, "is_pinned"):
         place = partial(_page_locked_or_host, x)
@@ -379,5 +388,8 @@ def constexpr_key(value: Any) -> Any:
     try:
         hash(value)
     except TypeError:
-        raise ArgumentTypeError(f"is a compile-time value of type {kind.__qualname__}, which cannot be hashed") from None
+        raise ArgumentTypeError(
+            f"is a compile-time value of type {kind.__qualname__}, which cannot be hashed; compile-time values are numbers, texts, dtypes, "
+            "functions and tuples of these: leave tl.constexpr off a parameter that takes memory"
+        ) from None
     return (kind, value)

@@ -28,7 +28,8 @@ def run_eager(fn: JITCallable, args: Mapping[str, Any], grid: tuple[int, int, in
     """Runs the kernel ``fn`` for every program of ``grid``.
 
     ``args``: parameter name → the launch's argument (tensor, number, tuple, None; any object for a constexpr),
-    defaults may be left out.  ``options``: see `language.context.Options`.
+    defaults may be left out.  ``options``: see `language.context.Options`.  What the kernel raises has an attribute ``stopped_at``, a line
+    about the place in the source and the program.
     """
     import numpy as np
 
@@ -39,13 +40,18 @@ def run_eager(fn: JITCallable, args: Mapping[str, Any], grid: tuple[int, int, in
     session = _Session(builder, options, fn)
     keep: list[Any] = []
     values = {p.name: session.argument(p, args[p.name], keep) for p in fn.params if p.name in args}
+    first = [values.pop(n) for n, p in fn.signature.parameters.items() if p.kind is p.POSITIONAL_ONLY and n in values]
     body = session.plain(fn)
     with session.context, np.errstate(all="ignore"):
         for z in builtins.range(grid[2]):
             for y in builtins.range(grid[1]):
                 for x in builtins.range(grid[0]):
                     builder.program = Program((x, y, z), grid)
-                    body(**values)
+                    try:
+                        body(*first, **values)
+                    except Exception as e:
+                        e.stopped_at = session.place(e, (x, y, z))  # type: ignore[attr-defined]
+                        raise
 
 
 class _EagerContext(Context):
@@ -117,6 +123,16 @@ class _Session:
         return tensor(self.builder.value(type_, data), kind)
 
     # --- functions ---
+
+    def place(self, e: BaseException, program: tuple[int, int, int]) -> str:
+        """Where ``e`` left the kernel: the innermost line that is a JIT function's."""
+        tb, where = e.__traceback__, ""
+        while tb is not None:
+            known = self.builder.sources.get(tb.tb_frame.f_code)
+            if known is not None:
+                where = f"at {known[0]}:{tb.tb_lineno} in {known[1]}, "
+            tb = tb.tb_next
+        return f"{where}program {program}"
 
     def plain(self, fn: JITCallable) -> FunctionType:
         """``fn``'s Python function, with names of built-ins that mean something else in a kernel rebound."""

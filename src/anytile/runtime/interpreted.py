@@ -13,6 +13,7 @@ from functools import cached_property, partial
 from typing import Any
 
 from ..errors import DeviceAssertError
+from ..language.mistakes import Mistake
 from . import knobs
 from .bounds import checked
 from .driver import GPUTarget, machine_arch
@@ -75,8 +76,12 @@ class InterpretedFunction(JITFunction):
         except (BdbQuit, DeviceAssertError):
             raise
         except Exception as e:
+            from ..targets.reference.memory import BoundsError
+
             if knobs.compilation.front_end_debugging:
                 raise
-            raise InterpreterError(f"kernel {self.__name__} stopped with {type(e).__name__}: {e}") from e
+            kind, text = (ValueError, f"{e}: {e.advice}") if isinstance(e, Mistake) else (type(e), str(e))
+            place = getattr(e, "stopped_at", "") if not isinstance(e, BoundsError) else ""  # which names its place itself
+            raise InterpreterError(f"kernel {self.__name__} stopped with {kind.__name__}: {text}{place and f'{chr(10)}  {place}'}") from e
         if runtime.launch_exit_hook:
             runtime.launch_exit_hook(facts)

@@ -44,7 +44,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import knobs
 from .arguments import HOST, constexpr_key, pointee_name, unwrap
-from .errors import ArgumentError, ArgumentRangeError, ArgumentTypeError, GridError, LaunchError, MissingGridError
+from .errors import ArgumentError, ArgumentRangeError, ArgumentTypeError, GridError, LaunchError, MissingGridError, StorageError
 from .options import option_names
 
 if TYPE_CHECKING:
@@ -152,10 +152,11 @@ def make_launcher(
     ``cache`` maps keys to compiled kernels; the launcher reads it and ``fn._compile_for`` fills it.  ``current``: where there are
     several GPUs, the function that says which of them launches go to.
     """
-    body = "$body"
+    check, elsewhere = "", ""
     if place != HOST:
         check = "    if @current() != @place:\n        return @away(@grid, $names, @options)\n" if current else ""
-        body = f"{check}    try:\n$inner_body\n    except @Elsewhere:\n        return @away(@grid, $names, @options)"
+        elsewhere = "    except @Elsewhere:\n        return @away(@grid, $names, @options)\n"
+    body = f"{check}    try:\n$inner_body\n{elsewhere}    except @RuntimeError:\n        @unreadable($names)\n        raise"
     more = {"cache": cache, "miss": partial(fn._compile_for, device), "current": current, "away": fn.launch_elsewhere}
     made = _generate(fn, _LAUNCH.replace("$body", body), fn.__name__, more, place)
     return Launcher(made["launch"], made["forget"])
@@ -171,6 +172,7 @@ def make_binder(fn: JITFunction, place: int = HOST) -> Callable[..., Any]:
     def bind(*args: Any, **kwargs: Any) -> Any:
         if not made:
             made.append(_generate(fn, _BIND, "bind", {}, place)["bind"])
+            made[0].__qualname__ = fn.__name__  # as Python's own errors name it
         return made[0](*args, **kwargs)
 
     return bind
@@ -265,6 +267,16 @@ def _generate(fn: JITFunction, template: str, name: str, more: dict[str, Any], p
             f"its parameters are ({', '.join(fn.arg_names)})"
         )
 
+    def unreadable(arguments: dict[str, Any]) -> None:
+        """StorageError where one of the arguments that could not be read is a tensor without memory of its own."""
+        for argument, x in arguments.items():
+            layout = str(getattr(x, "layout", "torch.strided"))
+            if layout not in ("torch.strided", "torch.jagged"):
+                raise StorageError(
+                    f"argument {argument} of kernel {fn.__name__} is a tensor of layout {layout}, which is several tensors in one; pass "
+                    "x.to_dense(), or those that it consists of (x.values() and its indices)"
+                ) from None
+
     def hooked(kernel: Any, grid: tuple[int, int, int], bound: dict[str, Any], values: tuple[Any, ...]) -> None:
         """The launch between the enter and exit hooks."""
         metadata = kernel.launch_metadata(grid, 0, *bound.values())
@@ -288,6 +300,8 @@ def _generate(fn: JITFunction, template: str, name: str, more: dict[str, Any], p
         "Elsewhere": Elsewhere,
         "fn": fn,
         "hooked": hooked,
+        "unreadable": unreadable,
+        "RuntimeError": RuntimeError,
         "options_key": _options_key,
         "runtime": knobs.runtime,
         "debug_knob": knobs.runtime.__dict__.get,
