@@ -22,6 +22,13 @@ def test_help_names_every_command_and_is_quick():
     assert after.children_user + after.children_system - before.children_user - before.children_system < 0.4
 
 
+def test_help_is_not_cut_off_at_80_columns(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    commands = command("--help").stdout.partition("Commands:")[2]
+    assert "verify" in commands and "..." not in commands and "…" not in commands
+    assert max(map(len, command("run", "--help").stdout.splitlines())) <= 80
+
+
 def test_version():
     done = command("version")
     assert anytile.__version__ in done.stdout and "llvmlite" in done.stdout

@@ -128,3 +128,24 @@ def test_run_imports_no_command_line_library():
 def test_run_without_program_prints_usage():
     assert run().returncode == 2
     assert "usage: anytile run" in run("--help").stdout
+
+
+CRASH = """
+import numpy as np, triton, triton.language as tl
+
+@triton.jit
+def far(x, n):
+    tl.store(x + n * 1024, 1)
+
+far[(1,)](np.zeros(1), 1 << 40)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="what Windows does about a crash is its own")
+def test_a_crash_says_which_launch_was_under_way(script):
+    file = script(CRASH)
+    done = run(file)
+    assert done.returncode < 0 and f'File "{file}", line 8 in <module>' in done.stderr
+    assert "Fatal Python error" not in run(file, PYTHONFAULTHANDLER="").stderr
+    checked = run(file, TRITON_INTERPRET="1", ANYTILE_CHECK_BOUNDS="1").stderr
+    assert "stopped with BoundsError: store at" in checked and "Check the mask of this access" in checked

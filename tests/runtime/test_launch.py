@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import array
+import ctypes
 import gc
 from collections import namedtuple
 
@@ -173,6 +175,14 @@ def test_memory_that_cannot_be_used():
     fixed.flags.writeable = False
     scale[(1,)](fixed, out, 4, 2.0)  # reading it is fine
     assert (out == 6).all()
+
+
+def test_memory_that_is_no_array():
+    for x in (array.array("f", [0.0]), [0.0], (ctypes.c_float * 4)(), memoryview(bytearray(4))):
+        with pytest.raises(
+            errors.ArgumentTypeError, match="argument out of kernel count has type .*; numpy.asarray.x. makes an array of it"
+        ):
+            count[(1,)](x, 1)
 
 
 def test_float_beyond_f32_is_infinite():

@@ -139,6 +139,12 @@ def test_heuristics():
     assert (x == 1).all() and kernel.src.constexprs[(2,)] == 64
 
 
+def test_decorators_in_the_wrong_order():
+    for decorator, name in ((autotune(configs=CONFIGS, key=["n"]), "autotune"), (heuristics({"BLOCK": lambda args: 32}), "heuristics")):
+        with pytest.raises(TypeError, match=f"@triton.{name} stands above @triton.jit, and increment is no kernel"):
+            jit(decorator(increment))
+
+
 def test_do_bench_and_quantiles():
     assert testing.do_bench(lambda: None, warmup=1, rep=1, quantiles=[0.5, 0.2])[0] >= 0
     assert testing.quantile([4, 1, 3, 2], 0.5) == 2.5

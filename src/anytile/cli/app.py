@@ -1,6 +1,7 @@
 """The commands other than `run`, as a typer application.
 
 Each command imports what it needs when it runs: `anytile --help` has to answer at once, so the help texts are plain (no rich).
+``short_help`` is a command's line in that list, where its first sentence would be cut off at 80 columns.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ def run(arguments: Annotated[list[str], typer.Argument(help="SCRIPT, -m MODULE o
     raise typer.Exit(launch.run(arguments))
 
 
-@app.command()
+@app.command(short_help="Answer `import triton` with anytile in this environment.")
 @_sentences
 def enable() -> None:
     """Answer `import triton` with anytile in every Python of this environment."""
@@ -163,16 +164,19 @@ def compat_check(
     raise typer.Exit(check.run(torch, triton, as_json, ci))
 
 
-@app.command()
+@app.command(short_help="Compile a kernel and print every stage that it becomes.")
 @_sentences
 def inspect(
     target: Annotated[str, typer.Argument(metavar="FILE[:KERNEL]", help="A Python file with @triton.jit kernels.")],
     signature: Annotated[
-        str, typer.Option(help='Types of the parameters that are not constexpr, in order: "*fp32,*fp32,i32". Guessed where absent.')
+        str,
+        typer.Option(
+            metavar="TYPES", help='Types of the parameters that are not constexpr, in order: "*fp32,*fp32,i32". Guessed where absent.'
+        ),
     ] = "",
-    const: Annotated[list[str], typer.Option(help="A constexpr parameter: NAME=VALUE, a Python literal. Repeatable.")] = [],  # noqa: B006
-    stage: Annotated[list[str], typer.Option(help="Print this stage only (tile, llir, asm ...). Repeatable.")] = [],  # noqa: B006
-    option: Annotated[list[str], typer.Option(help="A compile option: NAME=VALUE, such as num_warps=8. Repeatable.")] = [],  # noqa: B006
+    const: Annotated[list[str], typer.Option(metavar="NAME=VALUE", help="A constexpr parameter; a Python literal. Repeatable.")] = [],  # noqa: B006
+    stage: Annotated[list[str], typer.Option(metavar="STAGE", help="Print this stage only (tile, llir, asm ...). Repeatable.")] = [],  # noqa: B006
+    option: Annotated[list[str], typer.Option(metavar="NAME=VALUE", help="A compile option, such as num_warps=8. Repeatable.")] = [],  # noqa: B006
 ) -> None:
     """Compile a kernel and print every stage: tile IR, LLVM IR, assembly."""
     from . import inspect as inspector
@@ -194,7 +198,7 @@ def doctor(
     raise typer.Exit(examination.run(python, log, as_json, html, redact))
 
 
-@app.command()
+@app.command(short_help="Prove that an environment works, by running kernels in it.")
 @_sentences
 def verify(
     python: Annotated[str | None, typer.Option(metavar="PATH", help="Another interpreter, or the folder of its environment.")] = None,
@@ -218,16 +222,16 @@ def verify(
     raise typer.Exit(trial.run(python, as_json, timeout, strict))
 
 
-@app.command()
+@app.command(short_help="Find packages that work together, and write them down.")
 def lock(
     packages: Annotated[
         list[str] | None, typer.Argument(help="What is wanted, as pip writes it: torch==2.5.1 'unsloth[huggingface]'.")
     ] = None,
     python: Annotated[str | None, typer.Option(metavar="VERSIONS", help="3.11, or a range such as '>=3.11,<3.13'.")] = None,
-    platform: Annotated[list[str], typer.Option(help="linux-x86_64, linux-aarch64, windows or macos. Repeatable.")] = [],  # noqa: B006
+    platform: Annotated[list[str], typer.Option(metavar="SYSTEM", help="linux-x86_64, linux-aarch64, windows or macos. Repeatable.")] = [],  # noqa: B006
     cuda: Annotated[str | None, typer.Option(metavar="VERSION", help="12.4 and the like, or cpu: torch's build.")] = None,
-    tool: Annotated[str | None, typer.Option(help="poetry, uv or pip; what the project uses where absent.")] = None,
-    triton: Annotated[str, typer.Option(help="Who answers `import triton`: anytile, or upstream's binaries.")] = "anytile",
+    tool: Annotated[str | None, typer.Option(metavar="poetry|uv|pip", help="Default: what the project uses.")] = None,
+    triton: Annotated[str, typer.Option(metavar="anytile|upstream", help="Who answers `import triton`.")] = "anytile",
     source: Annotated[str | None, typer.Option(metavar="NAME", help="What the index of torch's builds is called (pytorch-gpu).")] = None,
     file: Annotated[Path | None, typer.Option(metavar="FILE", help="pyproject.toml or a requirements file.")] = None,
     urls: Annotated[bool, typer.Option("--urls", help="Name torch and what is built for it by the URLs of their wheels.")] = False,
@@ -244,7 +248,7 @@ def lock(
     )
 
 
-@app.command()
+@app.command(short_help="Build an environment anew beside the old one, and swap them.")
 @_sentences
 def rebuild(
     extra: Annotated[list[str] | None, typer.Argument(metavar="[-- ARGS]", help="For the install command of the tool.")] = None,

@@ -18,9 +18,16 @@ USAGE = """usage: anytile run SCRIPT [ARGS...]
        anytile run -m MODULE [ARGS...]
        anytile run -c CODE [ARGS...]
 
-Runs a Python program with `import triton` answered by anytile, also where upstream Triton is installed, in this process and
-in every Python that it starts. Whatever follows `run` is given to the Python interpreter as it is, interpreter options too.
-ANYTILE_TRITON_API=3.2 chooses the Triton release that is imitated.
+Runs a Python program with `import triton` answered by anytile, also where
+upstream Triton is installed, in this process and in every Python that it
+starts. Whatever follows `run` is given to the Python interpreter as it is,
+interpreter options too.
+
+Variables of the environment:
+  ANYTILE_TRITON_API=3.2   the Triton release that is imitated
+  TRITON_INTERPRET=1       kernels run as Python: print and breakpoint() work
+  ANYTILE_CHECK_BOUNDS=1   with it: which access leaves the kernel's arrays,
+                           as one that makes the process crash does
 """
 
 _SITE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "site")
@@ -35,18 +42,23 @@ def environment(base: dict[str, str] | None = None) -> dict[str, str]:
 
 
 def run(arguments: list[str]) -> int:
-    """Runs `python ARGUMENTS…` with the hook.  POSIX: becomes that process and does not return; Windows: its exit status."""
+    """Runs `python ARGUMENTS…` with the hook.  POSIX: becomes that process and does not return; Windows: its exit status.
+
+    Where a kernel leaves its arrays and the process dies of it, Python's faulthandler says which launch was under way, unless
+    PYTHONFAULTHANDLER is set already (to nothing, for silence).
+    """
     if not sys.executable:
         raise RuntimeError("anytile run needs the path of the Python interpreter, and sys.executable is empty in this process")
     command = [sys.executable, *arguments]
+    env = environment({"PYTHONFAULTHANDLER": "1", **os.environ})
     sys.stdout.flush()
     sys.stderr.flush()
     if os.name == "posix":
-        os.execve(sys.executable, command, environment())
+        os.execve(sys.executable, command, env)
     # Windows has no exec that keeps the process: wait for a child, which gets Ctrl-C from the console as we do.
     import subprocess
 
-    with subprocess.Popen(command, env=environment()) as child:
+    with subprocess.Popen(command, env=env) as child:
         while True:
             try:
                 return child.wait()

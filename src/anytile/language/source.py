@@ -36,6 +36,9 @@ from ..errors import AnytileError
 
 __all__ = ["DeviceFunction", "JITCallable", "KernelParam", "SourceUnavailableError", "device_function", "find_function", "normalize_type"]
 
+#: What is decorated instead of a function, in words.
+_KINDS = {ast.AsyncFunctionDef: "an async function", ast.ClassDef: "a class"}
+
 #: Spellings of element types (annotations, ``dtype`` names, signatures) → the name used in signatures.
 TYPE_NAMES: dict[str, str] = {
     "bool": "i1",
@@ -306,7 +309,9 @@ class JITCallable:
         if self._ast is None:
             node = ast.parse(self.src).body[0]
             if not isinstance(node, ast.FunctionDef):
-                raise SourceUnavailableError(f"{self._fn_name} is no plain `def` function: a {type(node).__name__} cannot be compiled")
+                raise SourceUnavailableError(
+                    f"{self._fn_name} is no plain `def` function: {_KINDS.get(type(node), type(node).__name__)} cannot be compiled"
+                )
             self._ast = node
         return self._ast
 

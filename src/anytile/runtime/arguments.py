@@ -171,9 +171,11 @@ def _handler_for(cls: type, x: Any) -> Callable[[Any], Unwrapped]:
         return lambda i: _integer(i.__index__())
     if isinstance(x, (str, bytes, type)) or type(x).__name__ == "dtype":
         return lambda v: Unwrapped(v, ("constexpr", constexpr_key(v)))
+    arrays = issubclass(cls, (list, bytearray, memoryview)) or cls.__module__ in ("array", "_ctypes") or hasattr(x, "_length_")
+    advice = "; numpy.asarray(x) makes an array of it" if arrays else ""
     raise ArgumentTypeError(
         f"has type {cls.__module__}.{cls.__qualname__}, which no kernel parameter takes; pass a tensor, a number, a tuple of these, "
-        "or declare the parameter tl.constexpr"
+        f"or declare the parameter tl.constexpr{advice}"
     )
 
 

@@ -536,7 +536,7 @@ def autotune(
     def decorate(fn: Any) -> Autotuner:
         return Autotuner(
             fn,
-            fn.arg_names,
+            _parameters(fn, "autotune"),
             configs,
             key,
             reset_to_zero,
@@ -552,6 +552,15 @@ def autotune(
         )
 
     return decorate
+
+
+def _parameters(fn: Any, decorator: str) -> list[str]:
+    """The names of the kernel's parameters."""
+    if not hasattr(fn, "arg_names"):
+        raise TypeError(
+            f"@triton.{decorator} stands above @triton.jit, and {getattr(fn, '__name__', fn)} is no kernel: put @triton.jit below it"
+        )
+    return list(fn.arg_names)
 
 
 class Heuristics(KernelInterface):
@@ -570,4 +579,4 @@ class Heuristics(KernelInterface):
 
 def heuristics(values: dict[str, Callable[[dict[str, Any]], Any]]) -> Callable[[Any], Heuristics]:
     """Decorator: ``values[name](args)`` computes the meta-parameter ``name`` from all arguments by name."""
-    return lambda fn: Heuristics(fn, fn.arg_names, values)
+    return lambda fn: Heuristics(fn, _parameters(fn, "heuristics"), values)
