@@ -104,8 +104,12 @@ class _Carried:
     def __init__(self, g: Generator, values: list[Value], inits: list[Value]):
         self.g, self.values = g, values
         self.homes = [g.home(v) for v in values]
-        self.start = [_at_once(g, v, g.get(i, h)) for v, i, h in zip(values, inits, self.homes, strict=True)]
+        self.start = [g.get(i, h) for i, h in zip(inits, self.homes, strict=True)]
         self.names: list[list[str]] = []
+
+    def begin(self) -> None:
+        """In front of the loop, once it is known which tiles are carried in values."""
+        self.start = [_at_once(self.g, v, regs) for v, regs in zip(self.values, self.start, strict=True)]
 
     def open(self) -> None:
         """Names for the phis, and a hole where their text goes once the other end is known."""
@@ -171,6 +175,10 @@ def for_(g: Generator, op: Op) -> None:
     carried = _Carried(g, body.args[1:], op.rest())
     top = g.buffer_top
     ahead = pipeline.plan(g, op)
+    if ahead is not None and ahead.held is not None:
+        k = body.args.index(ahead.held) - 1
+        carried.start[k] = ahead.hold(carried.start[k])
+    carried.begin()
     if ahead is not None:
         ahead.start(lb, step, takes_place, _emit)
     entry, header, inside, done = g.w.label, *(g.w.new_label(s) for s in ("for", "body", "done"))
@@ -184,8 +192,10 @@ def for_(g: Generator, op: Op) -> None:
     if ahead is not None:
         ahead.open()
     g.define(iv, [i])
-    g.w.cond_br(takes_place(i), inside, done)
-    g.w.open_block(inside)
+    once = ahead is not None and ahead.once  # the condition then stands at the end
+    if not once:
+        g.w.cond_br(takes_place(i), inside, done)
+        g.w.open_block(inside)
     if ahead is not None:
         ahead.body_begins()
     emit_block(g, body, ahead.order() if ahead is not None else None)
@@ -196,7 +206,10 @@ def for_(g: Generator, op: Op) -> None:
         ahead.close(entry, g.w.label)
     phi.append(f"  {i} = phi {t} [ {lb}, %{entry} ], [ {after}, %{g.w.label} ]")
     carried.close(entry, g.w.label, ends)
-    g.w.br(header)
+    if once:
+        g.w.cond_br(takes_place(after), header, done)
+    else:
+        g.w.br(header)
     g.scopes.pop()
     g.w.open_block(done)
     carried.define(op.results)
@@ -209,6 +222,7 @@ def for_(g: Generator, op: Op) -> None:
 def while_(g: Generator, op: Op) -> None:
     before, after = op.blocks
     carried = _Carried(g, before.args, op.operands)
+    carried.begin()
     entry, header, inside, done = g.w.label, *(g.w.new_label(s) for s in ("while", "body", "done"))
     g.w.br(header)
     g.w.open_block(header)

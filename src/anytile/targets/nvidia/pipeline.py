@@ -30,10 +30,11 @@ from .copies import Barriers, Source, source
 from .dot import dots_fed
 from .matrices import ring_form
 from .memory import vector_width
+from .named import Named, named
 from .own_copies import COPY_BYTES, OwnCopy, async_copy, own_copy, zero
 from .slots import Slot, address, words
 from .tables import Numbers, State, Tables, is_table
-from .values import Flight, Generator, Scope, llvm_type
+from .values import Flight, Generator, Scope, literal, llvm_type
 from .wgmma import Panels, Rows
 
 __all__ = ["Pipeline", "plan"]
@@ -177,6 +178,10 @@ class Pipeline:
         found = None if self.barriers is not None or own or shared else chain(g, self.body, set(self.forms))
         self.chained = None if found is None else Chained(self, found)
         self.turned = self.dot is not None and g.assignment.by_warpgroup[self.dot]
+        self.held = None if self.dot is None else self.dot.operands[2]
+        """The carried tile that lives in registers with names: the sum of the one dot."""
+        self.named: Named | None = None
+        self.once = self._always_once()
         tables = [op for op in self.body.ops if op in used.ops and op.name == "load"]
         self.tables = Tables(g, tables, 2 if self.chained is not None else 1)
         self.unread = [op for op in tables if op.result.type.is_scalar and not self._used_here(op.result)]
@@ -210,10 +215,36 @@ class Pipeline:
             return None
         return dot if self.body.terminator.operands[acc.index - 1] is dot.result else None
 
+    def _always_once(self) -> bool:
+        """Whether the loop's first iteration takes place even where the loop has none.
+
+        Its copies are zeros then, since all of them are conditions' to make (cp.async writes zeros where its condition is off), and their
+        product is the zeros that the sum begins with.  So nothing may happen in it but copies and that product, and nobody may ask for
+        what else the loop carries.
+        """
+        if self.held is None or self.barriers is not None or self.own:
+            return False
+        k = self.held.index - 1
+        if const_value(self.loop.rest()[k]) != 0 or any(r.uses for i, r in enumerate(self.loop.results) if i != k):
+            return False
+        copied = {m.load for m in self.moves}
+        return all(op in copied or op.defn.terminator or op.name != "assume" and is_pure(op) for op in self.body.ops)
+
+    def hold(self, values: list[str]) -> list[str]:
+        """Gives the held tile its first ``values``, where it has any, and gives back those that the loop carries: none."""
+        assert self.held is not None
+        elem = self.held.type.elem
+        self.named = named(self.g, len(values), elem)
+        if set(values) != {literal(0, elem)}:
+            self.named.set(self.g, values)
+        elif not self.once:
+            self.named.clear(self.g)
+        return []
+
     def start(self, lb: str, step: str, inside: Callable[[str], str], emit: Callable[[Generator, Op], None]) -> None:
         """In front of the loop: the first copies.  ``inside(i)``: whether iteration ``i`` takes place."""
         g = self.g
-        self.step, self.inside, self.emit_op = step, inside, emit
+        self.begin, self.step, self.inside, self.emit_op = lb, step, inside, emit
         self.type = llvm_type(self.body.args[0].type.elem)
         inits = self.loop.rest()
         state = State([lb, *(g.scalar(inits[i]) for i in sorted(self.used.carried))], self.tables.unread())
@@ -297,7 +328,8 @@ class Pipeline:
         if self.dot is None:
             self._refill()
         else:
-            g.in_flight[self.dot] = Flight(self._behind_dot)
+            adds = g.emit(f"icmp ne {self.type} {g.scalar(self.body.args[0])}, {self.begin}") if self.once else ""
+            g.in_flight[self.dot] = Flight(self._behind_dot, held=self.named, adds=adds)
         for c in self.own:
             g.own_copies[c.load] = partial(c.read, self._slot(c.load.result, c.bytes, self.slot))
 
@@ -320,7 +352,9 @@ class Pipeline:
             self.g.assembly("wgmma.wait_group.sync.aligned 1;", "", "void", [])
             self.g.barrier()
         self._refill()
-        return wgmma.waited(self.g, made, self.dot.result.type.elem) if self.turned else made  # type: ignore[union-attr]
+        if self.turned:
+            self.g.assembly("wgmma.wait_group.sync.aligned 0;", "", "void", [])
+        return made
 
     def close(self, entry: str, latch: str) -> None:
         """At the end of the body, before its branch back: ``latch`` is its last block."""
@@ -346,14 +380,12 @@ class Pipeline:
         g = self.g
         if self.threads:
             g.assembly("cp.async.wait_group 0;", "", "void", [])
-        flying: Value | None = None
-        if self.dot is not None:
+        if self.dot is not None and self.held is not None and self.named is not None:
             del g.in_flight[self.dot]
-            flying = None if self.turned else self.dot.operands[2]
+            result = self.loop.results[self.held.index - 1]
+            g.define(result, self.named.values(g), g.homes[result])
         if self.chained is not None:
-            flying = self.chained.finish()
-        if flying is not None:
-            result = self.loop.results[flying.index - 1]
+            result = self.loop.results[self.chained.finish().index - 1]
             home = g.homes[result]
             g.define(result, wgmma.waited(g, g.get(result, home), result.type.elem), home)
 

@@ -35,6 +35,7 @@ from .shared_use import Fullest
 if TYPE_CHECKING:
     from .assignment import Assignment
     from .copies import Source
+    from .named import Named
     from .slots import Slot
     from .tensor_maps import TensorMap
 
@@ -116,10 +117,15 @@ class Flight:
 
     ``before`` stands between the operands' registers and the instructions; ``behind`` is given the registers that they write, which are in
     flight, and gives those of the dot's result.
+
+    ``held``: the registers that the instructions add to have names of their own, and nothing is given to or asked of ``behind``; ``adds``: an
+    i1 that says whether the first instruction adds to them, or overwrites them (empty: it adds).
     """
 
     behind: Callable[[list[str]], list[str]]
     before: Callable[[], None] | None = None
+    held: Named | None = None
+    adds: str = ""
 
 
 @dataclass(frozen=True)
@@ -180,6 +186,7 @@ class Generator:
         self.table_rings = 0  # loops with rings of what tables lead to, so far
         self.large_operands = 0  # that mma.sync reads from shared memory piece by piece, so far
         self.in_flight: dict[Op, Flight] = {}  # dots whose loop says when they are waited for
+        self.named_tiles = 0  # tiles in registers with names (`named`), so far
         self.small_chain = False  # whether there is an attention of few results in a thread
         self.disturbed = False  # whether a barrier got between warpgroups that take turns
         self.barriers_made = 0  # of all threads, so far in the text

@@ -242,7 +242,8 @@ def accumulate(g: Generator, op: Op, acc: Placement, fragment: Placement, words:
             values = [g.emit(f"{add} float {x}, {y}") for x, y in zip(values, part, strict=True)]
         return values
     # From zero, the first instruction overwrites, and nothing is set to zero before.
-    made = job.issue([] if const_value(c) == 0 else list(g.get(c, acc)), 0, k)
+    held = job.flight is not None and job.flight.held is not None
+    made = job.issue([] if held or const_value(c) == 0 else list(g.get(c, acc)), 0, k)
     return made if job.flight is not None else waited(g, made, job.elem)
 
 
@@ -273,11 +274,15 @@ class _Job:
         self.desc_b = descriptor(g, slot_b, step, self.form_b.descriptor(self.k_inner_b))
 
     def issue(self, values: list[str], begin: int, end: int) -> list[str]:
-        """The instructions for products ``begin`` … ``end`` − 1, one group; they add to ``values``, or to nothing where it is empty."""
+        """The instructions for products ``begin`` … ``end`` − 1, one group; they add to ``values``, or to nothing where it is empty.
+
+        Where the registers have names (`named`), they add to those, and none is given back.
+        """
         g, columns = self.g, self.columns
         count = columns // 2 if self.elem.bits == 32 else columns // 4  # accumulator registers of one instruction
         t, constraint = _REGISTER[self.elem]
-        result = g.several(t, count)
+        named = None if self.flight is None else self.flight.held
+        result = "void" if named is not None else g.several(t, count)
         held = _packed(g, values, self.elem)
         made: list[str] = []
         g.call("llvm.nvvm.wgmma.fence.sync.aligned", "void")
@@ -286,14 +291,20 @@ class _Job:
         for block in range(self.rows // ROWS):
             before = held[block * count : (block + 1) * count]
             args = [(t, x) for x in before]
-            constraints = [f"={constraint}"] * count + [str(i) for i in range(len(before))]
+            constraints = [f"={constraint}"] * (0 if named is not None else count) + [str(i) for i in range(len(before))]
+            target = self._target(count) if named is None else named.span(block * count, count)
             lines: list[str] = []
-            at = count + len(before)
+            at = len(constraints)
             args.append(("i64", self.desc_b))
             constraints.append("l")
             if self.words is None:
                 args.append(("i64", self.desc_a))
                 constraints.append("l")
+            first_adds = "p" if values or named is not None else "z"
+            if self.flight is not None and self.flight.adds:
+                first_adds = f"${len(constraints)}"
+                args.append(("i1", self.flight.adds))
+                constraints.append("b")
             # With a name of its own for each descriptor the assembler sees constant offsets, and needs a fifth less time for an attention.
             # In flight the instructions share them: so they stand apart, and the loop's arithmetic between them, not behind, where the next
             # copies would wait for it.
@@ -311,12 +322,13 @@ class _Job:
                     constraints += ["r"] * 4
                     source, turned = "{" + ",".join(f"${here + j}" for j in range(4)) + "}", ""
                 turned = f"{turned}, {int(not self.k_inner_b)}" if self.row.turns else ""
-                adds = "p" if values or k0 > begin else "z"  # the predicate: whether the instruction adds to its registers
-                lines.append(f"{self._name()} {self._target(count)}, {source}, b{i}, {adds}{self.row.tail}{turned};")
+                adds = "p" if k0 > begin else first_adds  # the predicate: whether the instruction adds to its registers
+                lines.append(f"{self._name()} {target}, {source}, b{i}, {adds}{self.row.tail}{turned};")
             steps = (end - begin) // self.row.k
             text = f"{{ .reg .pred p, z; .reg .b64 a<{steps}>, b<{steps}>; setp.eq.b32 p, 0, 0; setp.ne.b32 z, 0, 0; {' '.join(lines)} }}"
             got = g.assembly(text, ",".join(constraints), result, args)
-            made += [g.emit(f"extractvalue {result} {got}, {i}") for i in range(count)]
+            if named is None:
+                made += [g.emit(f"extractvalue {result} {got}, {i}") for i in range(count)]
         g.call("llvm.nvvm.wgmma.commit_group.sync.aligned", "void")
         return made
 

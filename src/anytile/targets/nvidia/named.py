@@ -1,0 +1,77 @@
+"""Accumulators in registers that PTX knows by name, and LLVM not at all.
+
+A product that is summed up in a loop stays in flight from one iteration to the next: nobody but the instructions of the tensor cores touches
+its 64, 96 or 128 registers in between.  As values of LLVM each of them would be a phi, an operand and a result of every iteration's
+instructions, tied to each other; that took LLVM a third of its time for a product, and the text a fifth of its length, to no purpose.  So the
+registers are declared in PTX itself, at the kernel's entry, and the texts of the instructions say their names:
+
+    entry       .reg .b32 %named0_<128>;
+    loop        wgmma.mma_async… {%named0_0, …, %named0_127}, …;
+    behind it   wgmma.wait_group 0;  mov.b32 $0, %named0_0; …      from here on they are values
+
+Each such text is marked as having side effects, which keeps them in their order, and may not be duplicated (`Generator.assembly`).  It is
+declared once, in a block that runs once and that every other one follows, so PTX accepts it wherever it is used, in loops of loops, too.
+
+*The first iteration overwrites.*  Where a sum begins with zeros, the registers have no first value at all: the first iteration's first
+instruction takes a predicate that tells it not to add.  The assembler has 128 moves less, each of which it would look up among 128 registers
+that must lie in a row.  For a loop of no iterations there would be no zeros then; so the first iteration always takes place (`Pipeline.once`
+says where that may be).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ...ir.types import F32, Element
+
+if TYPE_CHECKING:
+    from .values import Generator
+
+__all__ = ["Named", "named"]
+
+
+@dataclass(frozen=True)
+class Named:
+    """``count`` registers of 32 bits, `prefix`0, `prefix`1, …, for elements of type ``elem`` (f32 or i32)."""
+
+    prefix: str
+    count: int
+    elem: Element
+
+    def span(self, first: int, n: int) -> str:
+        """Registers ``first`` … ``first + n − 1`` as an operand of an instruction."""
+        return "{" + ",".join(f"{self.prefix}{i}" for i in range(first, first + n)) + "}"
+
+    def set(self, g: Generator, values: list[str]) -> None:
+        """Gives them their first values."""
+        text = " ".join(f"mov.b32 {self.prefix}{i}, ${i};" for i in range(self.count))
+        g.assembly(text, ",".join([self._constraint] * self.count), "void", [(self._type, v) for v in values])
+
+    def clear(self, g: Generator) -> None:
+        """Sets them to zero."""
+        g.assembly(" ".join(f"mov.b32 {self.prefix}{i}, 0;" for i in range(self.count)), "", "void", [])
+
+    def values(self, g: Generator) -> list[str]:
+        """Waits for all instructions in flight; what the registers then hold."""
+        moves = " ".join(f"mov.b32 ${i}, {self.prefix}{i};" for i in range(self.count))
+        result = g.several(self._type, self.count)
+        constraints = ",".join([f"={self._constraint}"] * self.count)
+        got = g.assembly(f"wgmma.wait_group.sync.aligned 0; {moves}", constraints, result, [])
+        return [g.emit(f"extractvalue {result} {got}, {i}") for i in range(self.count)]
+
+    @property
+    def _type(self) -> str:
+        return "float" if self.elem is F32 else "i32"
+
+    @property
+    def _constraint(self) -> str:
+        return "f" if self.elem is F32 else "r"
+
+
+def named(g: Generator, count: int, elem: Element) -> Named:
+    """New registers, declared at the kernel's entry."""
+    out = Named(f"%named{g.named_tiles}_", count, elem)
+    g.named_tiles += 1
+    g.prologue.append(f'  call void asm sideeffect ".reg .b32 {out.prefix}<{count}>;", ""() #1')
+    return out
