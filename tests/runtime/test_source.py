@@ -116,6 +116,13 @@ def test_functions_without_source(monkeypatch, first_line):
         _ = device_function(space["made"]).src
 
 
+def test_packages_without_their_source(tmp_path):
+    space: dict = {}
+    exec(compile("def made(): pass", str(tmp_path / "gone.py"), "exec"), space)
+    with pytest.raises(SourceUnavailableError, match=r"gone.py is not there, and kernels are compiled from their source: ship it"):
+        _ = device_function(space["made"]).src
+
+
 def test_outside_a_kernel():
     with pytest.raises(RuntimeError, match="outside of the scope of a kernel"):
         inner(1)

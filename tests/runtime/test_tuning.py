@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import gc
+import os
+import subprocess
+import sys
 import weakref
 
 import numpy as np
@@ -187,6 +190,18 @@ def test_dump_of_every_stage(tmp_path):
     names = sorted(p.name for p in folder.iterdir())
     assert "0-tile.tile" in names and "timings.txt" in names and "source.py" in names
     assert kernel.hash.startswith(folder.name.removeprefix("increment-"))
+
+
+def test_dumps_where_the_locale_is_plain(tmp_path):
+    (tmp_path / "program.py").write_text(
+        "import numpy as np, triton, triton.language as tl\n@triton.jit\ndef k(x):\n    tl.store(x, 1)  # größer\n\nk[(1,)](np.zeros(1))\n",
+        encoding="utf-8",
+    )
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "ANYTILE_DUMP": str(tmp_path / "dump")}
+    command = [sys.executable, "-m", "anytile", "run", str(tmp_path / "program.py")]
+    done = subprocess.run(command, env={**os.environ, **plain}, capture_output=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "größer" in next((tmp_path / "dump").glob("k-*/source.py")).read_text(encoding="utf-8")
 
 
 def test_disk_cache_spares_the_target():

@@ -29,7 +29,7 @@ def _pip() -> list[str]:
 
 def _run(arguments: list[str], what: str) -> str:
     try:
-        done = subprocess.run([*_pip(), *arguments], capture_output=True, text=True, timeout=1800)
+        done = subprocess.run([*_pip(), *arguments], capture_output=True, text=True, errors="replace", timeout=1800)
     except subprocess.TimeoutExpired as e:
         raise LookError(f"{what} could not be downloaded in half an hour; give the path of a wheel") from e
     if done.returncode:

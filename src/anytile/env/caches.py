@@ -49,7 +49,7 @@ def cache_places() -> list[tuple[str, Path]]:
 
 def _on_network(path: Path) -> bool:
     try:
-        mounts = [line.split()[1:3] for line in Path("/proc/mounts").read_text().splitlines()]
+        mounts = [line.split()[1:3] for line in Path("/proc/mounts").read_text(errors="replace").splitlines()]
     except (OSError, IndexError):
         return False
     holding = [(m, kind) for m, kind in mounts if str(path.resolve()).startswith(m.rstrip("/") + "/")]

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 from .binaries import elf_problems, pe_problems
@@ -201,10 +202,9 @@ def _gpus() -> tuple[Gpu, ...]:
     smi = shutil.which("nvidia-smi")
     if smi:
         try:
-            run = subprocess.run(
-                [smi, "--query-gpu=name,compute_cap,driver_version", "--format=csv,noheader"], capture_output=True, text=True, timeout=5
-            )
-            top = subprocess.run([smi], capture_output=True, text=True, timeout=5).stdout
+            ask = partial(subprocess.run, capture_output=True, text=True, errors="replace", timeout=5)
+            run = ask([smi, "--query-gpu=name,compute_cap,driver_version", "--format=csv,noheader"])
+            top = ask([smi]).stdout
         except (OSError, subprocess.SubprocessError):
             return ()
         cuda = re.search(r"CUDA Version:\s*([\d.]+)", top)

@@ -400,8 +400,13 @@ def _find_source(fn: FunctionType) -> tuple[list[str], int, int, str]:
         if start is None or start[1] not in (fn.__code__.co_name, fn.__name__):
             raise OSError(f"{fn.__code__.co_filename}, line {first}, is not where it is defined")
     except (OSError, TypeError) as e:
+        file = fn.__code__.co_filename
+        if file.endswith(".py"):  # frozen programs and packages of .pyc files
+            how = f"the file {file} is not there, and kernels are compiled from their source: ship it (PyInstaller: module_collection_mode='py')"
+        else:
+            how = "not by exec() or at the plain prompt"
         raise SourceUnavailableError(
-            f"the source of {name} cannot be found ({e}): @jit functions should be defined in a Python file or a notebook cell, not by exec() or at the plain prompt"
+            f"the source of {name} cannot be found ({e}): @jit functions should be defined in a Python file or a notebook cell, {how}"
         ) from None
     skipped = text.count("\n", 0, start.start())
     line = raw[skipped] if skipped < len(raw) else ""

@@ -25,12 +25,13 @@ def dump_artifact(root: Path, kernel: CompiledKernel) -> Path:
         suffix = _SUFFIXES.get(stage.split("_")[0], ".txt" if isinstance(content, str) else ".bin")
         path = folder / f"{number}-{stage}{suffix}"
         if isinstance(content, str):
-            path.write_text(content)
+            path.write_text(content, encoding="utf-8")
         else:
             path.write_bytes(content)
     if kernel.fn is not None:
-        (folder / "source.py").write_text(kernel.fn.src)
+        (folder / "source.py").write_text(kernel.fn.src, encoding="utf-8")
     (folder / "metadata.json").write_text(json.dumps(kernel.artifact.metadata, indent=1, default=str))
     width = max(map(len, kernel.timings), default=0)
-    (folder / "timings.txt").write_text("".join(f"{name:{width}}  {seconds * 1e3:9.3f} ms\n" for name, seconds in kernel.timings.items()))
+    lines = [f"{name:{width}}  {seconds * 1e3:9.3f} ms\n" for name, seconds in kernel.timings.items()]
+    (folder / "timings.txt").write_text("".join(lines), encoding="utf-8")
     return folder

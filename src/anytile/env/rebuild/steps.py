@@ -244,9 +244,12 @@ def _check(plan: Plan, journal: Journal) -> None:
         try:
             answer = subprocess.run(
                 [executable_of(plan.target), "-c", "import sys; print(sys.prefix)"],
+                env={**os.environ, "PYTHONIOENCODING": "utf-8"},
                 stdin=_NO_INPUT,
                 capture_output=True,
                 text=True,
+                encoding="utf-8",
+                errors="replace",
                 timeout=120,
                 check=False,
             )
