@@ -131,13 +131,15 @@ class _Block:
         if predicated:
             on, rest = on & args[int(predicated[1]) - outputs], predicated[2]
         access = re.fullmatch(r"(ld|st)\.global(?:\.\w+)*?(?:\.v(\d))?\.[bu](\d+) (.*);", rest)
-        if access is None or access[1] == "ld" and predicated:
+        if access is None:
             raise NotImplementedError(text)
         places = [int(n) - outputs for n in re.findall(r"\$(\d+)", access[4])]
         width = int(access[3]) // 8
         if access[1] == "ld":
             base = args[places[-1]]
             got = [self.load(base + np.uint64(k * width), np.dtype(f"u{width}"), on, False) for k in range(int(access[2] or 1))]
+            if predicated:  # the address, the condition, and what the results are where it is off
+                got = [np.where(on, x, start.view(x.dtype)) for x, start in zip(got, args[2:], strict=True)]
             return got if access[2] else got[0]
         for k, p in enumerate(places[1:]):
             self.store(args[places[0]] + np.uint64(k * width), args[p], on, False)

@@ -66,11 +66,26 @@ EXPECTED = {
 
 
 def text(warps: int, **constants: object) -> str:
-    signature = {"x": "*i32", "out": "*i32", "back": "*i32", **dict.fromkeys(constants, "constexpr")}
+    return lowered(reduced, warps, constants, x="*i32", out="*i32", back="*i32")
+
+
+def lowered(fn, warps: int, constants: dict[str, object], **types: str) -> str:
     target = GPUTarget("cuda", 90, 32)
     options = Options.of({"num_warps": warps}, target, "reduced")
-    attrs = {(i,): [["tt.divisibility", 16]] for i in range(3)}
-    return lower(ASTSource(reduced, signature, constants, attrs).make_module(options), options, chip(90))[0]
+    attrs = {(i,): [["tt.divisibility", 16]] for i, (n, t) in enumerate(types.items()) if t[0] == "*" or n.endswith("16")}
+    source = ASTSource(fn, {**types, **dict.fromkeys(constants, "constexpr")}, constants, attrs)
+    return lower(source.make_module(options), options, chip(90))[0]
+
+
+@jit
+def apart(x, y, out, m, n16, sm, sn, M: tl.constexpr, N: tl.constexpr, AXIS: tl.constexpr, BOTH: tl.constexpr):
+    """Rows and columns of which nothing is known."""
+    i, j = tl.arange(0, M)[:, None], tl.arange(0, N)[None, :]
+    inside = (i < m) & (j < n16)
+    v = tl.load(x + i * sm + j * sn, mask=inside, other=-1)
+    if BOTH:
+        v += tl.load(y + i * N + j)
+    tl.store(out + tl.arange(0, M if AXIS == 1 else N), tl.argmax(v, AXIS))
 
 
 def shuffles(llir: str) -> int:
@@ -130,6 +145,29 @@ def spread(x: np.ndarray) -> np.ndarray:
 def test_half_of_the_results_a_step(m, n, strides, warps, butterflies, most):
     found = shuffles(text(warps, M=m, N=n, SM=strides[0], SN=strides[1], AXIS=1, HOW="sum"))
     assert 0 < found <= most < butterflies
+
+
+APART = {"x": "*i32", "y": "*i32", "out": "*i32", "m": "i32", "n16": "i32", "sm": "i32", "sn": "i32"}
+
+
+@pytest.mark.parametrize("axis, m, n, warps", [(1, 64, 32, 2), (1, 128, 16, 4), (0, 32, 64, 2), (0, 16, 128, 4)])
+def test_where_no_two_numbers_are_near_a_thread_reduces_its_own(axis, m, n, warps):
+    """No shuffle, no shared memory; and sixteen numbers that are on or off together have one comparison."""
+    llir = lowered(apart, warps, {"M": m, "N": n, "AXIS": axis, "BOTH": False}, **APART)
+    ptx = make_ptx(llir, chip(90))
+    assert "shfl" not in ptx and "bar.sync" not in ptx
+    if axis == 1:
+        assert ptx.count("setp.lt.s32") + ptx.count("setp.gt.s32") < n / 16 + 4 + n  # the rest are those of the numbers themselves
+    rows, columns = m - 3, n - 16 if n > 16 else n
+    x = np.random.default_rng(5).integers(0, 1000, m * n * 8).astype(np.int32)
+    out = np.zeros((n, m)[axis], np.int32)
+    launch(llir, warps, x, x, out, rows, columns, 7 * n, 5)
+    i, j = np.arange(m)[:, None], np.arange(n)[None, :]
+    assert (out == np.where((i < rows) & (j < columns), x[i * 7 * n + j * 5], -1).argmax(axis)).all()
+
+
+def test_a_tile_that_meets_neighbours_lies_as_they_do():
+    assert "shfl" in make_ptx(lowered(apart, 4, {"M": 32, "N": 128, "AXIS": 1, "BOTH": True}, **APART), chip(90))
 
 
 def test_indices_that_all_rows_share_travel_once():

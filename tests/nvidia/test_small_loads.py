@@ -126,3 +126,26 @@ def test_what_is_broadcast_is_what_was_loaded():
     out = np.zeros_like(x)
     launch(lower(module, options, chip(90))[0], 4, x, w, np.zeros(32, np.int32), out)
     assert (out.reshape(32, 64) == x.reshape(32, 64) * (w[:64] + w[64:])).all()
+
+
+@jit
+def of_two_rows(x, w, scale, out, ROWS: tl.constexpr, N: tl.constexpr):
+    """Columns of `x` lie in a row of memory; what it is multiplied with is a product of two small tiles."""
+    row, column = tl.arange(0, ROWS), tl.arange(0, N)
+    factor = (tl.load(w + row).to(tl.float32)[:, None] * tl.load(w + column)[None, :] + 1.0) * 2.0
+    at = row[:, None] + column[None, :] * ROWS
+    tl.store(out + at, tl.load(x + at) * factor)
+
+
+@jit
+def outer(x, w, scale, out, ROWS: tl.constexpr, N: tl.constexpr):
+    """A product of two small tiles that is only stored, column by column."""
+    row, column = tl.arange(0, ROWS), tl.arange(0, N)
+    tl.store(out + row[:, None] + column[None, :] * ROWS, tl.load(w + row)[:, None] * tl.load(w + column)[None, :])
+
+
+@pytest.mark.parametrize("kernel", [of_two_rows, outer])
+def test_what_small_tiles_make_lies_as_what_it_meets(kernel):
+    """The product has no place of its own: neither it nor what it is multiplied with goes through shared memory."""
+    text = ptx(kernel, 90, 4, SIZES, **TYPES)
+    assert "st.shared" not in text and "st.global.v4" in text

@@ -72,6 +72,23 @@ def reductions_of_many_rows(x, out, less):
     tl.store(less + 8192 + at, v + total[:, None])
 
 
+@case("few rows", grid=(1, 5), x=_whole("fp32", 3, 150, 5), out=zeros("i64", 3, 5), m=3, n=150, k=5)
+@case("one row", grid=(1, 16), x=_whole("fp32", 1, 160, 16), out=zeros("i64", 1, 16), m=1, n=160, k=16)
+@case("many rows", grid=(2, 3), x=_whole("fp16", 100, 32, 3), out=zeros("i64", 100, 3), m=100, n=32, k=3, options={"num_warps": 8})
+@case("fewer rows than lanes", grid=(1, 5), x=_whole("fp32", 3, 150, 5), out=zeros("i64", 3, 5), m=3, n=150, k=5, constants={"BM": 4})
+def argmax_of_far_columns(x, out, m, n, k, BM: tl.constexpr = 64, BN: tl.constexpr = 64):
+    """Along the middle dimension of m × n × k: no two numbers are known to be near."""
+    i, last = tl.program_id(0) * BM + tl.arange(0, BM), tl.program_id(1)
+    top, where = tl.full([BM], float("-inf"), tl.float32), tl.full([BM], 0, tl.int64)
+    for start in range(0, n, BN):
+        j = start + tl.arange(0, BN)
+        values = tl.load(x + i[:, None] * n * k + j[None, :] * k + last, mask=(i[:, None] < m) & (j[None, :] < n), other=-float("inf"))
+        largest, at = tl.max(values.to(tl.float32), 1, return_indices=True)
+        where = tl.where(largest > top, start + at, where)
+        top = tl.maximum(top, largest)
+    tl.store(out + i * k + last, where, mask=i < m)
+
+
 @case("thirty-two warps", options={"num_warps": 32}, x=integers("i8", 256, 128, low=-3, high=4), out=zeros("i8", 3, 128))
 @case("sixteen warps", options={"num_warps": 16}, x=integers("i8", 256, 128, low=-3, high=4), out=zeros("i8", 3, 128))
 @case("thirty-two warps, fp32", options={"num_warps": 32}, x=_whole("fp32", 256, 128), out=zeros("fp32", 3, 128))

@@ -29,8 +29,10 @@ from .steps import Steps
 __all__ = ["Assignment", "VIEWS"]
 
 VIEWS = frozenset({"splat", "broadcast", "expand_dims", "reshape", "permute", "join", "split", "window"})
+ACCESSES = frozenset({"load", "store", "atomic_rmw", "atomic_cas"})
 _SOURCES = frozenset({"constant", "arange"})
 _UNPACKED = 8  # copies of an element that a thread may hold of a tile broadcast along a third dimension: what lay packed in one number
+_FAR = 8  # operations between a tile and what it meets
 _MANY = 1 << 16  # elements: as f32, all registers of a multiprocessor
 
 
@@ -46,6 +48,7 @@ class Assignment:
         self.homes: dict[Value, Placement | None] = {}
         self._cheap: dict[Value, bool] = {}
         self.steps = Steps()
+        self.apart = self._apart(func)
         self.vectors = self._access_widths(func)
         self.chained = operand_chain(func)
         self.by_warpgroup = wgmma.plan(func, num_warps, sm, info)
@@ -90,12 +93,32 @@ class Assignment:
 
     # --- memory ---
 
-    def _order(self, pointer: Value) -> tuple[int, ...]:
-        """Dimensions by contiguity of the addresses; among equals, those along which addresses usually grow by one, then the last."""
-        c, shape = self.info[pointer].contiguity, pointer.type.shape
+    def _apart(self, func: Func) -> dict[tuple[int, ...], int]:
+        """Shapes of tiles no two elements of which are known to be near in memory, whoever accesses them → the one axis they are reduced along.
 
-        def rank(d: int) -> tuple[int, bool]:
-            return -min(c[d], shape[d]), self.steps(pointer, d) != 1
+        Where threads may as well have the elements in any order, they have those along this axis, and reduce what they have themselves.
+        """
+        axes: dict[tuple[int, ...], set[int]] = {}
+        known: set[tuple[int, ...]] = set()
+        for op in func.walk():
+            x = op.operands[0] if op.operands else None
+            if op.name == "reduce":
+                axes.setdefault(x.type.shape, set()).add(op.attrs["axis"])
+            elif op.name in ACCESSES and not x.type.is_scalar:
+                shape, c = x.type.shape, self.info[x].contiguity
+                if any(n > 1 and (c[d] > 1 or self.steps(x, d) is not None) for d, n in enumerate(shape)):
+                    known.add(shape)
+        return {shape: found.pop() for shape, found in axes.items() if len(found) == 1 and shape not in known}
+
+    def _order(self, pointer: Value) -> tuple[int, ...]:
+        """Dimensions by contiguity of the addresses; among equals, those along which addresses usually grow by one, then the last
+        (the last but one where the tile is reduced along it and its elements lie apart).
+        """
+        c, shape = self.info[pointer].contiguity, pointer.type.shape
+        reduced = self.apart.get(shape)
+
+        def rank(d: int) -> tuple[int, bool, bool]:
+            return -min(c[d], shape[d]), self.steps(pointer, d) != 1, d == reduced
 
         return tuple(sorted(reversed(range(len(shape))), key=rank))
 
@@ -192,9 +215,24 @@ class Assignment:
                 found = found or p
             else:
                 unknown = True
+        found = found or self._asked(op.result)
         if found is None and (final or not unknown):
             found = self.default(shape)
         return found
+
+    def _asked(self, v: Value, depth: int = _FAR) -> Placement | None:
+        """Where what ``v`` meets lies, or where it is stored: the place of what is computed from smaller tiles alone, which lie anywhere."""
+        for user, _ in v.uses if depth else ():
+            if user.name == "store":
+                if user.operands[1] is v:
+                    return self.coalesced(user.operands[0])
+            elif user.defn.elementwise and user.result.type.shape == v.type.shape:
+                for x in user.operands:
+                    if x is not None and x is not v and x.type.shape == v.type.shape and not self.cheap(x) and (place := self.where(x)):
+                        return place
+                if place := self._asked(user.result, depth - 1):
+                    return place
+        return None
 
     def _home(self, op: Op, v: Value, final: bool) -> Placement | None:
         name, shape = op.name, v.type.shape

@@ -234,6 +234,11 @@ class Generator:
     def _recomputed(self, v: Value, place: Placement) -> list[str]:
         """A lazy value's registers, computed in front of the loops that do not define it; where they are many, for this user alone."""
         assert v.op is not None
+        bits = self._differing(v, place) if v.type.elem is BOOL else place.register
+        if len(bits) < len(place.register):
+            made = self.get(v, Placement(place.shape, bits, place.lane, place.warp))
+            kept = [k for k, b in enumerate(place.register) if b in bits]
+            return [made[sum((r >> k & 1) << i for i, k in enumerate(kept))] for r in range(place.registers)]
         scopes, here = self.scopes, self.w.cur
         level, kept = len(scopes), not self.assignment.widened(v)
         while kept and level > 1 and not scopes[level - 1].depends(v):
@@ -250,6 +255,14 @@ class Generator:
         finally:
             self.scopes, self.w.cur = scopes, here
         return got
+
+    def _differing(self, v: Value, place: Placement) -> tuple[int, ...]:
+        """The register bases of ``place`` on which ``v`` may depend: a mask changes only where the sizes that it compares with allow."""
+        same = shift = 0
+        for n, constancy in zip(reversed(place.shape), reversed(self.info[v].constancy), strict=True):
+            same |= (min(constancy, n) - 1) << shift
+            shift += log2(n)
+        return tuple(b for b in place.register if b & ~same)
 
     def scalar(self, v: Value) -> str:
         return self.get(v)[0]
