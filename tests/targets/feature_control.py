@@ -247,3 +247,39 @@ def pipelines(x, y, out):
         b = tl.load(y + (i * 32 + k)[:, None] * 64 + n[None, :])
         acc = tl.dot(a, b, acc)
     tl.store(out + m[:, None] * 64 + n[None, :], acc)
+
+
+@case("runs", x=integers("fp32", 256), table=integers("fp32", 300, low=1, high=200), out=zeros("fp32", 64), n=256, step=64)
+@case("does not run", x=integers("fp32", 256), table=integers("fp32", 300, low=1, high=200), out=zeros("fp32", 64), n=0, step=64)
+@case(
+    "downwards",
+    x=integers("fp32", 256),
+    table=integers("fp32", 300, low=1, high=200),
+    out=zeros("fp32", 64),
+    n=192,
+    step=-64,
+    constants={"DOWN": True},
+)
+def numbers_that_a_loop_does_not_change(x, table, out, n, step, DOWN: tl.constexpr = False):
+    """The second one's address is what the first one is; where the loop does not run, neither may be there."""
+    i, total = tl.arange(0, 64), tl.full((64,), 3.0, tl.float32)
+    for k in range(n if DOWN else 0, -1 if DOWN else n, -64 if DOWN else 64):
+        at = tl.load(table + n).to(tl.int32)
+        total += tl.load(x + k + i) * tl.load(table + at) + tl.load(table + k // 64, mask=n > 64, other=2.0)
+    tl.store(out + i, total)
+
+
+@case("i32", x=integers("i32", 128, low=-(2**31), high=2**31), out=zeros("i32", 7, 128))
+@case("u8", x=integers("u8", 128, low=0, high=256), out=zeros("i32", 7, 128))
+@case("i64", x=integers("i64", 128, low=-(2**40), high=2**40), out=zeros("i32", 7, 128))
+def tests_of_bits(x, out):
+    i = tl.arange(0, 128)
+    v = tl.load(x + i)
+    w = v.to(tl.int32)
+    tl.store(out + i, tl.where((v & 4) != 0, 1, 2))
+    tl.store(out + 128 + i, tl.where((w >> 4 & 2) == 0, 1, 2))
+    tl.store(out + 256 + i, tl.where((w >> 31 & 1) != 0, 1, 2))
+    tl.store(out + 384 + i, tl.where((w >> 30 & 2) == 0, 1, 2))
+    tl.store(out + 512 + i, tl.where((w.to(tl.uint32) >> 28 & 8) != 0, 1, 2))
+    tl.store(out + 640 + i, tl.where(((w >> 4) & 6) != 0, tl.where((w >> 7) & 8 == 8, 4, 1), 2))
+    tl.store(out + 768 + i, tl.where((w & -(1 << 31)) != 0, 1, 2))

@@ -30,10 +30,12 @@ from ...passes.unpack_map import unpack_map
 from ...passes.widen_floats import widen_floats
 from . import bulk_stores, copies
 from .assignment import Assignment
+from .bit_tests import bit_tests
 from .chips import Chip
 from .control import emit_block
 from .elementwise import NATIVE_MATH, native_casts
 from .fixed_first import fixed_first
+from .fixed_loads import fixed_loads
 from .formulas import FORMULAS
 from .legalize_dot import legalize_dot
 from .shared_use import told
@@ -47,6 +49,7 @@ __all__ = ["lower", "machine_passes"]
 def machine_passes(sm: int) -> list[Pass]:
     """What turns shared tile IR into operations that the generator has instructions for."""
     return [
+        fixed_loads,  # before all that makes more operations of one
         unpack_map,  # lanes of a map become tiles of their own
         fuse_dot,  # acc + dot(a, b, 0): before widening turns the additions into other shapes
         _named("legalize_dot", lambda m: legalize_dot(m, sm)),  # before expand_casts, which does its casts
@@ -56,6 +59,7 @@ def machine_passes(sm: int) -> list[Pass]:
         _named("expand_casts", lambda m: expand_casts(m, native_casts(sm))),  # after widening made its casts
         fixed_first,
         small_branches,
+        bit_tests,
         canonicalize,
         cse,  # expansions repeat constants and sub-terms
         dce,

@@ -19,6 +19,7 @@ from ...ir.rewrite import const_value
 from ...ir.types import BF16, BOOL, F8E4M3, F16, F32, F64, I32, Element
 from ...math.library import NEAR
 from ..text import INTRINSICS
+from .bit_tests import bit_of
 from .values import Generator, literal, llvm_type, memory_type, unsupported
 
 __all__ = ["NATIVE_MATH", "apply", "compute", "native_casts", "run_block"]
@@ -62,6 +63,8 @@ def apply(g: Generator, op: Op, operands: list[list[str]]) -> list[str]:
         return _widen_halves(g, operands[0])
     if op.name == "fdiv" and op.operands[0].type.elem is F32 and not op.attrs["precise"] and const_value(op.operands[0]) is None:
         return _quotients(g, operands[0], operands[1])
+    if op.name == "icmp" and bit_of(op) is not None:
+        return _bit_tests(g, op.attrs["pred"], operands[0])
     if (op.name, "f32") in NEAR and op.operands[0].type.elem is F32:
         from .near import near  # it writes formulas by `run_block`
 
@@ -119,6 +122,12 @@ def _widen_again(g: Generator, registers: list[str], e: Element) -> list[str]:
                 wide = "cvt.f32.f16 $0, $1;" if e is F16 else "{ .reg .b16 low; mov.b16 low, 0; mov.b32 $0, {low, $1}; }"
                 code, constraint, operand = wide, "h", ("i16", bits)
             known[x] = g.emit(f'call float asm sideeffect "{code}", "=f,{constraint}"({operand[0]} {operand[1]}) #1')
+    return [known[x] for x in registers]
+
+
+def _bit_tests(g: Generator, pred: str, registers: list[str]) -> list[str]:
+    """One instruction each for the assembler; LLVM would shift the bit to the lowest place first."""
+    known = {x: g.assembly(f"setp.{pred}.b32 $0, $1, 0;", "=b,r", "i1", [("i32", x)], pure=True) for x in dict.fromkeys(registers)}
     return [known[x] for x in registers]
 
 
