@@ -51,9 +51,25 @@ def test_limits_of_kernels_that_reduce(threads, registers, shared, expected):
     assert register_limits(HOPPER, PTX, threads, registers, shared, reduces=True) == expected
 
 
-@pytest.mark.parametrize("instruction", ["wgmma.mma_async.sync.aligned.m64n64k16", "mma.sync.aligned.m16n8k16.row.col"])
-def test_matrix_instructions_are_left_alone(instruction):
-    assert register_limits(HOPPER, f"{PTX}\t{instruction}", 256, 139, 0) == []
+def test_wgmma_is_left_alone():
+    assert register_limits(HOPPER, f"{PTX}\twgmma.mma_async.sync.aligned.m64n64k16", 256, 139, 0) == []
+
+
+@pytest.mark.parametrize(
+    ("threads", "registers", "shared", "expected"),
+    [
+        (256, 91, 8192, [80]),  # two blocks of 256 threads: three
+        (128, 141, 50176, [128]),  # three of 128: four
+        (256, 139, 0, [128]),
+        (128, 141, 65536, []),  # shared memory has room for three
+        (256, 180, 0, []),  # 128 is too far away
+        (128, 96, 0, []),  # five of 128 are more than a quarter of the threads
+    ],
+)
+def test_mma_sync_asks_for_one_block_more_where_few_threads_are_resident(threads, registers, shared, expected):
+    ptx = f"{PTX}\tmma.sync.aligned.m16n8k16.row.col"
+    assert register_limits(HOPPER, ptx, threads, registers, shared) == expected
+    assert register_limits(HOPPER, f"{ptx}\n\twgmma.mma_async.sync.aligned.m64n64k16", threads, registers, shared) == []
 
 
 @pytest.mark.parametrize(("registers", "expected"), [(164, [128]), (180, []), (120, [])])

@@ -5,9 +5,10 @@ do, and does not know that blocks of 512 threads then run one at a time instead 
 kernel of few resident threads is assembled again with a limit, and the result is taken if it spills nothing.
 
 Kernels that reduce tiles hold them and compute on them: they gain by a second or third block, where it costs next to nothing, but not by
-much fewer registers, for which numbers are computed anew.  Kernels with matrix instructions are left alone: they fill the
-multiprocessor by one block or two, and are slow to assemble.  But for an attention whose products have few results in a thread
-(`chain.SMALL`): it needs a second block, which multiplies while the first computes.
+much fewer registers, for which numbers are computed anew.  Kernels with wgmma are left alone: they fill the multiprocessor by one block
+or two, and are slow to assemble.  But for an attention whose products have few results in a thread (`chain.SMALL`): it needs a second
+block, which multiplies while the first computes.  So does whatever multiplies by mma.sync, which waits for each product, where no more than
+a quarter of the threads are resident: four warps for each scheduler.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ _FEW = 2
 _NEAR = 0.9
 """How small a part of its registers a kernel is asked to make do with for one block more."""
 _NEAR_IF_SMALL = 0.75
-"""The same for an attention of few results."""
+"""The same for an attention of few results, and for a kernel of few threads with mma.sync."""
+_FEW_THREADS = 0.25
+"""Of those that a multiprocessor has room for: with more resident ones products by mma.sync hide each other."""
 _ENOUGH = 0.75
 """Of the threads that a multiprocessor has room for: with as many resident ones, more of a streaming kernel hide little more."""
 _LARGE = 512
@@ -47,11 +50,13 @@ def register_limits(
     blocks = chip.occupancy(threads, registers, shared)
     matrices = _MATRICES.search(ptx) is not None
     parts: tuple[float, ...]
+    full = chip.warp_size * chip.warps // threads
     if not matrices and not reduces:
-        full = chip.warp_size * chip.warps // threads
         wanted, parts = (full, _NEAR_IF_LARGE) if threads >= _LARGE else (math.ceil(_ENOUGH * full), _NEAR_IF_STREAMING)
     elif blocks <= _FEW and (small_chain or not matrices):
         wanted, parts = blocks + 1, (_NEAR_IF_SMALL if small_chain else _NEAR,)
+    elif "mma.sync" in ptx and "wgmma" not in ptx and blocks <= _FEW_THREADS * full:
+        wanted, parts = blocks + 1, (_NEAR_IF_SMALL,)
     else:
         return []
     limits: list[int] = []
