@@ -382,7 +382,7 @@ def test_unusual_tensors():
     scale[(1,)](gradient, 64, B=64)
     assert gradient.tolist() == [3.0] * 64
     for wrong in (torch.ones(64).to_sparse(), torch.ones(64, device="meta")):
-        with pytest.raises((RuntimeError, AnytileError), match="storage|no target can reach"):
+        with pytest.raises((RuntimeError, AnytileError), match="several tensors in one|the meta device"):
             scale[(1,)](wrong, 64, B=64)
     with pytest.raises(RuntimeError, match="storage"):
         torch.vmap(lambda x: scale[(1,)](x, 64, B=64))(torch.ones(2, 64))

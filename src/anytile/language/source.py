@@ -13,6 +13,9 @@ only, because the compile cache's key holds a fingerprint of the installed packa
 
 ``used_global_vals`` keeps the values which the hash saw.  A launch compares them with the present ones: a
 kernel that was compiled with ``BLOCK = 64`` must not go on silently after ``BLOCK = 128``.
+
+A function that is defined anew under its name, in a notebook's cell for instance, takes the place of the former one in all that
+call it: they are hashed and compiled again (`JITCallable.outdated`).
 """
 
 from __future__ import annotations
@@ -228,6 +231,11 @@ class JITCallable:
         self.hash: str | None = None
         self.renew_locks()
         _everyone.add(self)
+        #: Who was hashed with this function inside.
+        self._callers: weakref.WeakSet[JITCallable] | None = None
+        former = fn.__globals__.get(fn.__name__) if fn.__qualname__ == fn.__name__ else None
+        if isinstance(former, JITCallable):
+            former.outdate_callers()
         #: (name, id of its namespace) → (value that the compiled code holds, that namespace).
         self.used_global_vals: dict[tuple[str, int], tuple[Any, Any]] = {}
 
@@ -265,6 +273,7 @@ class JITCallable:
         self.cells = _Cells((), ())
         self._ast = None
         self.used_global_vals = {}
+        self._callers = None
         self.renew_locks()
         _everyone.add(self)
 
@@ -358,6 +367,24 @@ class JITCallable:
             self.hash = None
             raise
 
+    def called_by(self, caller: JITCallable) -> None:
+        """Note that the hash of ``caller`` holds this function's."""
+        if self._callers is None:
+            self._callers = weakref.WeakSet()
+        self._callers.add(caller)
+
+    def outdate_callers(self) -> None:
+        """The name of this function stands for another one from now on."""
+        callers, self._callers = self._callers or (), None
+        for caller in list(callers):
+            caller.outdated()
+
+    def outdated(self) -> None:
+        """Something that the hash holds is no more: compute it again, and that of all callers, when it is asked for."""
+        self.hash = None
+        self.used_global_vals = {}
+        self.outdate_callers()
+
     def check_globals(self) -> None:
         """RuntimeError where a global or closure variable has changed since the kernel was compiled with it."""
         for (name, _), (value, space) in self.used_global_vals.items():
@@ -404,7 +431,7 @@ def _find_source(fn: FunctionType) -> tuple[list[str], int, int, str]:
         if file.endswith(".py"):  # frozen programs and packages of .pyc files
             how = f"the file {file} is not there, and kernels are compiled from their source: ship it (PyInstaller: module_collection_mode='py')"
         else:
-            how = "not by exec() or at the plain prompt"
+            how = "not by exec(), at the plain prompt or under %%time (whose cells are exec()ed)"
         raise SourceUnavailableError(
             f"the source of {name} cannot be found ({e}): @jit functions should be defined in a Python file or a notebook cell, {how}"
         ) from None
@@ -469,6 +496,7 @@ class _Dependencies(ast.NodeVisitor):
                     self.parts.append(value._fn_name)
                 else:
                     self.parts.append(value.cache_key)
+                    value.called_by(self.fn)
                     self.adopt(value)
             return
         code = isinstance(value, (type, *_ROUTINES))

@@ -183,6 +183,10 @@ class JITFunction(JITCallable, KernelInterface, metaclass=SettingsClass):
         self._repr = self.launch_metadata = None
         self._begin_without_launches()
 
+    def outdated(self) -> None:
+        super().outdated()
+        self.device_caches.clear()
+
     # -- description -------------------------------------------------------------------------------------
 
     @cached_property
