@@ -29,6 +29,7 @@ from .grid import ANY, assume_grid
 from .machine import Machine
 from .near import NATIVE_NEAR
 from .program import Program
+from .program_order import along_y
 from .shared_loop import Stage, shared_loop
 from .split import Split, split_loop
 from .text import llvm_type, round_to_bf16
@@ -91,6 +92,7 @@ def lower_further(module: Module, fusion: bool, machine: Machine, pool: bool, ch
     split = split_loop(module.kernel) if pool else None
     program = Program(module.kernel, machine, fusion)
     body = program.emit()
+    columns = along_y(module.kernel)
     declared, scratch, split_text = dict(program.w.declared), program.scratch, ""
     if split is not None:
         split_text, split_scratch = _split_text(split, len(module.kernel.args), fusion, machine, declared)
@@ -101,12 +103,12 @@ def lower_further(module: Module, fusion: bool, machine: Machine, pool: bool, ch
             *sorted(declared.values()),
             body,
             split_text,
-            _entry(module.kernel, program, splits=split is not None),
+            _entry(module.kernel, program, splits=split is not None, columns=columns),
             *_ATTRIBUTES,
         ]
     )
     found = {"scratch": scratch, "in_launch": bool(program.launch.bytes), **program.hostcalls.metadata()}
-    return text + "\n", found | ({"split": True} if split is not None else {})
+    return text + "\n", found | ({"split": True} if split is not None else {}) | ({"columns": True} if columns else {})
 
 
 def _split_text(split: Split, slots: int, fusion: bool, machine: Machine, declared: dict[str, str]) -> tuple[str, int]:
@@ -187,13 +189,14 @@ _LONE = [
 ]
 
 
-def _entry(kernel: Func, program: Program, splits: bool = False, name: str = "kernel") -> str:
+def _entry(kernel: Func, program: Program, splits: bool = False, name: str = "kernel", columns: bool = False) -> str:
     """``@name`` of the ABI in docs/architecture.md: unpacks the slots, then runs its range of programs, each by ``program``'s function.
 
     Where programs keep something for each other (`launch_memory`), that is ``@kernel_in_launch``, which goes on with what earlier
     ranges of the same launch have left in ``scratch``; ``@kernel`` takes each range for a launch of its own.  Where a lone program's loop
-    can be split, ``@run_split`` (`shared_loop`) is asked first.
+    can be split, ``@run_split`` (`shared_loop`) is asked first.  ``columns``: programs are counted along y first (`program_order`).
     """
+    inner, outer = "yx" if columns else "xy"
     keeps, combines = bool(program.launch.bytes), bool(program.combining.ops)
     loads, args = [], ["ptr %scratch"]
     for i, a in enumerate(kernel.args):
@@ -224,33 +227,33 @@ def _entry(kernel: Func, program: Program, splits: bool = False, name: str = "ke
             "  %beginning = icmp eq i64 %begin, 0",
             "  br i1 %beginning, label %loop, label %middle",
             "middle:",
-            "  %wx = zext i32 %gx to i64",
-            "  %wy = zext i32 %gy to i64",
-            "  %byz = udiv i64 %begin, %wx",
-            "  %bz = udiv i64 %byz, %wy",
-            "  %xs = mul i64 %byz, %wx",
-            "  %ys = mul i64 %bz, %wy",
-            "  %bx = sub i64 %begin, %xs",
-            "  %by = sub i64 %byz, %ys",
-            "  %x0 = trunc i64 %bx to i32",
-            "  %y0 = trunc i64 %by to i32",
+            f"  %wa = zext i32 %g{inner} to i64",
+            f"  %wb = zext i32 %g{outer} to i64",
+            "  %bbz = udiv i64 %begin, %wa",
+            "  %bz = udiv i64 %bbz, %wb",
+            "  %as = mul i64 %bbz, %wa",
+            "  %bs = mul i64 %bz, %wb",
+            "  %ba = sub i64 %begin, %as",
+            "  %bb = sub i64 %bbz, %bs",
+            f"  %{inner}0 = trunc i64 %ba to i32",
+            f"  %{outer}0 = trunc i64 %bb to i32",
             "  %z0 = trunc i64 %bz to i32",
             "  br label %loop",
             "loop:",
             "  %i = phi i64 [ 0, %where ], [ %begin, %middle ], [ %i1, %loop ]",
             *(
                 f"  %{v} = phi i32 [ 0, %where ], [ %{v}0, %middle ], [ %{new}, %loop ]"
-                for v, new in (("x", "x2"), ("y", "y2"), ("z", "z1"))
+                for v, new in ((inner, f"{inner}2"), (outer, f"{outer}2"), ("z", "z1"))
             ),
             f"  call void @{program.name}({', '.join(args)})",
-            "  %x1 = add i32 %x, 1",
-            "  %xo = icmp eq i32 %x1, %gx",
-            "  %x2 = select i1 %xo, i32 0, i32 %x1",
-            "  %yc = zext i1 %xo to i32",
-            "  %y1 = add i32 %y, %yc",
-            "  %yo = icmp eq i32 %y1, %gy",
-            "  %y2 = select i1 %yo, i32 0, i32 %y1",
-            "  %zc = zext i1 %yo to i32",
+            f"  %{inner}1 = add i32 %{inner}, 1",
+            f"  %{inner}o = icmp eq i32 %{inner}1, %g{inner}",
+            f"  %{inner}2 = select i1 %{inner}o, i32 0, i32 %{inner}1",
+            f"  %{outer}c = zext i1 %{inner}o to i32",
+            f"  %{outer}1 = add i32 %{outer}, %{outer}c",
+            f"  %{outer}o = icmp eq i32 %{outer}1, %g{outer}",
+            f"  %{outer}2 = select i1 %{outer}o, i32 0, i32 %{outer}1",
+            f"  %zc = zext i1 %{outer}o to i32",
             "  %z1 = add i32 %z, %zc",
             "  %i1 = add i64 %i, 1",
             "  %more = icmp ult i64 %i1, %end",

@@ -42,8 +42,9 @@ class CpuKernel:
         self._object = load_object(artifact.stages["obj"], symbols)  # type: ignore[arg-type]
         if metadata.get("split"):
             ctypes.c_void_p.from_address(self._object.address(pool_record.LAUNCHER)).value = pool.launcher_address()
-        together = bool(metadata.get("in_launch"))
-        self.address = self._object.address("kernel_in_launch" if together else "kernel")
+        keeps = bool(metadata.get("in_launch"))
+        together = keeps or bool(metadata.get("columns"))
+        self.address = self._object.address("kernel_in_launch" if keeps else "kernel")
         self.scratch = int(metadata["scratch"])
         programs = tuple(metadata.get("programs", pool_record.ANY_GRID))
         entry = pool.Entry(self.address, self.scratch, explain, self._object, together, programs, lambda: _for_any_grid(artifact, machine))
