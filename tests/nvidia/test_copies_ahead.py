@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 from anytile import language as tl
 from anytile.runtime.compiler import ASTSource, compile
 from anytile.runtime.driver import GPUTarget
@@ -55,3 +57,30 @@ def test_a_mask_that_another_load_has():
     found = loops_behind_copies(text)
     assert len(found) == 32
     assert all(phis <= {"%ahead", "%slot"} for phis in found), found  # never %i, the iteration at hand
+
+
+@jit
+def between(a, b, out, first, last, step, BACK: tl.constexpr, STEP: tl.constexpr):
+    """Blocks `first` … `last` of 64, which may be the last numbers that there are."""
+    i, acc = tl.arange(0, 64), tl.zeros((64, 64), tl.float32)
+    for k in range(last if BACK else first, first if BACK else last, STEP or step):
+        at = (k - first) * 64
+        acc = tl.dot(tl.load(a + at + i[:, None] * 64 + i[None, :]), tl.load(b + at + i[:, None] * 64 + i[None, :]), acc)
+    tl.store(out + i[:, None] * 64 + i[None, :], acc)
+
+
+@pytest.mark.parametrize("back, step, kinds", [(False, 1, ["max"]), (True, -1, ["min"]), (False, 0, ["max", "min"])])
+def test_numbers_that_have_wrapped_around_are_beyond_the_end(back, step, kinds):
+    """Conditions of copies compare distances from the first iteration, which have no sign; the loop's own condition is as it was."""
+    types = {"out": "*fp32", "first": "i32", "last": "i32", "step": "i32"}
+    text = compiled(between, "a b", types, {"BACK": back, "STEP": step}, 90, num_warps=4, num_stages=3)
+    made = dict(re.findall(r"^\s*(%[\w.]+) = (.*)$", text, re.M))
+    conditions = {
+        c for line in text.splitlines() if "cp.async.c" in line and ".shared.global" in line for c in re.findall(r"i1 (%\w+)\)", line)
+    }
+    assert conditions
+    for c in conditions:
+        compared = [made[x] for x in re.findall(r"i1 (%\w+)", made[c])] if "select" in made[c] else [made[c]]
+        assert all("icmp ult" in x for x in compared[-2:]), compared
+    assert sorted(set(re.findall(r"call i32 @llvm\.s(m\w\w)\.i32", text))) == kinds
+    assert re.search(r"icmp s[lg]t i32 %i\d+, %p[34]", text)

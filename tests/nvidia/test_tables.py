@@ -119,14 +119,15 @@ def test_pages_are_read_ahead_of_the_copies(sm):
 
 @pytest.mark.parametrize("sm", [80, 90])
 def test_no_page_is_read_for_an_iteration_that_does_not_take_place(sm):
-    """Each read has a condition, which compares the number of that very iteration with the loop's end."""
+    """Each read has a condition, which compares the number of that very iteration with the loop's end, without signs: it may have wrapped."""
     text = of_pages(sm, 4, M=16, T=32, D=64)
     conditions = table_reads(text)
     assert len(conditions) == 4 * 2 and all(conditions), "iterations 0, 1 and 2 in front of the loop; three ahead in it"
-    made = dict(re.findall(r"setp\.\w+\.s32\s+(%p\d+), (%r\d+, \S+);", text))
+    made = dict(re.findall(r"setp\.\w+\.[ub]32\s+(%p\d+), (%r\d+, \S+);", text))
     compared = [made[c].split(", ") for c in dict.fromkeys(conditions)]
     assert [b for _, b in compared[:3]] == ["0", "1", "2"], "n > 0, n > 1, n > 2"
     assert compared[3][1] == compared[0][0], "the iteration's number < n"
+    assert re.search(rf"max\.s32\s+{compared[3][1]}, \S+, 0;", text), "which is at least 0"
 
 
 def test_pages_of_a_chain_are_read_two_iterations_ahead():

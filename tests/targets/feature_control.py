@@ -283,3 +283,33 @@ def tests_of_bits(x, out):
     tl.store(out + 512 + i, tl.where((w.to(tl.uint32) >> 28 & 8) != 0, 1, 2))
     tl.store(out + 640 + i, tl.where(((w >> 4) & 6) != 0, tl.where((w >> 7) & 8 == 8, 4, 1), 2))
     tl.store(out + 768 + i, tl.where((w & -(1 << 31)) != 0, 1, 2))
+
+
+_LAST = 2**31 - 1
+
+
+@case("upwards", a=integers("fp16", 5, 32, 32, low=-2, high=3), out=zeros("fp32", 32, 32), lo=_LAST - 6, hi=_LAST - 1)
+@case(
+    "downwards",
+    a=integers("fp16", 5, 32, 32, low=-2, high=3),
+    out=zeros("fp32", 32, 32),
+    lo=-_LAST,
+    hi=-_LAST + 5,
+    constants={"BACK": True},
+)
+@case(
+    "a step of two",
+    a=integers("fp16", 5, 32, 32, low=-2, high=3),
+    out=zeros("fp32", 32, 32),
+    lo=_LAST - 6,
+    hi=_LAST - 1,
+    constants={"STEP": 2},
+)
+@case("never", a=integers("fp16", 5, 32, 32, low=-2, high=3), out=zeros("fp32", 32, 32), lo=-_LAST, hi=-_LAST - 1)
+def loops_to_the_last_numbers(a, out, lo, hi, BACK: tl.constexpr = False, STEP: tl.constexpr = 1):
+    """Tiles are copied three iterations ahead, whose numbers are no more of their type."""
+    i, acc = tl.arange(0, 32), tl.zeros((32, 32), tl.float32)
+    for k in tl.range(hi - 1 if BACK else lo, lo - 1 if BACK else hi, -STEP if BACK else STEP, num_stages=4):
+        x = tl.load(a + (k // 2 - lo // 2).to(tl.int64) * 1024 + i[:, None] * 32 + i[None, :])
+        acc = tl.dot(x, x.T, acc)
+    tl.store(out + i[:, None] * 32 + i[None, :], acc)

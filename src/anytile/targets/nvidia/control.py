@@ -6,6 +6,8 @@ barriers may stand anywhere.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ...ir import Block, Op, Value
 from ...ir.rewrite import const_value
 from . import debugging, dot, exchange, memory, pipeline, reduce, scan  # noqa: F401  they register their rows
@@ -156,6 +158,36 @@ def _prepare(g: Generator, blocks: list[Block]) -> None:
                 stage_invariant(g, op, inside)
 
 
+def _takes_place_later(g: Generator, op: Op, lb: str, ub: str, step: str) -> Callable[[str], str]:
+    """Whether an iteration takes place, asked ahead of the loop `op`: its number may be beyond the last one of its type, and has wrapped around.
+
+    So it is the distance from the first iteration that is compared, as a number without a sign (that one wraps only where a loop runs
+    through all numbers of its type).
+    """
+    t, known = llvm_type(op.operands[0].type.elem), const_value(op.operands[2])
+    kind = "u" if op.attrs["unsigned"] else "s"
+
+    def limit(name: str) -> str:
+        return g.call(f"llvm.{kind}{name}.{t}", t, (t, ub), (t, lb))
+
+    if known is not None and known > 0 and kind == "s" and g.info.ranges[op.operands[0]].lo >= 0:  # counted from 0 instead
+        end = g.call(f"llvm.smax.{t}", t, (t, ub), (t, "0"))
+        return lambda i: g.emit(f"icmp ult {t} {i}, {end}")
+    longest = "" if known is not None and known < 0 else g.emit(f"sub {t} {limit('max')}, {lb}")
+    lowest = "" if known is not None and known > 0 else g.emit(f"sub {t} {lb}, {limit('min')}")
+
+    def up(i: str) -> str:
+        return g.emit(f"icmp ult {t} {g.emit(f'sub {t} {i}, {lb}')}, {longest}")
+
+    def down(i: str) -> str:
+        return g.emit(f"icmp ult {t} {g.emit(f'sub {t} {lb}, {i}')}, {lowest}")
+
+    if known is not None:
+        return up if known > 0 else down
+    rises = g.emit(f"icmp sgt {t} {step}, 0")
+    return lambda i: g.emit(f"select i1 {rises}, i1 {up(i)}, i1 {down(i)}")
+
+
 @eager("for")
 def for_(g: Generator, op: Op) -> None:
     lb, ub, step = (g.scalar(v) for v in op.operands[:3])
@@ -180,7 +212,7 @@ def for_(g: Generator, op: Op) -> None:
         carried.start[k] = ahead.hold(carried.start[k])
     carried.begin()
     if ahead is not None:
-        ahead.start(lb, step, takes_place, _emit)
+        ahead.start(lb, step, _takes_place_later(g, op, lb, ub, step), _emit)
     entry, header, inside, done = g.w.label, *(g.w.new_label(s) for s in ("for", "body", "done"))
     before = g.w.hole()
     g.w.br(header)
