@@ -84,6 +84,25 @@ def values_first(keys, values, out, n, T: tl.constexpr, D: tl.constexpr):
     tl.store(out + d[:, None] * D + d[None, :], acc)
 
 
+@jit
+def pages_and_products(q, keys, values, table, x, y, out, n, STAGES: tl.constexpr):
+    """A loop with pages, and another one whose ring takes all the shared memory that there is, and more."""
+    m, t, d = tl.arange(0, 16), tl.arange(0, 32), tl.arange(0, 64)
+    a = tl.load(q + m[:, None] * 64 + d[None, :])
+    acc = tl.zeros((16, 64), tl.float32)
+    for i in tl.range(0, n, num_stages=2):
+        at = tl.load(table + (i * 32 + t) // 16).to(tl.int64) * 16 + t % 16
+        k = tl.load(keys + at[None, :] * 64 + d[:, None])
+        acc = tl.dot(tl.dot(a, k).to(a.dtype), tl.load(values + at[:, None] * 64 + d[None, :]), acc)
+    tl.store(out + m[:, None] * 64 + d[None, :], acc)
+    r, c = tl.arange(0, 128), tl.arange(0, 64)
+    total = tl.zeros((128, 128), tl.float32)
+    for i in tl.range(0, n, num_stages=STAGES):
+        e = tl.load(x + r[:, None] * (n * 64) + (i * 64 + c)[None, :])
+        total = tl.dot(e, tl.load(y + r[None, :] * (n * 64) + (i * 64 + c)[:, None]), total)
+    tl.store(out + 1024 + r[:, None] * 128 + r[None, :], total)
+
+
 def ptx(fn, sm: int, warps: int, constants: dict, stages: int = 3, **signature: str) -> str:
     given = {**signature, **dict.fromkeys(constants, "constexpr")}
     attrs = {(i,): [["tt.divisibility", 16]] for i, kind in enumerate(signature.values()) if kind.startswith("*")}
@@ -215,3 +234,11 @@ def test_rings_that_do_not_fit_have_triton_s_share_of_slots_and_then_none():
     assert 3 * 2 * slot <= used < 4 * 2 * slot and "cp.async" in text
     used, text = shared(256, 5)
     assert used <= 232448 and "cp.async.cg.shared" in text  # y alone is copied ahead
+
+
+@pytest.mark.parametrize("stages", [5, 6])
+def test_pages_stay_ahead_where_another_loop_fills_the_shared_memory(stages):
+    """Six slots of 32 KiB are one too many before Hopper: that loop does with five, and the pages' own loop stays as it is."""
+    pointers = dict.fromkeys(("q", "keys", "values"), "*bf16") | {"table": "*i32", "x": "*bf16", "y": "*bf16", "out": "*fp32"}
+    text = ptx(pages_and_products, 80, 4, {"STAGES": stages}, **pointers, n="i32")
+    assert any("ld.global" in "\n".join(loop) and "cp.async" in "\n".join(loop) for loop in loops(text))

@@ -111,8 +111,9 @@ def lower(module: Module, options: Any, chip: Chip) -> tuple[str, dict[str, Any]
         g, parameters = emitted(means)
         for used, less in _DISPENSABLE:
             if used(g) and g.shared_bytes > chip.shared_per_block:
-                means = less(means)
-                g, parameters = emitted(means)
+                smaller, same = emitted(less(means))
+                if smaller.shared_bytes < g.shared_bytes:  # else it is another loop that fills the memory
+                    means, g, parameters = less(means), smaller, same
         if sm < 90 and g.shared_bytes > chip.shared_per_block:
             # Triton's rings have a slot less than num_stages before Hopper, and kernels are tuned to fill the memory with those.
             smaller, same = emitted(replace(means, spare_slots=1))
