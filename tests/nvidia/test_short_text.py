@@ -81,3 +81,17 @@ def test_what_a_loop_does_not_change_is_added_in_front_of_it():
     label = re.search(r"\n(\$L__BB0_\d+):", text)[1]
     loop = text[text.index(f"\n{label}:") : text.rindex(f"{label};")]
     assert loop.count("add.s64") == loop.count("ld.global.b32") == 16
+
+
+@jit
+def softmax(x, out, N: tl.constexpr):
+    i = tl.arange(0, N)
+    weights = tl.exp(tl.load(x + i))
+    tl.store(out + i, weights / tl.sum(weights, 0))
+
+
+def test_quotients_by_a_sum_of_exponentials_need_no_scale():
+    """Such a sum is zero or normal; others may be subnormal, whose reciprocals are infinite."""
+    text = ptx(softmax, x="*fp32", out="*fp32", constants={"N": 2048})
+    assert text.count("rcp.approx.f32") == 1 and "rcp.approx.ftz" not in text
+    assert len(re.findall(r"\tmul[.\w]*f32", text[text.index("rcp.approx") :])) == 16

@@ -62,7 +62,7 @@ def apply(g: Generator, op: Op, operands: list[list[str]]) -> list[str]:
     if op.name == "fpcast" and op.operands[0].type.elem is BF16 and op.attrs["to"] is F32 and all(x in g.halves for x in operands[0]):
         return _widen_halves(g, operands[0])
     if op.name == "fdiv" and op.operands[0].type.elem is F32 and not op.attrs["precise"] and const_value(op.operands[0]) is None:
-        return _quotients(g, operands[0], operands[1])
+        return _quotients(g, op, operands[0], operands[1])
     if op.name == "icmp" and bit_of(op) is not None:
         return _bit_tests(g, op.attrs["pred"], operands[0])
     if (op.name, "f32") in NEAR and op.operands[0].type.elem is F32:
@@ -131,12 +131,14 @@ def _bit_tests(g: Generator, pred: str, registers: list[str]) -> list[str]:
     return [known[x] for x in registers]
 
 
-def _quotients(g: Generator, dividends: list[str], divisors: list[str]) -> list[str]:
+def _quotients(g: Generator, op: Op, dividends: list[str], divisors: list[str]) -> list[str]:
     """What ``div.full`` computes, bit by bit; what depends on the divisor alone is computed once for all that are divided by it.
 
-    The assembler finds that out, too, but only after it has written out each quotient.
+    The assembler finds that out, too, but only after it has written out each quotient.  A divisor that is never subnormal needs no scale:
+    the reciprocal of one above 2¹²⁶ is subnormal, and then has up to two bits less.
     """
     scales: dict[str, tuple[str, str]] = {}
+    plain = g.ftz and _sum_of_exponentials(op.operands[1])
     known: dict[tuple[str, str], str] = {}
     times = Counter(divisors)
     for x, y in dict.fromkeys(zip(dividends, divisors, strict=True)):
@@ -144,9 +146,14 @@ def _quotients(g: Generator, dividends: list[str], divisors: list[str]) -> list[
             known[x, y] = g.call("llvm.nvvm.div.full", "float", ("float", x), ("float", y))
             continue
         if y not in scales:
-            scales[y] = _scaled_reciprocal(g, y)
+            scales[y] = (
+                ("", g.assembly("rcp.approx.f32 $0, $1;", "=f,f", "float", [("float", y)], pure=True))
+                if plain
+                else _scaled_reciprocal(g, y)
+            )
         scale, reciprocal = scales[y]
-        known[x, y] = g.emit(f"fmul float {g.emit(f'fmul float {x}, {scale}')}, {reciprocal}")
+        scaled = g.emit(f"fmul float {x}, {scale}") if scale else x
+        known[x, y] = g.emit(f"fmul float {scaled}, {reciprocal}")
     return [known[x, y] for x, y in zip(dividends, divisors, strict=True)]
 
 
@@ -249,6 +256,17 @@ def _high_product(g: Generator, name: str, e: Element, xs: list[str]) -> str:
     t, wide = llvm_type(e), f"i{2 * e.bits}"
     a, b = (g.emit(f"{'sext' if name[0] == 's' else 'zext'} {t} {x} to {wide}") for x in xs)
     return g.emit(f"trunc {wide} {g.emit(f'lshr {wide} ' + g.emit(f'mul {wide} {a}, {b}') + f', {e.bits}')} to {t}")
+
+
+def _sum_of_exponentials(v: Value) -> bool:
+    """As in softmax: never subnormal, since exponentials are zero or normal, and none is negative."""
+    while v.op is not None and v.op.name in ("splat", "broadcast", "expand_dims", "reshape"):
+        v = v.op.operands[0]
+    if v.op is None or v.op.name != "reduce" or len(v.op.operands) != 1:
+        return False
+    return [o.name for o in v.op.blocks[0].ops if not o.defn.terminator] == ["fadd"] and any(
+        v.op.operands[0].is_op(e) for e in ("exp", "exp2")
+    )
 
 
 def _at_least_one(v: Value) -> bool:
