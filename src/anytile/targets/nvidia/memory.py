@@ -138,6 +138,9 @@ def _pack(g: Generator, values: list[str], n: int, e: Element, count: int, width
         group = values[i * per : (i + 1) * per]
         if per == 2 and (known := g.words.get((group[0], group[1]))):
             word = known
+        elif all(x[0] != "%" for x in group) and t != f"i{width}":  # constants, as what stands for elements that are not loaded
+            whole = f"{t} {group[0]}" if per == 1 else f"<{per} x {t}> <{', '.join(f'{t} {x}' for x in group)}>"
+            word = f"bitcast ({whole} to i{bits * per})"
         elif per == 1:
             word = group[0] if t == f"i{bits}" else g.emit(f"bitcast {t} {group[0]} to i{bits}")
         else:
