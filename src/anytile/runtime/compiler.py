@@ -27,6 +27,7 @@ from .arguments import HOST, unwrap
 from .cache import get_cache_key
 from .driver import GPUTarget, driver, target_object
 from .errors import ArgumentError, DeviceError
+from .garbage import no_collections
 from .hooks import LazyDict, SettingsClass
 from .knobs import CompileTimes
 from .launcher import make_packer, normalize_grid
@@ -266,11 +267,12 @@ def _compile_anew(src: Any, machine: Any, options: Options, key: str, custom: bo
     from .elsewhere import target_compile
     from .stores import stored_arguments
 
-    t0 = time.perf_counter()
-    module = (IRSource(str(options.ir_override)) if custom else src).make_module(options)
-    t1 = time.perf_counter()
-    stores = stored_arguments(module)  # before target.compile, which may rewrite the module
-    made = target_compile(machine, module, options)
+    with no_collections():
+        t0 = time.perf_counter()
+        module = (IRSource(str(options.ir_override)) if custom else src).make_module(options)
+        t1 = time.perf_counter()
+        stores = stored_arguments(module)  # before target.compile, which may rewrite the module
+        made = target_compile(machine, module, options)
     artifact = Artifact(made.stages, {"stores": stores, "name": src.name, **made.metadata})
     t2 = time.perf_counter()
     if not custom:
