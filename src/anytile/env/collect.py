@@ -15,6 +15,7 @@ from .binaries import elf_problems, pe_problems
 from .caches import find_caches, home_folder
 from .dists import leftovers, read_distributions, triton_requirement
 from .facts import Distribution, Facts, Gpu, Interpreter, Library, MissingName, Platform, Project, Torch, Triton
+from .managers import manager_of
 from .sources import Package, missing_names, missing_submodules
 
 __all__ = ["SWITCH", "collect", "find_python", "venv_settings"]
@@ -166,7 +167,9 @@ def _torch(site_packages: list[Path], distributions: tuple[Distribution, ...]) -
         return m[1] if m else None
 
     listed = next((d.version for d in distributions if d.name == "torch"), "")
-    return Torch(value("__version__") or listed, value("cuda"), value("hip"), any((folder / "lib").glob("*torch_cuda*")), str(folder))
+    return Torch(
+        value("__version__") or listed, value("cuda"), value("hip"), any((folder / "lib").glob("*torch_cuda*")), str(folder), value("xpu")
+    )
 
 
 def _triton(site_packages: list[Path], distributions: tuple[Distribution, ...], torch: Torch | None) -> Triton | None:
@@ -222,10 +225,13 @@ def _gpus() -> tuple[Gpu, ...]:
 
 
 def _project(prefix: Path) -> Project:
-    """The manager of the folder above the environment, else of the working folder; conda by its own mark."""
+    """The manager of the folder above the environment, else of the working folder; conda by its own mark, pixi by that and its folder."""
     if (prefix / "conda-meta").is_dir():
-        return Project("conda")
+        return Project("pixi" if ".pixi" in prefix.parts else "conda")
     for folder in (prefix.parent, Path.cwd()):
+        if manager := manager_of(folder):
+            named = [str(folder / f) for f in (*manager.files, "pyproject.toml") if (folder / f).is_file()]
+            return Project(manager.tool, tuple(named))
         project, files = (
             folder / "pyproject.toml",
             [f for f in ("poetry.lock", "uv.lock", "requirements.txt", "pyproject.toml") if (folder / f).is_file()],

@@ -85,6 +85,7 @@ class Torch:
     hip: str | None
     cuda_library: bool  # torch/lib holds a *torch_cuda* library
     location: str  # the folder torch/
+    xpu: str | None = None  # Intel's GPUs: "20250100"
 
 
 @dataclass(frozen=True)
@@ -146,7 +147,7 @@ class Cache:
 class Project:
     """What manages the environment."""
 
-    tool: str = "pip"  # "poetry", "uv", "conda", "pip"
+    tool: str = "pip"  # "poetry", "uv", "conda", "pip", or that of one of `managers.MANAGERS`
     files: tuple[str, ...] = ()
     stale_lock: bool = False  # the lock file is older than pyproject.toml
 

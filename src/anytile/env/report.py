@@ -11,6 +11,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from .facts import Facts
+from .managers import manager_name
 from .rules.model import Finding
 
 if TYPE_CHECKING:
@@ -100,9 +101,14 @@ def _environment(facts: Facts) -> list[tuple[str, str]]:
     """The lines above the findings."""
     i, p = facts.interpreter, facts.platform
     system = " ".join(x for x in (p.system or "unknown system", p.machine or "", "(WSL)" if p.wsl else "") if x)
-    rows = [("Python", f"{i.version or 'unknown'} {i.executable}".strip()), ("System", system), ("Managed by", facts.project.tool)]
+    rows = [
+        ("Python", f"{i.version or 'unknown'} {i.executable}".strip()),
+        ("System", system),
+        ("Managed by", manager_name(facts.project.tool)),
+    ]
     if facts.torch:
-        build = f"CUDA {facts.torch.cuda}" if facts.torch.cuda else f"ROCm {facts.torch.hip}" if facts.torch.hip else "CPU"
+        builds = (("CUDA", facts.torch.cuda), ("ROCm", facts.torch.hip), ("XPU", facts.torch.xpu))
+        build = next((f"{name} {version}" for name, version in builds if version), "CPU")
         rows.append(("torch", facts.torch.version + ("" if facts.log else f" ({build})")))
     if facts.triton:
         rows.append(

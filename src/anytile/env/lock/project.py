@@ -13,6 +13,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
+from ..managers import manager_of
 from .errors import LockError, RequestError
 from .index import PYPI
 from .request import parse_requirement
@@ -46,30 +47,57 @@ def read(path: Path | None, tool: str | None, folder: Path) -> Project:
         raise LockError(
             "files are edited by tomlkit, and it is not installed: run `pip install 'anytile[lock]'`, or `pip install tomlkit uv`"
         )
+    notes: tuple[str, ...] = ()
     if path is None:
         pyproject, requirements = folder / "pyproject.toml", folder / "requirements.txt"
         path = requirements if tool == "pip" or (tool is None and not pyproject.exists()) else pyproject
+        notes = _others(path, tool, folder)
     if not path.exists():
-        return Project(path, tool or ("uv" if path.suffix == ".toml" else "pip"))
+        return Project(path, tool or ("uv" if path.suffix == ".toml" else "pip"), notes=notes)
     with path.open(encoding="utf-8", newline="") as f:  # line ends stay what they are
         text = f.read()
     if path.suffix != ".toml":
         if tool not in (None, "pip"):
             raise RequestError(f"{path} is for pip; {tool} reads pyproject.toml (--file)")
-        return _requirements(path, text)
-    return _pyproject(path, text, tool, folder)
+        return _requirements(path, text, notes)
+    return _pyproject(path, text, tool, folder, notes)
 
 
-def _requirements(path: Path, text: str) -> Project:
+#: Files that say what a project depends on, and are not read.
+_UNREAD = ("setup.cfg", "setup.py", "environment.yml", "environment.yaml", "Pipfile", "pixi.toml")
+
+
+def _others(path: Path, tool: str | None, folder: Path) -> tuple[str, ...]:
+    """What to know where the project is another manager's, or files speak of it that are not read.
+
+    Raises `RequestError` where the file is there and its manager reads no table that could be written.
+    """
+    manager, notes = manager_of(folder), []
+    if manager is not None and tool is None and path.suffix == ".toml":
+        if manager.tool != "hatch":
+            raise RequestError(
+                f"{path} is {manager.name}'s, which reads neither uv's nor Poetry's tables: give --file requirements.lock and what is wanted "
+                "for a list with hashes, or --tool uv to have uv's tables written into it all the same"
+            )
+        notes.append(
+            "this project is Hatch's, which reads [project] alone: what [tool.uv] says of sources and of Triton holds where uv installs"
+        )
+    if path.suffix != ".toml":
+        unread = [name for name in _UNREAD if (folder / name).is_file()]
+        notes += [f"{name} was not read: what it depends on took part only where you named it" for name in unread]
+    return tuple(notes)
+
+
+def _requirements(path: Path, text: str, notes: tuple[str, ...]) -> Project:
     if not text.startswith(HEADER) and text.strip():
         raise RequestError(
             f"{path} was not written by `anytile lock` and would be replaced as a whole: "
             "name another file with --file, such as requirements.lock, and give what is wanted on the command line"
         )
-    return Project(path, "pip", text)
+    return Project(path, "pip", text, notes=notes)
 
 
-def _pyproject(path: Path, text: str, tool: str | None, folder: Path) -> Project:
+def _pyproject(path: Path, text: str, tool: str | None, folder: Path, told: tuple[str, ...]) -> Project:
     import tomlkit
     from tomlkit.exceptions import TOMLKitError
 
@@ -80,8 +108,11 @@ def _pyproject(path: Path, text: str, tool: str | None, folder: Path) -> Project
     tools, project = document.get("tool", {}), document.get("project", {})
     poetry, uv = tools.get("poetry", {}), tools.get("uv", {})
     known = "poetry" if poetry or (folder / "poetry.lock").exists() else "uv"
-    notes: list[str] = []
-    dependencies = [parse_requirement(str(d)) for d in project.get("dependencies", ())]
+    notes = [*told, *_beyond(document, path)]
+    local = {canonicalize_name(n): k for table in (poetry.get("dependencies", {}), uv.get("sources", {})) for n, k in _local(table)}
+    dependencies = [r for r in map(parse_requirement, map(str, project.get("dependencies", ()))) if canonicalize_name(r.name) not in local]
+    if project.get("dependencies"):
+        notes += [f"{name} comes from {kind} and took no part in the search" for name, kind in local.items()]
     python = project.get("requires-python")
     for name, value in poetry.get("dependencies", {}).items():
         if name.lower() == "python":
@@ -97,6 +128,52 @@ def _pyproject(path: Path, text: str, tool: str | None, folder: Path) -> Project
     pairs |= {n: v["index"] for n, v in uv.get("sources", {}).items() if isinstance(v, Mapping) and "index" in v and "marker" not in v}
     sourced = tuple((canonicalize_name(n), s) for n, s in pairs.items())
     return Project(path, tool or known, text, python, tuple(dependencies), tuple(sources), sourced, tuple(notes))
+
+
+_ELSEWHERE = {"workspace": "a workspace", "path": "a path", "git": "a repository", "url": "a URL"}
+
+
+def _local(table: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The packages that a table of sources takes from elsewhere than an index, and from where."""
+    for name, entry in table.items():
+        entries = entry if isinstance(entry, list) else [entry]
+        kinds = [where for e in entries if isinstance(e, Mapping) for k, where in _ELSEWHERE.items() if e.get(k)]
+        if kinds and len(kinds) == len(entries):
+            yield name, kinds[0]
+
+
+def _beyond(document: Mapping[str, Any], path: Path) -> Iterator[str]:
+    """Notes on requirements of the project that are in other tables, and on the workspace that it may be a part of."""
+    tools, project = document.get("tool", {}), document.get("project", {})
+    groups = [name for name, g in tools.get("poetry", {}).get("group", {}).items() if g.get("dependencies")]
+    groups += [name for name, entries in document.get("dependency-groups", {}).items() if entries]
+    groups += [name for name, entries in project.get("optional-dependencies", {}).items() if entries]
+    if groups:
+        yield (
+            f"what the group{'s' * (len(groups) > 1)} {', '.join(dict.fromkeys(groups))} ask{'s' * (len(groups) == 1)} for took no part in "
+            "the search: name it on the command line, too, where it has to fit"
+        )
+    if root := _workspace(path.resolve().parent):
+        yield (
+            f"this is a part of the workspace in {root}, and uv reads environments and override-dependencies from there alone: "
+            "run `anytile lock` there"
+        )
+
+
+def _workspace(folder: Path) -> Path | None:
+    """The folder of the uv workspace that the project in ``folder`` is a member of."""
+    import tomlkit
+    from tomlkit.exceptions import TOMLKitError
+
+    for above in folder.parents:
+        try:
+            tools = tomlkit.parse((above / "pyproject.toml").read_text(encoding="utf-8")).unwrap().get("tool", {})
+        except (OSError, ValueError, TOMLKitError):
+            continue
+        members = tools.get("uv", {}).get("workspace", {}).get("members", ())
+        if any(folder in above.glob(str(m)) for m in members):
+            return above
+    return None
 
 
 def _of_poetry(name: str, value: Any, notes: list[str]) -> Iterator[Requirement]:

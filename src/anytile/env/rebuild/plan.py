@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..collect import SWITCH, venv_settings
+from ..managers import manager_of
 from .caches import COMPILED, Purge, purges
 from .errors import CannotRebuild
 from .relocate import fresh_name
@@ -131,6 +132,12 @@ def _find_tool(root: Path, settings: dict[str, str], asked: str | None, files: S
         return asked
     if files:
         return "uv" if "uv" in settings else "pip"
+    manager = manager_of(root)
+    if manager and manager.tool != "hatch":  # whose projects are often kept by uv or pip all the same
+        raise CannotRebuild(
+            f"this project is {manager.name}'s, which makes its environments itself: {'; '.join(manager.again)}. To have one made by pip or uv "
+            "here, name what it holds with --requirements"
+        )
     project = root / "pyproject.toml"
     text = project.read_text(encoding="utf-8", errors="replace") if project.is_file() else ""
     if (root / "poetry.lock").is_file() or "[tool.poetry" in text:

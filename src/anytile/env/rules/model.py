@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from ..facts import Facts, Mention
+from ..managers import MANAGERS
 
 __all__ = ["CERTAIN", "Clue", "Evidence", "Finding", "Fix", "Rule", "install", "quote"]
 
@@ -85,6 +86,8 @@ def install(facts: Facts, *requirements: str, index: str | None = None) -> tuple
         return (*source, f"poetry add {quoted}{' --source pytorch-gpu' if index else ''}")
     if tool == "uv":
         return (f"uv add {quoted}{f' --index pytorch-gpu={index}' if index else ''}",)
+    if not index and (add := next((m.add for m in MANAGERS if m.tool == tool), "")):
+        return (f"{add} {quoted}",)
     # The same version from another index is another build, which pip takes for installed; its dependencies differ too.
     how = f"--force-reinstall {quoted} --index-url {index}" if index else f"--upgrade {quoted}"
     return (f"python -m pip install {how}",)

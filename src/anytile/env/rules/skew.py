@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterator
 
+from packaging.markers import UndefinedEnvironmentName
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.version import InvalidVersion, Version
 
@@ -41,12 +43,19 @@ def _pin(facts: Facts) -> Requirement | None:
     return triton_requirement(torch.requires) if torch else None
 
 
-def _own_triton(facts: Facts) -> tuple[str, str | None]:
-    """(what to install, the version that torch asks for): `triton-windows==3.2.*` and 3.2.0; the bare name where torch asks for none."""
+def _own_triton(facts: Facts) -> tuple[str, str | None, str | None]:
+    """(what to install, the version that torch asks for, the index that has it if it is not PyPI): `triton-windows==3.2.*` and 3.2.0.
+
+    The bare name where torch asks for none. What nightly builds, ROCm's and Intel's ask for (`pytorch-triton…`) lies beside them alone.
+    """
     pin = _pin(facts)
-    name = "triton-windows" if facts.platform.system == "windows" else "triton"
     asked = next((s.version for s in pin.specifier), None) if pin else None
-    return (f"{name}=={'.'.join(asked.split('.')[:2])}.*" if asked else name), asked
+    if pin and asked and facts.torch and pin.name.replace("_", "-").startswith("pytorch-triton"):
+        public, _, local = facts.torch.version.partition("+")
+        nightly = "nightly/" if ".dev" in public else ""
+        return f"{pin.name}{pin.specifier}", asked, f"https://download.pytorch.org/whl/{nightly}{local or 'cpu'}"
+    name = "triton-windows" if facts.platform.system == "windows" else "triton"
+    return (f"{name}=={'.'.join(asked.split('.')[:2])}.*" if asked else name), asked, None
 
 
 def conflicts(facts: Facts, package: str, needs: str) -> Iterator[tuple[Distribution, Requirement]]:
@@ -87,9 +96,9 @@ def _pin_missed(facts: Facts) -> Iterator[Evidence]:
 
 
 def _skew_fixes(facts: Facts) -> Iterator[Fix]:
-    wanted, asked = _own_triton(facts)
+    wanted, asked, index = _own_triton(facts)
     if asked:
-        yield Fix(f"Install the Triton that this torch was made for ({asked})", install(facts, wanted))
+        yield Fix(f"Install the Triton that this torch was made for ({asked})", install(facts, wanted, index=index))
     else:
         yield Fix(
             "Install the Triton minor release that torch's own metadata names: see its Requires-Dist (the Linux wheel's line holds for Windows too)",
@@ -125,11 +134,11 @@ def _wrong_owner(facts: Facts) -> Iterator[Evidence]:
 
 def _one_triton(facts: Facts) -> list[Fix]:
     owners = facts.triton.owners if facts.triton and len(facts.triton.owners) > 1 else ("triton", "triton-windows", "pytorch-triton")
-    wanted, _ = _own_triton(facts)
+    wanted, _, index = _own_triton(facts)
     return [
         Fix(
             "Remove every Triton, then install the one for this system",
-            (f"python -m pip uninstall -y {' '.join(owners)}", *install(facts, wanted)),
+            (f"python -m pip uninstall -y {' '.join(owners)}", *install(facts, wanted, index=index)),
         )
     ]
 
@@ -163,6 +172,37 @@ def _no_triton_named(facts: Facts) -> Iterator[Evidence]:
     """Holds, in an `all_of`, for a log that names no release of Triton."""
     if facts.triton is None:
         yield Evidence("")
+
+
+def _required_and_absent(facts: Facts) -> Iterator[Evidence]:
+    """Packages whose metadata asks for Triton on this system, where nothing answers to the name.
+
+    Not torch itself: it imports Triton on compiling alone, and environments that never do are made without it on purpose.
+    """
+    if facts.log is not None or facts.triton is not None:
+        return
+    systems = {"linux": ("linux", "Linux"), "windows": ("win32", "Windows"), "darwin": ("darwin", "Darwin")}
+    platform, system = systems.get(facts.platform.system or "", ("", ""))
+    here = {"sys_platform": platform, "platform_system": system, "platform_machine": facts.platform.machine or "", "extra": ""}
+    here |= {"python_version": facts.interpreter.minor or "", "python_full_version": facts.interpreter.version or ""}
+    for d in facts.distributions:
+        for text_ in d.requires if d.name not in ("torch", "anytile") else ():
+            try:
+                requirement = Requirement(text_)
+                wanted = requirement.marker is None or requirement.marker.evaluate(here)
+            except (InvalidRequirement, InvalidVersion, UndefinedEnvironmentName):
+                continue
+            if wanted and re.fullmatch(r"triton(?:-windows)?|pytorch-triton(?:-\w+)?", requirement.name.replace("_", "-").lower()):
+                yield Evidence(f"{d.name} {d.version} requires {requirement}, and no Triton is installed", f"{d.name} METADATA")
+
+
+def _some_triton(facts: Facts) -> Iterator[Fix]:
+    yield Fix("Let anytile answer `import triton`: it runs on every system", ("anytile enable",), safe=True)
+    wanted, _, index = _own_triton(facts)
+    if facts.platform.system == "linux" and facts.log is None:
+        yield Fix("Or install the Triton that this torch goes with", install(facts, wanted, index=index))
+    else:
+        yield Fix("On Windows: install the Triton for Windows of the minor release that torch names", install(facts, "triton-windows"))
 
 
 def _shadows(facts: Facts) -> Iterator[Evidence]:
@@ -267,6 +307,7 @@ RULES = (
         "win_no_triton",
         "nothing provides Triton: PyPI's `triton` has wheels for Linux only",
         (
+            Clue(0.9, _required_and_absent),
             Clue(0.7, all_of(seen("missing_module", r"triton"), unless(seen("not_a_package"), seen("missing_module", r"triton\.\w+")))),
             Clue(0.85, seen("no_distribution", r"triton(?:-windows)?")),
             Clue(0.85, seen("no_versions", r"triton")),
@@ -275,10 +316,7 @@ RULES = (
             Clue(0.3, all_of(seen("statement", r"Cannot find a working triton installation"), on("windows", "darwin"))),
             Clue(0.85, all_of(seen("statement", r"Cannot find a working triton installation"), on("windows", "darwin"), _no_triton_named)),
         ),
-        lambda f: [
-            Fix("Let anytile answer `import triton`: it runs on every system", ("anytile enable",), safe=True),
-            Fix("On Windows: install the Triton for Windows of the minor release that torch names", install(f, "triton-windows")),
-        ],
+        _some_triton,
         against=(Clue(0.7, all_of(seen("machine", r"(?i)aarch64|jetson|tegra|GH200|GB\d+|DGX.*|Orin|Thor|grace"), on("linux", None))),),
         decide=("pip list", 'python -c "import sys; print(sys.platform)"'),
     ),
