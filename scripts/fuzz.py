@@ -6,8 +6,8 @@ programs: random tile programs (tests/strategies.py, tests/cpu/programs.py) must
 kernels: the same for random kernels in Triton's language (tests/fuzz: matrix_kernels, row_kernels, block_kernels), whose arrays stand beside
     pages without access.  Every second worker has two threads.
 loops: the same for kernels around loops that carry tiles and store while rows wait to be read (tests/fuzz/loop_kernels.py).
-gpu: the kernels of ``kernels`` and ``loops`` on this machine's NVIDIA GPU, with random numbers of warps and stages.  Nothing is written
-    beside an array, either; what is read there is not seen.
+gpu: the kernels of ``kernels`` and ``loops`` on this machine's NVIDIA GPU, with random numbers of warps and stages, and with barriers where
+    threads meet in memory.  Nothing is written beside an array, either; what is read there is not seen.
 mistakes: kernels with random mistakes (tests/fuzz/mutate.py) must compile or raise an `AnytileError`: no other exception, no
     abort of LLVM, nothing that takes longer than ``--patience`` seconds (on POSIX).
 
@@ -98,7 +98,7 @@ def try_gpu(seed: int) -> dict[str, Any] | None:
 
     anytile.install()
     from block_kernels import blocks
-    from launches import compare
+    from launches import compare, ordered
     from loop_kernels import loops
     from matrix_kernels import attention, matmul
     from row_kernels import line, rows
@@ -111,6 +111,8 @@ def try_gpu(seed: int) -> dict[str, Any] | None:
     options = {"num_warps": dice.choice((1, 2, 4, 4, 8, 32)), "num_stages": dice.choice((1, 2, 3, 4))}
     options["default_dot_input_precision"] = dice.choice(("tf32", "ieee"))  # whole numbers are exact in both
     launch = make(seed)
+    if make in (line, loops, rows):  # they read what they wrote elsewhere
+        launch = ordered(launch)
     try:
         text = compare(replace(launch, options=launch.options | options), "cuda", 1e-4)
     except OutOfResources:

@@ -10,11 +10,12 @@ from __future__ import annotations
 import ctypes
 import importlib.util
 import mmap
+import re
 import struct
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from anytile.runtime.options import Options
 from anytile.targets import formats
 from anytile.targets.base import struct_format
 
-__all__ = ["DTYPES", "Array", "Launch", "View", "compare"]
+__all__ = ["DTYPES", "Array", "Launch", "View", "compare", "ordered"]
 
 FENCE = 4096
 
@@ -94,6 +95,12 @@ class Launch:
         found = self.arguments[value.of] if isinstance(value, View) else value
         assert isinstance(found, Array)
         return found
+
+
+def ordered(launch: Launch) -> Launch:
+    """The same with a barrier before and behind each store: on a GPU nothing else orders accesses of different threads to the same memory."""
+    source = re.sub(r"^( *)(tl\.store\(.*)$", r"\1tl.debug_barrier()\n\1\2\n\1tl.debug_barrier()", launch.source, flags=re.M)
+    return replace(launch, source=source)
 
 
 def _placed(data: np.ndarray, early: bool) -> np.ndarray:

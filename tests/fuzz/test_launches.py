@@ -14,7 +14,7 @@ import anytile
 anytile.install()
 
 from block_kernels import blocks  # noqa: E402
-from launches import Array, Launch, View, compare  # noqa: E402
+from launches import Array, Launch, View, compare, ordered  # noqa: E402
 from loop_kernels import loops  # noqa: E402
 from matrix_kernels import attention, matmul  # noqa: E402
 from row_kernels import line, rows  # noqa: E402
@@ -44,6 +44,13 @@ def test_a_difference_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(launches, "_run", wrong)
     text = compare(copies("    tl.store(out + i, tl.load(x + i), mask=i < n)\n", 32))
     assert text == "out: 1 of 32 differ, first at 31: 0.0 instead of 31.0"
+
+
+def test_stores_have_barriers_on_both_sides() -> None:
+    launch = ordered(copies("    if n > 3:\n        tl.store(out + i, tl.load(x + i))\n", 7))
+    barrier = "        tl.debug_barrier()\n"
+    assert f"    if n > 3:\n{barrier}        tl.store(out + i, tl.load(x + i))\n{barrier}" in launch.source
+    assert not compare(launch)
 
 
 class GpuMemory:
