@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from anytile.env.collect import collect
+from anytile.env.collect import collect, find_python
 from anytile.env.diagnose import diagnose
 from anytile.env.elf import read_elf
 from anytile.env.facts import Facts
@@ -266,3 +266,35 @@ def test_looking_imports_neither_torch_nor_triton() -> None:
         "import sys; from anytile.env.collect import collect; collect(); print({'torch', 'triton', 'numpy', 'llvmlite'} & set(sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.strip() == "set()"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="environments there have a python.exe of their own")
+def test_the_python_of_an_environment_is_gone(env: Environment) -> None:
+    """As after an upgrade of the system, of Homebrew or of pyenv."""
+    (env.root / "pyvenv.cfg").write_text(f"home = /opt/gone/bin\nversion = {MINOR}.1\n")
+    (env.root / "bin").mkdir()
+    link = env.root / "bin" / "python"
+    link.symlink_to("/opt/gone/bin/python3")
+    finding = env.findings()["win_wrong_wheel_or_stale_venv"]
+    assert finding.evidence[0].text == "the Python that it was made of is gone from /opt/gone/bin"
+    assert any("venv --clear" in c for fix in finding.fixes for c in fix.commands)
+    assert collect(str(link)).interpreter.stale  # which does not exist, and says enough all the same
+    with pytest.raises(FileNotFoundError, match="cannot run: the Python that it was made of is gone"):
+        find_python(str(env.root))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="environments there have a python.exe of their own")
+def test_the_python_of_an_environment_became_another(env: Environment, tmp_path: Path) -> None:
+    (tmp_path / "opt").mkdir()
+    (tmp_path / "opt" / "python3.99").write_text("")
+    (env.root / "bin").mkdir()
+    (env.root / "bin" / "python").symlink_to(tmp_path / "opt" / "python3.99")
+    evidence = env.findings()["win_wrong_wheel_or_stale_venv"].evidence[0].text
+    assert evidence.startswith(f"it was made with Python {MINOR}, and its python is 3.99 now")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there it is python.exe")
+def test_systems_that_have_python3_alone(env: Environment) -> None:
+    (env.root / "bin").mkdir()
+    (env.root / "bin" / "python3").symlink_to(sys.executable)
+    assert find_python(str(env.root)) == str(env.root / "bin" / "python3")

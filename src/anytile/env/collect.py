@@ -42,10 +42,12 @@ def _root(python: str) -> tuple[Path, str]:
     path = Path(python).expanduser()
     if not path.exists() and path.name == python and (found := shutil.which(python)):
         path = Path(found)  # a command: python3.12
+    if path.is_symlink() and not path.exists() and (path.parent.parent / "pyvenv.cfg").is_file():
+        return path.parent.parent, ""  # the Python of the environment is gone
     if not path.exists():
         raise FileNotFoundError(f"there is no {path}; give a python executable or the folder of an environment")
     if path.is_dir():
-        for candidate in ("bin/python", "Scripts/python.exe", "python.exe"):
+        for candidate in ("bin/python", "bin/python3", "Scripts/python.exe", "python.exe"):
             if (path / candidate).exists():
                 return path, str(path / candidate)
         if list(path.glob("lib/python3*/site-packages")) or (path / "Lib" / "site-packages").is_dir():
@@ -63,6 +65,8 @@ def find_python(python: str | None) -> str:
         return sys.executable
     root, executable = _root(python)
     if not executable:
+        if stale := _stale(root, venv_settings(root), ""):
+            raise FileNotFoundError(f"{root} cannot run: {stale}; `anytile doctor --python` says what to do")
         raise FileNotFoundError(f"{root} has site-packages, but neither bin/python nor python.exe: there is no interpreter to run")
     return executable
 
@@ -74,6 +78,22 @@ def venv_settings(folder: Path) -> dict[str, str]:
     except OSError:
         return {}
     return {k.strip().lower(): v.strip() for k, _, v in (line.partition("=") for line in lines)}
+
+
+def _stale(root: Path, config: dict[str, str], executable: str) -> str:
+    """What befell the Python that the virtual environment ``root`` was made of, after an upgrade for instance; empty where it is well.
+
+    Windows trees name folders of another machine when Linux looks at them; their Python is a file of their own.
+    """
+    made = re.match(r"3\.\d+", config.get("version") or config.get("version_info") or "")
+    if not config.get("home") or os.name == "nt" and Path(config["home"]).is_dir():
+        return ""
+    if os.name == "nt" or any((link := root / "bin" / n).is_symlink() and not link.exists() for n in ("python", "python3")):
+        return f"the Python that it was made of is gone from {config['home']}"
+    now = re.search(r"python(3\.\d+)$", os.path.realpath(executable)) if executable else None
+    if made and now and made.group() != now[1]:
+        return f"it was made with Python {made.group()}, and its python is {now[1]} now ({os.path.realpath(executable)})"
+    return ""
 
 
 def _interpreter(python: str | None) -> tuple[Interpreter, str]:
@@ -135,6 +155,7 @@ def _interpreter(python: str | None) -> tuple[Interpreter, str]:
         foreign_libraries=tuple(str(f) for n, f in libs.items() if n not in (mine, "python3.lib")),
         pip=any((s / "pip").is_dir() for s in seen),
         made_by_uv="uv" in config,
+        stale=_stale(root, config, executable) or None,
         on_path=tuple(dict.fromkeys(p for name in ("python", "python3") if (p := shutil.which(name)))),
     ), "windows" if windows else "darwin" if sys.platform == "darwin" else "linux"
 

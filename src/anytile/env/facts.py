@@ -51,6 +51,7 @@ class Interpreter:
     pip: bool | None = None  # `python -m pip` works
     made_by_uv: bool = False  # pyvenv.cfg says so
     on_path: tuple[str, ...] = ()  # every python that PATH finds, first to last
+    stale: str | None = None  # what befell the Python that a virtual environment was made of, as a sentence
 
     @property
     def minor(self) -> str | None:

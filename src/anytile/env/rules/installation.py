@@ -43,6 +43,11 @@ def _python_tags(facts: Facts) -> Iterator[Evidence]:
                 yield Evidence(f"{d.name} {d.version} is for Python {d.requires_python}, this is {version}", f"{d.name} METADATA")
 
 
+def _stale_base(facts: Facts) -> Iterator[Evidence]:
+    if facts.interpreter.stale:
+        yield Evidence(facts.interpreter.stale, f"{facts.interpreter.prefix}/pyvenv.cfg")
+
+
 def _unfit_wheels(facts: Facts) -> Iterator[tuple[Distribution, Evidence]]:
     """Wheels for another system, and extensions compiled for another CPython minor: only with these does a foreign tag matter."""
     minor = (facts.interpreter.minor or "").replace(".", "")
@@ -185,6 +190,7 @@ RULES = (
         (
             Clue(CERTAIN, lambda f: [evidence for _, evidence in _unfit_wheels(f)]),
             Clue(CERTAIN, library("python", "site-packages")),
+            Clue(CERTAIN, _stale_base),
             Clue(0.75, seen("win_error", r"193")),
             Clue(0.9, seen("python_library")),
             Clue(0.44, seen("failed_extension", r"libtriton")),
