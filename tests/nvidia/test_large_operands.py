@@ -54,3 +54,30 @@ def test_a_gpu_with_too_little_shared_memory_keeps_them_in_registers():
     """Three tiles of 64 KiB would be refused where a block has 99 KiB."""
     kernel = compiled(1024, 1, 86)
     assert "ldmatrix" not in kernel.asm["ptx"] and kernel.metadata.shared <= 99 * 1024
+
+
+@jit
+def turned(x_ptr, y_ptr, out_ptr, n, M: tl.constexpr, N: tl.constexpr, K: tl.constexpr):
+    """What is not loaded counts as 1, so nothing is copied ahead; neighbours of x in memory are not neighbours along k."""
+    m, j, k = tl.arange(0, M), tl.arange(0, N), tl.arange(0, K)
+    acc = tl.zeros([M, N], tl.float32)
+    for start in range(0, n, K):
+        inside = start + k < n
+        x = tl.load(x_ptr + (start + k)[:, None] * M + m[None, :], mask=inside[:, None], other=1.0)
+        y = tl.load(y_ptr + (start + k)[:, None] * N + j[None, :], mask=inside[:, None], other=1.0)
+        acc = tl.dot(x.T, y, acc)
+    tl.store(out_ptr + m[:, None] * N + j[None, :], acc)
+
+
+@pytest.mark.parametrize("arch", [75, 80, 90])
+def test_operands_that_a_loop_loads_itself_are_stored_as_they_were_loaded(arch):
+    """16 bytes at a time, both behind one barrier and before another, and read transposed: not element by element."""
+    constants = {"M": 32, "N": 32, "K": 32}
+    signature = {"x_ptr": "*fp16", "y_ptr": "*fp16", "out_ptr": "*fp32", "n": "i32", **dict.fromkeys(constants, "constexpr")}
+    source = ASTSource(turned, signature, constants, {(i,): [["tt.divisibility", 16]] for i in range(4)})
+    loop = "\n".join(max(loops(compile(source, target=GPUTarget("cuda", arch, 32), options={"num_warps": 4}).asm["ptx"]), key=len))
+    if arch == 75:
+        assert "ldmatrix" not in loop, "products there are multiply-adds"
+        return
+    assert loop.count("st.shared.v4") == 2 and loop.count("st.shared") == 2 and loop.count("bar.sync") == 2
+    assert loop.count(".trans") == loop.count("ldmatrix") == 4 and "fence" not in loop

@@ -103,3 +103,39 @@ def half_scaled_product(x, y, sy, out):
     scales = tl.load(sy + n[:, None] * 2 + tl.arange(0, 2)[None, :])
     acc = tl.full((32, 32), 1.0, tl.float32)
     tl.store(out + m[:, None] * 32 + n[None, :], tl.dot_scaled(a, None, "bf16", b, scales, "e4m3", acc))
+
+
+def _loaded_in_the_loop(kind, m, n, k, warps, out="fp32"):
+    name = f"{kind} {m}x{n}x{k} {warps} warps"
+    one = {"low": -3, "high": 4}
+    case(
+        name,
+        x=integers(kind, 3 * k, m, **one),
+        y=integers(kind, 3 * k, n, **one),
+        z=integers(kind, n, 3 * k, **one),
+        out=zeros(out, 2, m, n),
+        n=3 * k - 5,
+        constants={"M": m, "N": n, "K": k},
+        options={"num_warps": warps},
+        arch=75,
+    )(loaded_in_the_loop)
+
+
+def loaded_in_the_loop(x, y, z, out, n, M: tl.constexpr, N: tl.constexpr, K: tl.constexpr):
+    """What lies outside counts as 1, so that nothing is copied ahead: operands with neighbours along k and across it."""
+    m, j, k = tl.arange(0, M), tl.arange(0, N), tl.arange(0, K)
+    acc = tl.zeros([M, N], out.dtype.element_ty)
+    turned = tl.zeros([M, N], out.dtype.element_ty)
+    for start in range(0, n, K):
+        inside = start + k < n
+        a = tl.load(x + (start + k)[:, None] * M + m[None, :], mask=inside[:, None], other=1).to(x.dtype.element_ty).T
+        acc = tl.dot(a, tl.load(y + (start + k)[:, None] * N + j[None, :], mask=inside[:, None], other=1), acc, out_dtype=acc.dtype)
+        b = tl.load(z + j[:, None] * n + (start + k)[None, :], mask=inside[None, :], other=1).T
+        turned = tl.dot(a, b, turned, out_dtype=acc.dtype)
+    tl.store(out + m[:, None] * N + j[None, :], acc)
+    tl.store(out + M * N + m[:, None] * N + j[None, :], turned)
+
+
+for _kind in ("fp16", "bf16", "i8", "fp32", "fp8e5"):
+    for _m, _n, _k, _warps in ((32, 32, 32, 4), (16, 64, 32, 1), (64, 32, 64, 8), (128, 16, 32, 2)):
+        _loaded_in_the_loop(_kind, _m, _n, _k, _warps, "i32" if _kind == "i8" else "fp32")

@@ -156,8 +156,12 @@ class Assignment:
 
     @staticmethod
     def _feeds_dots(op: Op) -> bool:
-        """Whether all that is loaded are operands of dots: those are copied 16 bytes at a time, and meet nothing else."""
-        return op.name == "load" and bool(op.result.uses) and all(user.name == "dot" for user, _ in op.result.uses)
+        """Whether all that is loaded are operands of dots, as they are or transposed: those are copied 16 bytes at a time, and meet nothing else."""
+
+        def read(v: Value) -> bool:
+            return bool(v.uses) and all(user.name == "dot" or user.name == "permute" and read(user.result) for user, _ in v.uses)
+
+        return op.name == "load" and read(op.result)
 
     def coalesced(self, pointer: Value, width: int | None = None) -> Placement:
         order = self._order(pointer)

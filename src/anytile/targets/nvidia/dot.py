@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from ...ir import Block, Func, Op, Value
 from ...ir.types import BF16, F16, F32, F64, Element
+from ...layouts.convert import ThroughShared, plan
 from . import matrices, wgmma
 from .convert import addresses, memory_bytes, shared_load, shared_store
 from .dot_table import Instruction, instruction
@@ -162,6 +163,24 @@ def _in_shared(g: Generator, op: Op, index: int, place: Placement, row: Instruct
     return isinstance(matrices.ring_form(g, op, index), wgmma.Panels)
 
 
+def _by_panels(g: Generator, op: Op, index: int, place: Placement) -> bool:
+    """Whether an operand that the loop around ``op`` loads anew goes to its fragments as copied ones do: stored by 8 or 16 bytes, read by ldmatrix.
+
+    The other way would store the elements of a fragment's word one by one where neighbours in memory are no neighbours along k.
+    """
+    v = load = op.operands[index]
+    while load.op is not None and (load.op.name == "permute" or load.op.name == "reshape" and wgmma.drops_ones(load.op)):
+        load = load.op.operands[0]
+    if load.op is None or load.op.name != "load" or load.op.block is not op.block or op.block is g.func.body:
+        return False
+    if not g.means.large_in_shared or g.is_lazy(load) or g.find(v, place) is not None:
+        return False
+    form, here = matrices.ring_form(g, op, index), g.place_for(v)
+    if not isinstance(form, wgmma.Panels) or wgmma.vector(here, form) * form.size < 8:
+        return False
+    return isinstance(plan(here.layout, place.layout, form.size * 8), ThroughShared)
+
+
 # --- emission ------------------------------------------------------------------------------------------------
 
 
@@ -181,9 +200,13 @@ def _by_tensor_core(g: Generator, op: Op, acc: Placement, row: Instruction) -> l
     values = list(g.get(op.operands[2], acc))
     e = op.operands[0].type.elem
     places = place_a, place_b
-    large = [(v, i) for i, v in enumerate(op.operands[:2]) if v not in g.ring and _in_shared(g, op, i, places[i], row)]
+    large = [
+        (v, i)
+        for i, v in enumerate(op.operands[:2])
+        if v not in g.ring and (_in_shared(g, op, i, places[i], row) or _by_panels(g, op, i, places[i]))
+    ]
     g.large_operands += len(large)
-    wgmma.stage(g, large)
+    wgmma.stage(g, large, asynchronous=False)
     words_a, words_b = (_operand_words(g, op, i, place, row.pack) for i, place in enumerate(places))
     parts = [(words_a, words_b)]
     if e is F32:

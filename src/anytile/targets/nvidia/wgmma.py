@@ -375,8 +375,11 @@ def waited(g: Generator, registers: list[str], e: Element) -> list[str]:
     return _unpacked(g, [g.emit(f"extractvalue {result} {got}, {i}") for i in range(n)], e)
 
 
-def stage(g: Generator, operands: list[tuple[Value, int]]) -> list[Slot]:
-    """Where values lie in shared memory, each with its place among its dot's operands: in a ring, or stored there now, or earlier."""
+def stage(g: Generator, operands: list[tuple[Value, int]], asynchronous: bool = True) -> list[Slot]:
+    """Where values lie in shared memory, each with its place among its dot's operands: in a ring, or stored there now, or earlier.
+
+    ``asynchronous``: whether wgmma reads them, which does so by another way than threads do.
+    """
     forms = {(v, i): panels(g, v, i) for v, i in operands}
     missing = {(v, form): None for (v, _), form in forms.items() if slot_of(g, v, form) is None}
     if missing:
@@ -387,7 +390,7 @@ def stage(g: Generator, operands: list[tuple[Value, int]]) -> list[Slot]:
             begin = g.buffer((v, form), form.bytes)
             store_panels(g, regs, place, form, g.at_byte(begin), v)
             g.define(v, [str(begin)], form)
-        if g.sm >= 90:  # for wgmma, which reads by another way than threads do
+        if g.sm >= 90 and asynchronous:
             g.assembly("fence.proxy.async.shared::cta;", "", "void", [])
         g.barrier()
     out = []
@@ -413,14 +416,19 @@ def read_fragments(g: Generator, pointer: str, form: Rows, place: Placement) -> 
 
 def store_panels(g: Generator, registers: list[str], place: Placement, form: Panels, pointer: str, v: Value) -> None:
     """Registers to their places in shared memory, up to 16 bytes at a time."""
-    e = v.type.elem
+    n = vector(place, form)
+    for r, at in zip(range(0, place.registers, n), panel_addresses(g, place, form, pointer, n), strict=True):
+        if place.register_of[place.constants[r]] == r:
+            shared_store(g, at, registers[r : r + n], v.type.elem)
+
+
+def vector(place: Placement, form: Panels) -> int:
+    """How many neighbours in the panels a thread has in ``place``, up to 16 bytes."""
     low, _ = span(form.shape, form.inner)
     n = 0
     while n < len(place.register) and (2 << n) * form.size <= 16 and place.register[n] == 1 << (low + n):
         n += 1
-    for r, at in zip(range(0, place.registers, 1 << n), panel_addresses(g, place, form, pointer, 1 << n), strict=True):
-        if place.register_of[place.constants[r]] == r:
-            shared_store(g, at, registers[r : r + (1 << n)], e)
+    return 1 << n
 
 
 def panel_addresses(g: Generator, place: Placement, form: Panels | Rows, pointer: str, step: int) -> list[str]:
