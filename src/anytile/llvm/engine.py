@@ -82,8 +82,9 @@ def _foreign_targets() -> None:
         llvm = _binding()
         # NVPTX runs "straight line strength reduction", whose time grows with the square of a kernel's addresses, up to half of all that
         # LLVM takes, and "n-ary reassociation", for code that is no better.  x86 and ARM do without them; releases that lack the option
-        # ignore it.
-        llvm.set_option("", "-opt-disable=slsr,nary-reassociate")
+        # ignore it.  It also looks for common expressions three times, twice of them by GVN where optimisation is "aggressive", which level
+        # `plain` therefore asks for: without GVN the one time that is left finds the same (level `O2` then does without GVN, too).
+        llvm.set_option("", "-opt-disable=slsr,nary-reassociate,gvn")
         llvm.initialize_all_targets()
         llvm.initialize_all_asmprinters()
 
@@ -245,7 +246,8 @@ def _target_machine(triple: str, cpu: str, features: str, level: str) -> Any:
     # RuntimeDyld does not extend 32-bit references to data on COFF; 64-bit addresses need no such luck.
     model = "large" if "windows" in triple and architecture(triple) == "x86_64" else "default"
     target = llvm.Target.from_triple(triple)
-    return target.create_target_machine(cpu=cpu, features=features, opt=0 if level == "none" else 2, reloc="pic", codemodel=model)
+    opt = {"none": 0, "plain": 3}.get(level, 2)  # 3: see `_foreign_targets`
+    return target.create_target_machine(cpu=cpu, features=features, opt=opt, reloc="pic", codemodel=model)
 
 
 def _run_passes(llvm: Any, module: Any, machine: Any, level: str) -> None:
