@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from anytile.env.lock.errors import LockError, RequestError
+from anytile.env.lock.errors import LockError, NetworkError, RequestError
 from anytile.env.lock.index import File, Index, Mirrors
 from anytile.env.lock.partners import cuda_of, glibc_of, names_missing, partner_requirement, triton_line
 from anytile.env.lock.project import caret, read
@@ -80,7 +80,7 @@ def test_pythons() -> None:
         ({"packages": ["torch=2"]}, "is no requirement"),
         ({"packages": ["triton"]}, "add --triton upstream, or leave triton out"),
         ({"mirrors": ["nonsense"]}, "give FROM=TO"),
-        ({"python": "three"}, "is no version"),
+        ({"python": "three"}, "is no release of Python 3"),
         ({"source": "my gpu"}, "a name of letters"),
     ],
 )
@@ -239,6 +239,17 @@ def test_what_a_project_says(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text("[tool\n")
     with pytest.raises(RequestError, match="no valid TOML"):
         read(None, None, tmp_path)
+
+
+def test_a_proxy_is_named_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    assert "proxy " not in str(NetworkError("https://pypi.org/simple", "refused")).partition("refused")[0]
+    monkeypatch.setenv("HTTPS_PROXY", "http://me:secret@proxy.example:3128")
+    told = str(NetworkError("https://pypi.org/simple", "refused"))
+    assert "(through the proxy proxy.example:3128, which the environment names): refused" in told and "secret" not in told
+    monkeypatch.setenv("NO_PROXY", "pypi.org")
+    assert "through" not in str(NetworkError("https://pypi.org/simple", "refused"))
 
 
 def test_without_uv_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

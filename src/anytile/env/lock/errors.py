@@ -17,8 +17,14 @@ class NetworkError(LockError):
     """A package index did not answer."""
 
     def __init__(self, url: str, why: str) -> None:
+        from urllib.parse import urlsplit
+        from urllib.request import getproxies, proxy_bypass
+
+        at = urlsplit(url)
+        proxy = getproxies().get(at.scheme) if at.hostname and not proxy_bypass(at.hostname) else None
+        through = f" (through the proxy {proxy.rpartition('@')[2]}, which the environment names)" if proxy else ""  # without a password
         super().__init__(
-            f"could not reach {url}: {why}. Nothing was written. Check the network or the proxy; --mirror FROM=TO names another server"
+            f"could not reach {url}{through}: {why}. Nothing was written. Check the network or the proxy; --mirror FROM=TO names another server"
         )
 
 

@@ -198,7 +198,7 @@ def minors(python: str) -> tuple[SpecifierSet, tuple[str, ...], str]:
     try:
         specifier = SpecifierSet(text)
     except InvalidSpecifier as e:
-        raise RequestError(f"Python {text!r} is no version: write 3.11, or a range such as '>=3.11,<3.13'") from e
+        raise RequestError(f"Python {text!r} is no release of Python 3: write 3.11, or a range such as '>=3.11,<3.13'") from e
     found = [f"3.{n}" for n in range(8, _NEWEST_MINOR + 1) if any(specifier.contains(f"3.{n}.{patch}") for patch in (0, 99))]
     if not found:
         raise RequestError(f"Python {text!r} has no version in it: write 3.11, or a range such as '>=3.11,<3.13'")
