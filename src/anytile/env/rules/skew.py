@@ -200,7 +200,8 @@ def _some_triton(facts: Facts) -> Iterator[Fix]:
     yield Fix("Let anytile answer `import triton`: it runs on every system", ("anytile enable",), safe=True)
     wanted, _, index = _own_triton(facts)
     if facts.platform.system == "linux" and facts.log is None:
-        yield Fix("Or install the Triton that this torch goes with", install(facts, wanted, index=index))
+        what = "the Triton that this torch goes with" if facts.torch else "Triton"
+        yield Fix(f"Or install {what}", install(facts, wanted, index=index))
     else:
         yield Fix("On Windows: install the Triton for Windows of the minor release that torch names", install(facts, "triton-windows"))
 
