@@ -133,6 +133,34 @@ def test_a_barrier_inside_is_found_where_rings_were_given_up():
 
 
 @jit
+def with_row(q, k, v, bias, out, n, scale, SCALED: tl.constexpr, D: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr):
+    rows, d = tl.program_id(0) * BM + tl.arange(0, BM), tl.arange(0, D)
+    queries = tl.load(q + rows[:, None] * D + d[None, :])
+    top, acc = tl.full([BM], -float("inf"), tl.float32), tl.zeros([BM, D], tl.float32)
+    for start in range(0, n, BN):
+        at = start + tl.arange(0, BN)
+        scores = tl.dot(queries, tl.load(k + at[None, :] * D + d[:, None]))
+        scores = (scores * scale if SCALED else scores) + tl.load(bias + at)[None, :]
+        higher = tl.maximum(top, tl.max(scores, 1))
+        p, less = tl.exp2(scores - higher[:, None]), tl.exp2(top - higher)
+        acc = tl.dot(p.to(v.dtype.element_ty), tl.load(v + at[:, None] * D + d[None, :]), acc * less[:, None])
+        top = higher
+    tl.store(out + rows[:, None] * D + d[None, :], acc.to(out.dtype.element_ty))
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+@pytest.mark.parametrize("bn", [64, 128])
+def test_a_row_that_is_added_to_the_first_product_leaves_the_turns(bn, scaled):
+    """It is loaded where the product lies, and added behind it: no barrier, and nothing to write into the accumulators before."""
+    constants = {"SCALED": scaled, "D": 128, "BM": 128, "BN": bn}
+    pointers = {"q": "*bf16", "k": "*bf16", "v": "*bf16", "bias": "*fp32", "out": "*bf16"}
+    signature = {**pointers, "n": "i32", "scale": "fp32", **dict.fromkeys(constants, "constexpr")}
+    source = ASTSource(with_row, signature, constants, {(i,): [["tt.divisibility", 16]] for i in range(6)})
+    made = steps(compile(source, target=GPUTarget("cuda", 90, 32), options={"num_warps": 8, "num_stages": 3}).asm["ptx"])
+    assert made.count("extra barrier") == 2
+
+
+@jit
 def powers(x, k, v, out, n, D: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr):
     rows, d = tl.arange(0, BM), tl.arange(0, D)
     acc = tl.load(x + rows[:, None] * D + d[None, :])

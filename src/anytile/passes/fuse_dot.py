@@ -2,7 +2,8 @@
 
 ``acc += tl.dot(a, b)`` is written everywhere; as one operation the accumulator stays where the dot adds into it.
 The sum is formed in the accumulator's own format either way; only the order of additions changes, which the op
-table leaves open.
+table leaves open.  A row or a column that is broadcast lies in no accumulator yet: where one is in registers, it is written out before the
+dot can begin, and had better be added behind it.
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ def _zero(v: Value) -> bool:
     return v.op is not None and v.op.name == "constant" and v.op.attrs["value"] == 0
 
 
-def fuse_dot(m: Module) -> bool:
+def fuse_dot(m: Module, broadcast: bool = True) -> bool:
+    """``broadcast``: also where ``x`` is broadcast from a smaller tile."""
     changed = False
     for op in [o for o in m.walk() if o.name in ("fadd", "add")]:
         for dot, other in (op.operands, op.operands[::-1]):
             d = _fusable(dot, other, op)
-            if d is not None:
+            if d is not None and (broadcast or not other.is_op("broadcast")):
                 assert op.block is not None
                 new = Builder(op.block, op, op.loc).make("dot", [*d.operands[:2], other], d.attrs).result
                 op.result.replace_with(new)

@@ -51,7 +51,7 @@ def machine_passes(sm: int) -> list[Pass]:
     return [
         fixed_loads,  # before all that makes more operations of one
         unpack_map,  # lanes of a map become tiles of their own
-        fuse_dot,  # acc + dot(a, b, 0): before widening turns the additions into other shapes
+        _named("fuse_dot", lambda m: fuse_dot(m, broadcast=False)),  # before widening turns the additions into other shapes
         _named("legalize_dot", lambda m: legalize_dot(m, sm)),  # before expand_casts, which does its casts
         short_integers,  # before widening, which takes what is not known to be short by way of f64
         widen_floats,  # before expand_math, which expands f32 and f64 only

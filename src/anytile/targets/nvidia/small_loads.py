@@ -22,6 +22,8 @@ __all__ = ["broadcast_loads"]
 
 _REGISTERS = 16
 """Elements of the small tile that a thread may hold."""
+_BESIDE_DOTS = 32
+"""The same in a loop with dots, where a barrier would keep warpgroups from taking turns (`chain`)."""
 _VIEWS = frozenset({"expand_dims", "broadcast", "reshape", "permute"})
 _ADDRESSES = frozenset({"addptr", "hint", *_VIEWS, "splat"})
 _WRITES = frozenset({"store", "atomic_rmw", "atomic_cas"})
@@ -39,9 +41,16 @@ def broadcast_loads(func: Func, threads: int, where: Where, cheap: Callable[[Val
     out: dict[Value, list[Placement]] = {}
     for v in small:
         found = placed.wanted(v)
-        if found and set(found) != {where(v)} and sum(place.registers for place in found) <= _REGISTERS:
+        if found and set(found) != {where(v)} and sum(place.registers for place in found) <= _most(func, v):
             out[v] = list(found)
     return out
+
+
+def _most(func: Func, v: Value) -> int:
+    """How many elements of ``v`` a thread may hold."""
+    block = v.op.block if v.op is not None else None
+    beside_dots = block is not None and block is not func.body and any(op.name == "dot" for op in block.ops)
+    return _BESIDE_DOTS if beside_dots else _REGISTERS
 
 
 def _candidates(func: Func, threads: int, cheap: Callable[[Value], bool]) -> dict[Value, None]:
