@@ -152,12 +152,13 @@ APART = {"x": "*i32", "y": "*i32", "out": "*i32", "m": "i32", "n16": "i32", "sm"
 
 @pytest.mark.parametrize("axis, m, n, warps", [(1, 64, 32, 2), (1, 128, 16, 4), (0, 32, 64, 2), (0, 16, 128, 4)])
 def test_where_no_two_numbers_are_near_a_thread_reduces_its_own(axis, m, n, warps):
-    """No shuffle, no shared memory; and sixteen numbers that are on or off together have one comparison."""
+    """No shuffle, no shared memory; sixteen numbers that are on or off together have one comparison, and so have two numbers and their indices."""
     llir = lowered(apart, warps, {"M": m, "N": n, "AXIS": axis, "BOTH": False}, **APART)
     ptx = make_ptx(llir, chip(90))
     assert "shfl" not in ptx and "bar.sync" not in ptx
     if axis == 1:
-        assert ptx.count("setp.lt.s32") + ptx.count("setp.gt.s32") < n / 16 + 4 + n  # the rest are those of the numbers themselves
+        assert ptx.count("setp.lt.s32") + ptx.count("setp.gt.s32") <= n / 16 + 2
+        assert ptx.count("setp.ge.s32") == n - 1 and "setp.eq" not in ptx
     rows, columns = m - 3, n - 16 if n > 16 else n
     x = np.random.default_rng(5).integers(0, 1000, m * n * 8).astype(np.int32)
     out = np.zeros((n, m)[axis], np.int32)

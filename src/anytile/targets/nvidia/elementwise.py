@@ -409,9 +409,39 @@ def run_block(g: Generator, block: Block, args: list[str]) -> list[str]:
                 mask = op.operand("mask")
                 stop_where(g, op, bad if mask is None else g.emit(f"and i1 {bad}, {value(mask)}"))
             elif op.defn.elementwise or op.name == "hint":
-                known[op.result] = compute(g, op, [value(v) for v in op.operands])
+                xs = [value(v) for v in op.operands]
+                known[op.result] = _decided(g, op, xs) or compute(g, op, xs)
+                if op.name == "select" and (both := _counted_together(g, *xs[1:])) is not None:
+                    g.counted[known[op.result]] = both
             else:
                 raise unsupported(f"operation {op.name} in a combine function", op)
         return []
 
     return run(block.ops)
+
+
+_LESS = {"slt": False, "sle": False, "ult": False, "ule": False, "sgt": True, "sge": True, "ugt": True, "uge": True}
+"""Orders of integers → whether the second operand is the lesser one."""
+
+
+def _counted_together(g: Generator, a: str, b: str) -> tuple[str, int, int] | None:
+    """What is known of the one of two indices that a select takes."""
+    x, y = g.counted.get(a), g.counted.get(b)
+    return (x[0], min(x[1], y[1]), max(x[2], y[2])) if x and y and x[0] == y[0] else None
+
+
+def _decided(g: Generator, op: Op, operands: list[str]) -> str | None:
+    """The result of ``op`` on single registers where it is known already, as which of two indices of a thread is the lower one; else None.
+
+    So the earlier of two equal numbers costs no comparison of their indices where a thread has both (argmax).
+    """
+    if op.name == "icmp" and op.attrs["pred"] in _LESS:
+        x, y = (g.counted.get(v) for v in (operands[::-1] if _LESS[op.attrs["pred"]] else operands))
+        if x and y and x[0] == y[0] and (x[2] < y[1] or x[1] > y[2]):
+            return "true" if x[2] < y[1] else "false"
+    if op.name in ("and", "or") and op.result.type.elem is BOOL:
+        neutral = "true" if op.name == "and" else "false"
+        left = [x for x in operands if x != neutral]
+        if len(left) < 2:
+            return left[0] if left else neutral
+    return None

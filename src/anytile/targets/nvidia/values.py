@@ -196,6 +196,9 @@ class Generator:
         self.barrier_count = 0  # mbarriers, at BARRIERS
         self.bulk_stores: dict[Op, Source] = {}  # stores that read shared memory some time after they were asked for
         self.words: dict[tuple[str, str], str] = {}  # two elements of 16 bits → the i32 that holds both
+        self.counted: dict[
+            str, tuple[str, int, int]
+        ] = {}  # an index, or one of several → what they all begin with, the least and the most beyond
         self.halves: dict[str, tuple[str, int]] = {}  # such an element → that i32, and which half of it
         self._buffers: dict[object, int] = {}  # whose → first byte
         self.globals: list[str] = []
@@ -471,6 +474,8 @@ class Generator:
             c = (c >> low) & mask
             if c not in made:
                 made[c] = base if c == 0 else str(c) if base == "0" else self.emit(f"{'xor' if may & c else 'or disjoint'} i32 {base}, {c}")
+                if not may & c:
+                    self.counted[made[c]] = base, c, c
             out.append(made[c])
         return out
 
