@@ -59,6 +59,20 @@ def scalar_pages(x, y, out, table, n, USED: tl.constexpr):
 
 
 @jit
+def divided_pages(x, y, out, table, n, USED: tl.constexpr):
+    """The page is a quotient by what the table says."""
+    m, d = tl.arange(0, 32), tl.arange(0, 64)
+    a = tl.load(x + m[:, None] * 64 + d[None, :])
+    acc = tl.zeros((32, 32), tl.float32)
+    for i in range(0, n):
+        page = 4096 // tl.load(table + i)
+        acc = tl.dot(a, tl.load(y + (page * 32 + m)[None, :] * 64 + d[:, None]), acc)
+        if USED:
+            acc += page
+    tl.store(out + m[:, None] * 32 + m[None, :], acc)
+
+
+@jit
 def latent(q, keys, out, n, M: tl.constexpr, T: tl.constexpr, D: tl.constexpr, SUM: tl.constexpr):
     """The keys are the values; with SUM something that is no dot reads them, too."""
     m, t, d = tl.arange(0, M), tl.arange(0, T), tl.arange(0, D)
@@ -103,11 +117,11 @@ def pages_and_products(q, keys, values, table, x, y, out, n, STAGES: tl.constexp
     tl.store(out + 1024 + r[:, None] * 128 + r[None, :], total)
 
 
-def ptx(fn, sm: int, warps: int, constants: dict, stages: int = 3, **signature: str) -> str:
+def ptx(fn, sm: int, warps: int, constants: dict, stages: int = 3, stage: str = "ptx", **signature: str) -> str:
     given = {**signature, **dict.fromkeys(constants, "constexpr")}
     attrs = {(i,): [["tt.divisibility", 16]] for i, kind in enumerate(signature.values()) if kind.startswith("*")}
     options = {"num_warps": warps, "num_stages": stages}
-    return compile(ASTSource(fn, given, constants, attrs), target=GPUTarget("cuda", sm, 32), options=options).asm["ptx"]
+    return compile(ASTSource(fn, given, constants, attrs), target=GPUTarget("cuda", sm, 32), options=options).asm[stage]
 
 
 def of_pages(sm: int, warps: int, stages: int = 3, **sizes: int) -> str:
@@ -242,3 +256,11 @@ def test_pages_stay_ahead_where_another_loop_fills_the_shared_memory(stages):
     pointers = dict.fromkeys(("q", "keys", "values"), "*bf16") | {"table": "*i32", "x": "*bf16", "y": "*bf16", "out": "*fp32"}
     text = ptx(pages_and_products, 80, 4, {"STAGES": stages}, **pointers, n="i32")
     assert any("ld.global" in "\n".join(loop) and "cp.async" in "\n".join(loop) for loop in loops(text))
+
+
+def test_an_iteration_does_not_compute_what_only_copies_ahead_are_made_from():
+    """Its own page is known to nobody there: a quotient by it would not even be defined."""
+    types = {"x": "*fp16", "y": "*fp16", "out": "*fp32", "table": "*i32", "n": "i32"}
+    texts = {used: ptx(divided_pages, 90, 4, {"USED": used}, stage="llir", **types) for used in (True, False)}
+    assert texts[True].count("sdiv i32 4096") == texts[False].count("sdiv i32 4096") + 1
+    assert not any("sdiv i32 4096, poison" in text for text in texts.values())

@@ -25,7 +25,7 @@ def emit_block(g: Generator, block: Block, order: list[Op] | None = None) -> Non
     inner = block is not g.func.body and bool(g.assignment.small)
     g.unordered |= inner  # the copies of the iteration before
     for op in order or block.ops:
-        if not op.defn.terminator:
+        if not op.defn.terminator and op not in g.unread:
             _emit(g, op)
     g.unordered |= inner  # a barrier of this block need not have been passed
 

@@ -184,8 +184,12 @@ class Pipeline:
         self.once = self._always_once()
         tables = [op for op in self.body.ops if op in used.ops and op.name == "load"]
         self.tables = Tables(g, tables, 2 if self.chained is not None else 1)
-        self.unread = [op for op in tables if op.result.type.is_scalar and not self._used_here(op.result)]
+        self.unread = [op for op in self.body.ops if op in used.ops and not any(self._asked_here(r) for r in op.results)]
         self.scalars = [op for op in self.body.ops if op in used.ops and op not in tables and op.results[0].type.is_scalar]
+
+    def _asked_here(self, v: Value) -> bool:
+        """Whether the text of an iteration itself has to define ``v``: tiles for copies are computed where they are asked for."""
+        return v.type.is_scalar and self._used_here(v)
 
     def _used_here(self, v: Value) -> bool:
         """Whether an iteration itself computes with ``v``, other than the addresses of what is copied ahead."""
@@ -312,8 +316,7 @@ class Pipeline:
         for m in self.moves:
             slot = self._slot(m.operand, m.form.bytes, self.slot)
             g.ring |= dict.fromkeys((m.load.result, m.operand, *m.others), slot)
-        for op in self.unread:
-            g.own_copies[op] = partial(g.define, op.result, ["poison"])
+        g.unread.update(self.unread)
         if self.chained is not None:
             self.chained.body_begins()
             return
@@ -364,8 +367,9 @@ class Pipeline:
             self.hole.append(f"  {self.phases} = phi i32 [ {self.first_phases}, %{entry} ], [ {self.next_phases}, %{latch} ]")
         for v in {x for m in self.moves for x in (m.load.result, m.operand, *m.others)}:
             del g.ring[v]
-        for op in (*(c.load for c in self.own), *self.unread):
-            del g.own_copies[op]
+        for c in self.own:
+            del g.own_copies[c.load]
+        g.unread.difference_update(self.unread)
 
     def advance(self) -> None:
         g = self.g

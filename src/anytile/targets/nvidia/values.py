@@ -179,6 +179,7 @@ class Generator:
         self.maps: dict[TensorMap, str] = {}  # tensor map → parameter
         self.ring: dict[Value, Slot] = {}  # operand of a pipelined dot → its current slot in shared memory
         self.own_copies: dict[Op, Callable[[], None]] = {}  # load that runs ahead of its loop, of no dot → defines its result
+        self.unread: set[Op] = set()  # scalars of a loop that only copies ahead are made from: of no use to the iteration itself
         self.read_ahead: dict[
             Value, Callable[[Placement | None], list[str]]
         ] = {}  # table of the iteration whose copies are written → its numbers
