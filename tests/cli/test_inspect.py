@@ -100,3 +100,27 @@ def test_requests_that_cannot_be_met_are_one_sentence(file):
         done = call(*arguments)
         assert done.returncode == 1
         assert message in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("1 / 0\n", r" at .*broken.py:1 with ZeroDivisionError: division by zero"),
+        ("import sys\nsys.exit(3)\n", r" at .*broken.py:2 with SystemExit: 3"),
+        ("x = (\n", "SyntaxError"),
+    ],
+)
+def test_a_file_that_cannot_be_imported_is_one_sentence(tmp_path, text, told):
+    (tmp_path / "broken.py").write_text(text)
+    with pytest.raises(ValueError, match=r"(?s)broken.py is run to find its kernels, and stopped.*" + told):
+        inspector.load_kernels(str(tmp_path / "broken.py"))
+
+
+def test_files_of_packages_may_import_by_dots(tmp_path):
+    folder = tmp_path / "package_of_kernels" / "inner"
+    folder.mkdir(parents=True)
+    for name in (folder.parent / "__init__.py", folder / "__init__.py"):
+        name.write_text("")
+    (folder.parent / "base.py").write_text("SIZE = 4\n")
+    (folder / "some.py").write_text("from ..base import SIZE\n" + KERNELS)
+    assert list(inspector.load_kernels(str(folder / "some.py"))) == ["scale_rows", "tuned"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import subprocess
 import sys
 import traceback
@@ -178,6 +180,42 @@ def test_breakpoints_show_values(tmp_path):
     program.write_text(PROGRAM)
     made = subprocess.run([sys.executable, str(program)], input="p v\nc\n", capture_output=True, text=True, timeout=120)
     assert "tensor(41, int64)" in made.stdout and "result 42" in made.stdout, made.stdout + made.stderr
+
+
+STEPS = """
+import numpy as np
+import anytile.language as tl
+from anytile.runtime.jit import jit
+
+@jit
+def twice(v):
+    w = v * 2
+    return w
+
+@jit
+def kernel(x):
+    breakpoint()
+    v = twice(tl.load(x))
+    tl.store(x, v)
+
+x = np.array([21])
+kernel[(1,)](x)
+print("result", x[0])
+"""
+
+
+def test_steps_lead_from_kernel_to_function_and_back(tmp_path):
+    """Not through anytile's own frames."""
+    program = tmp_path / "program.py"
+    program.write_text(STEPS)
+    command = [sys.executable, str(program)]
+    plain = {k: v for k, v in os.environ.items() if k != "PYTHONBREAKPOINT"}
+    made = subprocess.run(command, input="s\n" * 4 + "p w\n" + "s\n" * 3 + "c\n", capture_output=True, text=True, timeout=120, env=plain)
+    assert "tensor(42, int64)" in made.stdout and "result 42" in made.stdout, made.stdout + made.stderr
+    stops = [line for line in made.stdout.splitlines() if re.search(r"> .*\(\d+\)[\w<>]+\(\)", line)]
+    assert stops and all("program.py" in stop for stop in stops), made.stdout
+    none = subprocess.run(command, capture_output=True, text=True, timeout=120, env={**plain, "PYTHONBREAKPOINT": "0"})
+    assert none.stdout == "result 42\n", none.stdout + none.stderr
 
 
 def _shifted(x, y, shift, BLOCK: tl.constexpr = 4):

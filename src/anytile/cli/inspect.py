@@ -14,7 +14,9 @@ import ast
 import importlib.util
 import os
 import sys
+import traceback
 from collections.abc import Iterator
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import typer
@@ -23,6 +25,7 @@ from ..compat import hook
 
 __all__ = ["Guess", "guess_parameters", "inspect", "load_kernels"]
 
+_HERE = os.path.dirname(os.path.abspath(__file__))
 _FLOAT_WORDS = ("eps", "epsilon", "scale", "alpha", "beta", "gamma", "lr", "p", "dropout", "momentum", "temperature", "softcap")
 _INDEX_WORDS = ("idx", "index", "indices", "ids", "labels", "label", "targets", "seqlens", "slots")
 _MEMORY = ("load", "store", "make_block_ptr", "make_tensor_descriptor")
@@ -100,14 +103,7 @@ def load_kernels(path: str) -> dict[str, tuple[Any, dict[str, Any]]]:
     hook.install()
     from ..runtime.jit import JITFunction
 
-    module_name = os.path.splitext(os.path.basename(path))[0]
-    spec = importlib.util.spec_from_file_location(module_name, path)
-    if spec is None or spec.loader is None:
-        raise ValueError(f"{path} is not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[module_name] = module
-    sys.path.insert(0, os.path.dirname(os.path.abspath(path)))
-    spec.loader.exec_module(module)
+    module = _imported(path)
     found: dict[str, tuple[Any, dict[str, Any]]] = {}
     for value in vars(module).values():
         preset: dict[str, Any] = {}
@@ -117,9 +113,33 @@ def load_kernels(path: str) -> dict[str, tuple[Any, dict[str, Any]]]:
             if configs:
                 preset = {**configs[0].kwargs, **preset}
             value = value.fn
-        if isinstance(value, JITFunction) and value.__module__ == module_name:
+        if isinstance(value, JITFunction) and value.__module__ == module.__name__:
             found[value.__name__] = (value, preset)
     return found
+
+
+def _imported(path: str) -> ModuleType:
+    """The file as a module: of its package where it lies in one, for it may import from there by dots."""
+    folder, file = os.path.split(os.path.abspath(path))
+    name = os.path.splitext(file)[0]
+    while os.path.isfile(os.path.join(folder, "__init__.py")):
+        folder, package = os.path.split(folder)
+        name = f"{package}.{name}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ValueError(f"{path} is not a Python file")
+    sys.path.insert(0, folder)
+    try:
+        if "." in name:
+            return importlib.import_module(name.removesuffix(".__init__"))
+        module = sys.modules[name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as e:
+        told = "".join(traceback.format_exception_only(e)).strip()
+        places = [f for f in traceback.extract_tb(e.__traceback__) if not f.filename.startswith(("<frozen", os.path.dirname(_HERE)))]
+        at = f" at {places[-1].filename}:{places[-1].lineno}" if places else ""
+        raise ValueError(f"{path} is run to find its kernels, and stopped{at} with {told}") from e
+    return module
 
 
 def guess_parameters(kernel: Any, preset: dict[str, Any], types: list[str], constants: dict[str, Any]) -> list[Guess]:

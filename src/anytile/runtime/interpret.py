@@ -13,8 +13,10 @@ exceptions and ordinary Python work inside the kernel and show values.  Differen
 from __future__ import annotations
 
 import builtins
+import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence
-from types import FunctionType
+from types import CodeType, FrameType, FunctionType
 from typing import Any
 
 from ..language.context import Context
@@ -139,7 +141,7 @@ class _Session:
         got = self.functions.get(fn)
         if got is None:
             f = fn.fn
-            overrides = {n: v for n, v in _BUILTINS.items() if n not in f.__globals__}
+            overrides = {n: v for n, v in {**_BUILTINS, "breakpoint": self.breakpoint}.items() if n not in f.__globals__}
             got = FunctionType(f.__code__, {**f.__globals__, **overrides}, f.__name__, f.__defaults__, f.__closure__)
             got.__kwdefaults__ = f.__kwdefaults__
             self.functions[fn] = got
@@ -157,6 +159,25 @@ class _Session:
         positional = [unwrap(a) if p.is_constexpr else a for a, p in zip(args, fn.params)]
         return self.plain(fn)(*positional, *args[len(positional) :], **given)
 
+    def breakpoint(self, *args: Any, **kwargs: Any) -> Any:
+        """Python's own, but that its debugger's ``step`` goes from a kernel's line into the function that the line calls.
+
+        What lies between, anytile's frames and what they call, is passed over.  A debugger that was chosen (PYTHONBREAKPOINT, pytest,
+        IPython) is called as ever.
+        """
+        if args or kwargs or sys.breakpointhook is not sys.__breakpointhook__ or os.environ.get("PYTHONBREAKPOINT", ""):
+            return sys.breakpointhook(*args, **kwargs)
+        from pdb import Pdb
+
+        sources = self.builder.sources
+
+        class KernelDebugger(Pdb):
+            def stop_here(self, frame: FrameType) -> bool:
+                return super().stop_here(frame) and not _within_anytile(frame, sources)
+
+        KernelDebugger().set_trace(sys._getframe(1))
+        return None
+
     def trace_block(self, fn: Any, types: Sequence[Any]) -> Any:
         """`Context.trace_block`, by the frontend: the function is recorded, not run."""
         from ..frontend.calls import trace_block
@@ -168,6 +189,16 @@ class _Session:
         tracer.frame = Frame(self.kernel, None, None)
         with tracer.context:
             return trace_block(tracer, fn, types)
+
+
+def _within_anytile(frame: FrameType, sources: Mapping[CodeType, Any]) -> bool:
+    """Whether ``frame`` is anytile's, or was called by such a one and is no function of the kernel's."""
+    at: FrameType | None = frame
+    while at is not None and at.f_code not in sources:
+        if str(at.f_globals.get("__name__", "")).partition(".")[0] in ("anytile", "triton"):
+            return True
+        at = at.f_back
+    return False
 
 
 class _Int(int):
