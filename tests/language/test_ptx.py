@@ -79,6 +79,30 @@ def test_lop3_is_its_table(asm, lut):
     np.testing.assert_array_equal(got, expected)
 
 
+def nth_set(mask: int, base: int, nth: int) -> int:
+    """`fns` as the manual defines it, bit by bit."""
+    if nth == 0:
+        return base if mask >> base & 1 else 0xFFFFFFFF
+    left, at = abs(nth), base
+    while 0 <= at < 32:
+        left -= mask >> at & 1
+        if not left:
+            return at
+        at += 1 if nth > 0 else -1
+    return 0xFFFFFFFF
+
+
+def test_fns_finds_the_nth_set_bit(asm):
+    masks = np.tile(np.r_[A[:28], np.uint32(0), np.uint32(0xFFFFFFFF), np.uint32(1), np.uint32(1 << 31)], 32)
+    bases = RNG.integers(0, 32, masks.size, dtype=np.uint32)
+    nths = RNG.integers(-33, 34, masks.size).astype(np.int32)
+    got = asm("fns.b32 $0, $1, $2, $3;", masks, bases, nths.view(np.uint32), dtype=tl.uint32)
+    np.testing.assert_array_equal(got, [nth_set(*x) for x in zip(masks.tolist(), bases.tolist(), nths.tolist())])
+    assert asm("fns.b32 $0, $1, 0, $2;", A[:4], np.full(4, 1, np.uint32), dtype=tl.uint32).tolist() == [
+        (x & -x).bit_length() - 1 for x in A[:4].tolist()
+    ]
+
+
 def integer_cases():
     wide_a, wide_b = A.astype(np.uint64), B.astype(np.uint64)
     sa, sb = A.view(np.int32).astype(np.int64), B.view(np.int32).astype(np.int64)

@@ -236,6 +236,28 @@ def _count(t: Translation, i: Instruction) -> None:
     t.write(d, [out if i.name == "brev" else resize(t, out, I32, False)])
 
 
+@instruction("fns")
+def _find_nth_set(t: Translation, i: Instruction) -> None:
+    """The position of the n-th set bit of a: upwards from bit ``base`` for n > 0, downwards for n < 0, that bit itself for n = 0; -1 if none."""
+    d, a, base, nth = i.operands
+    b, mask, start, n = t.b, t.read(a, I32), t.b.and_(t.read(base, I32), t.const(31, I32)), t.read(nth, I32)
+    zero, top = t.const(0, I32), t.const(31, I32)
+    down = b.icmp(n, zero, pred="slt")
+    at = b.and_(b.lshr(mask, start), t.const(1, I32))
+    mask, start, n = b.select(down, b.brev(mask), mask), b.select(down, b.sub(top, start), start), b.iabs(n)
+    mask = b.shl(b.lshr(mask, start), start)  # nothing before the start
+    place = zero
+    for step in (16, 8, 4, 2, 1):
+        further = b.add(place, t.const(step, I32))
+        below = b.sub(b.shl(t.const(1, I32), further), t.const(1, I32))
+        enough = b.icmp(b.popc(b.and_(mask, below)), n, pred="uge")
+        place = b.select(enough, place, further)
+    there = b.icmp(b.popc(mask), n, pred="uge")
+    place = b.select(there, b.select(down, b.sub(top, place), place), t.const(-1, I32))
+    itself = b.select(b.icmp(at, zero, pred="ne"), start, t.const(-1, I32))
+    t.write(d, [b.select(b.icmp(n, zero, pred="eq"), itself, place)])
+
+
 # --- arithmetic -----------------------------------------------------------------------------------------------
 
 _LOOSE = "rn ftz approx full"
