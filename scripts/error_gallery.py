@@ -78,6 +78,18 @@ EXAMPLES = {
             """,
         ),
         Example(
+            "A mask without brackets",
+            _F + "UnsupportedLanguageConstruct",
+            """
+            @triton.jit
+            def demo(x_ptr, n):
+                i = tl.arange(0, 16)
+                tl.store(x_ptr + i, 1.0, mask=i >= 0 & i < n)
+
+            demo[(1,)](np.zeros(16, np.float32), 10)
+            """,
+        ),
+        Example(
             "A product of shapes that cannot be multiplied",
             _F + "ShapeMismatchError",
             """

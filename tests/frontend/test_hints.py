@@ -196,3 +196,36 @@ def summed(x):
 
 def test_sums_of_tiles():
     assert sentence(summed, errors.NotConstexprError, x="*fp32").endswith("; tensors are reduced by tl.sum")
+
+
+def loose_mask(x, n):
+    i = tl.arange(0, 16)
+    tl.store(x + i, 1, mask=i >= 0 & i < n)
+
+
+def loose_or(x, n):
+    i = tl.arange(0, 16)
+    tl.store(x + i, 1, mask=i < n | i == 7)
+
+
+def bracketed(x, n):
+    i = tl.arange(0, 16)
+    tl.store(x + i, 1, mask=0 <= (i & 3) < n)
+    tl.store(x + i, 1, mask=(i >= 0) & (i < n))
+    tl.store(
+        x + i,
+        1,
+        mask=0
+        <= (
+            i | 3  # in brackets, too
+        )
+        < n,
+    )
+
+
+def test_masks_without_brackets():
+    """Python reads them as chains with a bit operation in the middle, which nobody means."""
+    message = sentence(loose_mask, errors.UnsupportedLanguageConstruct, x="*fp32", n="i32")
+    assert message.startswith("`&` binds tighter than comparisons, so this compares with `0 & i` in the middle; put brackets around")
+    assert "(a >= b) | (c < d)" in sentence(loose_or, errors.UnsupportedLanguageConstruct, x="*fp32", n="i32")
+    traced(bracketed, x="*fp32", n="i32")

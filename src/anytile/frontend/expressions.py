@@ -48,6 +48,7 @@ _COMPARE = {
     ast.Gt: operator.gt,
     ast.GtE: operator.ge,
 }
+_BIT_SIGNS = {ast.BitAnd: "&", ast.BitOr: "|", ast.BitXor: "^"}
 _CONVERSIONS: dict[str, Callable[[Any], str]] = {"s": str, "r": repr, "a": ascii}
 _UNARY: dict[type, Callable[[Any], Any]] = {ast.USub: operator.neg, ast.UAdd: operator.pos, ast.Invert: operator.invert}
 _EACH = "apply it to the elements"
@@ -96,6 +97,15 @@ def unary_op(t: Tracer, node: ast.UnaryOp) -> Any:
 
 @expression(ast.Compare)
 def compare(t: Tracer, node: ast.Compare) -> Any:
+    for middle in node.comparators[:-1]:
+        if isinstance(middle, ast.BinOp) and type(middle.op) in _BIT_SIGNS and not _in_brackets(t, middle):
+            sign = _BIT_SIGNS[type(middle.op)]
+            raise t.error(
+                UnsupportedLanguageConstruct,
+                node,
+                f"`{sign}` binds tighter than comparisons, so this compares with `{ast.unparse(middle)}` in the middle; put brackets around the "
+                f"comparisons, (a >= b) {sign} (c < d), or around that",
+            )
     left, result = t.eval(node.left), None
     for op, right_node in zip(node.ops, node.comparators):
         if result is not None and known(result) and not unwrap(result):
@@ -106,6 +116,13 @@ def compare(t: Tracer, node: ast.Compare) -> Any:
         result = one if result is None or known(result) else result if known(one) and unwrap(one) else result & one
         left = right
     return result
+
+
+def _in_brackets(t: Tracer, node: ast.expr) -> bool:
+    """Whether the source has ``(`` before the expression; the syntax tree does not keep brackets."""
+    before = t.frame.fn.src.split("\n")[: node.lineno]
+    before[-1] = before[-1].encode()[: node.col_offset].decode()
+    return "\n".join(before).rstrip().endswith("(")
 
 
 def _compare_pair(t: Tracer, node: ast.Compare, op: ast.cmpop, left: Any, right: Any) -> Any:
