@@ -86,3 +86,21 @@ def test_bits_are_tested_where_they_are():
     text = ptx(chosen, constants={"N": 128}, x="*u8", out="*fp32")
     assert [int(n) for n in re.findall(r"and\.b32\s+\S+ \S+ (\d+);", text) if n in ("32", "4", "128")] == [32, 4, 128]
     assert "bfe" not in text and len(re.findall(r"setp\.(?:ne|eq)\.b32", text)) == 3
+
+
+@jit
+def looked_up(x, table, out, n, N: tl.constexpr):
+    i, total = tl.arange(0, N), tl.zeros((N,), tl.float32)
+    for k in range(0, n, N):
+        codes = tl.load(table + tl.arange(0, 16))
+        at = tl.load(x + k + i).to(tl.int32)
+        total += tl.gather(codes, at & 15, 0) * tl.gather(codes, at >> 4 & 15, 0)
+    tl.store(out + i, total)
+
+
+def test_a_table_that_a_loop_looks_numbers_up_in_is_put_where_all_find_it_once():
+    """It is loaded and stored in front of the loop, which has no barrier."""
+    text = ptx(looked_up, constants={"N": 128}, **TYPES)
+    body = "\n".join(max(loops(text), key=len))
+    assert body.count("ld.global") == 1 and body.count("ld.shared") == 2 and "bar.sync" not in body and "st.shared" not in body
+    assert text.count("st.shared") == 1

@@ -149,3 +149,16 @@ def test_what_small_tiles_make_lies_as_what_it_meets(kernel):
     """The product has no place of its own: neither it nor what it is multiplied with goes through shared memory."""
     text = ptx(kernel, 90, 4, SIZES, **TYPES)
     assert "st.shared" not in text and "st.global.v4" in text
+
+
+@jit
+def scaled_sums(x, w, scale, out, ROWS: tl.constexpr, N: tl.constexpr):
+    """A scale for each row, found by a number for each row."""
+    row, column = tl.arange(0, ROWS), tl.arange(0, N)
+    total = tl.sum(tl.load(x + row[:, None] * N + column[None, :]).to(tl.float32), 1)
+    tl.store(out + row, total * tl.load(scale + tl.load(w + row).to(tl.int32)))
+
+
+def test_what_is_found_in_a_table_lies_as_what_it_meets():
+    text = ptx(scaled_sums, 90, 4, SIZES, **{**TYPES, "w": "*u8"})
+    assert "st.shared" not in text and text.count("ld.global") >= 3

@@ -269,6 +269,28 @@ def numbers_that_a_loop_does_not_change(x, table, out, n, step, DOWN: tl.constex
     tl.store(out + i, total)
 
 
+@case("runs", x=integers("i32", 4, 128), codes=integers("fp32", 16), q=integers("u8", 128, low=0, high=16), out=zeros("fp32", 3, 128), n=4)
+@case("does not run", x=integers("i32", 4, 128), codes=integers("fp32", 16), q=integers("u8", 128, low=0, high=16), out=zeros("fp32", 3, 128), n=0)  # fmt: skip
+@case("one warp", x=integers("i32", 4, 128), codes=integers("fp32", 16), q=integers("u8", 128, low=0, high=16), out=zeros("fp32", 3, 128), n=3, options={"num_warps": 1})  # fmt: skip
+def tables_that_a_loop_does_not_change(x, codes, q, out, n):
+    """Numbers are looked up in a tile, in two loops one in the other, and behind them; and by numbers that were loaded before."""
+    i = tl.arange(0, 128)
+    total, twice = tl.zeros((128,), tl.float32), tl.zeros((128,), tl.float32)
+    for k in range(0, n):
+        table = tl.load(codes + tl.arange(0, 16))
+        at = tl.load(x + k * 128 + i)
+        total += tl.gather(table, at & 15, 0)
+        for j in range(0, k):
+            twice += tl.gather(table * 2, (at + j) & 15, 0) + tl.gather(table, at >> 3 & 15, 0)
+        total += tl.sum(total.reshape(8, 16), 1).reshape(8, 1).broadcast_to(8, 16).reshape(128)
+    behind = tl.gather(tl.load(codes + tl.arange(0, 16)), tl.load(q + i).to(tl.int32), 0)
+    tl.store(out + i, total + behind)
+    tl.store(out + 128 + i, twice)
+    rows = tl.arange(0, 16)
+    scale = tl.load(codes + tl.load(q + rows).to(tl.int32))
+    tl.store(out + 256 + rows, tl.sum(tl.load(x + rows[:, None] * 8 + tl.arange(0, 8)[None, :]).to(tl.float32), 1) * scale)
+
+
 @case("i32", x=integers("i32", 128, low=-(2**31), high=2**31), out=zeros("i32", 7, 128))
 @case("u8", x=integers("u8", 128, low=0, high=256), out=zeros("i32", 7, 128))
 @case("i64", x=integers("i64", 128, low=-(2**40), high=2**40), out=zeros("i32", 7, 128))

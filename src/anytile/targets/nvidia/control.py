@@ -13,6 +13,7 @@ from ...ir.rewrite import const_value
 from . import debugging, dot, exchange, memory, pipeline, reduce, scan  # noqa: F401  they register their rows
 from .dot import stage_invariant, wanted_operands
 from .elementwise import apply, compute, run_block
+from .exchange import stage_tables
 from .halves import in_pairs
 from .placement import Placement
 from .values import EAGER, Generator, Scope, eager, literal, llvm_type, unsupported
@@ -156,6 +157,7 @@ def _prepare(g: Generator, blocks: list[Block]) -> None:
                     g.get(v, place)
             if op.name == "dot":
                 stage_invariant(g, op, inside)
+        stage_tables(g, b, inside)
 
 
 def _takes_place_later(g: Generator, op: Op, lb: str, ub: str, step: str) -> Callable[[str], str]:

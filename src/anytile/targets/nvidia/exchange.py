@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from ...ir import Op
+from ...ir import Block, Op, Value
 from ...ir.types import I32, Element
 from .convert import addresses, convert, memory_bytes, shared_addresses, shared_load, shared_store, shuffle
 from .placement import Placement, blocked, log2, span
 from .scan import scan_place
 from .values import SHARED, Generator, eager, llvm_type
 
-__all__: list[str] = []
+__all__ = ["stage_tables"]
+
+_KEPT = 1 << 12
+"""Bytes of a table that a loop looks numbers up in, to have shared memory of its own for as long as the loop runs."""
+_TABLE = "table"
+"""Stands for the placement of such a table."""
 
 
 def _finish(g: Generator, op: Op, out: list[str], place: Placement) -> None:
@@ -22,16 +27,16 @@ def gather(g: Generator, op: Op) -> None:
     """The source lies in shared memory row-major; each thread reads what its indices say."""
     x, index = op.operands
     axis, e = op.attrs["axis"], x.type.elem
-    source = g.place_for(x)
     place = g.homes[op.result]
     size = memory_bytes(e)
-    registers = g.get(x, source)
     chosen = g.get(index, place)
-    g.scratch(x.type.numel * size)
-    where = addresses(g, source, lambda v: v * size)
-    for r in source.own_registers:
-        shared_store(g, where[r], [registers[r]], e)
-    g.barrier()
+    begin = g.find(x, _TABLE)
+    if begin is not None:
+        g.exchange = g.at_byte(int(begin[0]))
+    else:
+        registers = g.get(x, g.place_for(x))
+        g.scratch(x.type.numel * size)
+        _put(g, x, registers)
     low, n = span(place.shape, axis)
     low_x, n_x = span(x.type.shape, axis)
 
@@ -45,6 +50,29 @@ def gather(g: Generator, op: Op) -> None:
         step = g.emit(f"mul {t} {i}, {size << low_x}")
         out += shared_load(g, g.emit(f"getelementptr i8, {SHARED} {address}, {t} {step}"), 1, e)
     g.define(op.result, out, place)
+
+
+def _put(g: Generator, x: Value, registers: list[str]) -> None:
+    """``x`` to the shared memory at ``g.exchange``, for all threads to read."""
+    source, e = g.place_for(x), x.type.elem
+    where = addresses(g, source, lambda v: v * memory_bytes(e))
+    for r in source.own_registers:
+        shared_store(g, where[r], [registers[r]], e)
+    g.barrier()
+
+
+def stage_tables(g: Generator, body: Block, inside: set[Value]) -> None:
+    """In front of the loop of ``body``: small tables that it looks numbers up in (gather), and does not change, into shared memory once."""
+    for op in body.walk():
+        if op.name == "gather" and (x := op.operands[0]) not in inside and g.find(x, _TABLE) is None:
+            size = x.type.numel * memory_bytes(x.type.elem)
+            if size <= _KEPT:
+                registers = g.get(x, g.place_for(x))
+                begin = g.buffer((x, _TABLE), size)
+                g.reclaim()
+                g.exchange = g.at_byte(begin)
+                _put(g, x, registers)
+                g.define(x, [str(begin)], _TABLE)
 
 
 @eager("histogram")

@@ -4,7 +4,7 @@
         first = tl.load(table)                 first = tl.load(table, mask=0 < K), in front of the loop
         …
 
-Only single numbers, which cost a register; and only out of loops that write nothing, wait for nobody and print nothing, so that
+Only single numbers and short rows, which cost a register; and only out of loops that write nothing, wait for nobody and print nothing, so that
 no memory changes while they run.  A load in front of a loop that does not run at all is off.
 """
 
@@ -18,6 +18,8 @@ from ...passes.licm import licm
 
 __all__ = ["fixed_loads"]
 
+_ROW = 64
+"""Elements of a row that a thread may have to hold altogether, where it is broadcast."""
 _MOST = 32
 """Such loads of one loop: each takes a register for as long as the loop runs."""
 
@@ -34,7 +36,9 @@ def _out_of(loop: Op) -> bool:
     """Moves the loads of ``loop`` that it does not change in front of it; whether there were any."""
     body = loop.blocks[0]
     loads = [
-        op for op in body.ops if op.name == "load" and op.result.type.is_scalar and not op.attrs["volatile"] and op.attrs["cache"] != ".cv"
+        op
+        for op in body.ops
+        if op.name == "load" and op.result.type.numel <= _ROW and not op.attrs["volatile"] and op.attrs["cache"] != ".cv"
     ]
     loads = [op for op in loads if not any(x is not None and _inside(x, body) for x in op.operands)]
     if not 0 < len(loads) <= _MOST or not all(_reads_at_most(op) for op in body.walk()):
@@ -47,7 +51,10 @@ def _out_of(loop: Op) -> bool:
     runs = None if trips else _runs(loop, b, upwards=step > 0)
     for op in loads:
         pointer, mask, other = (op.operand(name) for name in ("ptr", "mask", "other"))
-        on = b.make("and", [mask, runs], {}).result if mask is not None and runs is not None else mask or runs
+        here = runs
+        if runs is not None and not op.result.type.is_scalar:
+            here = b.make("splat", [runs], {"shape": op.result.type.shape}).result
+        on = b.make("and", [mask, here], {}).result if mask is not None and here is not None else mask or here
         op.result.replace_with(b.make("load", [pointer, on, other], op.attrs).result)
         op.erase()
     return True

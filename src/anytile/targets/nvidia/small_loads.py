@@ -3,8 +3,8 @@
     w = tl.load(weights + columns)                     64 elements, one a thread: to reach `x` they would go through shared memory
     y = x * w[None, :]
 
-Such a tile is loaded where the larger one lies to which it is broadcast.  Several threads then load the same elements, which the cache
-serves at once, and two barriers and a round through shared memory are saved.
+Such a tile is loaded where the larger one lies to which it is broadcast, and so are numbers by which it is found in a table.  Several
+threads then load the same elements, which the cache serves at once, and two barriers and a round through shared memory are saved.
 
 Nothing in the kernel may store through the pointer that the tile is loaded from: a thread could load its copy after the owner of
 the element has stored to it.  Another argument may be the same tensor, as where a state is replaced in place: before the first write
@@ -62,7 +62,8 @@ def _candidates(func: Func, threads: int, cheap: Callable[[Value], bool]) -> dic
         made_of = [_seen_through(x) for x in op.operands if x is not None]
         if op.name == "load":
             base = _base(op.operands[0])
-            again = base is not None and not {None, base} & written and not op.attrs.get("volatile") and all(map(cheap, made_of))
+            again = base is not None and not {None, base} & written and not op.attrs.get("volatile")
+            again = again and all(cheap(x) or x in out for x in made_of)
         else:
             again = op.defn.elementwise and any(x in out for x in made_of) and all(x in out or cheap(x) for x in made_of)
         if again and not op.result.type.is_scalar and op.result.type.numel <= threads:
@@ -104,6 +105,8 @@ class _Placed:
         if user.name in _VIEWS:
             wanted = self.wanted(user.result)
             return None if wanted is None else {_before(user, v, place): None for place in wanted}
+        if user.name == "load" and user.result in self.small:
+            return self.wanted(user.result)  # as addresses
         if not user.defn.elementwise or user.result.type.shape != v.type.shape:
             return None
         for x in user.operands:
