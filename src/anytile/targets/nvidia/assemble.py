@@ -78,6 +78,8 @@ class Assembler:
     """One way from PTX to a cubin."""
 
     name = ""
+    quicker: tuple[str, ...] = ("-O1",)
+    """The options that make it take less time, and less pains."""
 
     @property
     def version(self) -> tuple[int, int]:
@@ -232,6 +234,7 @@ class DriverJit(Assembler):
     """The driver's compiler, for the GPU that is current."""
 
     name = "driver"
+    quicker: tuple[str, ...] = ()
 
     def identity(self) -> str:
         version = driver_api.version()
@@ -367,12 +370,15 @@ def _environment_options() -> list[str]:
 ASK = "ask"
 
 
-def assemble(ptx: str, chip: Chip, kernel: str, options: str = "", driver: tuple[int, int] | None | str = ASK) -> Assembled:
+def assemble(
+    ptx: str, chip: Chip, kernel: str, options: str = "", driver: tuple[int, int] | None | str = ASK, quick: bool = False
+) -> Assembled:
     """Machine code of ``kernel`` (the name of the entry) for ``chip``.
 
     ``options``: more options in ptxas's words; PTXAS_OPTIONS adds to them.  ``driver``: the CUDA version of the driver that is to load the
-    code, None where there is none; `ASK`: that of this machine.  PTXASError where the PTX is refused, UnsupportedError
-    where no assembler on this machine serves, OutOfResources where the code declares more shared memory than a block may have.
+    code, None where there is none; `ASK`: that of this machine.  ``quick``: less optimisation, unless options say something of their own.
+    PTXASError where the PTX is refused, UnsupportedError where no assembler on this machine serves, OutOfResources where the code declares
+    more shared memory than a block may have.
     """
     version = re.search(r"^\.version (\d+)\.(\d+)", ptx, re.M)
     if not version:
@@ -386,7 +392,8 @@ def assemble(ptx: str, chip: Chip, kernel: str, options: str = "", driver: tuple
             reasons.append(f"{assembler.name}: {reason}")
             continue
         start = time.perf_counter()
-        cubin, log = assembler.run(ptx, chip, kernel, [*shlex.split(options), *_environment_options()])
+        given = [*shlex.split(options), *_environment_options()]
+        cubin, log = assembler.run(ptx, chip, kernel, given or assembler.quicker if quick else given)
         seconds = time.perf_counter() - start
         needs = read_resources(cubin, chip.shared_reserved if chip.arch >= 90 else 0)[kernel]
         stores, loads = _spills(log, kernel)

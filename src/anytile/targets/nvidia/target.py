@@ -32,6 +32,7 @@ from . import driver_api, tensor_maps
 from .chips import CUDA_OF_PTX, Chip, chip, ptx_version
 from .launch import CudaKernel, LaunchShape
 from .occupancy import limited, register_limits
+from .straight import straight
 
 if TYPE_CHECKING:
     from ...ir import Module
@@ -149,17 +150,21 @@ class NvidiaTarget:
     def _assembled(self, ptx: str, metadata: dict[str, Any], options: Any) -> tuple[str, assembling.Assembled]:
         """The machine code of ``ptx``, or of the same with fewer registers, which then comes along."""
 
-        def assemble(text: str) -> assembling.Assembled:
-            return assembling.assemble(text, self.chip, metadata["entry"], getattr(options, "ptx_options", None) or "", self.driver)
+        def assemble(text: str, quick: bool) -> assembling.Assembled:
+            return assembling.assemble(text, self.chip, metadata["entry"], getattr(options, "ptx_options", None) or "", self.driver, quick)
 
-        made = assemble(ptx)
+        threads = 32 * metadata["num_warps"]
+        quick = straight(ptx, threads) and not getattr(options, "maxnreg", None)
+        made = assemble(ptx, quick)
+        if quick and made.stack:  # with pains it may do without
+            quick, made = False, assemble(ptx, False)
         # What spills already would spill more; and it is what the assembler takes longest for.
         if not getattr(options, "maxnreg", None) and not made.spill_stores:
-            threads, shared = 32 * metadata["num_warps"], metadata["shared"] + made.shared
-            small, reduces = metadata.get("small_chain", False), metadata.get("reduces", False)
-            for limit in register_limits(self.chip, ptx, threads, made.registers, shared, small, reduces):
+            shared = metadata["shared"] + made.shared
+            small, reduces, in_loop = (metadata.get(name, False) for name in ("small_chain", "reduces", "reduces_in_loop"))
+            for limit in register_limits(self.chip, ptx, threads, made.registers, shared, small, reduces, in_loop):
                 text = limited(ptx, limit)
-                smaller = assemble(text)
+                smaller = assemble(text, quick)
                 if smaller.stack <= made.stack:
                     return text, smaller
         return ptx, made
