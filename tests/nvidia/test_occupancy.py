@@ -51,6 +51,21 @@ def test_limits_of_kernels_that_reduce(threads, registers, shared, expected):
     assert register_limits(HOPPER, PTX, threads, registers, shared, reduces=True) == expected
 
 
+@pytest.mark.parametrize(
+    ("threads", "registers", "shared", "expected"),
+    [
+        (128, 84, 0, [64]),  # five of 128: eight are half of the threads
+        (128, 122, 0, []),  # for which 64 are too few
+        (128, 64, 0, []),  # eight
+        (256, 72, 0, [64]),  # three of 256: four
+        (128, 84, 40 * 1024, []),  # shared memory has room for five
+        (256, 139, 0, [128]),  # as any kernel that reduces
+    ],
+)
+def test_half_of_the_threads_for_loops_that_reduce_what_they_load(threads, registers, shared, expected):
+    assert register_limits(HOPPER, PTX, threads, registers, shared, reduces=True, in_loop=True) == expected
+
+
 def test_wgmma_is_left_alone():
     assert register_limits(HOPPER, f"{PTX}\twgmma.mma_async.sync.aligned.m64n64k16", 256, 139, 0) == []
 

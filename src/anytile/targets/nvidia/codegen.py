@@ -15,7 +15,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from ...errors import UnsupportedError
-from ...ir import Func, Module, print_module
+from ...ir import Func, Module, Op, print_module
 from ...ir.types import BOOL
 from ...passes.axis_info import AxisInfo
 from ...passes.canonicalize import canonicalize
@@ -81,7 +81,7 @@ def lower(module: Module, options: Any, chip: Chip) -> tuple[str, dict[str, Any]
 
     Metadata: ``name``, ``num_warps``, ``shared`` (bytes of dynamic shared memory), ``slots`` (types of the parameters),
     ``tile`` (the tile IR after the shared passes), ``shared_use`` (what the shared memory is for, where it is too much),
-    ``small_chain``, ``reduces`` (as in `occupancy`).
+    ``small_chain``, ``reduces``, ``reduces_in_loop`` (as in `occupancy`).
     """
     sm = chip.arch
     optimize(module)
@@ -146,7 +146,8 @@ def lower(module: Module, options: Any, chip: Chip) -> tuple[str, dict[str, Any]
         "shared": g.shared_bytes,
         "shared_use": told(g.fullest, options.num_stages, chip.shared_per_block) if g.shared_bytes > chip.shared_per_block else "",
         "small_chain": g.small_chain,
-        "reduces": any(op.name in ("reduce", "scan", "sort") and not op.operands[0].type.is_scalar for op in kernel.walk()),
+        "reduces": any(_reduces(op) for op in kernel.walk()),
+        "reduces_in_loop": any(op.name in ("for", "while") and _reduces_what_it_loads(op) for op in kernel.walk()),
         "slots": [str(a.type) for a in kernel.args],
         "tile": tile,
         "tensor_maps": [asdict(m) for m in g.maps],
@@ -190,6 +191,17 @@ def _parameters(g: Generator, kernel: Func) -> list[str]:
             value = f"%p{i}"
         g.define(a, [value])
     return out
+
+
+def _reduces(op: Op) -> bool:
+    """Whether ``op`` combines elements of a tile."""
+    return op.name in ("reduce", "scan", "sort") and not op.operands[0].type.is_scalar
+
+
+def _reduces_what_it_loads(loop: Op) -> bool:
+    """Whether ``loop`` loads tiles and reduces tiles."""
+    inside = [op for block in loop.blocks for op in block.walk()]
+    return any(_reduces(op) for op in inside) and any(op.name == "load" and not op.result.type.is_scalar for op in inside)
 
 
 def _named(name: str, run: Pass) -> Pass:

@@ -5,7 +5,8 @@ do, and does not know that blocks of 512 threads then run one at a time instead 
 kernel of few resident threads is assembled again with a limit, and the result is taken if it spills nothing.
 
 Kernels that reduce tiles hold them and compute on them: they gain by a second or third block, where it costs next to nothing, but not by
-much fewer registers, for which numbers are computed anew.  Kernels with wgmma are left alone: they fill the multiprocessor by one block
+much fewer registers, for which numbers are computed anew.  Where a loop reduces what it loads, as one query's attention does, half of the
+threads are wanted.  Kernels with wgmma are left alone: they fill the multiprocessor by one block
 or two, and are slow to assemble.  But for an attention whose products have few results in a thread (`chain.SMALL`): it needs a second
 block, which multiplies while the first computes.  So does whatever multiplies by mma.sync, which waits for each product, where no more than
 a quarter of the threads are resident: four warps for each scheduler.
@@ -26,6 +27,10 @@ _NEAR = 0.9
 """How small a part of its registers a kernel is asked to make do with for one block more."""
 _NEAR_IF_SMALL = 0.75
 """The same for an attention of few results, and for a kernel of few threads with mma.sync."""
+_HALF = 0.5
+"""Of the threads that a multiprocessor has room for: so many of a loop that reduces what it loads hide that each iteration waits for memory."""
+_NEAR_IF_HALF = 0.75
+"""How small a part of its registers such a kernel is asked to make do with for that."""
 _FEW_THREADS = 0.25
 """Of those that a multiprocessor has room for: with more resident ones products by mma.sync hide each other."""
 _ENOUGH = 0.75
@@ -41,11 +46,11 @@ _ALLOCATED = 8
 
 
 def register_limits(
-    chip: Chip, ptx: str, threads: int, registers: int, shared: int, small_chain: bool = False, reduces: bool = False
+    chip: Chip, ptx: str, threads: int, registers: int, shared: int, small_chain: bool = False, reduces: bool = False, in_loop: bool = False
 ) -> list[int]:
     """Limits of registers a thread with which more blocks of ``threads`` would be resident, in the order in which to try them.
 
-    ``reduces``: whether the kernel reduces tiles (or scans, sorts them).
+    ``reduces``: whether the kernel reduces tiles (or scans, sorts them); ``in_loop``: whether a loop of it reduces and loads.
     """
     blocks = chip.occupancy(threads, registers, shared)
     matrices = _MATRICES.search(ptx) is not None
@@ -58,8 +63,13 @@ def register_limits(
     elif "mma.sync" in ptx and "wgmma" not in ptx and blocks <= _FEW_THREADS * full:
         wanted, parts = blocks + 1, (_NEAR_IF_SMALL,)
     else:
-        return []
+        wanted, parts = 0, ()
     limits: list[int] = []
+    half = int(_HALF * full)
+    if in_loop and not matrices and 0 < blocks < half:  # all the way or not at all: a block or two more hide little
+        limit = chip.registers // (half * threads) // _ALLOCATED * _ALLOCATED
+        if _NEAR_IF_HALF * registers <= limit < registers and chip.occupancy(threads, limit, shared) >= half:
+            limits.append(limit)
     for part in parts if blocks else ():
         for more in range(wanted, blocks, -1):  # as many as are wanted, or else the most that this part of the registers allows
             limit = chip.registers // (more * threads) // _ALLOCATED * _ALLOCATED
