@@ -216,3 +216,13 @@ def test_functions_of_the_language_say_where_triton_has_them():
         "print(put.__module__, put.__name__, fast_dividef.__module__, m.rsqrt.__module__, constexpr.__module__)"
     )
     assert python(code) == "triton.language store triton.language.extra.libdevice triton.language.math triton.language"
+
+
+def test_an_installation_without_a_module_of_anytile_says_so():
+    """As in a frozen program for which only what is imported by name was collected."""
+    told = python(
+        "import sys, triton\nsys.modules['anytile.runtime.autotuner'] = None\n"
+        "try:\n    triton.autotune\nexcept AttributeError as e:\n    print(e)"
+    )
+    assert told.startswith("triton.autotune is anytile.runtime.autotuner.autotune, and this installation of anytile has no such module")
+    assert "--collect-all anytile" in told

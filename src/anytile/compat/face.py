@@ -151,6 +151,12 @@ def _resolve(name: str, description: Module, attribute: str) -> Any:
         except ModuleNotFoundError as e:
             if e.name is None or not (entry.home == e.name or entry.home.startswith(f"{e.name}.")):
                 raise  # a home is there and lacks something else, numpy perhaps
+            raise AttributeError(
+                f"{full} is {entry.home}.{entry.attribute}, and this installation of anytile has no such module; a frozen program needs the "
+                "whole package (PyInstaller: --collect-all anytile)",
+                name=attribute,
+                obj=sys.modules.get(name),
+            ) from None
         except AttributeError:
             pass
     elif full in MODULES:

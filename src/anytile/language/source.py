@@ -429,7 +429,7 @@ def _find_source(fn: FunctionType) -> tuple[list[str], int, int, str]:
     except (OSError, TypeError) as e:
         file = fn.__code__.co_filename
         if file.endswith(".py"):  # frozen programs and packages of .pyc files
-            how = f"the file {file} is not there, and kernels are compiled from their source: ship it (PyInstaller: module_collection_mode='py')"
+            how = f"the file {file} is not there, and kernels are compiled from their source: ship it (PyInstaller: --add-data FILE.py:.)"
         else:
             how = "not by exec(), at the plain prompt or under %%time (whose cells are exec()ed)"
         raise SourceUnavailableError(
