@@ -45,7 +45,7 @@ def read(path: Path | None, tool: str | None, folder: Path) -> Project:
     """
     if importlib.util.find_spec("tomlkit") is None:
         raise LockError(
-            "files are edited by tomlkit, and it is not installed: run `pip install 'anytile[lock]'`, or `pip install tomlkit uv`"
+            "files are edited by tomlkit, and it is not installed: run `pip install tomlkit uv`, which is what the extra anytile[lock] names"
         )
     notes: tuple[str, ...] = ()
     if path is None:

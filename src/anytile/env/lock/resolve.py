@@ -74,7 +74,7 @@ def _uv() -> list[str]:
         return [sys.executable, "-m", "uv"]
     found = shutil.which("uv")
     if found is None:
-        raise LockError("uv is needed to find versions and is not installed: run `pip install uv` (or `pip install 'anytile[lock]'`)")
+        raise LockError("uv is needed to find versions and is not installed: run `pip install uv`")
     return [found]
 
 
