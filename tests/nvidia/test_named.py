@@ -12,6 +12,8 @@ from anytile import language as tl
 from anytile.runtime.compiler import ASTSource, compile
 from anytile.runtime.driver import GPUTarget
 from anytile.runtime.jit import jit
+from anytile.targets.nvidia import assemble as assembling
+from anytile.targets.nvidia.chips import chip
 
 M, N, K = 128, 128, 64
 
@@ -116,3 +118,26 @@ def test_what_is_behind_the_loop_waits_before_it_reads():
     kernel = one()
     behind = kernel.ptx[kernel.ptx.rindex("wgmma.mma_async") :]
     assert behind.index("wgmma.wait_group.sync.aligned 0;") < behind.index(", %named0_0;")
+
+
+@pytest.mark.parametrize("version, zeros", [((12, 8), 128), ((12, 9), 128), ((13, 0), 0)])
+def test_assemblers_of_cuda_12_are_given_first_values(monkeypatch, version, zeros):
+    """They would take registers without them for registers that the loop defines, and wait for each instruction (their note C7515)."""
+    seen = []
+
+    class Older(assembling.NvJitLink):
+        version = (12, 8)
+
+        def run(self, ptx, chip, kernel, options):
+            seen.append(ptx)
+            return super().run(ptx, chip, kernel, options)
+
+    found = [a for a in assembling.assemblers(chip(90)) if a.name == "nvjitlink"]
+    if not found:
+        pytest.skip("needs pip install anytile[cuda-check]")
+    older = Older(found[0].path)
+    monkeypatch.setattr(Older, "version", version)
+    monkeypatch.setattr(assembling, "assemblers", lambda chip: (older,))
+    kernel = one()
+    assert [len(re.findall(r"mov\.b32 %named0_\d+, 0;", text)) for text in seen] == [zeros]
+    assert "mov.b32 %named" not in kernel.ptx and kernel.resources["spill_stores"] == 0

@@ -40,6 +40,7 @@ from . import driver_api
 from .chips import CUDA_OF_PTX, Chip
 from .cubin import read_resources
 from .cuda_errors import CudaError
+from .named import first_values
 
 __all__ = [
     "ASK",
@@ -393,7 +394,8 @@ def assemble(
             continue
         start = time.perf_counter()
         given = [*shlex.split(options), *_environment_options()]
-        cubin, log = assembler.run(ptx, chip, kernel, given or assembler.quicker if quick else given)
+        text = ptx if assembler.version >= (13, 0) else first_values(ptx)
+        cubin, log = assembler.run(text, chip, kernel, given or assembler.quicker if quick else given)
         seconds = time.perf_counter() - start
         needs = read_resources(cubin, chip.shared_reserved if chip.arch >= 90 else 0)[kernel]
         stores, loads = _spills(log, kernel)

@@ -15,11 +15,13 @@ declared once, in a block that runs once and that every other one follows, so PT
 *The first iteration overwrites.*  Where a sum begins with zeros, the registers have no first value at all: the first iteration's first
 instruction takes a predicate that tells it not to add.  The assembler has 128 moves less, each of which it would look up among 128 registers
 that must lie in a row.  For a loop of no iterations there would be no zeros then; so the first iteration always takes place (`Pipeline.once`
-says where that may be).
+says where that may be).  The assemblers of CUDA 12 want the first values all the same: they take a register that has none for one that
+something in the loop defines, and then wait for each instruction of the tensor cores before the next.  They are given them (`first_values`).
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -28,7 +30,9 @@ from ...ir.types import F32, Element
 if TYPE_CHECKING:
     from .values import Generator
 
-__all__ = ["Named", "named"]
+__all__ = ["Named", "first_values", "named"]
+
+_DECLARATION = re.compile(r"^\t\.reg \.b32 (%named\d+_)<(\d+)>;$", re.M)
 
 
 @dataclass(frozen=True)
@@ -75,3 +79,13 @@ def named(g: Generator, count: int, elem: Element) -> Named:
     g.named_tiles += 1
     g.prologue.append(f'  call void asm sideeffect ".reg .b32 {out.prefix}<{count}>;", ""() #1')
     return out
+
+
+def first_values(ptx: str) -> str:
+    """The same kernel, whose named registers are zero where they are declared."""
+
+    def zeros(declaration: re.Match[str]) -> str:
+        prefix, count = declaration.groups()
+        return f"{declaration[0]} {' '.join(f'mov.b32 {prefix}{i}, 0;' for i in range(int(count)))}"
+
+    return _DECLARATION.sub(zeros, ptx)
