@@ -139,3 +139,22 @@ def loaded_in_the_loop(x, y, z, out, n, M: tl.constexpr, N: tl.constexpr, K: tl.
 for _kind in ("fp16", "bf16", "i8", "fp32", "fp8e5"):
     for _m, _n, _k, _warps in ((32, 32, 32, 4), (16, 64, 32, 1), (64, 32, 64, 8), (128, 16, 32, 2)):
         _loaded_in_the_loop(_kind, _m, _n, _k, _warps, "i32" if _kind == "i8" else "fp32")
+
+
+@case("i32", a=integers("bf16", 64, 64, low=-2, high=3), b=integers("bf16", 64, 64, low=-2, high=3), ns=integers("i32", 64, low=-99, high=100), out=zeros("fp32", 64, 64), rest=zeros("i64", 4, 64), n=37)  # fmt: skip
+@case("i64", a=integers("bf16", 64, 64, low=-2, high=3), b=integers("bf16", 64, 64, low=-2, high=3), ns=integers("i64", 64, low=-(2**62), high=2**62), out=zeros("fp32", 64, 64), rest=zeros("i64", 4, 64), n=61)  # fmt: skip
+def rows_by_remainders(a, b, ns, out, rest, n):
+    """Quotients of 64 bits in a kernel with wgmma."""
+    m = tl.arange(0, 64)
+    rows = (tl.program_id(0) * 64 + m.to(tl.int64)) % n
+    acc = tl.zeros((64, 64), tl.float32)
+    for i in range(0, 3):
+        x = tl.load(a + ((rows + i) % n)[:, None] * 64 + m[None, :])
+        acc = tl.dot(x, tl.load(b + m[:, None] * 64 + m[None, :]), acc)
+    tl.store(out + m[:, None] * 64 + m[None, :], acc)
+    d = tl.load(ns + m).to(tl.int64)
+    x = d * 7919 + m
+    tl.store(rest + m, x // d)
+    tl.store(rest + 64 + m, x % d)
+    tl.store(rest + 128 + m, (x.to(tl.uint64) // d.to(tl.uint64)).to(tl.int64))
+    tl.store(rest + 192 + m, (x.to(tl.uint64) % (m + 1).to(tl.uint64)).to(tl.int64))

@@ -20,6 +20,7 @@ from ...ir.types import BF16, BOOL, F8E4M3, F16, F32, F64, I32, Element
 from ...math.library import NEAR
 from ..text import INTRINSICS
 from .bit_tests import bit_of
+from .division import divided
 from .values import Generator, literal, llvm_type, memory_type, unsupported
 
 __all__ = ["NATIVE_MATH", "apply", "compute", "native_casts", "run_block"]
@@ -247,7 +248,14 @@ def _divide(g: Generator, op: Op, t: str, xs: list[str]) -> str:
             least = g.emit(f"icmp eq {t} {xs[0]}, {literal(-(1 << (bits - 1)), op.operands[0].type.elem)}")
             bad = g.emit(f"or i1 {bad}, {g.emit(f'and i1 {least}, ' + g.emit(f'icmp eq {t} {d}, -1'))}")
         d = g.emit(f"select i1 {bad}, {t} 1, {t} {d}")
+    if bits == 64 and g.assignment.by_warpgroup and not _power_of_two(known):
+        return divided(g, op.name, xs[0], d)
     return g.emit(f"{op.name} {t} {xs[0]}, {d}")
+
+
+def _power_of_two(known: object) -> bool:
+    """Whether LLVM divides by ``known`` with shifts."""
+    return isinstance(known, int) and known > 0 and known & (known - 1) == 0
 
 
 def _high_product(g: Generator, name: str, e: Element, xs: list[str]) -> str:
