@@ -33,18 +33,27 @@ class Expected(NamedTuple):
     made: dict[str, int]
 
 
-#: Case → what its code has.  A count that changes is looked at: is the new one better?
+#: Case → what its code has.  A count that changes is looked at: is the new one better?  WARPGROUP.DEPBAR waits for tensor cores: in a loop
+#: and behind it; where the assembler does not see that it need not, behind each product.
 YARDSTICK = {
     "add_fp32_16777216": Expected(40, {"LDG.E.128": 4, "STG.E.128": 2, "LDG": 4, "STG": 2, "BAR": 0}),
     "softmax_fp16_4096x4096": Expected(40, {"LDG.E.128": 2, "STG.E.128": 2, "LDG": 2, "STG": 2, "SHFL": 10, "BAR": 4, "MUFU.EX2": 16}),
     "layernorm": Expected(72, {"LDG.E.128": 8, "LDG.E.64": 4, "LDG": 12, "STG.E.64": 4, "SHFL": 10, "BAR": 4}),
     "cross_entropy": Expected(64, {"LDG.E.128": 4, "SHFL": 10, "BAR": 4, "MUFU.EX2": 33}),
-    "matmul_bf16_4096x4096x4096_128x256x64w8": Expected(216, {"HGMMA": 4, "LDGSTS": 24, "LDG": 0, "STG.E.128": 16, "STG": 16}),
-    "matmul_bf16_4096x4096x4096_128x128x64w8": Expected(128, {"HGMMA": 4, "LDGSTS": 16, "LDG": 0, "STG.E.128": 8, "STG": 8}),
-    "matmul_fp16_4096x4096x4096_128x128x32w4": Expected(232, {"HGMMA": 4, "LDGSTS": 16, "LDG": 0, "STG.E.128": 16, "STG": 16}),
-    "matmul_fp32_tf32_4096x4096x4096_128x128x32w8": Expected(168, {"HGMMA": 4, "LDGSTS": 16, "LDG": 0, "STG.E.128": 16, "STG": 16}),
-    "attention_d64_128x64w4": Expected(232, {"HGMMA": 16, "LDGSTS": 16, "LDG.E.128": 8, "LDG": 8, "SHFL": 16}),
-    "attention_d128_128x64w8": Expected(184, {"HGMMA": 12, "LDGSTS": 28, "LDG.E.128": 8, "LDG": 8, "SHFL": 8}),
+    "matmul_bf16_4096x4096x4096_128x256x64w8": Expected(
+        200, {"HGMMA": 4, "WARPGROUP.DEPBAR": 2, "LDGSTS": 24, "LDG": 0, "STG.E.128": 16, "STG": 16}
+    ),
+    "matmul_bf16_4096x4096x4096_128x128x64w8": Expected(
+        128, {"HGMMA": 4, "WARPGROUP.DEPBAR": 2, "LDGSTS": 16, "LDG": 0, "STG.E.128": 8, "STG": 8}
+    ),
+    "matmul_fp16_4096x4096x4096_128x128x32w4": Expected(
+        200, {"HGMMA": 4, "WARPGROUP.DEPBAR": 2, "LDGSTS": 16, "LDG": 0, "STG.E.128": 16, "STG": 16}
+    ),
+    "matmul_fp32_tf32_4096x4096x4096_128x128x32w8": Expected(
+        144, {"HGMMA": 4, "WARPGROUP.DEPBAR": 2, "LDGSTS": 16, "LDG": 0, "STG.E.128": 16, "STG": 16}
+    ),
+    "attention_d64_128x64w4": Expected(232, {"HGMMA": 16, "WARPGROUP.DEPBAR": 2, "LDGSTS": 16, "LDG.E.128": 8, "LDG": 8, "SHFL": 16}),
+    "attention_d128_128x64w8": Expected(184, {"HGMMA": 12, "WARPGROUP.DEPBAR": 2, "LDGSTS": 28, "LDG.E.128": 8, "LDG": 8, "SHFL": 8}),
 }
 
 
