@@ -240,8 +240,8 @@ def for_(g: Generator, op: Op) -> None:
         ahead.close(entry, g.w.label)
     phi.append(f"  {i} = phi {t} [ {lb}, %{entry} ], [ {after}, %{g.w.label} ]")
     carried.close(entry, g.w.label, ends)
-    if once:
-        g.w.cond_br(takes_place(after), header, done)
+    if ahead is not None and once:  # by the distance from the first iteration, which may have been one that there is not
+        g.w.cond_br(ahead.inside(after), header, done)
     else:
         g.w.br(header)
     g.scopes.pop()
