@@ -167,6 +167,18 @@ def test_poetry_own_table_keeps_its_entries(tmp_path: Path, index: RecordedIndex
     poetry_accepts(tmp_path, text)
 
 
+def test_a_project_that_names_no_versions(tmp_path: Path, index: RecordedIndex) -> None:
+    """Nothing is asked for: torch is pinned, and what requires it, and no more."""
+    (tmp_path / "pyproject.toml").write_text(
+        '[tool.poetry]\nname = "d"\nversion = "1"\n\n[tool.poetry.dependencies]\npython = ">=3.11,<3.12"\nsympy = "*"\ntorch = "2.5.1"\nxformers = "*"\n'
+    )
+    done = lock(tmp_path, "--platform", "linux", index=index)
+    assert done.returncode == 0, done.stderr
+    text = written(tmp_path)
+    assert 'torch = "2.5.1"' in text and 'sympy = "*"' in text
+    assert 'xformers = "0.0.29.post1" # pyproject.toml has xformers; the newest that all of this allows' in text
+
+
 def test_without_a_network_nothing_is_written(tmp_path: Path) -> None:
     dead = ("--mirror", "https://pypi.org/simple=http://127.0.0.1:9/simple")
     done = lock(tmp_path, "torch==2.8.0", "--tool", "uv", "--triton", "upstream", *dead)

@@ -164,10 +164,25 @@ def make_plan(
         except ConflictError as e:
             said = [f"- {r}: {why}" for r, why in search.constraints]
             raise (ConflictError(e.where, "\n".join([e.why, "Computed beforehand:", *said])) if said else e) from None
+        _hanging(search, solutions)
         if not any([_companions(search, solutions), _partners(search, solutions), _agree(search, solutions)]):
             _check_build(search, solutions)
             return _finish(search, solutions)
     raise LockError(f"the set did not settle in {_ROUNDS} rounds; nothing was written. Last said: {search.constraints[-1][1]}")
+
+
+def _hanging(search: _Search, solutions: dict[Target, Solution]) -> None:
+    """Where nothing was asked for, what is pinned: torch, and those of the project's own dependencies that require it.
+
+    What the file names several times, for one platform each, stays as it is written.
+    """
+    if search.request.packages:
+        return
+    asking = {name for s in solutions.values() if "torch" in s for name in (*s["torch"].via, "torch")}
+    names = [str(canonicalize_name(r.name)) for r in search.others]
+    for name, requirement in zip(names, search.others):
+        if name in asking and names.count(name) == 1:
+            search.roots.setdefault(name, requirement)
 
 
 def _provide_triton(search: _Search) -> None:
