@@ -367,3 +367,14 @@ def test_a_lock_file_older_than_the_project_is_written_first(project: Path, tool
     stale = make_plan(None, project, tool=tool, keep_caches=True)
     assert stale.files == (str(project / "pyproject.toml"),) and "--locked" not in stale.build[-1].arguments
     assert any(c.arguments[1] == "lock" for c in stale.build) == (tool == "poetry")
+
+
+def test_one_rebuild_at_a_time_and_no_file_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    for _ in range(2):
+        with steps.locked(tmp_path / ".venv"):
+            with pytest.raises(CannotRebuild, match="another process is rebuilding"), steps.locked(tmp_path / ".venv"):
+                pass
+            with steps.locked(tmp_path / "other"):
+                assert len(list(tmp_path.iterdir())) == 2
+    assert os.name != "posix" or not list(tmp_path.iterdir())

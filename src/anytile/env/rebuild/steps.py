@@ -61,6 +61,9 @@ def locked(target: Path) -> Iterator[None]:
     try:
         yield
     finally:
+        if os.name == "posix":  # while it is held: whoever has opened it waits for nothing, and is refused; Windows keeps open files
+            with contextlib.suppress(OSError):
+                os.unlink(lock.lock_file)
         lock.release()
 
 
