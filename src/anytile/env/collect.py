@@ -86,9 +86,17 @@ def _stale(root: Path, config: dict[str, str], executable: str) -> str:
     Windows trees name folders of another machine when Linux looks at them; their Python is a file of their own.
     """
     made = re.match(r"3\.\d+", config.get("version") or config.get("version_info") or "")
-    if not config.get("home") or os.name == "nt" and Path(config["home"]).is_dir():
+    if not config.get("home"):
         return ""
-    if os.name == "nt" or any((link := root / "bin" / n).is_symlink() and not link.exists() for n in ("python", "python3")):
+    if os.name == "nt":
+        try:
+            os.stat(config["home"])
+        except FileNotFoundError:
+            return f"the Python that it was made of is gone from {config['home']}"
+        except OSError:  # the folders of Windows' store may not be looked at
+            pass
+        return ""
+    if any((link := root / "bin" / n).is_symlink() and not link.exists() for n in ("python", "python3")):
         return f"the Python that it was made of is gone from {config['home']}"
     now = re.search(r"python(3\.\d+)$", os.path.realpath(executable)) if executable else None
     if made and now and made.group() != now[1]:
