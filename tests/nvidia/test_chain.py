@@ -156,8 +156,10 @@ def test_a_row_that_is_added_to_the_first_product_leaves_the_turns(bn, scaled):
     pointers = {"q": "*bf16", "k": "*bf16", "v": "*bf16", "bias": "*fp32", "out": "*bf16"}
     signature = {**pointers, "n": "i32", "scale": "fp32", **dict.fromkeys(constants, "constexpr")}
     source = ASTSource(with_row, signature, constants, {(i,): [["tt.divisibility", 16]] for i in range(6)})
-    made = steps(compile(source, target=GPUTarget("cuda", 90, 32), options={"num_warps": 8, "num_stages": 3}).asm["ptx"])
-    assert made.count("extra barrier") == 2
+    ptx = compile(source, target=GPUTarget("cuda", 90, 32), options={"num_warps": 8, "num_stages": 3}).asm["ptx"]
+    assert steps(ptx).count("extra barrier") == 2
+    body = next("\n".join(lines) for lines in loops(ptx) if any("wgmma.mma" in line for line in lines))
+    assert body.count("ld.global") == bn // 8 and body.rindex("ld.global") < body.index("wgmma.mma")  # on their way while it multiplies
 
 
 @jit

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Chain", "Chained", "chain"]
 
+_INDICES = frozenset({"constant", "arange", "hint", *VIEWS})
 WARPS = 4
 """Of a warpgroup."""
 SMALL = 64
@@ -57,9 +58,19 @@ class Chain:
 
         Behind the first dot comes what the accumulator is multiplied by, for which there is time while exponentials are computed, then what
         the second dot multiplies, then that dot, and at last what it does not need, sums along rows above all, while the tensor cores are busy.
+        Rows that are loaded, a bias above all, are asked for before the first dot: they come while it multiplies.
         """
         ops = list(body.ops)
         begin = ops.index(self.first) + 1
+        asked = self._asked_for_before(ops[begin:], body)
+        if asked:
+            ops = [
+                *ops[: begin - 1],
+                *(op for op in ops[begin:] if op in asked),
+                self.first,
+                *(op for op in ops[begin:] if op not in asked),
+            ]
+            begin += len(asked)
         after = [op for op in ops[begin:] if not op.defn.terminator and op is not self.second]
         scaling, needed = _behind(self.second.operands[2], body), _behind(self.second.result, body)
         late = [op for op in after if op not in needed]
@@ -67,6 +78,17 @@ class Chain:
             return ops  # what asks for memory had better ask early
         early = [op for op in after if op in scaling]
         return [*ops[:begin], *early, *(op for op in after if op in needed - scaling), self.second, *late, body.terminator]
+
+    def _asked_for_before(self, after: list[Op], body: Block) -> set[Op]:
+        """Those of the operations ``after`` the first dot that load a tile no longer than its rows or columns, and what they need for it."""
+        out: set[Op] = set()
+        for op in after:
+            if op.name == "load" and op.result.type.numel <= max(self.first.result.type.shape):
+                needed = _behind(op.result, body)
+                simple = all(x.name == "load" or x.defn.elementwise or x.name in _INDICES for x in needed)
+                if simple and not any(self.acc in x.operands for x in needed):  # the first dot is not simple
+                    out |= needed
+        return out & set(after)
 
 
 def chain(g: Generator, body: Block, copied: set[Value]) -> Chain | None:
