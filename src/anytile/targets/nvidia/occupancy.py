@@ -5,7 +5,8 @@ do, and does not know that blocks of 512 threads then run one at a time instead 
 kernel of few resident threads is assembled again with a limit, and the result is taken if it spills nothing.
 
 Kernels that reduce tiles hold them and compute on them: they gain by a second or third block, where it costs next to nothing, but not by
-much fewer registers, for which numbers are computed anew.  Where a loop reduces what it loads, as one query's attention does, half of the
+much fewer registers, for which numbers are computed anew.  Only where one block is alone, so that nothing is read while it computes, it is
+worth a quarter of them to have a second one.  Where a loop reduces what it loads, as one query's attention does, half of the
 threads are wanted.  Kernels with wgmma are left alone: they fill the multiprocessor by one block
 or two, and are slow to assemble.  But for an attention whose products have few results in a thread (`chain.SMALL`): it needs a second
 block, which multiplies while the first computes.  So does whatever multiplies by mma.sync, which waits for each product, where no more than
@@ -27,6 +28,8 @@ _NEAR = 0.9
 """How small a part of its registers a kernel is asked to make do with for one block more."""
 _NEAR_IF_SMALL = 0.75
 """The same for an attention of few results, and for a kernel of few threads with mma.sync."""
+_NEAR_IF_ALONE = 0.75
+"""The same for a kernel that reduces, of which one block is resident."""
 _HALF = 0.5
 """Of the threads that a multiprocessor has room for: so many of a loop that reduces what it loads hide that each iteration waits for memory."""
 _NEAR_IF_HALF = 0.75
@@ -59,7 +62,7 @@ def register_limits(
     if not matrices and not reduces:
         wanted, parts = (full, _NEAR_IF_LARGE) if threads >= _LARGE else (math.ceil(_ENOUGH * full), _NEAR_IF_STREAMING)
     elif blocks <= _FEW and (small_chain or not matrices):
-        wanted, parts = blocks + 1, (_NEAR_IF_SMALL if small_chain else _NEAR,)
+        wanted, parts = blocks + 1, (_NEAR_IF_SMALL if small_chain else _NEAR_IF_ALONE if blocks == 1 else _NEAR,)
     elif "mma.sync" in ptx and "wgmma" not in ptx and blocks <= _FEW_THREADS * full:
         wanted, parts = blocks + 1, (_NEAR_IF_SMALL,)
     else:
