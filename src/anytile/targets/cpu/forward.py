@@ -65,6 +65,7 @@ class Forward:
         self._writers: list[tuple[int, Op]] = []
         self._position = {op: i for i, op in enumerate(block.ops)}
         self._key = 0.0
+        self._last_group: Group | None = None  # with nothing but scalar arithmetic behind it
         for op in block.ops:
             self._op(op)
 
@@ -97,11 +98,7 @@ class Forward:
         """The key of the latest step that must be over before ``v`` can be evaluated."""
         return self._dep.get(v, -1.0)
 
-    def _open(self) -> Group | None:
-        last = self.steps[-1] if self.steps else None
-        return last if isinstance(last, Group) else None
-
-    def trailing_group(self, before: Step | None = None) -> Group | None:
+    def trailing_group(self, before: Step | None) -> Group | None:
         """The last group, where nothing but scalar arithmetic has come after it (and before ``before``)."""
         end = len(self.steps) if before is None else self.steps.index(before)
         for s in reversed(self.steps[:end]):
@@ -127,10 +124,11 @@ class Forward:
 
     def _root(self, op: Op) -> None:
         axis = op.attrs["axis"] if op.name == "reduce" else None
-        g = self.trailing_group()
+        g = self._last_group
         if g is None or not self._fits(op, axis, g):
             g = Group(op.operands[0].type.shape, self._next(), scalar=op.name.startswith("atomic"))
             self.steps.append(g)
+        self._last_group = g
         if axis is not None:
             g.axis = axis
         g.roots.append(op)
@@ -157,14 +155,18 @@ class Forward:
         return meet(op.operands[0], dims, earlier.operands[0], dims)
 
     def _single(self, op: Op, ranked: bool) -> None:
-        g = self._open()
         effects = op.defn.effects
         movable = not ranked and not op.blocks and not op.defn.terminator and not effects & (Effect.WRITE | Effect.SYNC | Effect.IO)
-        if g is not None and movable and self._deps(op) < g.key:
-            s: Step = Single(op, g.key - 0.25)  # needs nothing of the open group: goes in front of it
-            self.steps.insert(len(self.steps) - 1, s)
+        g = self._last_group if movable else None
+        if g is not None and self._deps(op) < g.key:
+            # needs nothing of the group that others may still join: goes in front of it, so that what needs this one can join, too
+            s: Step = Single(op, g.key - 0.25)
+            behind = next(n for n, step in enumerate(reversed(self.steps)) if step is g)
+            self.steps.insert(len(self.steps) - 1 - behind, s)
             self._place(op, s)
             return
+        if effects or op.blocks or any(r.type.rank for r in op.results):
+            self._last_group = None
         s = Single(op, self._next())
         self.steps.append(s)
         self._place(op, s)
