@@ -43,6 +43,7 @@ def test_queries_of_512_are_read_in_the_loop(stages, arch):
     # A warp has 16 rows of queries and 16 of keys; an instruction gives four pieces of 8 rows and 16 bytes of either.
     assert in_loop(kernel.asm["ptx"], "ldmatrix") == 2 * 512 // 16
     assert kernel.metadata.resources["stack"] == 0
+    assert "fence.proxy" not in kernel.asm["ptx"], "which is for wgmma, and waits for all that is on its way"
 
 
 def test_small_queries_stay_in_registers():

@@ -265,7 +265,7 @@ def stage_invariant(g: Generator, op: Op, inside: set[Value]) -> None:
         shared = (0,) if turned else (1,) if _from_registers(op) else (0, 1)
     elif row is not None:
         shared = tuple(i for i, place in enumerate(fragments(op, g.homes[op.result], row.pack)) if _in_shared(g, op, i, place, row))
-    wgmma.stage(g, [(op.operands[i], i) for i in shared if op.operands[i] not in inside])
+    wgmma.stage(g, [(op.operands[i], i) for i in shared if op.operands[i] not in inside], asynchronous=turned is not None)
 
 
 def _from_registers(op: Op) -> bool:
