@@ -101,10 +101,13 @@ class Assignment:
         axes: dict[tuple[int, ...], set[int]] = {}
         known: set[tuple[int, ...]] = set()
         for op in func.walk():
-            x = op.operands[0] if op.operands else None
+            if op.name != "reduce" and op.name not in ACCESSES:
+                continue
+            x = op.operands[0]
+            assert x is not None
             if op.name == "reduce":
                 axes.setdefault(x.type.shape, set()).add(op.attrs["axis"])
-            elif op.name in ACCESSES and not x.type.is_scalar:
+            elif not x.type.is_scalar:
                 shape, c = x.type.shape, self.info[x].contiguity
                 if any(n > 1 and (c[d] > 1 or self.steps(x, d) is not None) for d, n in enumerate(shape)):
                     known.add(shape)

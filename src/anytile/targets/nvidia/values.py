@@ -241,8 +241,8 @@ class Generator:
         bits = self._differing(v, place) if v.type.elem is BOOL else place.register
         if len(bits) < len(place.register):
             made = self.get(v, Placement(place.shape, bits, place.lane, place.warp))
-            kept = [k for k, b in enumerate(place.register) if b in bits]
-            return [made[sum((r >> k & 1) << i for i, k in enumerate(kept))] for r in range(place.registers)]
+            asked = [k for k, b in enumerate(place.register) if b in bits]
+            return [made[sum((r >> k & 1) << i for i, k in enumerate(asked))] for r in range(place.registers)]
         scopes, here = self.scopes, self.w.cur
         level, kept = len(scopes), not self.assignment.widened(v)
         while kept and level > 1 and not scopes[level - 1].depends(v):
