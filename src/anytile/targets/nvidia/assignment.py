@@ -29,7 +29,7 @@ from .steps import Steps
 __all__ = ["Assignment", "VIEWS"]
 
 VIEWS = frozenset({"splat", "broadcast", "expand_dims", "reshape", "permute", "join", "split", "window"})
-ACCESSES = frozenset({"load", "store", "atomic_rmw", "atomic_cas"})
+_ACCESSES = frozenset({"load", "store", "atomic_rmw", "atomic_cas"})
 _SOURCES = frozenset({"constant", "arange"})
 _UNPACKED = 8  # copies of an element that a thread may hold of a tile broadcast along a third dimension: what lay packed in one number
 _FAR = 8  # operations between a tile and what it meets
@@ -101,7 +101,7 @@ class Assignment:
         axes: dict[tuple[int, ...], set[int]] = {}
         known: set[tuple[int, ...]] = set()
         for op in func.walk():
-            if op.name != "reduce" and op.name not in ACCESSES:
+            if op.name != "reduce" and op.name not in _ACCESSES:
                 continue
             x = op.operands[0]
             assert x is not None
