@@ -29,6 +29,26 @@ def test_help_is_not_cut_off_at_80_columns(monkeypatch):
     assert max(map(len, command("run", "--help").stdout.splitlines())) <= 80
 
 
+def test_the_doctor_answers_where_the_command_line_cannot_be_read(tmp_path, monkeypatch):
+    """typer needs pydantic's compiled part, and that it cannot be loaded is what the doctor may have been asked about."""
+    broken = tmp_path / "pydantic_core"
+    broken.mkdir()
+    (broken / "__init__.py").write_text('raise ImportError("DLL load failed while importing _pydantic_core: not found")\n')
+    for name in ("typer", "pydantic"):  # older typers do without pydantic
+        (tmp_path / f"{name}.py").write_text("import pydantic_core\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    (tmp_path / "log.txt").write_text("ImportError: DLL load failed while importing libtriton: The specified module could not be found.\n")
+    done = command("doctor", "--json", "--log", str(tmp_path / "log.txt"))
+    assert done.returncode == 1 and '"findings"' in done.stdout, done.stderr
+    assert "--redact" in command("doctor", "--help").stdout
+    assert command("doctor", "--other").returncode == 2
+    told = command("cache", "info")
+    assert told.returncode == 2 and told.stderr.startswith(
+        "anytile: the command line needs pydantic_core, which cannot be imported: DLL load"
+    )
+    assert "Traceback" not in told.stderr and "`anytile doctor` works without it" in told.stderr
+
+
 def test_version():
     done = command("version")
     assert anytile.__version__ in done.stdout and "llvmlite" in done.stdout

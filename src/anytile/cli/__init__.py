@@ -1,6 +1,7 @@
 """The `anytile` command.
 
-`anytile run` starts programs and so must cost nothing: it is taken here, before typer and rich are imported for the rest.
+`anytile run` starts programs and so must cost nothing, and `anytile doctor` must answer where little else can be imported: both are taken
+here, before typer and what it needs are imported for the rest.
 """
 
 from __future__ import annotations
@@ -8,6 +9,9 @@ from __future__ import annotations
 import sys
 
 __all__ = ["main"]
+
+# what all commands but `run` and `doctor` are read with
+_LIBRARIES = {"typer", "click", "rich", "pydantic", "pydantic_core", "shellingham"}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -20,7 +24,33 @@ def main(arguments: list[str] | None = None) -> int:
             print(launch.USAGE, end="")
             return 0 if len(args) > 1 else 2
         return launch.run(args[1:])
-    from .app import app
+    if args[:1] == ["doctor"]:
+        from . import doctor
 
-    app(args, prog_name="anytile")
+        return doctor.main(args[1:])
+    try:
+        from .app import app
+
+        app(args, prog_name="anytile")
+    except ImportError as e:
+        library = _root(e)
+        if not library:
+            raise
+        print(
+            f"anytile: the command line needs {library}, which cannot be imported: {e}. `anytile doctor` works without it.", file=sys.stderr
+        )
+        return 2
     return 0
+
+
+def _root(error: ImportError) -> str:
+    """The library of the command line's that could not be imported, or "": a file that the loader does not find may leave its name out."""
+    if error.name:
+        names = [error.name.partition(".")[0]]
+    else:
+        import traceback
+        from pathlib import Path
+
+        files = [Path(at.filename).parts for at in traceback.extract_tb(error.__traceback__)]
+        names = [part for parts in reversed(files) for part in parts]
+    return next((name for name in names if name in _LIBRARIES), "")

@@ -184,18 +184,12 @@ def inspect(
     inspector.inspect(target, signature, const, stage, option)
 
 
-@app.command()
-def doctor(
-    python: Annotated[str | None, typer.Option(metavar="PATH", help="Another interpreter, or the folder of its environment.")] = None,
-    log: Annotated[str | None, typer.Option(metavar="FILE", help="A pasted log instead of an environment; - is standard input.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print facts and findings as JSON.")] = False,
-    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the report as a page.")] = None,
-    redact: Annotated[bool, typer.Option("--redact", help="Leave out user names and paths.")] = False,
-) -> None:
-    """Tell what is wrong with an environment. Exit status: 0 healthy, 1 findings, 2 could not look."""
+@app.command(context_settings={"ignore_unknown_options": True}, add_help_option=False)
+def doctor(arguments: Annotated[list[str] | None, typer.Argument(help="Its options: `anytile doctor --help`.")] = None) -> None:
+    """Tell what is wrong with an environment."""
     from . import doctor as examination
 
-    raise typer.Exit(examination.run(python, log, as_json, html, redact))
+    raise typer.Exit(examination.main(arguments or []))
 
 
 @app.command(short_help="Prove that an environment works, by running kernels in it.")
