@@ -162,3 +162,19 @@ def scaled_sums(x, w, scale, out, ROWS: tl.constexpr, N: tl.constexpr):
 def test_what_is_found_in_a_table_lies_as_what_it_meets():
     text = ptx(scaled_sums, 90, 4, SIZES, **{**TYPES, "w": "*u8"})
     assert "st.shared" not in text and text.count("ld.global") >= 3
+
+
+@jit
+def many_ways(x, w, scale, out, ROWS: tl.constexpr, N: tl.constexpr):
+    """From the row that is loaded 2⁶⁰ ways lead to the tile that it is broadcast to (a search by halves, written out, is such a program)."""
+    row, column = tl.arange(0, ROWS), tl.arange(0, N)
+    at = row[:, None] * N + column[None, :]
+    weights = tl.load(w + column).to(tl.float32)
+    for _ in tl.static_range(60):
+        weights = tl.where(weights > 0.5, weights * 0.5, weights + 0.25)
+    tl.store(out + at, tl.load(x + at) * weights[None, :])
+
+
+@pytest.mark.timeout(60)
+def test_what_is_used_many_times_over_is_looked_at_once():
+    assert "ld.global" in ptx(many_ways, **TYPES, constants=SIZES)

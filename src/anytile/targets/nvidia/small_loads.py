@@ -90,9 +90,15 @@ class _Placed:
 
     def __init__(self, small: dict[Value, None], where: Where, cheap: Callable[[Value], bool]):
         self.small, self.where, self.cheap = small, where, cheap
+        self._known: dict[Value, dict[Placement, None] | None] = {}  # each value is asked for by every way to it, of which there may be 2ⁿ
 
     def wanted(self, v: Value) -> dict[Placement, None] | None:
         """In the order of the users; None where one of them wants it for another purpose than to broadcast it."""
+        if v not in self._known:
+            self._known[v] = self._wanted(v)
+        return self._known[v]
+
+    def _wanted(self, v: Value) -> dict[Placement, None] | None:
         out: dict[Placement, None] = {}
         for user, _ in v.uses:
             found = self._by(user, v)
