@@ -178,3 +178,17 @@ def many_ways(x, w, scale, out, ROWS: tl.constexpr, N: tl.constexpr):
 @pytest.mark.timeout(60)
 def test_what_is_used_many_times_over_is_looked_at_once():
     assert "ld.global" in ptx(many_ways, **TYPES, constants=SIZES)
+
+
+@jit
+def long_chain(x, w, scale, out, ROWS: tl.constexpr, N: tl.constexpr):
+    """Python looks at a chain of values as long as fmod's of f64 without running out of frames."""
+    row, column = tl.arange(0, ROWS)[:, None], tl.arange(0, N)
+    weights = tl.load(w + column)
+    for _ in tl.static_range(600):
+        weights = weights * 1.5 - 1
+    tl.store(out + row * N + column, tl.load(x + row * N + column) * weights[None, :])
+
+
+def test_chains_may_be_long():
+    assert "ld.global" in ptx(long_chain, **TYPES, constants=SIZES)

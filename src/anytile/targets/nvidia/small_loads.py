@@ -13,7 +13,7 @@ behind such loads there is a barrier, one instead of two for each tile (`memory.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from ...ir import Block, Func, Op, Value
 from .placement import Placement
@@ -93,10 +93,27 @@ class _Placed:
         self._known: dict[Value, dict[Placement, None] | None] = {}  # each value is asked for by every way to it, of which there may be 2ⁿ
 
     def wanted(self, v: Value) -> dict[Placement, None] | None:
-        """In the order of the users; None where one of them wants it for another purpose than to broadcast it."""
-        if v not in self._known:
-            self._known[v] = self._wanted(v)
+        """In the order of the users; None where one of them wants it for another purpose than to broadcast it.
+
+        The last of a chain of users first, without recursion: a function of libdevice's is a chain of hundreds.
+        """
+        pending = [v]
+        while pending:
+            ahead = [] if pending[-1] in self._known else [x for x in self._asked(pending[-1]) if x not in self._known]
+            if not ahead:
+                last = pending.pop()
+                if last not in self._known:
+                    self._known[last] = self._wanted(last)
+            pending += ahead
         return self._known[v]
+
+    def _asked(self, v: Value) -> Iterator[Value]:
+        """The values whose users say what is wanted of ``v``."""
+        for user, _ in v.uses:
+            if user.name in _VIEWS or user.name == "load" and user.result in self.small:
+                yield user.result
+            elif user.defn.elementwise and user.result.type.shape == v.type.shape:
+                yield user.result
 
     def _wanted(self, v: Value) -> dict[Placement, None] | None:
         out: dict[Placement, None] = {}
