@@ -146,7 +146,7 @@ def lower(module: Module, options: Any, chip: Chip) -> tuple[str, dict[str, Any]
         "shared": g.shared_bytes,
         "shared_use": told(g.fullest, options.num_stages, chip.shared_per_block) if g.shared_bytes > chip.shared_per_block else "",
         "small_chain": g.small_chain,
-        "reduces": any(_reduces(op) for op in kernel.walk()),
+        "reduces": max((-(-op.operands[0].type.numel // (32 * num_warps)) for op in kernel.walk() if _reduces(op)), default=0),
         "reduces_in_loop": any(op.name in ("for", "while") and _reduces_what_it_loads(op) for op in kernel.walk()),
         "slots": [str(a.type) for a in kernel.args],
         "tile": tile,

@@ -6,11 +6,12 @@ kernel of few resident threads is assembled again with a limit, and the result i
 
 Kernels that reduce tiles hold them and compute on them: they gain by a second or third block, where it costs next to nothing, but not by
 much fewer registers, for which numbers are computed anew.  Only where one block is alone, so that nothing is read while it computes, it is
-worth a quarter of them to have a second one.  Where a loop reduces what it loads, as one query's attention does, half of the
-threads are wanted.  Kernels with wgmma are left alone: they fill the multiprocessor by one block
-or two, and are slow to assemble.  But for an attention whose products have few results in a thread (`chain.SMALL`): it needs a second
-block, which multiplies while the first computes.  So does whatever multiplies by mma.sync, which waits for each product, where no more than
-a quarter of the threads are resident: four warps for each scheduler.
+worth a quarter of them to have a second one; and where there is no loop, and they are twice what is reduced, a fifth to have a third.
+Where a loop reduces what it loads, as one query's attention does, half of the threads are wanted.
+
+Kernels with wgmma are left alone: they fill the multiprocessor by one block or two, and are slow to assemble.  But for an attention whose
+products have few results in a thread (`chain.SMALL`): it needs a second block, which multiplies while the first computes.  So does whatever
+multiplies by mma.sync, which waits for each product, where no more than a quarter of the threads are resident: four warps for each scheduler.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import math
 import re
 
 from .chips import Chip
+from .straight import has_loop
 
 __all__ = ["limited", "register_limits"]
 
@@ -26,6 +28,8 @@ _FEW = 2
 """Blocks: a kernel with more of them at a time gets one more only if it streams."""
 _NEAR = 0.9
 """How small a part of its registers a kernel is asked to make do with for one block more."""
+_NEAR_IF_STRAIGHT = 0.8
+"""The same without a loop, where half of them have room for what is reduced: a row's layer norm and the like."""
 _NEAR_IF_SMALL = 0.75
 """The same for an attention of few results, and for a kernel of few threads with mma.sync."""
 _NEAR_IF_ALONE = 0.75
@@ -49,11 +53,11 @@ _ALLOCATED = 8
 
 
 def register_limits(
-    chip: Chip, ptx: str, threads: int, registers: int, shared: int, small_chain: bool = False, reduces: bool = False, in_loop: bool = False
+    chip: Chip, ptx: str, threads: int, registers: int, shared: int, small_chain: bool = False, reduces: int = 0, in_loop: bool = False
 ) -> list[int]:
     """Limits of registers a thread with which more blocks of ``threads`` would be resident, in the order in which to try them.
 
-    ``reduces``: whether the kernel reduces tiles (or scans, sorts them); ``in_loop``: whether a loop of it reduces and loads.
+    ``reduces``: how many elements a thread has of the largest tile that the kernel reduces (or scans, sorts), 0 if of none; ``in_loop``: whether a loop of it reduces and loads.
     """
     blocks = chip.occupancy(threads, registers, shared)
     matrices = _MATRICES.search(ptx) is not None
@@ -62,7 +66,9 @@ def register_limits(
     if not matrices and not reduces:
         wanted, parts = (full, _NEAR_IF_LARGE) if threads >= _LARGE else (math.ceil(_ENOUGH * full), _NEAR_IF_STREAMING)
     elif blocks <= _FEW and (small_chain or not matrices):
-        wanted, parts = blocks + 1, (_NEAR_IF_SMALL if small_chain else _NEAR_IF_ALONE if blocks == 1 else _NEAR,)
+        once = not has_loop(ptx) and (blocks + 1) * threads * 2 * reduces <= chip.registers
+        part = _NEAR_IF_SMALL if small_chain else _NEAR_IF_ALONE if blocks == 1 else _NEAR_IF_STRAIGHT if once else _NEAR
+        wanted, parts = blocks + 1, (part,)
     elif "mma.sync" in ptx and "wgmma" not in ptx and blocks <= _FEW_THREADS * full:
         wanted, parts = blocks + 1, (_NEAR_IF_SMALL,)
     else:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["straight"]
+__all__ = ["has_loop", "straight"]
 
 _LONG, _TOO_LONG = 500, 1000
 """Lines of PTX."""
@@ -24,9 +24,14 @@ def straight(ptx: str, threads: int) -> bool:
     """Whether ``ptx``, a kernel for blocks of ``threads``, is long, has no loop, and registers enough; it multiplies no matrices."""
     if threads > _THREADS or not _LONG <= ptx.count("\n") < _TOO_LONG or _MATRICES.search(ptx):
         return False
+    return not has_loop(ptx)
+
+
+def has_loop(ptx: str) -> bool:
+    """Whether some branch of the kernel leads back."""
     passed: set[str] = set()
     for label, goal in _LABEL_OR_BRANCH.findall(ptx):
         if goal and goal in passed:
-            return False
+            return True
         passed.add(label)
-    return True
+    return False

@@ -161,7 +161,7 @@ class NvidiaTarget:
         # What spills already would spill more; and it is what the assembler takes longest for.
         if not getattr(options, "maxnreg", None) and not made.spill_stores:
             shared = metadata["shared"] + made.shared
-            small, reduces, in_loop = (metadata.get(name, False) for name in ("small_chain", "reduces", "reduces_in_loop"))
+            small, reduces, in_loop = (metadata.get(name, 0) for name in ("small_chain", "reduces", "reduces_in_loop"))
             for limit in register_limits(self.chip, ptx, threads, made.registers, shared, small, reduces, in_loop):
                 text = limited(ptx, limit)
                 smaller = assemble(text, quick)
