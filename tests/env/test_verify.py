@@ -177,7 +177,8 @@ def test_command(env: Path, tmp_path: Path) -> None:
     assert run("--python", str(env), "--strict").returncode == 1
     missing = run("--python", str(tmp_path / "nowhere"))
     assert missing.returncode == 2 and "could not look: there is no" in missing.stderr
-    (env / "bin/python").unlink() if os.name == "posix" else (env / "Scripts/python.exe").unlink()
+    for python in (env / "bin").glob("python*") if os.name == "posix" else [env / "Scripts/python.exe"]:  # python3 alone would be one
+        python.unlink()
     assert run("--python", str(env)).returncode == 2
 
 
