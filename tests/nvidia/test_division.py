@@ -109,6 +109,16 @@ def test_quotients_are_exact(name, off):
             assert machine.get(divided(machine, name, machine.set(x), machine.set(y))) == want, (x, y)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("off", [-1, 0, 1])
+def test_reciprocals_are_never_too_large(off):
+    """2⁶⁴ / d just below a whole number: what is too large by the last bit of f32 would be rounded to it."""
+    for k in range(2, 300):
+        y = (1 << 64) // k + 1
+        for x in (MASK, y - 1, y):
+            machine = Machine(off)
+            assert machine.get(divided(machine, "udiv", machine.set(x), machine.set(y))) == x // y, (x, y)  # type: ignore[arg-type]
+
+
 @jit
 def product(a, b, out, n, K: tl.constexpr, M: tl.constexpr):
     m, k = tl.arange(0, M), tl.arange(0, 64)

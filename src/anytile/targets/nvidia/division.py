@@ -7,7 +7,7 @@ stands here.
 The reciprocal 2⁶⁴ / d is begun in f32, and each of two Newton steps in 64-bit integers doubles the bits that are right; it is never
 too large.  The quotient is then too small by 2 at most, which the remainder tells.
 
-    r = ⌊(1 / d in f32) · 2⁶⁴ · (1 − 2⁻²²)⌋        r += high(r · (−d · r)), twice        q = high(n · r), then q + 1 twice where n − q·d ≥ d
+    r = ⌊(1 / d in f32) · 2⁶⁴ · (1 − 2⁻²¹)⌋        r += high(r · (−d · r)), twice        q = high(n · r), then q + 1 twice where n − q·d ≥ d
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ _2_32 = "0x41F0000000000000"
 """2³² as LLVM writes an f32."""
 _MINUS_2_32 = "0xC1F0000000000000"
 _2_MINUS_32 = "0x3DF0000000000000"
-_NEARLY_2_64 = "0x43EFFFFF80000000"
-"""2⁶⁴ · (1 − 2⁻²²): less by more than what the reciprocal may be too large by."""
+_NEARLY_2_64 = "0x43EFFFFF00000000"
+"""2⁶⁴ · (1 − 2⁻²¹): less by more than what the reciprocal may be too large by: three roundings, 2⁻²⁴ each, and the instruction's 2⁻²³."""
 
 
 def divided(g: Generator, name: str, x: str, y: str) -> str:
@@ -50,7 +50,7 @@ def _unsigned(g: Generator, n: str, d: str) -> tuple[str, str]:
 
 
 def _first_reciprocal(g: Generator, d: str) -> str:
-    """Somewhat less than 2⁶⁴ / d, 21 bits of it right."""
+    """Somewhat less than 2⁶⁴ / d, 20 bits of it right."""
     upper = g.emit(f"lshr i64 {d}, 32")
     low, high = (g.emit(f"uitofp i32 {g.emit(f'trunc i64 {v} to i32')} to float") for v in (d, upper))
     whole = _fma(g, high, _2_32, low)
