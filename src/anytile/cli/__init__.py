@@ -36,21 +36,22 @@ def main(arguments: list[str] | None = None) -> int:
         library = _root(e)
         if not library:
             raise
+        why = str(e).rstrip(".")
         print(
-            f"anytile: the command line needs {library}, which cannot be imported: {e}. `anytile doctor` works without it.", file=sys.stderr
+            f"anytile: the command line needs {library}, which cannot be imported: {why}. `anytile doctor` works without it.",
+            file=sys.stderr,
         )
         return 2
     return 0
 
 
 def _root(error: ImportError) -> str:
-    """The library of the command line's that could not be imported, or "": a file that the loader does not find may leave its name out."""
-    if error.name:
-        names = [error.name.partition(".")[0]]
-    else:
-        import traceback
-        from pathlib import Path
+    """The library of the command line's that could not be imported, or "".
 
-        files = [Path(at.filename).parts for at in traceback.extract_tb(error.__traceback__)]
-        names = [part for parts in reversed(files) for part in parts]
-    return next((name for name in names if name in _LIBRARIES), "")
+    A compiled file that Windows' loader does not take gives its last name alone, or none; then the module that asked for it tells.
+    """
+    at = error.__traceback__
+    while at is not None and at.tb_next is not None:
+        at = at.tb_next
+    asking = at.tb_frame.f_globals.get("__name__", "") if at is not None else ""
+    return next((name for name in ((error.name or "").partition(".")[0], asking.partition(".")[0]) if name in _LIBRARIES), "")
