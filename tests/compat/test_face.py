@@ -208,6 +208,16 @@ def test_upstream_is_outranked(tmp_path):
     assert "another triton is already imported" in done.stdout
 
 
+def test_the_finder_may_come_back():
+    """Where somebody has taken it out of `sys.meta_path`, the triton that is loaded is still anytile's."""
+    code = (
+        "import anytile, sys; anytile.install(); import triton; from anytile.compat.hook import FINDER; sys.meta_path.remove(FINDER); "
+        "anytile.install(); import triton.language; print(FINDER in sys.meta_path)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "True", done.stderr
+
+
 def test_functions_of_the_language_say_where_triton_has_them():
     """torch writes an import for each global of a user-defined kernel that says it is of triton, and its annotations."""
     code = (

@@ -17,7 +17,7 @@ from .members import dress
 from .refused import why_refused
 from .table import MODULES, Entry, Module
 
-__all__ = ["find_spec"]
+__all__ = ["ORIGIN", "find_spec"]
 
 
 def find_spec(fullname: str) -> "ModuleSpec | None":
@@ -33,7 +33,7 @@ def find_spec(fullname: str) -> "ModuleSpec | None":
             return None
         raise ModuleNotFoundError(missing, name=fullname)
     # Not a subclass of importlib.abc.Loader: importing that module would take longer than all of this.
-    spec = ModuleSpec(fullname, _LOADER, origin=_ORIGIN, is_package=MODULES[fullname].package)  # type: ignore[arg-type]
+    spec = ModuleSpec(fullname, _LOADER, origin=ORIGIN, is_package=MODULES[fullname].package)  # type: ignore[arg-type]
     spec.has_location = True  # gives the module its __file__
     return spec
 
@@ -59,7 +59,7 @@ def _outside_level(name: str, row: "Module | Entry") -> str:
 
 
 # The file that tells a reader of a traceback or of `triton.__file__` where these modules come from.
-_ORIGIN = import_module("anytile.compat.table").__file__
+ORIGIN = import_module("anytile.compat.table").__file__
 
 
 class _Loader:

@@ -49,9 +49,16 @@ def install() -> None:
     if is_installed():
         return
     loaded = sys.modules.get("triton")
-    if loaded is not None:
+    if loaded is not None and not _ours(loaded):
         raise RuntimeError(
             f"another triton is already imported (from {getattr(loaded, '__file__', 'an unknown place')}); call anytile.install() "
             "before the first import of triton, or start the program by `anytile run`"
         )
     sys.meta_path.insert(0, FINDER)
+
+
+def _ours(module) -> bool:
+    """Whether it came from this face, whose finder somebody has taken out of `sys.meta_path` since."""
+    from . import face
+
+    return getattr(getattr(module, "__spec__", None), "origin", None) == face.ORIGIN
