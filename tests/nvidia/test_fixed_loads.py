@@ -104,3 +104,22 @@ def test_a_table_that_a_loop_looks_numbers_up_in_is_put_where_all_find_it_once()
     body = "\n".join(max(loops(text), key=len))
     assert body.count("ld.global") == 1 and body.count("ld.shared") == 2 and "bar.sync" not in body and "st.shared" not in body
     assert text.count("st.shared") == 1
+
+
+@jit
+def many_tables(x, table, out, n, TABLES: tl.constexpr):
+    """Each table takes 4 KiB: that all of them stay in shared memory while the loop runs is no reason to refuse the kernel."""
+    i = tl.arange(0, 1024)
+    tables = ()
+    for t in tl.static_range(TABLES):
+        tables = tables + (tl.load(table + t * 1024 + i),)
+    total = tl.zeros((1024,), tl.float32)
+    for step in range(n):
+        index = tl.load(x + step * 1024 + i)
+        for t in tl.static_range(TABLES):
+            total += tl.gather(tables[t], index, 0)
+    tl.store(out + i, total)
+
+
+def test_tables_that_do_not_fit_are_put_into_shared_memory_in_turn():
+    assert "ld.shared" in ptx(many_tables, 90, 4, {"TABLES": 60}, x="*i32", table="*fp32", out="*fp32", n="i32")

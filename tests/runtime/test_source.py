@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from anytile.language.source import SourceUnavailableError, device_function, normalize_type
+from anytile.language.parameters import normalize_type
+from anytile.language.source import SourceUnavailableError, device_function
 
 SIZE = 4
 

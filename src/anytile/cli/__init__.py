@@ -10,8 +10,8 @@ import sys
 
 __all__ = ["main"]
 
-# what all commands but `run` and `doctor` are read with
-_LIBRARIES = {"typer", "click", "rich", "pydantic", "pydantic_core", "shellingham"}
+# what all commands but `run` and `doctor` are read with (rich prints the doctor's report, too)
+_LIBRARIES = {"typer", "click", "pydantic", "pydantic_core", "shellingham"}
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -98,7 +98,7 @@ _serve(
     "triton._utils",
     "Paths into nested arguments, and names of types.",
     _at("compat.host", "find_paths_if get_iterable_path"),
-    _at("language.source", "canonicalize_dtype=normalize_type", since=(3, 5)),
+    _at("language.parameters", "canonicalize_dtype=normalize_type", since=(3, 5)),
     since=(3, 3),
 )
 _serve(
@@ -242,7 +242,7 @@ _serve(
     _at("compat.specialisation", "create_specialize_impl=create_specialize_impl_3", (3, 3), (3, 3)),
     _at("compat.specialisation", "create_specialize_impl=create_specialize_impl_4", (3, 4), (3, 5)),
     _at("compat.specialisation", "native_specialize_impl", since=(3, 6)),
-    _at("language.source", "KernelParam"),
+    _at("language.parameters", "KernelParam"),
     _at("language.source", "JITCallable", since=(3, 5)),
 )
 _serve(

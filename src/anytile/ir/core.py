@@ -226,6 +226,10 @@ class Block:
             other = p.block if isinstance(p, Op) else None
         return False
 
+    def defines(self, v: Value) -> bool:
+        """Whether ``v`` is made in this block, or in one nested in it."""
+        return self.encloses(v.owner if isinstance(v.owner, Block) else v.owner.block)
+
 
 class Func:
     """A function: its name, its entry block (whose arguments are the parameters) and facts about them.

@@ -102,8 +102,7 @@ def _uniform(v: Value) -> bool:
 
 
 def _outside(v: Value, loop: Op) -> bool:
-    block = v.owner.block if isinstance(v.owner, Op) else v.owner
-    return not any(b.encloses(block) for b in loop.blocks)
+    return not any(b.defines(v) for b in loop.blocks)
 
 
 def _rewrite(

@@ -26,7 +26,8 @@ from collections.abc import Callable, Mapping
 from functools import cache, partial
 from typing import Any
 
-from ..language.source import TYPE_NAMES, JITCallable, normalize_type
+from ..language.parameters import TYPE_NAMES, normalize_type
+from ..language.source import JITCallable
 from ..language.types import parse_signature_type
 from ..native.dlpack import DLTensor, capsule_content
 from .driver import driver, gpu_remedy

@@ -81,7 +81,9 @@ class InterpretedFunction(JITFunction):
             if knobs.compilation.front_end_debugging:
                 raise
             kind, text = (ValueError, f"{e}: {e.advice}") if isinstance(e, Mistake) else (type(e), str(e))
-            place = getattr(e, "stopped_at", "") if not isinstance(e, BoundsError) else ""  # which names its place itself
-            raise InterpreterError(f"kernel {self.__name__} stopped with {kind.__name__}: {text}{place and f'{chr(10)}  {place}'}") from e
+            place = (
+                "" if isinstance(e, BoundsError) else f"\n  {e.stopped_at}" if hasattr(e, "stopped_at") else ""
+            )  # the first names its own
+            raise InterpreterError(f"kernel {self.__name__} stopped with {kind.__name__}: {text}{place}") from e
         if runtime.launch_exit_hook:
             runtime.launch_exit_hook(facts)

@@ -20,7 +20,8 @@ from functools import cached_property, partial
 from types import FunctionType
 from typing import Any, NamedTuple, overload
 
-from ..language.source import TYPE_NAMES, JITCallable, KernelParam
+from ..language.parameters import TYPE_NAMES, KernelParam
+from ..language.source import JITCallable
 from . import knobs
 from .arguments import HOST, common_place
 from .async_compile import active_mode

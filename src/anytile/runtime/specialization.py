@@ -6,7 +6,8 @@ import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import AnytileError
-from ..language.source import JITCallable, KernelParam, find_function
+from ..language.parameters import KernelParam
+from ..language.source import JITCallable, find_function
 
 if TYPE_CHECKING:
     from .jit import JITFunction

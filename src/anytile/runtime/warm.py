@@ -27,7 +27,7 @@ from .errors import ArgumentError
 from .launcher import INTEGER_RANGES, Launcher, misnamed, normalize_grid, slot_format
 
 if TYPE_CHECKING:
-    from ..language.source import KernelParam
+    from ..language.parameters import KernelParam
     from .jit import JITFunction
 
 __all__ = ["Warm", "native_maker", "unavailable_because"]

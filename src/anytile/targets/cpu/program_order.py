@@ -14,6 +14,7 @@ their authors have chosen.
 from __future__ import annotations
 
 from ...ir import Effect, Func, Op, Value
+from ...ir.rewrite import const_value
 from .prefetch import STREAM_AHEAD
 from .shape import steps
 
@@ -74,16 +75,8 @@ def _growth(v: Value, axis: int, depth: int = 0) -> int | None:
         if a == 0 and b == 0:
             return 0
         for grows, other, factor in ((a, b, op.operands[1]), (b, a, op.operands[0]))[: 1 if op.name == "shl" else 2]:
-            n = _constant(factor)
-            if grows is not None and other == 0 and n is not None:
+            n = const_value(factor)
+            if grows is not None and other == 0 and isinstance(n, int):
                 return grows << n if op.name == "shl" else grows * n
         return None
     return 0 if all(x == 0 or y is None for x, y in zip(inner, op.operands)) else None
-
-
-def _constant(v: Value) -> int | None:
-    while v.op is not None and v.op.name in ("splat", "broadcast", "expand_dims"):
-        v = v.op.operands[0]
-    if v.op is not None and v.op.name == "constant" and isinstance(v.op.attrs["value"], int):
-        return v.op.attrs["value"]
-    return None

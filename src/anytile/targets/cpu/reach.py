@@ -90,7 +90,7 @@ class Loop:
 
     def inside(self, v: Value) -> bool:
         """Whether ``v`` is computed, or handed in, anew by each iteration."""
-        return self.body.encloses(v.op.block if v.op is not None else v.owner)  # type: ignore[arg-type]
+        return self.body.defines(v)
 
     def form(self, v: Value) -> Form | None:
         """How ``v`` varies, if that is regular."""

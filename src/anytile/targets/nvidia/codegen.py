@@ -72,6 +72,7 @@ _DISPENSABLE: tuple[tuple[Callable[[Generator], int], Callable[[Means], Means]],
     (lambda g: g.large_operands, lambda means: replace(means, large_in_shared=False)),
     (lambda g: g.table_rings, lambda means: replace(means, table_slots=False)),
     (lambda g: g.table_rings, lambda means: replace(means, tables=False)),
+    (lambda g: g.lookups, lambda means: replace(means, lookups=False)),
 )
 """What takes shared memory to save time or registers, which is no reason to refuse a kernel: whether one has it, and how it does without."""
 

@@ -63,12 +63,13 @@ def _put(g: Generator, x: Value, registers: list[str]) -> None:
 
 def stage_tables(g: Generator, body: Block, inside: set[Value]) -> None:
     """In front of the loop of ``body``: small tables that it looks numbers up in (gather), and does not change, into shared memory once."""
-    for op in body.walk():
+    for op in body.walk() if g.means.lookups else ():
         if op.name == "gather" and (x := op.operands[0]) not in inside and g.find(x, _TABLE) is None:
             size = x.type.numel * memory_bytes(x.type.elem)
             if size <= _KEPT:
                 registers = g.get(x, g.place_for(x))
                 begin = g.buffer((x, _TABLE), size)
+                g.lookups += 1
                 g.reclaim()
                 g.exchange = g.at_byte(begin)
                 _put(g, x, registers)

@@ -9,7 +9,7 @@ writes it (`values.Scope`).
 
 from __future__ import annotations
 
-from ...ir import Block, Builder, Module, Op, Value
+from ...ir import Builder, Module, Op, Value
 
 __all__ = ["fixed_first", "loop_around"]
 
@@ -32,8 +32,7 @@ def loop_around(op: Op) -> Op | None:
 
 
 def _inside(v: Value, loop: Op) -> bool:
-    block = v.owner if isinstance(v.owner, Block) else v.owner.block
-    return any(b.encloses(block) for b in loop.blocks)
+    return any(b.defines(v) for b in loop.blocks)
 
 
 def _swapped(op: Op, loop: Op) -> bool:

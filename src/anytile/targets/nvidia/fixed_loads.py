@@ -10,7 +10,7 @@ no memory changes while they run.  A load in front of a loop that does not run a
 
 from __future__ import annotations
 
-from ...ir import Block, Builder, Module, Op, Value
+from ...ir import Builder, Module, Op, Value
 from ...ir.ops import Effect
 from ...ir.rewrite import const_value
 from ...passes.control_rules import trip_count
@@ -40,7 +40,7 @@ def _out_of(loop: Op) -> bool:
         for op in body.ops
         if op.name == "load" and op.result.type.numel <= _ROW and not op.attrs["volatile"] and op.attrs["cache"] != ".cv"
     ]
-    loads = [op for op in loads if not any(x is not None and _inside(x, body) for x in op.operands)]
+    loads = [op for op in loads if not any(x is not None and body.defines(x) for x in op.operands)]
     if not 0 < len(loads) <= _MOST or not all(_reads_at_most(op) for op in body.walk()):
         return False
     trips, step = trip_count(loop), const_value(loop.operands[2])
@@ -69,7 +69,3 @@ def _runs(loop: Op, b: Builder, upwards: bool) -> Value:
 
 def _reads_at_most(op: Op) -> bool:
     return op.name == "assume" or not op.defn.effects & ~Effect.READ and (op.name != "inline_asm" or op.attrs["pure"])
-
-
-def _inside(v: Value, body: Block) -> bool:
-    return body.encloses(v.owner if isinstance(v.owner, Block) else v.owner.block)

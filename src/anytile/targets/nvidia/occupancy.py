@@ -57,7 +57,8 @@ def register_limits(
 ) -> list[int]:
     """Limits of registers a thread with which more blocks of ``threads`` would be resident, in the order in which to try them.
 
-    ``reduces``: how many elements a thread has of the largest tile that the kernel reduces (or scans, sorts), 0 if of none; ``in_loop``: whether a loop of it reduces and loads.
+    ``reduces``: how many elements a thread has of the largest tile that the kernel reduces (or scans, sorts), 0 if of none; ``in_loop``:
+    whether a loop of it reduces and loads.
     """
     blocks = chip.occupancy(threads, registers, shared)
     matrices = _MATRICES.search(ptx) is not None

@@ -107,8 +107,7 @@ class Scope:
 
     def depends(self, v: Value) -> bool:
         """Whether ``v`` is defined in the loop, or nothing is moved out."""
-        owner = v.owner
-        return self.block is None or self.block.encloses(owner if isinstance(owner, Block) else owner.block)
+        return self.block is None or self.block.defines(v)
 
 
 @dataclass(frozen=True)
@@ -134,8 +133,8 @@ class Means:
 
     ``staging_apart``: bulk stores in loops may have shared memory of their own; ``own_ahead``: loads that no dot reads may run ahead of their
     loop; ``large_in_shared``: mma.sync may read large operands from shared memory piece by piece; ``table_slots``: rings of what tables
-    lead to may have as many slots as ``num_stages`` says; ``tables``: what tables lead to may be copied ahead at all; ``turns``: warpgroups may take turns;
-    ``spare_slots``: how many slots of a ring that has more than two are done without.
+    lead to may have as many slots as ``num_stages`` says; ``tables``: what tables lead to may be copied ahead at all; ``lookups``: what a loop
+    looks numbers up in may have shared memory of its own; ``turns``: warpgroups may take turns; ``spare_slots``: how many slots of a ring that has more than two are done without.
     """
 
     staging_apart: bool = True
@@ -143,6 +142,7 @@ class Means:
     large_in_shared: bool = True
     table_slots: bool = True
     tables: bool = True
+    lookups: bool = True
     turns: bool = True
     spare_slots: int = 0
 
@@ -185,6 +185,7 @@ class Generator:
         ] = {}  # table of the iteration whose copies are written → its numbers
         self.own_rings = 0  # of such loads so far
         self.table_rings = 0  # loops with rings of what tables lead to, so far
+        self.lookups = 0  # tables of gathers that stay in shared memory while a loop runs, so far
         self.large_operands = 0  # that mma.sync reads from shared memory piece by piece, so far
         self.in_flight: dict[Op, Flight] = {}  # dots whose loop says when they are waited for
         self.named_tiles = 0  # tiles in registers with names (`named`), so far
