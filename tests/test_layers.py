@@ -32,11 +32,12 @@ ALLOWED = {
     "math": {"ir"},
     "llvm": set(),
     "ir": set(),
+    "cpus": set(),  # how many this process may use: plain Python
     "errors": set(),
 }
-EVERYONE = {"errors", "__version__"}
+EVERYONE = {"errors", "cpus", "__version__"}
 LAZY = {"numpy", "torch", "llvmlite", "rich", "typer"}  # what `import triton` must not load
-LAZY_ROOMS = {"language", "frontend", "runtime", "compat", "ir", "passes", "errors", "testing", "tools", "env", "torch", "inductor"}
+LAZY_ROOMS = {"language", "frontend", "runtime", "compat", "ir", "passes", "errors", "cpus", "testing", "tools", "env", "torch", "inductor"}
 
 
 class Import(NamedTuple):

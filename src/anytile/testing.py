@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, Protocol
 
+from .cpus import usable_cpus
 from .errors import UnsupportedError
 
 __all__ = [
@@ -248,7 +249,7 @@ def _copy_bandwidth() -> float:
 
     import numpy as np
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cpus()
     share = max(_COPY_BYTES // cores, 1 << 20)
     arrays = [(np.ones(share, np.uint8), np.zeros(share, np.uint8)) for _ in range(cores)]
 

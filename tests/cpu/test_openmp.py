@@ -22,7 +22,7 @@ before = tasks()
 
 
 def child(code, **environment):
-    done = in_child(HEAD + code, **{"ANYTILE_NUM_THREADS": "", "ANYTILE_OPENMP": "", **environment})
+    done = in_child(HEAD + code, **{"ANYTILE_NUM_THREADS": "", "ANYTILE_OPENMP": "", "OMP_NUM_THREADS": "3", **environment})
     assert done.returncode == 0, done.stderr
     return done.stdout.split()
 
@@ -53,6 +53,19 @@ def test_threads_of_ones_own(settings, threads, more):
         threads,
         more,
     ]
+
+
+@pytest.mark.parametrize(("asked", "threads"), [("", "2"), ("3", "3")])
+def test_a_quota_that_torch_does_not_know(asked, threads):
+    """In a container of two CPUs' time workers of the pool's own, two of them, unless somebody has asked for torch's number."""
+    code = """
+from anytile import cpus
+cpus.quota = lambda: 2.0
+cpus.affinity = lambda: 64
+assert (launch(kernel, (500, 1, 1), 1000) == 1).all()
+print(pool.num_threads())
+"""
+    assert child(code, OMP_NUM_THREADS=asked) == [threads]
 
 
 def test_scratch_status_and_nested_launches():

@@ -123,7 +123,7 @@ def test_workers_of_other_versions_refuse():
 
 def test_own_processes_only_where_they_save_time(monkeypatch):
     knobs.autotuning.workers = 4
-    monkeypatch.setattr(tuning, "usable_cores", lambda: 4)
+    monkeypatch.setattr(tuning, "usable_cpus", lambda: 4)
     assert tuning.chosen_executor(1.2) is None
     pool = tuning.chosen_executor(10.0)
     assert isinstance(pool, tune.WorkerPool) and tuning.chosen_executor(10.0) is pool

@@ -21,6 +21,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from .. import testing
+from ..cpus import usable_cpus
 from ..errors import UnsupportedError
 
 if TYPE_CHECKING:
@@ -182,7 +183,7 @@ class _CpuUtils:
 def _cpu_properties() -> dict[str, int]:
     return {
         "max_shared_mem": _cache_bytes(2, 1 << 20),
-        "multiprocessor_count": usable_cores(),
+        "multiprocessor_count": usable_cpus(),
         "max_num_regs": 65536,
         "warpSize": 1,
         "mem_clock_rate": 0,
@@ -190,13 +191,6 @@ def _cpu_properties() -> dict[str, int]:
         "sm_clock_rate": 0,
         "max_threads_per_block": 1024,
     }
-
-
-def usable_cores() -> int:
-    """Cores this process may run on: its affinity mask where the system has one."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0)) or 1
-    return os.cpu_count() or 1
 
 
 def _cache_bytes(level: int, default: int) -> int:

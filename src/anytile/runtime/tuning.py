@@ -17,9 +17,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
+from ..cpus import usable_cpus
 from . import knobs
 from .async_compile import AsyncCompileMode, active_mode
-from .driver import usable_cores
 from .elsewhere import remote_executor
 from .workers import WorkerPool
 
@@ -77,10 +77,10 @@ def _free_cores() -> int:
     """Cores for child processes: one traces the kernels in this process, and what other programs keep busy helps nobody."""
     try:
         # The load is that of the machine, of which this process may have a part.
-        busy = round(os.getloadavg()[0] * usable_cores() / (os.cpu_count() or 1))
+        busy = round(os.getloadavg()[0] * usable_cpus() / (os.cpu_count() or 1))
     except (AttributeError, OSError):  # Windows does not tell
         busy = 0
-    return usable_cores() - max(1, busy)
+    return usable_cpus() - max(1, busy)
 
 
 _own: tuple[WorkerPool, threading.Timer] | None = None
@@ -165,7 +165,7 @@ def _in_parallel(
 ) -> list[Any]:
     met: list[Any] = []
     token = remote_executor.set(pool)
-    with ThreadPoolExecutor(max(4, 2 * usable_cores())) as threads:
+    with ThreadPoolExecutor(max(4, 2 * usable_cpus())) as threads:
         mode = AsyncCompileMode(_InContext(threads))  # type: ignore[arg-type]
         outer = active_mode.set(mode)
         try:

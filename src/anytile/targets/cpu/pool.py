@@ -13,8 +13,8 @@ Python.  A launch is one ctypes call, which releases the GIL; the calling thread
 - Rounding and flush-to-zero modes: workers have those of the thread that made the first launch; nothing here
   changes them.
 
-Environment: ``ANYTILE_NUM_THREADS`` (default: the CPUs this process may use; torch's number where its threads are used, and a number
-other than torch's means workers), ``ANYTILE_SPIN_US`` (how long idle workers watch for the next launch before they sleep; default 50,
+Environment: ``ANYTILE_NUM_THREADS`` (default: the CPUs this process may use (`cpus`); torch's number where its threads are used, and a
+number other than torch's means workers, as does a quota of a control group's that torch's number, unless asked for, exceeds), ``ANYTILE_SPIN_US`` (how long idle workers watch for the next launch before they sleep; default 50,
 and 0 where there are more threads than CPUs), ``ANYTILE_OPENMP`` (0: workers even where torch has an OpenMP runtime).
 """
 
@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import ctypes
 import itertools
-import math
 import os
 import struct
 import sys
@@ -31,6 +30,7 @@ import time
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from ... import cpus
 from ...errors import AnytileError, UnsupportedError
 from ...llvm.kept import kept
 from ...llvm.loader import load_object
@@ -48,17 +48,6 @@ class KernelStatus(AnytileError, RuntimeError):
     def __init__(self, code: int):
         self.code = code
         super().__init__(f"a kernel stopped with status {code}")
-
-
-def available_cpus() -> int:
-    """CPUs this process may run on: its affinity mask, and its control group's quota."""
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        with open("/sys/fs/cgroup/cpu.max") as f:
-            quota, period = f.read().split()
-        return cpus if quota == "max" else max(1, min(cpus, math.ceil(int(quota) / int(period))))
-    except (OSError, ValueError):
-        return cpus
 
 
 def _setting(name: str, default: int, least: int, most: int) -> int:
@@ -270,8 +259,9 @@ def pool() -> Pool:
     if _pool is None:
         with _lock:
             if _pool is None:
-                threads = _setting("ANYTILE_NUM_THREADS", available_cpus(), 1, pool_record.ARENAS)
-                spin_us = _setting("ANYTILE_SPIN_US", 50 if threads <= available_cpus() else 0, 0, 1_000_000)
+                usable = cpus.usable_cpus()
+                threads = _setting("ANYTILE_NUM_THREADS", min(usable, pool_record.ARENAS), 1, pool_record.ARENAS)
+                spin_us = _setting("ANYTILE_SPIN_US", 50 if threads <= usable else 0, 0, 1_000_000)
                 _pool = Pool(threads, spin_us, _team(threads))
     return _pool
 
@@ -281,9 +271,13 @@ def _team(threads: int) -> openmp.Team | None:
     if _forked or not _setting("ANYTILE_OPENMP", 1, 0, 1):
         return None
     team = openmp.team_of_torch()
-    if team is not None and os.environ.get("ANYTILE_NUM_THREADS") and team.threads() != threads:
-        return None  # another number was asked for
-    return team
+    if team is None:
+        return None
+    if os.environ.get("ANYTILE_NUM_THREADS"):
+        return team if team.threads() == threads else None  # another number was asked for
+    # torch looks at no quota: of 64 threads in a container of two CPUs all would be stopped for most of the time
+    unasked = not (os.environ.get("OMP_NUM_THREADS") or os.environ.get("MKL_NUM_THREADS"))
+    return None if unasked and team.threads() > threads and cpus.quota() is not None else team
 
 
 def num_threads() -> int:
