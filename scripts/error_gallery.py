@@ -372,6 +372,17 @@ EXAMPLES = {
             """,
         ),
         Example(
+            "A grid function that asks for a name which the kernel does not have",
+            _R + "UnknownMetaError",
+            """
+            @triton.jit
+            def demo(x_ptr, n, BLOCK: tl.constexpr):
+                tl.store(x_ptr + tl.arange(0, BLOCK), 1.0)
+
+            demo[lambda META: (triton.cdiv(64, META["BLOK"]),)](np.zeros(64, np.float32), 64, BLOCK=16)
+            """,
+        ),
+        Example(
             "A grid beyond the limits",
             _R + "GridError",
             """

@@ -93,7 +93,13 @@ def test_errors_inside_the_kernel(monkeypatch):
 
 def _undecided(x):
     lanes = tl.arange(0, 4)
-    tl.store(x + lanes, 1, mask=lanes >= 0 and lanes < 3)
+    if lanes < 3:
+        tl.store(x + lanes, 1)
+
+
+def _entangled(x, n):
+    lanes = tl.arange(0, 4)
+    tl.store(x + lanes, 1, mask=lanes >= 0 & lanes < n)
 
 
 def _bad_range(x, n):
@@ -105,12 +111,75 @@ def test_newcomers_mistakes_are_told_with_their_place():
     x = np.zeros(4, np.int32)
     with pytest.raises(errors.InterpreterError, match="int1.4. has no one truth: .* use tl.where, & | ~ with brackets"):
         jit(_undecided)[(1,)](x)
+    with pytest.raises(errors.InterpreterError, match="`&` binds tighter than comparisons"):
+        jit(_entangled)[(1,)](x, 3)
     with pytest.raises(
         errors.InterpreterError, match=r"with ValueError: arange's range must be .*: it is 3 here .*\n.*, program \(1, 0, 0\)"
     ):
         jit(_bad_range)[(2,)](x, 3)
     with pytest.raises(TypeError, match="^_double.* got multiple values for argument 'y'"):
         jit(_double)[(1,)](x, x, 4, y=x)
+
+
+def _touch(log, at):
+    tl.store(log + at, 1)
+    return at
+
+
+def _logic(log, out, n, one, zero, YES: tl.constexpr, NO: tl.constexpr):
+    """Each line a form of logic; ``log`` notes which operands were evaluated."""
+    i = tl.arange(0, 8)
+    tl.store(out + i, (i > 1 and i < n).to(tl.int32))
+    tl.store(out + 8 + i, (i < 2 or i >= n or i == 4).to(tl.int32))
+    tl.store(out + 16 + i, (not i).to(tl.int32))
+    tl.store(out + 24 + i, (1 < i <= 5 < n + i != 9).to(tl.int32))
+    tl.store(out + 32 + i, (YES and i > 3 and not i == 6).to(tl.int32))
+    tl.store(out + 40, (n and zero).to(tl.int32) + (one or n).to(tl.int32) * 10)
+    tl.store(out + 41, (n > 100 and _touch(log, 0) == 0).to(tl.int32))  # a run-time value decides nothing: both are evaluated
+    tl.store(out + 42, 7 if NO and _touch(log, 1) else 8)  # a compile-time one does
+    tl.store(out + 43, 7 if YES or _touch(log, 2) else 8)
+    tl.store(out + 44, 7 if not NO and 0 < 1 < _touch(log, 3) + 2 else 8)
+    if 2 < 1 < _touch(log, 4):
+        tl.store(out + 45, 7)
+    tl.store(out + 46, (n and one).to(tl.int32) if (n if YES and n else one) else 9)
+    count = 0
+    while count < n and (count < 3 or count == 100):
+        count += 1
+    tl.store(out + 47, count)
+
+
+def test_logic_of_run_time_values_is_that_of_the_compiled_kernel(monkeypatch):
+    def results():
+        log, out = np.zeros(8, np.int32), np.full(48, -1, np.int32)
+        jit(_logic)[(1,)](log, out, 6, 2, 0, True, False)
+        return log.tolist(), out.tolist()
+
+    as_python = results()
+    monkeypatch.setenv("TRITON_INTERPRET", "0")
+    assert as_python == results()
+    log, out = as_python
+    assert log[:5] == [1, 0, 0, 1, 0]
+    assert out[:8] == [0, 0, 1, 1, 1, 1, 0, 0] and out[24:32] == [0, 0, 1, 0, 1, 1, 0, 0] and out[47] == 3
+
+
+def _of_a_closure(limit):
+    low = 1
+
+    def kernel(x, *, n: tl.constexpr = 4):
+        i = tl.arange(0, n)
+        tl.store(x + i, 5, mask=low <= i < limit)
+        raise ValueError("here")  # the last line
+
+    return kernel
+
+
+def test_rewritten_functions_keep_closures_defaults_and_lines():
+    x = np.zeros(4, np.int32)
+    with pytest.raises(errors.InterpreterError, match="here") as failure:
+        jit(_of_a_closure(3))[(1,)](x)
+    assert x.tolist() == [0, 5, 5, 0]
+    last = traceback.extract_tb(failure.value.__cause__.__traceback__)[-1]
+    assert "# the last line" in last.line and last.name == "kernel"
 
 
 def _by_position(x, /, n):
@@ -133,6 +202,8 @@ def test_launch_errors_are_those_of_compiled_kernels():
         kernel[1](x, x, 4)
     with pytest.raises(errors.GridError, match="without a grid"):
         kernel.run(x, x, 4)
+    with pytest.raises(errors.UnknownMetaError, match="asks for 'BLOK', .* did you mean 'BLOCK'"):
+        kernel[lambda meta: (meta["BLOK"],)](x, x, 4)
 
 
 def test_hooks_autotuners_and_heuristics():
@@ -241,6 +312,48 @@ def test_bounds_are_checked_where_asked_for(monkeypatch):
         jit(_shifted)[(3,)](x, y, -2)
     monkeypatch.setenv("ANYTILE_CHECK_BOUNDS", "0")
     jit(_shifted)[(2,)](x, y, 6)
+
+
+def _counting(x, pair):
+    lanes = tl.arange(0, 4)
+    tl.store(pair[1] + lanes, tl.load(x + lanes))
+    tl.atomic_add(pair[0], 1)
+
+
+def test_read_only_memory_stays_as_it_is():
+    whole = np.arange(12, dtype=np.int32)
+    fixed = whole[:4]
+    fixed.flags.writeable = False
+    count, y = np.zeros(1, np.int32), np.zeros(4, np.int32)
+    jit(_counting)[(1,)](fixed, (count, y))
+    assert y.tolist() == [0, 1, 2, 3] and count[0] == 1
+    with pytest.raises(
+        errors.ReadOnlyError, match="argument y of kernel _double is read-only memory, .*pass a writable copy\n  at .* in _double, "
+    ):
+        jit(_double)[(1,)](y, fixed, 4)
+    with pytest.raises(errors.ReadOnlyError, match="argument pair of kernel _counting is read-only"):
+        jit(_counting)[(1,)](y, (fixed, y))
+    assert whole.tolist() == list(range(12))
+    jit(_double)[(1,)](fixed, fixed, 0)  # nothing is stored
+    jit(_double)[(1,)](fixed, whole[4:8], 4)  # the same array, beside it
+    jit(_double)[(1,)](fixed, whole, 4)  # the same memory by another argument, which may be written
+    assert whole[:4].tolist() == [0, 2, 4, 6] and whole[4:8].tolist() == [0, 2, 4, 6]
+    jit(_double)[(1,)](y, y, 4)  # no guard is left
+
+
+def test_each_thread_has_the_bounds_of_its_own_launch(monkeypatch):
+    from concurrent.futures import ThreadPoolExecutor
+
+    monkeypatch.setenv("ANYTILE_CHECK_BOUNDS", "1")
+
+    def launch(i):
+        x, y = np.arange(4, dtype=np.int32), np.zeros(4, np.int32)
+        for _ in range(5):
+            jit(_shifted)[(1,)](x, y, 0)
+        return y.tolist()
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(launch, range(8))) == [[0, 1, 2, 3]] * 8
 
 
 def test_the_memory_of_arguments(monkeypatch):

@@ -118,6 +118,13 @@ def test_grids():
         assert "count" in str(e.value)
     with pytest.raises(errors.GridError, match="without a grid"):
         count.run(out, 3)
+    with pytest.raises(errors.UnknownMetaError, match="^the grid function of count asks for 'm', .*: it has out, n, num_warps") as unknown:
+        count[lambda META: (META["m"],)](out, 3, num_warps=4)
+    assert isinstance(unknown.value, KeyError) and type(unknown.value.__cause__) is KeyError
+    with pytest.raises(errors.UnknownMetaError, match="asks for 'num_warp', .*; did you mean 'num_warps'"):
+        count[lambda META: (META["num_warp"],)](out, 3, num_warps=4)
+    with pytest.raises(KeyError, match="^'n'$"):
+        count[lambda META: ({}["n"],)](out, 3)
 
 
 def test_checks_of_bounds_that_nobody_makes_are_told(monkeypatch):

@@ -198,6 +198,10 @@ def test_errors_are_those_of_the_general_way():
             scale[grid](x, 64, B=64)
     with pytest.raises(ZeroDivisionError):
         scale[lambda meta: 1 // 0](x, 64, B=64)
+    with pytest.raises(AnytileError, match="^the grid function of scale asks for 'BLOK', .* it has x, n, B"):
+        scale[lambda meta: (meta["BLOK"],)](x, 64, B=64)
+    with pytest.raises(KeyError, match="^7$"):
+        scale[lambda meta: ({}[7],)](x, 64, B=64)
     with pytest.raises(AnytileError, match="missing argument n"):
         scale[(1,)](x, B=64)
     with pytest.raises(AnytileError, match="takes 3 positional arguments but 4 were given"):
@@ -303,6 +307,8 @@ def test_references_are_balanced():
         scale[grid](x, n, B=64)
         scale[lambda meta: (1,)](x, n, B=64)
         scale[[1]](x, n, B=64)
+        with pytest.raises(KeyError):
+            scale[lambda meta: meta["M"]](x, n, B=64)
     assert [sys.getrefcount(o) - b for o, b in zip(counted, before)] == pytest.approx([0] * len(counted), abs=3)
 
 

@@ -21,6 +21,7 @@ from ..language.tuples import tuple as tl_tuple
 from ..language.types import dtype
 from .errors import ArgumentError, NotConstexprError, UnsupportedLanguageConstruct
 from .hints import SIZES
+from .syntax import entangled
 from .values import as_tensor, compile_time, is_tensor, known, to_bool, wrap
 from .visitor import Tracer, expression
 
@@ -48,7 +49,6 @@ _COMPARE = {
     ast.Gt: operator.gt,
     ast.GtE: operator.ge,
 }
-_BIT_SIGNS = {ast.BitAnd: "&", ast.BitOr: "|", ast.BitXor: "^"}
 _CONVERSIONS: dict[str, Callable[[Any], str]] = {"s": str, "r": repr, "a": ascii}
 _UNARY: dict[type, Callable[[Any], Any]] = {ast.USub: operator.neg, ast.UAdd: operator.pos, ast.Invert: operator.invert}
 _EACH = "apply it to the elements"
@@ -97,15 +97,9 @@ def unary_op(t: Tracer, node: ast.UnaryOp) -> Any:
 
 @expression(ast.Compare)
 def compare(t: Tracer, node: ast.Compare) -> Any:
-    for middle in node.comparators[:-1]:
-        if isinstance(middle, ast.BinOp) and type(middle.op) in _BIT_SIGNS and not _in_brackets(t, middle):
-            sign = _BIT_SIGNS[type(middle.op)]
-            raise t.error(
-                UnsupportedLanguageConstruct,
-                node,
-                f"`{sign}` binds tighter than comparisons, so this compares with `{ast.unparse(middle)}` in the middle; put brackets around the "
-                f"comparisons, (a >= b) {sign} (c < d), or around that",
-            )
+    mistake = entangled(t.frame.fn.src, node)
+    if mistake is not None:
+        raise t.error(UnsupportedLanguageConstruct, node, mistake)
     left, result = t.eval(node.left), None
     for op, right_node in zip(node.ops, node.comparators):
         if result is not None and known(result) and not unwrap(result):
@@ -116,13 +110,6 @@ def compare(t: Tracer, node: ast.Compare) -> Any:
         result = one if result is None or known(result) else result if known(one) and unwrap(one) else result & one
         left = right
     return result
-
-
-def _in_brackets(t: Tracer, node: ast.expr) -> bool:
-    """Whether the source has ``(`` before the expression; the syntax tree does not keep brackets."""
-    before = t.frame.fn.src.split("\n")[: node.lineno]
-    before[-1] = before[-1].encode()[: node.col_offset].decode()
-    return "\n".join(before).rstrip().endswith("(")
 
 
 def _compare_pair(t: Tracer, node: ast.Compare, op: ast.cmpop, left: Any, right: Any) -> Any:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable
 
-__all__ = ["certainly_stored", "has_return", "is_moved", "read_in", "stored"]
+__all__ = ["certainly_stored", "entangled", "has_return", "is_moved", "read_in", "stored"]
+
+_BIT_SIGNS = {ast.BitAnd: "&", ast.BitOr: "|", ast.BitXor: "^"}
 
 
 def stored(node: ast.AST) -> frozenset[str]:
@@ -82,3 +84,22 @@ def has_return(node: ast.AST) -> bool:
     if got is None:
         got = node._anytile_returns = any(isinstance(n, ast.Return) for n in ast.walk(node))  # type: ignore[attr-defined]
     return got
+
+
+def entangled(source: str, node: ast.Compare) -> str | None:
+    """What is wrong with ``a >= b & c < d`` of the text ``source``, a chain of comparisons that nobody meant; None where nothing is."""
+    for middle in node.comparators[:-1]:
+        if isinstance(middle, ast.BinOp) and type(middle.op) in _BIT_SIGNS and not _in_brackets(source, middle):
+            sign = _BIT_SIGNS[type(middle.op)]
+            return (
+                f"`{sign}` binds tighter than comparisons, so this compares with `{ast.unparse(middle)}` in the middle; put brackets around the "
+                f"comparisons, (a >= b) {sign} (c < d), or around that"
+            )
+    return None
+
+
+def _in_brackets(source: str, node: ast.expr) -> bool:
+    """Whether ``source`` has ``(`` before the expression; the syntax tree does not keep brackets."""
+    before = source.split("\n")[: node.lineno]
+    before[-1] = before[-1].encode()[: node.col_offset].decode()
+    return "\n".join(before).rstrip().endswith("(")

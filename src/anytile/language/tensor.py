@@ -207,8 +207,8 @@ class tensor(Recorded):
             return bool(value)
         if value is not None:
             raise TypeError(
-                f"a value of type {self.type} has no one truth: `if`, `while`, `and`, `or`, `not` and chained comparisons take scalars where "
-                "kernels run as Python; use tl.where, & | ~ with brackets, or reduce it first (tl.max, tl.sum)"
+                f"a value of type {self.type} has no one truth: `if` and `while` take scalars (and so do `and`, `or` and `not` in a function without "
+                "source, which runs as Python alone); use tl.where, & | ~ with brackets, or reduce it first (tl.max, tl.sum)"
             )
         raise TypeError(
             f"the truth of a value of type {self.type} is known only when the kernel runs, but is needed while compiling; "

@@ -17,6 +17,7 @@ CONTEXT = (
     "int_type",  # o
     "float_type",  # o
     "tuple_type",  # o
+    "key_error",  # o: the exception type
     "tensor_type",  # o
     "parameter_type",  # o: the other type of tensors
     "data_ptr",  # f: (tensor, NULL) → address as an int
@@ -55,7 +56,7 @@ ENTRY = (
     "ready",  # address of a word that is 0 while the target's side is not what the entry was made for
     "check",  # o: called before the launch, or 0
     "meta",  # o: dictionary of what a grid function is given beside the arguments
-    "grid_of",  # o: called with an odd grid; a tuple of three ints
+    "grid_of",  # o: called with an odd grid, or with a grid function that raised KeyError and its dictionary; a tuple of three ints
     "place",  # number of the GPU; -1: the CPU
     "ordinal",  # o: likewise
     "call",  # f: cuLaunchKernelEx, or on the CPU (record) → 0, or what `go_on` is given

@@ -107,9 +107,9 @@ no:
 ; A new reference to the grid: %grid, or what it returns for the arguments by name if it is a function.
 define internal ptr @grid(ptr %context, ptr %entry, ptr %grid, ptr %rows, ptr %arguments) nounwind {{
 begin:
-{words("context", CONTEXT, "tuple_type")}
-{words("entry", ENTRY, "rows meta")}
-  %stack = alloca ptr
+{words("context", CONTEXT, "tuple_type key_error")}
+{words("entry", ENTRY, "rows meta grid_of")}
+  %stack = alloca [2 x ptr]
   %type = call ptr @type_of(ptr %grid)
   %tuple = icmp eq ptr %type, %context.tuple_type
   br i1 %tuple, label %itself, label %other
@@ -145,8 +145,23 @@ drop:
 call:
   store ptr %meta, ptr %stack
   %result = call ptr @PyObject_VectorcallDict(ptr %grid, ptr %stack, i64 1, ptr null)
+  %null = icmp eq ptr %result, null
+  br i1 %null, label %error, label %called
+error:
+  %error.type = call ptr @PyErr_Occurred()
+  %unknown = icmp eq ptr %error.type, %context.key_error
+  br i1 %unknown, label %again, label %called
+again:  ; Python says which names there are
+  call void @PyErr_Clear()
+  store ptr %grid, ptr %stack
+  %second = getelementptr ptr, ptr %stack, i64 1
+  store ptr %meta, ptr %second
+  %told = call ptr @PyObject_VectorcallDict(ptr %entry.grid_of, ptr %stack, i64 2, ptr null)
+  br label %called
+called:
+  %made = phi ptr [ %result, %call ], [ null, %error ], [ %told, %again ]
   call void @Py_DecRef(ptr %meta)
-  ret ptr %result
+  ret ptr %made
 failed:
   ret ptr null
 }}

@@ -2,7 +2,8 @@
 
 LaunchError                    what a launch was given cannot work; names kernel, argument and remedy
 ├── GridError                  a grid that is no tuple of one to three integers within the limits
-│   └── MissingGridError       no grid                                                        (RuntimeError)
+│   ├── MissingGridError       no grid                                                        (RuntimeError)
+│   └── UnknownMetaError       a grid function that asks for a name which it is not given         (KeyError)
 ├── ArgumentError              missing, unexpected or duplicate arguments                       (TypeError)
 ├── ArgumentTypeError          an argument of a type that no kernel parameter takes              (TypeError)
 ├── ArgumentRangeError         a number that its parameter's type cannot hold                    (OverflowError)
@@ -37,6 +38,7 @@ __all__ = [
     "PTXASError",
     "ReadOnlyError",
     "StorageError",
+    "UnknownMetaError",
 ]
 
 
@@ -50,6 +52,13 @@ class GridError(LaunchError, ValueError, TypeError):
 
 class MissingGridError(GridError, RuntimeError):
     """A kernel was called like a function, without a grid."""
+
+
+class UnknownMetaError(GridError, KeyError):
+    """A grid function asks for an argument or meta-parameter that the launch does not have."""
+
+    def __str__(self) -> str:  # KeyError would print the repr
+        return str(self.args[0])
 
 
 class ArgumentError(LaunchError, TypeError):
@@ -70,6 +79,11 @@ class DeviceError(LaunchError, ValueError):
 
 class ReadOnlyError(LaunchError, ValueError):
     """The kernel stores through an argument whose memory is read-only."""
+
+    @classmethod
+    def of(cls, kernel: str, argument: str, place: str = "") -> ReadOnlyError:
+        """``place``: a further line."""
+        return cls(f"argument {argument} of kernel {kernel} is read-only memory, and the kernel stores to it; pass a writable copy{place}")
 
 
 class StorageError(LaunchError, ValueError):

@@ -3,7 +3,7 @@
 Every ``tl.*`` call computes at once with NumPy (see `targets.reference.eager`), so ``print``, ``breakpoint()``,
 exceptions and ordinary Python work inside the kernel and show values.  Differences from the compiled kernel:
 
-- ``if``, ``while``, ``for``, ``and``, ``or``, ``not`` are Python's own; they need scalars.
+- ``if``, ``while`` and ``for`` are Python's own; they need scalars.  (``and``, ``or``, ``not``, ``a < b < c``: `interpreted_logic`.)
 - Constexpr parameters arrive as plain Python values (with ``.value``, where they are numbers or text, for kernels that
   write it); ``range`` and ``tl.range`` give tensors.
 - Functions handed to tl.reduce, tl.associative_scan and tl.map_elementwise are traced once and run on all
@@ -22,6 +22,7 @@ from typing import Any
 from ..language.context import Context
 from ..language.source import JITCallable
 from .arguments import unwrap as unwrap_argument
+from .interpreted_logic import LOGIC, Logic, rewritten
 
 __all__ = ["run_eager"]
 
@@ -77,6 +78,7 @@ class _Session:
         self.builder, self.options, self.kernel = builder, options, kernel
         self.context = _EagerContext(builder, options, self.call, self.trace_block)
         self.functions: dict[JITCallable, FunctionType] = {}
+        self.logic = Logic()
 
     # --- arguments ---
 
@@ -141,11 +143,14 @@ class _Session:
         got = self.functions.get(fn)
         if got is None:
             f = fn.fn
+            code = rewritten(fn)
             overrides = {n: v for n, v in {**_BUILTINS, "breakpoint": self.breakpoint}.items() if n not in f.__globals__}
-            got = FunctionType(f.__code__, {**f.__globals__, **overrides}, f.__name__, f.__defaults__, f.__closure__)
+            cells = dict(zip(f.__code__.co_freevars, f.__closure__ or ()))
+            closure = tuple(cells[n] for n in code.co_freevars)
+            got = FunctionType(code, {**f.__globals__, **overrides, LOGIC: self.logic}, f.__name__, f.__defaults__, closure)
             got.__kwdefaults__ = f.__kwdefaults__
             self.functions[fn] = got
-            self.builder.sources[f.__code__] = (fn.file, fn.__name__)
+            self.builder.sources[code] = (fn.file, fn.__name__)
         return got
 
     def call(self, fn: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:

@@ -15,12 +15,12 @@ from typing import Any
 from ..errors import DeviceAssertError
 from ..language.mistakes import Mistake
 from . import knobs
-from .bounds import checked
+from .bounds import checked, guarded
 from .driver import GPUTarget, machine_arch
-from .errors import GridError, InterpreterError
+from .errors import GridError, InterpreterError, ReadOnlyError
 from .hooks import LazyDict
 from .jit import JITFunction
-from .launcher import make_binder, normalize_grid
+from .launcher import call_grid, make_binder, normalize_grid
 from .options import Options
 
 __all__ = ["InterpretedFunction"]
@@ -62,24 +62,26 @@ class InterpretedFunction(JITFunction):
 
         for hook in self.pre_run_hooks:
             hook(*args, **kwargs)
-        _, _, bound, given = self._bind(*args, **kwargs)
+        keys, _, bound, given = self._bind(*args, **kwargs)
         options = Options.of({"debug": bool(self.debug), **given}, self.target(), self.__name__)
-        extents = normalize_grid(self.__name__, grid({**bound}) if callable(grid) else grid)
+        extents = normalize_grid(self.__name__, call_grid(self.__name__, grid, {**bound}) if callable(grid) else grid)
         named = {name: bound[name] for name in self.arg_names}
         runtime = knobs.runtime
         facts = LazyDict({"name": self.__name__, "function": self.fn, "stream": 0})
         if runtime.launch_enter_hook:
             runtime.launch_enter_hook(facts)
         try:
-            with checked(named) if runtime.check_bounds else nullcontext():
+            with guarded(keys, named), checked(named) if runtime.check_bounds else nullcontext():
                 run_eager(self, named, extents, options)
         except (BdbQuit, DeviceAssertError):
             raise
         except Exception as e:
-            from ..targets.reference.memory import BoundsError
+            from ..targets.reference.memory import BoundsError, ProtectedError
 
             if knobs.compilation.front_end_debugging:
                 raise
+            if isinstance(e, ProtectedError):
+                raise ReadOnlyError.of(self.__name__, e.name, f"\n  {e.stopped_at}") from e  # type: ignore[attr-defined]
             kind, text = (ValueError, f"{e}: {e.advice}") if isinstance(e, Mistake) else (type(e), str(e))
             place = (
                 "" if isinstance(e, BoundsError) else f"\n  {e.stopped_at}" if hasattr(e, "stopped_at") else ""

@@ -374,9 +374,7 @@ class JITFunction(JITCallable, KernelInterface, metaclass=SettingsClass):
             stored = kernel.stored_parameters()
             for slot, (_, _, name) in enumerate(argument_slots(spec.signature)):
                 if name in spec.readonly and slot in stored:
-                    raise ReadOnlyError(
-                        f"argument {name} of kernel {self.__name__} is read-only memory, and the kernel stores to it; pass a writable copy"
-                    )
+                    raise ReadOnlyError.of(self.__name__, name)
             kernels[key] = kernel
             if runtime.jit_post_compile_hook:
                 self._call_hook(runtime.jit_post_compile_hook, key, spec, checked, is_warmup, True)

@@ -44,7 +44,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import knobs
 from .arguments import HOST, constexpr_key, pointee_name, unwrap
-from .errors import ArgumentError, ArgumentRangeError, ArgumentTypeError, GridError, LaunchError, MissingGridError, StorageError
+from .errors import (
+    ArgumentError,
+    ArgumentRangeError,
+    ArgumentTypeError,
+    GridError,
+    LaunchError,
+    MissingGridError,
+    StorageError,
+    UnknownMetaError,
+)
 from .options import option_names
 
 if TYPE_CHECKING:
@@ -55,6 +64,7 @@ __all__ = [
     "GRID_LIMITS",
     "INTEGER_RANGES",
     "Launcher",
+    "call_grid",
     "make_binder",
     "make_launcher",
     "make_packer",
@@ -101,6 +111,29 @@ def normalize_grid(name: str, grid: Any) -> tuple[int, int, int]:
             raise GridError(f"dimension {axis} of the grid of {name} is {n}: it must lie between 0 and {limit}")
         out.append(n)
     return (out + [1, 1])[0], (out + [1, 1])[1], (out + [1, 1])[2]
+
+
+def call_grid(name: str, grid: Callable[[dict[str, Any]], Any], meta: dict[str, Any]) -> Any:
+    """``grid(meta)``.  UnknownMetaError where it asks ``meta`` for a name that is not there."""
+    try:
+        return grid(meta)
+    except KeyError as e:
+        _refuse_unknown(name, e, meta)
+        raise
+
+
+def _refuse_unknown(name: str, error: KeyError, meta: dict[str, Any]) -> None:
+    """UnknownMetaError where a grid function raised ``error`` because ``meta``, which it was given, has no such name."""
+    asked = error.args[0] if error.args else None
+    if not isinstance(asked, str) or asked in meta:
+        return
+    from difflib import get_close_matches  # here: it is needed for nothing but this sentence
+
+    near = get_close_matches(asked, meta, 1)
+    guess = f"; did you mean {near[0]!r}?" if near else ""
+    raise UnknownMetaError(
+        f"the grid function of {name} asks for {asked!r}, and what it is given has no such name: it has {', '.join(meta)}{guess}"
+    ) from error
 
 
 @lru_cache(maxsize=2)
@@ -199,7 +232,11 @@ $body
             return None
         @last = (@key, @kernel)
     if @type(@grid) is not @tuple and @callable(@grid):
-        @grid = @grid($meta)
+        try:
+            @grid = @grid($meta)
+        except @KeyError as @e:
+            @refuse_unknown(@e, $meta)
+            raise
     if @type(@grid) is @tuple and @len(@grid) == 1 and @type(@grid[0]) is @int and 0 < @grid[0] < 2147483648:
         @gx = @grid[0]
         @gy = @gz = 1
@@ -309,6 +346,8 @@ def _generate(fn: JITFunction, template: str, name: str, more: dict[str, Any], p
         "DEBUG": os.environ.encodekey("TRITON_DEBUG") if hasattr(os.environ, "encodekey") else "TRITON_DEBUG",
         "with_debug": _with_debug,
         "grid_of": lambda g: normalize_grid(fn.__name__, g),
+        "refuse_unknown": partial(_refuse_unknown, fn.__name__),
+        "KeyError": KeyError,
         "type": type,
         "int": int,
         "len": len,

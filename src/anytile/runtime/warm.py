@@ -24,7 +24,7 @@ from ..native.launcher import Native, NotNative, Row, keep_in
 from . import cache, knobs
 from .arguments import HOST
 from .errors import ArgumentError
-from .launcher import INTEGER_RANGES, Launcher, misnamed, normalize_grid, slot_format
+from .launcher import INTEGER_RANGES, Launcher, call_grid, misnamed, normalize_grid, slot_format
 
 if TYPE_CHECKING:
     from ..language.parameters import KernelParam
@@ -197,7 +197,7 @@ class _Call:
             kernel.living(),
             fn.check_globals if fn.used_global_vals else None,
             meta,
-            lambda grid: normalize_grid(fn.__name__, grid),
+            lambda grid, meta=None: normalize_grid(fn.__name__, grid if meta is None else call_grid(fn.__name__, grid, meta)),
             self.place,
             kernel.module.queue(len(self.slots)),
             (fn, [given[row.name] for row in rows if row.kind == "same"]),

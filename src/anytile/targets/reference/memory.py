@@ -7,10 +7,15 @@ masked-off lanes may hold any address.
 Bounds checking: once ranges are registered (`register`), an access outside all of them raises `BoundsError`
 instead of touching memory; without any registered range nothing is checked.  A launch registers the memory of its
 arguments where ANYTILE_CHECK_BOUNDS asks for it (`runtime.bounds`).
+
+Read-only memory: a store or an atomic operation that would write to a range of `protect` raises `ProtectedError` instead.
+
+Both are kept per thread: a launch runs on the thread that asked for it, and others have arguments of their own.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -22,41 +27,84 @@ from .. import formats
 from .arithmetic import signed, unsigned, wrapped
 from .rows import elem_of, implements
 
-__all__ = ["BoundsError", "register", "unregister", "clear", "read", "write"]
+__all__ = ["BoundsError", "ProtectedError", "register", "unregister", "clear", "permit", "protect", "unprotect", "read", "write"]
 
 
 class BoundsError(AnytileError, IndexError):
     """A kernel accessed memory outside every registered range."""
 
 
-_ranges: list[tuple[int, int, str]] = []  # (first address, address past the end, name)
+class ProtectedError(AnytileError, ValueError):
+    """A kernel writes to memory that is read-only.  ``name``: the argument whose memory it is."""
+
+    def __init__(self, name: str, message: str):
+        super().__init__(message)
+        self.name = name
+
+
+class _Limits(threading.local):
+    """Ranges of memory: first address, address past the end, name of the argument."""
+
+    def __init__(self) -> None:
+        self.registered: list[tuple[int, int, str]] = []
+        self.protected: list[tuple[int, int, str]] = []
+        self.permitted: list[tuple[int, int, str]] = []  # what of the protected may be written all the same
+
+
+_limits = _Limits()
 
 
 def register(base: int, nbytes: int, name: str) -> None:
     """Allow ``nbytes`` bytes from address ``base``; ``name`` is the argument that errors speak of."""
-    _ranges.append((base, base + nbytes, name))
+    _limits.registered.append((base, base + nbytes, name))
 
 
 def unregister(base: int) -> None:
     """Forget the ranges that begin at ``base``."""
-    _ranges[:] = [r for r in _ranges if r[0] != base]
+    _limits.registered[:] = [r for r in _limits.registered if r[0] != base]
 
 
 def clear() -> None:
     """Forget all ranges: nothing is checked any more."""
-    _ranges.clear()
+    _limits.registered.clear()
+
+
+def protect(base: int, nbytes: int, name: str) -> None:
+    """Forbid to write the ``nbytes`` bytes from address ``base``, the memory of argument ``name``."""
+    _limits.protected.append((base, base + nbytes, name))
+
+
+def permit(base: int, nbytes: int, name: str) -> None:
+    """Allow to write there, even where that is protected: another argument is the same memory, and writable."""
+    _limits.permitted.append((base, base + nbytes, name))
+
+
+def unprotect() -> None:
+    """Forget what `protect` and `permit` were told."""
+    _limits.protected.clear()
+    _limits.permitted.clear()
+
+
+def _refuse_protected(run: Any, op: Any, addresses: np.ndarray, mask: np.ndarray | None) -> None:
+    flat = addresses.reshape(-1) if mask is None else addresses[mask].reshape(-1)
+    free = np.zeros(flat.shape, bool)
+    for lo, hi, _ in _limits.permitted:
+        free |= (flat >= np.uint64(lo)) & (flat < np.uint64(hi))
+    for lo, hi, name in _limits.protected:
+        if (~free & (flat >= np.uint64(lo)) & (flat < np.uint64(hi))).any():
+            raise ProtectedError(name, f"{op.name} at {op.loc} writes to argument {name!r}, which is read-only memory: program {run.pid}")
 
 
 def _check(run: Any, op: Any, addresses: np.ndarray, mask: np.ndarray | None, size: int) -> None:
     flat = addresses.reshape(-1)
     good = np.zeros(flat.shape, bool) if mask is None else ~mask.reshape(-1)
-    for lo, hi, _ in _ranges:
+    for lo, hi, _ in _limits.registered:
         good |= (flat >= np.uint64(lo)) & (flat <= np.uint64(max(lo, hi - size))) & (hi - lo >= size)
     if good.all():
         return
     lane = int(np.argmin(good))
     address = int(flat[lane])
-    lo, hi, name = min(_ranges, key=lambda r: max(r[0] - address, address + size - r[1]))
+    lo, hi, name = min(_limits.registered, key=lambda r: max(r[0] - address, address + size - r[1]))
     place = (
         f"{lo - address} bytes before its begin"
         if address < lo
@@ -106,7 +154,7 @@ def write(addresses: np.ndarray, values: np.ndarray) -> None:
 def _load(run: Any, op: Any, ptr: np.ndarray, mask: np.ndarray | None, other: np.ndarray | None) -> np.ndarray:
     elem = elem_of(op).pointee
     dtype = formats.storage(elem)
-    if _ranges:
+    if _limits.registered:
         _check(run, op, ptr, mask, dtype.itemsize)
     if mask is None or mask.all():
         return read(ptr.reshape(-1), elem).reshape(ptr.shape)
@@ -118,8 +166,10 @@ def _load(run: Any, op: Any, ptr: np.ndarray, mask: np.ndarray | None, other: np
 
 @implements("store")
 def _store(run: Any, op: Any, ptr: np.ndarray, value: np.ndarray, mask: np.ndarray | None) -> None:
-    if _ranges:
+    if _limits.registered:
         _check(run, op, ptr, mask, value.dtype.itemsize)
+    if _limits.protected:
+        _refuse_protected(run, op, ptr, mask)
     if mask is None:
         write(ptr.reshape(-1), value.reshape(-1))
     elif mask.any():
@@ -166,8 +216,10 @@ def _rounds(addresses: np.ndarray) -> list[np.ndarray]:
 @implements("atomic_rmw")
 def _atomic_rmw(run: Any, op: Any, ptr: np.ndarray, value: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
     elem = elem_of(op).pointee
-    if _ranges:
+    if _limits.registered:
         _check(run, op, ptr, mask, value.dtype.itemsize)
+    if _limits.protected:
+        _refuse_protected(run, op, ptr, mask)
     update = _RMW[op.attrs["kind"]]
     out = np.zeros(ptr.size, value.dtype)
     lanes = np.arange(ptr.size) if mask is None else np.flatnonzero(mask)
@@ -183,8 +235,10 @@ def _atomic_rmw(run: Any, op: Any, ptr: np.ndarray, value: np.ndarray, mask: np.
 @implements("atomic_cas")
 def _atomic_cas(run: Any, op: Any, ptr: np.ndarray, cmp: np.ndarray, value: np.ndarray) -> np.ndarray:
     elem = elem_of(op).pointee
-    if _ranges:
+    if _limits.registered:
         _check(run, op, ptr, None, value.dtype.itemsize)
+    if _limits.protected:
+        _refuse_protected(run, op, ptr, None)
     bits = formats.unsigned(elem.bits)  # equality of bit patterns: NaN equals itself, −0 differs from 0
     at, new, wanted = ptr.reshape(-1), value.reshape(-1), cmp.reshape(-1)
     out = np.zeros(ptr.size, value.dtype)
