@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ...ir import Op, Value
+from ...ir.rewrite import const_value
 from .memory import Buffer
 from .roots import ReduceRoot, Root, StoreRoot, WriteRoot
 
@@ -139,14 +140,8 @@ def _times(op, k: int, x: int | None, y: int | None) -> int | None:
     if x is None or y is None or x and y:
         return None
     other = op.operands[1] if x else op.operands[0]
-    c = _constant(other)
-    return (x or y) * c if c is not None else FAR
-
-
-def _constant(v: Value) -> int | None:
-    while v.op is not None and v.op.name in ("splat", "broadcast", "expand_dims"):
-        v = v.op.operands[0]
-    return int(v.op.attrs["value"]) if v.is_op("constant") else None
+    c = const_value(other)
+    return (x or y) * int(c) if c is not None else FAR
 
 
 def choose_vector_dim(p: Program, shape: tuple[int, ...], roots: list[Root], axis: int | None) -> int:

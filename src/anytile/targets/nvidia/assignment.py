@@ -227,9 +227,15 @@ class Assignment:
             found = self.default(shape)
         return found
 
-    def _asked(self, v: Value, depth: int = _FAR) -> Placement | None:
-        """Where what ``v`` meets lies, or where it is stored: the place of what is computed from smaller tiles alone, which lie anywhere."""
-        for user, _ in v.uses if depth else ():
+    def _asked(self, v: Value, depth: int = _FAR, asked: dict[Value, int] | None = None) -> Placement | None:
+        """Where what ``v`` meets lies, or where it is stored: the place of what is computed from smaller tiles alone, which lie anywhere.
+
+        ``asked``: values of which is known that nothing lies within so many operations behind them.
+        """
+        asked = {} if asked is None else asked
+        if asked.get(v, 0) >= depth:
+            return None
+        for user, _ in v.uses:
             if user.name == "store":
                 if user.operands[1] is v:
                     return self.coalesced(user.operands[0])
@@ -237,8 +243,9 @@ class Assignment:
                 for x in user.operands:
                     if x is not None and x is not v and x.type.shape == v.type.shape and not self.cheap(x) and (place := self.where(x)):
                         return place
-                if place := self._asked(user.result, depth - 1):
+                if place := self._asked(user.result, depth - 1, asked):
                     return place
+        asked[v] = depth
         return None
 
     def _home(self, op: Op, v: Value, final: bool) -> Placement | None:
