@@ -33,7 +33,7 @@ MEASURED_S = 1.5e-3
 """How long one measurement goes on, at least one replay."""
 GRAPH_S = 0.3e-3
 """How much work a graph holds, at most 20 launches."""
-UNTOLD = {"num_ctas", "maxnreg", "ir_override", "minRegAutoWS", "maxRegAutoWS"}
+UNTOLD = {"num_ctas", "ir_override", "minRegAutoWS", "maxRegAutoWS"}
 """Options that releases of Triton hand on, or do not, where nobody has asked for them."""
 KEPT_BYTES = 8 << 30
 """Arguments beyond that are not kept: the launch is not timed."""
@@ -181,7 +181,9 @@ class Recorder:
         sizes = used[0] if callable(grid) and used else grid
         sizes = [int(n) for n in (sizes if isinstance(sizes, (tuple, list)) else [sizes])]
         name = getattr(function, "__name__", str(function))
-        told = ", ".join([*map(described, args), *(f"{k}={described(kwargs[k])}" for k in sorted(kwargs) if k not in UNTOLD)])
+        told = ", ".join(
+            [*map(described, args), *(f"{k}={described(kwargs[k])}" for k in sorted(kwargs) if k not in UNTOLD and kwargs[k] is not None)]
+        )
         kind = f"{name} {sizes} {told}"
         if kind in self.seen or (not self.config and self.counts.get(name, 0) >= self.kinds):
             return kernel
