@@ -271,3 +271,52 @@ def test_portable_waiting():
         ANYTILE_NUM_THREADS="4",
     )
     assert done.stdout.strip() == "done", done.stderr
+
+
+# Stores in out[index] which scratch, and so which thread, ran the program, after `work` turns of a loop.
+WHO = """
+define void @kernel(ptr %args, ptr %scratch, i64 %begin, i64 %end, i32 %gx, i32 %gy, i32 %gz) nounwind {
+entry:
+  %out = load ptr, ptr %args
+  %work.p = getelementptr i64, ptr %args, i64 1
+  %work = load i64, ptr %work.p
+  br label %program
+program:
+  %i = phi i64 [ %begin, %entry ], [ %i.next, %next ]
+  br label %turn
+turn:
+  %t = phi i64 [ 0, %program ], [ %t.next, %turn ]
+  store volatile i64 %t, ptr %scratch
+  %t.next = add i64 %t, 1
+  %again = icmp ult i64 %t.next, %work
+  br i1 %again, label %turn, label %next
+next:
+  %p = getelementptr ptr, ptr %out, i64 %i
+  store ptr %scratch, ptr %p
+  %i.next = add i64 %i, 1
+  %more = icmp ult i64 %i.next, %end
+  br i1 %more, label %program, label %done
+done:
+  ret void
+}
+"""
+
+
+def test_each_thread_has_neighbours():
+    """A thread's programs lie side by side, launch after launch, but for what others take from it at the end."""
+    done = in_child(
+        f"""
+        loaded = engine.load_object(engine.compile_object({WHO!r}), {{}})
+        for ordered in (False, True):
+            run, changes = pool.Entry(loaded.address("kernel"), 64, ordered=ordered).run, []
+            for _ in range(7):
+                out = np.zeros(3000, np.uint64)
+                run(struct.pack("<Qq", out.ctypes.data, 20_000), 3000, 1, 1)
+                assert (out != 0).all()
+                changes.append(int((out[1:] != out[:-1]).sum()))
+            print(sorted(changes)[3])
+        """,
+        ANYTILE_NUM_THREADS="3",
+    )
+    apart, in_order = map(int, done.stdout.split())
+    assert 3 * apart < in_order, done.stderr

@@ -11,7 +11,7 @@ from anytile.frontend import trace
 from anytile.language.source import JITCallable
 from anytile.passes.pipeline import optimize
 from anytile.targets.cpu import CpuTarget
-from anytile.targets.cpu.program_order import along_y
+from anytile.targets.cpu.program_order import along_y, tells_order
 
 CPU = CpuTarget()
 BM, BN, COLUMNS = 4, 8, 40
@@ -128,3 +128,34 @@ def test_ranges_of_programs():
                 expected[k // gy % gx, k % gy] = 1
             tiles = o.reshape(gx, BM, gy, BN).transpose(0, 2, 1, 3).reshape(gx, gy, -1)
             assert (tiles == expected[..., None]).all(), (begin, end)
+
+
+def chained(flags, out, N: tl.constexpr):
+    """Each program waits for the one before it."""
+    i = tl.program_id(0)
+    if i > 0:
+        while tl.atomic_add(flags + i - 1, 0) == 0:
+            pass
+    tl.store(out + i, i)
+    tl.atomic_xchg(flags + i, 1)
+
+
+def test_programs_that_wait_for_others_begin_in_order():
+    function = JITCallable(chained)
+    module = trace(function, {"flags": "*i32", "out": "*i32", "N": "constexpr"}, {(2,): 4}, {}, OPTIONS)
+    optimize(module)
+    assert tells_order(module.kernel)
+    artifact = CPU.compile(trace(function, {"flags": "*i32", "out": "*i32", "N": "constexpr"}, {(2,): 4}, {}, OPTIONS), OPTIONS)
+    assert artifact.metadata["ordered"] and CPU.load(artifact).entry._cell[5] == 1
+    flags, out = np.zeros(500, np.int32), np.zeros(500, np.int32)
+    for _ in range(3):
+        flags[:] = 0
+        CPU.load(artifact).run(np.array([flags.ctypes.data, out.ctypes.data], np.uint64).tobytes(), 500, 1, 1)
+        assert (out == np.arange(500)).all() and flags.all()
+
+
+def test_others_do_not():
+    signature = {"e": "*fp32", "i": "*i32", "o": "*fp32", "n": "i32", "D": "constexpr", "BM": "constexpr", "BN": "constexpr"}
+    module = trace(JITCallable(gather_rows), signature, {(4,): COLUMNS, (5,): BM, (6,): BN}, {}, OPTIONS)
+    artifact = CPU.compile(module, OPTIONS)
+    assert "ordered" not in artifact.metadata and CPU.load(artifact).entry._cell[5] > 1

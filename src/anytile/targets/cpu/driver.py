@@ -29,7 +29,7 @@ from .grid import ANY, assume_grid
 from .machine import Machine
 from .near import NATIVE_NEAR
 from .program import Program
-from .program_order import along_y
+from .program_order import along_y, tells_order
 from .shared_loop import Stage, shared_loop
 from .split import Split, split_loop
 from .text import llvm_type, round_to_bf16
@@ -108,7 +108,8 @@ def lower_further(module: Module, fusion: bool, machine: Machine, pool: bool, ch
         ]
     )
     found = {"scratch": scratch, "in_launch": bool(program.launch.bytes), **program.hostcalls.metadata()}
-    return text + "\n", found | ({"split": True} if split is not None else {}) | ({"columns": True} if columns else {})
+    facts = {"split": split is not None, "columns": columns, "ordered": tells_order(module.kernel)}
+    return text + "\n", found | {name: True for name, holds in facts.items() if holds}
 
 
 def _split_text(split: Split, slots: int, fusion: bool, machine: Machine, declared: dict[str, str]) -> tuple[str, int]:

@@ -136,6 +136,7 @@ class Entry:
     ``address``: a kernel of the ABI in architecture.md.  ``scratch``: bytes of scratch that each worker needs.
     Where a program set the status word, a launch raises ``explain(KernelStatus(…))``.  ``owner`` is kept for as long as the entry.
     ``together``: programs that one worker runs one after the other save each other work, so it is given many at a time.
+    ``ordered``: no program begins before those in front of it have begun.
     ``programs``: the extents up to which the kernel is right; larger grids go to ``otherwise()``, which is asked for once.
     """
 
@@ -146,13 +147,16 @@ class Entry:
         explain: Callable[[KernelStatus], Exception] = lambda status: status,
         owner: object = None,
         together: bool = False,
+        ordered: bool = False,
         programs: tuple[int, int, int] = pool_record.ANY_GRID,
         otherwise: Callable[[], Entry] | None = None,
     ):
         self.address, self.scratch, self.explain, self.owner = address, scratch, explain, owner
         self._otherwise: Callable[[], Entry] | Entry | None = otherwise
-        # the native side notes the kernel's cost in the first; the second lengthens what a worker takes at a time; then the extents
-        self._cell = (ctypes.c_int64 * 5)(0, pool_record.TOGETHER if together else 1, *programs)
+        # the native side notes the kernel's cost in the first; the second lengthens what a worker takes at a time; then the extents,
+        # and into how many ranges programs are divided at most
+        ranges = 1 if ordered else pool_record.MOST_RANGES
+        self._cell = (ctypes.c_int64 * 6)(0, pool_record.TOGETHER if together else 1, *programs, ranges)
         self._cell_address = ctypes.addressof(self._cell)
 
     def run(self, packed: bytes, gx: int, gy: int, gz: int) -> None:

@@ -5,9 +5,9 @@ One `@pool` record, one launch at a time.  A launch is *open* while programs may
     launcher                                   worker
     ────────                                   ──────
     lock                                       spin, then sleep, until generation changes
-    write the job, next = first                inside += 1
-    open = 1;  generation += 1;  wake          if open: take chunks from next until none is left
-    take chunks from next until none is left   inside -= 1;  wake the launcher if it waits for 0
+    write the job, divide the programs         inside += 1
+    open = 1;  generation += 1;  wake          if open: take chunks until none is left
+    take chunks until none is left             inside -= 1;  wake the launcher if it waits for 0
     open = 0;  wait until inside = 0
     unlock
 
@@ -19,10 +19,16 @@ Publishing a launch costs microseconds (more if workers sleep), which is more th
 kernel has a `cell`, whose first word is clock ticks per program, seen in its last launch.  Where it promises a grid shorter than
 `inline.limit`, the launcher starts alone and publishes the rest only if the promise fails.  The cell also
 sizes the first chunk; from then on each thread doubles or halves its own, so that one takes about
-`chunk.ticks`, 50 µs: long enough that the shared counter is cold and that a thread follows its streams through memory for many pages,
+`chunk.ticks`, 50 µs: long enough that counters are cold and that a thread follows its streams through memory for many pages,
 as hardware prefetchers want it.  Where programs save work by running one after the other on one thread (`launch_memory`), the cell's
-second word makes that `TOGETHER` times as long.  The other three are the extents of the largest grid that the kernel is right for.  Nobody takes more than half of a thread's share of what is left, which keeps the tail
-balanced.
+second word makes that `TOGETHER` times as long.  Then come the extents of the largest grid that the kernel is right for, and the most
+ranges that the programs may be divided into.
+
+Ranges.  Each thread has a range of the programs, and a counter of its own in it, from which it takes half of what is left at the most; when
+its range is dry it goes on with those behind, which keeps the tail balanced.  So a thread comes to the same rows in each launch, which may
+still be in its caches, and to neighbours that share what they have packed.  Kernels in which a program may wait for another, or which
+print (`program_order.tells_order`), have one range for all, from which nobody takes more than half of a thread's share of what is left:
+there no program begins before those in front of it.
 
 With `@join_team` the threads are those of an OpenMP runtime instead (`openmp` says when and why).  Then nobody waits for a generation:
 the launcher opens the launch and takes its chunks inside a parallel region, whose other threads take theirs, and the region's end is the
@@ -162,9 +168,9 @@ note:
   store i64 %known, ptr %cell
   br label %check
 check:
-  %next = load atomic i64, ptr {at["next"]} seq_cst, align 8
-  %total = load i64, ptr {at["total"]}
-  %more = icmp ult i64 %next, %total
+  %dry = load atomic i64, ptr {at["dry"]} seq_cst, align 8
+  %ranges = load i64, ptr {at["ranges"]}
+  %more = icmp ult i64 %dry, %ranges
   br i1 %more, label %pass, label %close
 pass:
   ret i64 {MORE_SHARED}
@@ -218,8 +224,7 @@ look:
   %mine = icmp eq i64 %holder, %owner
   br i1 %mine, label %cancel, label %done
 cancel:
-  %total = load i64, ptr {at["total"]}
-  store atomic i64 %total, ptr {at["next"]} seq_cst, align 8
+  call void @cancel()
   call i64 @resume(ptr %record)
   br label %done
 done:
@@ -366,7 +371,6 @@ write:
   store ptr %args, ptr {at["args"]}
   store atomic i64 %owner, ptr {at["owner"]} seq_cst, align 8
   store i64 %bytes, ptr {at["scratch.bytes"]}
-  store i64 %total, ptr {at["total"]}
   store i32 %gx, ptr {at["gx"]}
   store i32 %gy, ptr {at["gy"]}
   store i32 %gz, ptr {at["gz"]}
@@ -390,7 +394,16 @@ write:
   %guess.least = call i64 @llvm.umax.i64(i64 %guess, i64 1)
   %chunk = call i64 @llvm.umin.i64(i64 %guess.least, i64 %share.most)
   store i64 %chunk, ptr {at["chunk"]}
-  store atomic i64 %publish.from, ptr {at["next"]} seq_cst, align 8
+  ; a range for each thread; one where programs must begin in their order, of which nobody takes more than half of a thread's share
+  %ranges.at = getelementptr i8, ptr %cell, i64 40
+  %ranges.most = load i64, ptr %ranges.at
+  %ranges.threads = call i64 @llvm.umin.i64(i64 %threads, i64 %ranges.most)
+  %ranges = call i64 @llvm.umin.i64(i64 %ranges.threads, i64 %remaining)
+  %in.order = icmp eq i64 %ranges.most, 1
+  %halves = shl i64 %threads, 1
+  %tail = select i1 %in.order, i64 %halves, i64 2
+  store i64 %tail, ptr {at["tail"]}
+  call void @divide(i64 %publish.from, i64 %total, i64 %ranges)
   store atomic i32 1, ptr {at["open"]} seq_cst, align 4
   atomicrmw add ptr {at["generation"]}, i32 1 seq_cst
   %sleepers = load atomic i32, ptr {at["sleepers"]} seq_cst, align 4

@@ -13,6 +13,7 @@ __all__ = [
     "FIRST",
     "LAUNCHER",
     "LINE",
+    "MOST_RANGES",
     "MORE_INLINE",
     "MORE_SHARED",
     "OTHER_GRID",
@@ -38,20 +39,22 @@ ANY_GRID = (2**31 - 1, 2**31 - 1, 2**31 - 1)
 LAUNCHER = "anytile_launcher"  # the variable of a kernel's object that says how to launch parts of it (`shared_loop`)
 ARENAS = 1024
 TOGETHER = 10
+MOST_RANGES = 64
 
 # Each group has cache lines of its own: what one core writes often never shares a line with what others read.
 _GROUPS = (
     {"generation": "i32"},
     {"sleepers": "i32"},
     {"inside": "i32", "waiting": "i32"},
-    {"next": "i64"},
+    {"dry": "i64"},
     {"lock": "i32", "open": "i32", "owner": "i64"},
     {"status": "i32"},
     {
         "kernel": "ptr",
         "args": "ptr",
         "scratch.bytes": "i64",
-        "total": "i64",
+        "ranges": "i64",
+        "tail": "i64",
         "chunk": "i64",
         "chunk.most": "i64",
         "chunk.goal": "i64",

@@ -7,7 +7,7 @@ of a parallel region of an OpenMP runtime.
 from __future__ import annotations
 
 from . import pool_system
-from .pool_record import ARENAS, OUT_OF_MEMORY
+from .pool_record import ARENAS, LINE, MOST_RANGES, OUT_OF_MEMORY
 
 __all__ = ["text"]
 
@@ -18,6 +18,10 @@ def text(at: dict[str, str], architecture: str) -> str:
     return f"""
 ; per worker: allocation, its size
 @arenas = internal global [{ARENAS} x {{ ptr, i64 }}] zeroinitializer, align 64
+
+; The ranges of the open launch: the next program, the end; a line each, `LINE` bytes, as one core mostly writes it.
+%Range = type {{ i64, i64, [{LINE - 16} x i8] }}
+@ranges = internal global [{MOST_RANGES} x %Range] zeroinitializer, align {LINE}
 
 declare ptr @malloc(i64)
 declare void @free(ptr)
@@ -64,19 +68,66 @@ done:
   ret void
 }}
 
-; Takes chunks of the open launch until none is left, the status word is set, or the clock passes %deadline.
-; Returns the number of programs run.
-define internal i64 @work(ptr %scratch, i64 %deadline) nounwind {{
+; Divides programs %from … %total − 1 into %ranges ranges that differ by one at most.
+define internal void @divide(i64 %from, i64 %total, i64 %ranges) nounwind {{
+entry:
+  %count = sub i64 %total, %from
+  %each = udiv i64 %count, %ranges
+  %even = mul i64 %each, %ranges
+  %more = sub i64 %count, %even
+  store i64 0, ptr {at["dry"]}
+  store i64 %ranges, ptr {at["ranges"]}
+  br label %range
+range:
+  %i = phi i64 [ 0, %entry ], [ %i.next, %range ]
+  %begin = phi i64 [ %from, %entry ], [ %end, %range ]
+  %longer = icmp ult i64 %i, %more
+  %extra = zext i1 %longer to i64
+  %size = add i64 %each, %extra
+  %end = add i64 %begin, %size
+  %range.at = getelementptr [{MOST_RANGES} x %Range], ptr @ranges, i64 0, i64 %i
+  %end.at = getelementptr %Range, ptr %range.at, i32 0, i32 1
+  store atomic i64 %begin, ptr %range.at monotonic, align 8
+  store i64 %end, ptr %end.at
+  %i.next = add i64 %i, 1
+  %again = icmp ult i64 %i.next, %ranges
+  br i1 %again, label %range, label %done
+done:
+  ret void
+}}
+
+; Takes from the open launch what nobody has begun.
+define internal void @cancel() nounwind {{
+entry:
+  %ranges = load i64, ptr {at["ranges"]}
+  br label %range
+range:
+  %i = phi i64 [ 0, %entry ], [ %i.next, %range ]
+  %range.at = getelementptr [{MOST_RANGES} x %Range], ptr @ranges, i64 0, i64 %i
+  %end.at = getelementptr %Range, ptr %range.at, i32 0, i32 1
+  %end = load i64, ptr %end.at
+  store atomic i64 %end, ptr %range.at seq_cst, align 8
+  %i.next = add i64 %i, 1
+  %again = icmp ult i64 %i.next, %ranges
+  br i1 %again, label %range, label %done
+done:
+  store atomic i64 %ranges, ptr {at["dry"]} seq_cst, align 8
+  ret void
+}}
+
+; Takes chunks of the open launch, first of range %number, then of those behind it, until none is left, the status word is set, or the
+; clock passes %deadline.  Returns the number of programs run.
+define internal i64 @work(i64 %number, ptr %scratch, i64 %deadline) nounwind {{
 entry:
   call void @begin(ptr %scratch)
   %kernel = load ptr, ptr {at["kernel"]}
   %args = load ptr, ptr {at["args"]}
-  %total = load i64, ptr {at["total"]}
+  %ranges = load i64, ptr {at["ranges"]}
+  %tail = load i64, ptr {at["tail"]}
+  %own = urem i64 %number, %ranges
   %chunk.first = load i64, ptr {at["chunk"]}
   %chunk.most = load i64, ptr {at["chunk.most"]}
   %chunk.ticks = load i64, ptr {at["chunk.goal"]}
-  %threads = load i64, ptr {at["threads"]}
-  %twice.threads = shl i64 %threads, 1
   %chunk.half.ticks = lshr i64 %chunk.ticks, 1
   %start = call i64 @{clock}()
   %gx = load i32, ptr {at["gx"]}
@@ -84,23 +135,46 @@ entry:
   %gz = load i32, ptr {at["gz"]}
   br label %take
 take:
-  %done = phi i64 [ 0, %entry ], [ %done.next, %again ]
-  %chunk = phi i64 [ %chunk.first, %entry ], [ %chunk.next, %again ]
-  %since = phi i64 [ %start, %entry ], [ %now, %again ]
-  %seen = load atomic i64, ptr {at["next"]} monotonic, align 8
-  %open.still = icmp ult i64 %seen, %total
-  br i1 %open.still, label %portion, label %leave
+  %range = phi i64 [ %own, %entry ], [ %range, %again ], [ %range, %portion ], [ %range.next, %elsewhere ]
+  %looked = phi i64 [ 0, %entry ], [ 0, %again ], [ %looked, %portion ], [ %looked.next, %elsewhere ]
+  %done = phi i64 [ 0, %entry ], [ %done.next, %again ], [ %done, %portion ], [ %done, %elsewhere ]
+  %chunk = phi i64 [ %chunk.first, %entry ], [ %chunk.next, %again ], [ %chunk, %portion ], [ %chunk, %elsewhere ]
+  %since = phi i64 [ %start, %entry ], [ %now, %again ], [ %since, %portion ], [ %since, %elsewhere ]
+  %range.at = getelementptr [{MOST_RANGES} x %Range], ptr @ranges, i64 0, i64 %range
+  %end.at = getelementptr %Range, ptr %range.at, i32 0, i32 1
+  %range.end = load i64, ptr %end.at
+  %seen = load atomic i64, ptr %range.at monotonic, align 8
+  %open.still = icmp ult i64 %seen, %range.end
+  br i1 %open.still, label %portion, label %next.range
+next.range:
+  %dry = load atomic i64, ptr {at["dry"]} monotonic, align 8
+  %all.dry = icmp uge i64 %dry, %ranges
+  %looked.next = add i64 %looked, 1
+  %round = icmp uge i64 %looked.next, %ranges
+  %nothing = or i1 %all.dry, %round
+  br i1 %nothing, label %leave, label %elsewhere
+elsewhere:
+  %behind = add i64 %range, 1
+  %past = icmp uge i64 %behind, %ranges
+  %range.next = select i1 %past, i64 0, i64 %behind
+  br label %take
 portion:
-  %rest = sub i64 %total, %seen
-  %half.share = udiv i64 %rest, %twice.threads
-  %fair = call i64 @llvm.umax.i64(i64 %half.share, i64 1)
+  %rest = sub i64 %range.end, %seen
+  %share = udiv i64 %rest, %tail
+  %fair = call i64 @llvm.umax.i64(i64 %share, i64 1)
   %part = call i64 @llvm.umin.i64(i64 %chunk, i64 %fair)
-  %begin = atomicrmw add ptr {at["next"]}, i64 %part seq_cst
-  %left = icmp ult i64 %begin, %total
-  br i1 %left, label %run, label %leave
-run:
+  %begin = atomicrmw add ptr %range.at, i64 %part seq_cst
+  %left = icmp ult i64 %begin, %range.end
+  br i1 %left, label %taken, label %take
+taken:
   %limit = add i64 %begin, %part
-  %end = call i64 @llvm.umin.i64(i64 %limit, i64 %total)
+  %last = icmp uge i64 %limit, %range.end
+  br i1 %last, label %emptied, label %run
+emptied:
+  atomicrmw add ptr {at["dry"]}, i64 1 seq_cst
+  br label %run
+run:
+  %end = call i64 @llvm.umin.i64(i64 %limit, i64 %range.end)
   call void %kernel(ptr %args, ptr %scratch, i64 %begin, i64 %end, i32 %gx, i32 %gy, i32 %gz)
   %count = sub i64 %end, %begin
   %done.next = add i64 %done, %count
@@ -124,7 +198,7 @@ again:
   %chunk.next = select i1 %quick, i64 %grown, i64 %not.quick
   br label %take
 stop:
-  store atomic i64 %total, ptr {at["next"]} seq_cst, align 8
+  call void @cancel()
   ret i64 %done.next
 leave.run:
   ret i64 %done.next
@@ -137,7 +211,7 @@ leave:
 define internal i64 @own_work(ptr %scratch, i64 %deadline, ptr %spent) nounwind {{
 entry:
   %start = call i64 @{clock}()
-  %programs = call i64 @work(ptr %scratch, i64 %deadline)
+  %programs = call i64 @work(i64 0, ptr %scratch, i64 %deadline)
   %end = call i64 @{clock}()
   %elapsed = sub i64 %end, %start
   store i64 %elapsed, ptr %spent
@@ -154,7 +228,7 @@ entry:
   %ready = or i1 %have, %none
   br i1 %ready, label %go, label %done
 go:
-  call i64 @work(ptr %scratch, i64 %deadline)
+  call i64 @work(i64 %number, ptr %scratch, i64 %deadline)
   br label %done
 done:
   ret void

@@ -18,7 +18,7 @@ from ...ir.rewrite import const_value
 from .prefetch import STREAM_AHEAD
 from .shape import steps
 
-__all__ = ["along_y"]
+__all__ = ["along_y", "tells_order"]
 
 
 def along_y(kernel: Func) -> bool:
@@ -30,6 +30,11 @@ def along_y(kernel: Func) -> bool:
         if _tells_order(op) or op.name.startswith("dot"):
             return False
     return bool(stores) and all(map(_side_by_side, stores))
+
+
+def tells_order(kernel: Func) -> bool:
+    """Whether somebody may learn in which order programs begin, or count on it: they wait for each other, or print."""
+    return any(map(_tells_order, kernel.walk()))
 
 
 def _tells_order(op: Op) -> bool:

@@ -47,7 +47,9 @@ class CpuKernel:
         self.address = self._object.address("kernel_in_launch" if keeps else "kernel")
         self.scratch = int(metadata["scratch"])
         programs = tuple(metadata.get("programs", pool_record.ANY_GRID))
-        entry = pool.Entry(self.address, self.scratch, explain, self._object, together, programs, lambda: _for_any_grid(artifact, machine))
+        ordered = bool(metadata.get("ordered"))
+        otherwise = lambda: _for_any_grid(artifact, machine)  # noqa: E731
+        entry = pool.Entry(self.address, self.scratch, explain, self._object, together, ordered, programs, otherwise)
         self.run, self.direct, self.entry = entry.run, entry.direct, entry
 
     def queue(self, slots: int) -> CpuQueue:
