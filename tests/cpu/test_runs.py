@@ -37,6 +37,24 @@ def test_indices_that_wrap_around(size, rows, dtype):
     same(wrapped_kernel, grid=(1,), o=np.zeros(16 * 64, "float32"), a=a, rows=rows, units=units, steps=3, UNIT=unit, M=16, N=64)
 
 
+def promised_kernel(o, table, a, n, M: tl.constexpr, N: tl.constexpr, SELECT: tl.constexpr):
+    """Rows that wrap around and are said to be M neighbours, used to read a table whose numbers are places."""
+    i = tl.arange(0, M)
+    i = tl.where(i < n, i, 0) if SELECT else i % n
+    i = tl.max_contiguous(tl.multiple_of(i, M), M)
+    rows = tl.load(table + i)
+    tl.store(o + tl.arange(0, M)[:, None] * N + tl.arange(0, N)[None, :], tl.load(a + rows[:, None] * N + tl.arange(0, N)[None, :]))
+
+
+@pytest.mark.parametrize("n", [1, 5, 16, 32, 37])
+@pytest.mark.parametrize("select", [False, True])
+def test_neighbours_promised_of_what_wraps_around(n, select):
+    """What lies behind the turn is no place to read: here the table goes on with numbers that lie far outside."""
+    table = np.concatenate([np.arange(n) * 7 % n, np.full(64, 1 << 30)]).astype("int32")
+    a = np.arange(n * 4, dtype="float32")
+    same(promised_kernel, grid=(1,), o=np.zeros(64 * 4, "float32"), table=table, a=a, n=n, M=64, N=4, SELECT=select)
+
+
 def _text(kernel, **arguments) -> str:
     module, _ = traced(kernel, **arguments)
     return str(CpuTarget().compile(module, OPTIONS).stages["llir"])

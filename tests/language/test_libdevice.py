@@ -150,7 +150,7 @@ def test_cuda_functions(recording):
         assert tl.extra.cuda.num_threads() == 128
         tl.extra.cuda.gdc_wait()
         tl.extra.cuda.gdc_launch_dependents()
-        assert not tl.target_info.is_cuda() and tl.target_info.current_target().value.backend == "cpu"
+        assert not tl.target_info.is_cuda() and tl.target_info.current_target().backend == "cpu"
 
 
 def test_symbols_of_libdevice(evaluate):

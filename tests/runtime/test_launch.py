@@ -245,6 +245,20 @@ def test_preload_of_kernels_that_take_local_functions():
         call.preload(told[0].replace('"backend": "cpu"', '"backend": "toaster"'))
 
 
+def test_cache_hook_tells_the_name_that_the_function_was_given():
+    """Kernels written from templates get the name under which another process finds them."""
+
+    @jit
+    def written(out):
+        tl.store(out, 1)
+
+    written.fn.__module__, written.fn.__qualname__ = "somewhere", "found"
+    told = []
+    knobs.runtime.jit_cache_hook = lambda **facts: told.append(facts["fn"])
+    written[(1,)](torch.zeros(1, dtype=torch.int32))
+    assert (told[0].module, told[0].name) == ("somewhere", "found")
+
+
 def test_unloading(monkeypatch):
     gc.collect()  # kernels of earlier tests unload now, not while the hook listens
     told = []

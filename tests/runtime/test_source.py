@@ -127,3 +127,38 @@ def test_packages_without_their_source(tmp_path):
 def test_outside_a_kernel():
     with pytest.raises(RuntimeError, match="outside of the scope of a kernel"):
         inner(1)
+
+
+def test_written_from_a_template():
+    """Programs that write kernels from templates lead errors and debuggers to the template: its lines, file and place."""
+    fn, template = make(1), inner
+    before = fn.cache_key
+    fn.raw_src = list(template.raw_src)
+    fn.starting_line_number = 7
+    assert fn.raw_src == template.raw_src and fn.starting_line_number == 7 and fn.src.startswith("def outer(")
+    assert fn.cache_key != before
+    fn.fn.__code__ = fn.fn.__code__.replace(co_filename="template.py")
+    assert fn.file == "template.py"
+    fn.file = "other.py"
+    assert fn.file == "other.py"
+
+
+def test_target_info_on_the_host(monkeypatch):
+    """Outside of kernels it tells of the active driver, in plain values: programs decide by it what they launch."""
+    from anytile.language import target_info
+    from anytile.runtime.driver import CpuDriver, GPUTarget, driver
+
+    class Hopper(CpuDriver):
+        def get_current_target(self):
+            return GPUTarget("cuda", 90, 32)
+
+    class Nothing(CpuDriver):
+        def get_current_target(self):
+            raise RuntimeError("no device")
+
+    monkeypatch.setattr(driver, "_active", Hopper())
+    assert target_info.is_cuda() is True and target_info.is_hip() is False
+    assert target_info.cuda_capability_geq(9) is True and target_info.cuda_capability_geq(10, 0) is False
+    assert target_info.current_target().arch == 90
+    monkeypatch.setattr(driver, "_active", Nothing())
+    assert target_info.current_target() is None and target_info.is_cuda() is False

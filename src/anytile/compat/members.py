@@ -54,6 +54,10 @@ MEMBERS: dict[str, dict[str, tuple[Member, ...]]] = {
             Member("cache_hook", "compat.members:CACHE_HOOK", "setting", until=(3, 3)),
             Member("is_gluon", "compat.members:is_gluon", since=(3, 4)),
             Member("compiled_hook", "compat.members:COMPILED_HOOK", "setting", since=(3, 2), until=(3, 3)),
+            # Kernels that are written from templates get the template's.
+            Member("def_file_line_number", "compat.members:DEF_FILE_LINE_NUMBER", since=(3, 8)),
+            Member("def_file_col_number", "compat.members:DEF_FILE_COL_NUMBER", since=(3, 8)),
+            Member("file_name", "compat.members:FILE_NAME", since=(3, 8)),
         ),
     },
     "anytile.compat.backends": {
@@ -106,6 +110,24 @@ COMPILED_HOOK = _knob("jit_post_compile_hook")
 def is_gluon(self: Any) -> bool:
     """``JITFunction.is_gluon``: no, those of Gluon are a `GluonKernel` (`gluon.py`)."""
     return False
+
+
+def _set_line(self: Any, line: int) -> None:
+    self.starting_line_number = line
+
+
+def _set_indent(self: Any, column: int) -> None:
+    self.indent = column - 1
+
+
+def _set_file(self: Any, name: str) -> None:
+    self.file = name
+
+
+#: Line of ``def``, its column (the first is 1), and the file.
+DEF_FILE_LINE_NUMBER = property(lambda self: self.starting_line_number, _set_line)
+DEF_FILE_COL_NUMBER = property(lambda self: self.indent + 1, _set_indent)
+FILE_NAME = property(lambda self: self.file, _set_file)
 
 
 _dressed: set[str] = set()

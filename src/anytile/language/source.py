@@ -131,7 +131,6 @@ class JITCallable:
         self.__globals__ = fn.__globals__
         self.__wrapped__ = fn
         self._fn_name = f"{fn.__module__}.{fn.__qualname__}"
-        self.file = fn.__code__.co_filename
         self.cells = _Cells(fn.__code__.co_freevars, fn.__closure__ or ())
         self._source: tuple[list[str], int, int, str] | None = None
         self._ast: ast.FunctionDef | None = None
@@ -192,16 +191,44 @@ class JITCallable:
         return self._source
 
     @property
+    def file(self) -> str:
+        """The file that ``fn`` says it is defined in, unless another one was given (programs that write kernels from templates do)."""
+        given = self.__dict__.get("file")
+        return self.fn.__code__.co_filename if given is None else str(given)
+
+    @file.setter
+    def file(self, name: str) -> None:
+        self.__dict__["file"] = name
+        self.hash = None
+
+    @property
     def raw_src(self) -> list[str]:
         return self._load_source()[0]
+
+    @raw_src.setter
+    def raw_src(self, lines: list[str]) -> None:
+        """Programs that write kernels from templates show the template's lines; what is compiled is ``src``."""
+        self._source = (lines, *self._load_source()[1:])
 
     @property
     def starting_line_number(self) -> int:
         return self._load_source()[1]
 
+    @starting_line_number.setter
+    def starting_line_number(self, line: int) -> None:
+        """Where errors and debuggers look for ``src`` from now on: for kernels written from templates, in the template."""
+        raw, _, indent, src = self._load_source()
+        self._source = (raw, line, indent, src)
+        self.hash = None
+
     @property
     def indent(self) -> int:
         return self._load_source()[2]
+
+    @indent.setter
+    def indent(self, columns: int) -> None:
+        raw, line, _, src = self._load_source()
+        self._source = (raw, line, columns, src)
 
     @property
     def src(self) -> str:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from .. import testing
 from ..cpus import usable_cpus
 from ..errors import UnsupportedError
+from ..language import target_info
 
 if TYPE_CHECKING:
     from ..targets.base import Target
@@ -345,3 +346,15 @@ def _device_clock() -> Any:
 
 
 testing.device_clock = _device_clock
+
+
+def _active_target() -> GPUTarget | None:
+    """For `language.target_info` outside of kernels: what launches compile for; None where there is no device to ask."""
+    try:
+        target: GPUTarget = driver.active.get_current_target()
+    except RuntimeError:
+        return None
+    return target
+
+
+target_info.answer_on_the_host(_active_target)

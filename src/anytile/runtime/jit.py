@@ -401,7 +401,7 @@ class JITFunction(JITCallable, KernelInterface, metaclass=SettingsClass):
             "is_warmup": is_warmup,
             "extern_libs": options.extern_libs,
         }
-        info = JitFunctionInfo(self.module, self.__qualname__, self)
+        info = JitFunctionInfo(self.fn.__module__, self.fn.__qualname__, self)
         return hook(
             key=text,
             repr=text,

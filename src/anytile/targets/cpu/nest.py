@@ -458,11 +458,29 @@ class Nest(Masks):
         if op.attrs["kind"] == "divisible" and x.kind is not VECTOR and values:
             x = Lane(x.kind, x.val, x.elem, x.stride, max(x.align, values[-1 if d is None else d]), x.level, x.const)
         if op.attrs["kind"] == "contiguous" and x.kind is VECTOR and d is not None and x.elem.is_int:
-            if values[d] >= self.m.width and values[d] % self.m.width == 0:
+            if values[d] >= self.m.width and values[d] % self.m.width == 0 and self._turns_between_vectors(op.operands[0], idx):
                 t = llvm_type(x.elem)
                 base = self.m.emit(f"extractelement <{self.m.width} x {t}> {x.val}, i64 0", x.level)
                 return ramp(base, x.elem, 1, x.level)
         return x
+
+    def _turns_between_vectors(self, v: Value, idx: Index) -> bool:
+        """Whether ``v`` returns to its begin in front of a whole vector, where it is a remainder or is zero beyond a bound.
+
+        ``tl.max_contiguous(offsets % n, BLOCK)`` is said of numbers that turn at n.  What stands behind the turn matters to nobody
+        who then stores under a mask, but it is a place to read: of a table of rows, a row that is no row.
+        """
+        while v.op is not None and v.op.name in ("hint", "sext", "zext", "trunci"):
+            v = v.op.operands[0]
+        bound = None
+        if v.op is not None and v.op.name in ("srem", "urem"):
+            bound = v.op.operands[1]
+        elif v.op is not None and v.op.name == "select" and v.op.operands[0].op is not None and v.op.operands[0].op.name == "icmp":
+            bound = v.op.operands[0].op.operands[1]
+        if bound is None:
+            return True
+        n = self.ev(bound, idx)
+        return n.kind is UNIFORM and (n.align if n.const is None else power_of_two_in(int(n.const))) % self.m.width == 0
 
     def _mapped(self, op: Op, v: Value, idx: Index) -> Lane:
         if op.attrs["pack"] != 1:
