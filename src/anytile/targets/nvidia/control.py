@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from ...ir import Block, Op, Value
 from ...ir.rewrite import const_value
-from . import debugging, dot, exchange, memory, pipeline, reduce, scan  # noqa: F401  they register their rows
+from . import debugging, dot, exchange, memory, over_tiles, pipeline, reduce, scan  # noqa: F401  they register their rows
 from .dot import stage_invariant, wanted_operands
 from .elementwise import apply, compute, run_block
 from .exchange import stage_tables
@@ -208,11 +208,15 @@ def for_(g: Generator, op: Op) -> None:
     _prepare(g, [body])
     carried = _Carried(g, body.args[1:], op.rest())
     top = g.buffer_top
-    ahead = pipeline.plan(g, op)
+    tiles = over_tiles.plan(g, op)
+    ahead = g.over_tiles.pop(op, None) or (pipeline.plan(g, op) if tiles is None else None)
     if ahead is not None and ahead.held is not None:
         k = body.args.index(ahead.held) - 1
         carried.start[k] = ahead.hold(carried.start[k])
     carried.begin()
+    if tiles is not None:
+        g.over_tiles[tiles.loop] = tiles
+        tiles.start_tiles(lb, step, _takes_place_later(g, op, lb, ub, step), _emit)
     if ahead is not None:
         ahead.start(lb, step, _takes_place_later(g, op, lb, ub, step), _emit)
     entry, header, inside, done = g.w.label, *(g.w.new_label(s) for s in ("for", "body", "done"))
@@ -223,6 +227,8 @@ def for_(g: Generator, op: Op) -> None:
     phi = g.w.hole()
     g.scopes.append(Scope(body, before))
     carried.open()
+    if tiles is not None:
+        tiles.open_tiles()
     if ahead is not None:
         ahead.open()
     g.define(iv, [i])
@@ -238,6 +244,8 @@ def for_(g: Generator, op: Op) -> None:
     if ahead is not None:
         ahead.advance()
         ahead.close(entry, g.w.label)
+    if tiles is not None:
+        tiles.close_tiles(entry, g.w.label)
     phi.append(f"  {i} = phi {t} [ {lb}, %{entry} ], [ {after}, %{g.w.label} ]")
     carried.close(entry, g.w.label, ends)
     if ahead is not None and once:  # by the distance from the first iteration, which may have been one that there is not
@@ -249,6 +257,8 @@ def for_(g: Generator, op: Op) -> None:
     carried.define(op.results)
     if ahead is not None:
         ahead.finish()
+    if tiles is not None:
+        tiles.finish_tiles()
     g.release(top)
 
 

@@ -10,7 +10,7 @@ ahead, too, each thread for itself (`own_copies`).
 
 The addresses of iteration i + s − 1 come from the loop's own arithmetic: the scalars it carries are carried a second
 time, s − 1 iterations *ahead*, and the pointers and masks (or the coordinates) of the loads are computed from those.  So a load takes part
-where its address follows from scalars alone (`_Slice`), which index arithmetic in a loop does after `passes.carried`, or from numbers
+where its address follows from scalars alone (`Slice`), which index arithmetic in a loop does after `passes.carried`, or from numbers
 that the loop loads itself, which are read one iteration earlier still (`tables`).
 """
 
@@ -37,15 +37,15 @@ from .tables import Numbers, State, Tables, is_table
 from .values import Flight, Generator, Scope, literal, llvm_type
 from .wgmma import Panels, Rows
 
-__all__ = ["Pipeline", "plan"]
+__all__ = ["Ahead", "Pipeline", "Slice", "known_ahead", "plan", "what_runs_ahead"]
 
 OWN_BYTES = 64 * 1024
 """What the rings of threads' own copies may take of a block's shared memory: so much that every GPU from Ampere on has it for one block."""
 
 
 @dataclass
-class _Slice:
-    """What addresses are computed from: operations of the body and carried scalars."""
+class Slice:
+    """What addresses are computed from: operations of a loop's body and the scalars that it carries."""
 
     ops: set[Op] = field(default_factory=set)
     carried: set[int] = field(default_factory=set)  # indices among the carried values
@@ -72,22 +72,39 @@ class _Move:
         return _roots(self.load)
 
 
+@dataclass(frozen=True)
+class Ahead:
+    """What of a loop runs ahead: copies that threads make for each other or the accelerator makes, copies of threads for themselves, what the
+    addresses of both are computed from, and how many slots a ring has."""
+
+    moves: list[_Move]
+    own: list[OwnCopy]
+    used: Slice
+    stages: int
+
+
 def plan(g: Generator, loop: Op) -> Pipeline | None:
     """The pipeline for ``loop``, None where nothing in it can run ahead."""
+    ahead = what_runs_ahead(g, loop)
+    return None if ahead is None else Pipeline(g, loop, ahead)
+
+
+def what_runs_ahead(g: Generator, loop: Op) -> Ahead | None:
+    """What of ``loop`` can run ahead, None where nothing can."""
     stages = loop.attrs["num_stages"] or g.num_stages
     stages -= g.means.spare_slots if stages > 2 else 0
     body = loop.blocks[0]
     if stages < 2 or g.sm < 80 or any(op.defn.effects & (Effect.WRITE | Effect.SYNC) for op in body.walk()):
         return None
-    moves: list[tuple[_Move, _Slice]] = []
-    own: list[tuple[OwnCopy, _Slice]] = []
+    moves: list[tuple[_Move, Slice]] = []
+    own: list[tuple[OwnCopy, Slice]] = []
     for op in body.ops:
         move = _movable(g, op, body) if op.name == "load" else None
         kept = op.name == "load" and move is None and not g.is_lazy(op.result)  # in registers or, if the loop says so, in rings of threads
         copy = own_copy(g, op) if kept and loop.attrs["num_stages"] and g.means.own_ahead else None
-        if move is not None and (part := _ahead(g, move.roots(), body)) is not None:
+        if move is not None and (part := known_ahead(g, move.roots(), body)) is not None:
             moves.append((move, part))
-        elif copy is not None and (part := _ahead(g, _roots(op), body)) is not None:
+        elif copy is not None and (part := known_ahead(g, _roots(op), body)) is not None:
             own.append((copy, part))
     fitting = OWN_BYTES // sum(c.bytes for c, _ in own) if own else stages
     if fitting < 2 or moves and fitting < stages:
@@ -95,7 +112,7 @@ def plan(g: Generator, loop: Op) -> Pipeline | None:
     elif not moves:
         stages = min(stages, fitting)
     g.own_rings += len(own)
-    used = _Slice()
+    used = Slice()
     for _, part in (*moves, *own):
         used.ops |= part.ops
         used.carried |= part.carried
@@ -103,7 +120,7 @@ def plan(g: Generator, loop: Op) -> Pipeline | None:
         g.table_rings += 1
         if not g.means.table_slots:
             stages -= (stages - 1) // 2  # Triton's share: the other half of the stages but two is for the tables
-    return Pipeline(g, loop, [m for m, _ in moves], [c for c, _ in own], used, stages) if moves or own else None
+    return Ahead([m for m, _ in moves], [c for c, _ in own], used, stages) if moves or own else None
 
 
 def _roots(load: Op) -> list[Value]:
@@ -134,9 +151,9 @@ def _movable(g: Generator, op: Op, body: Block) -> _Move | None:
     return _Move(op, v, others, form, found)
 
 
-def _ahead(g: Generator, roots: list[Value], body: Block) -> _Slice | None:
-    """What ``roots`` are computed from; None where that cannot be known ahead of the iteration."""
-    out = _Slice()
+def known_ahead(g: Generator, roots: list[Value], body: Block) -> Slice | None:
+    """What of a loop's ``body`` the ``roots`` are computed from; None where that cannot be known ahead of the iteration."""
+    out = Slice()
     ends = body.terminator.operands
     pending = list(roots)
     while pending:
@@ -159,8 +176,11 @@ def _ahead(g: Generator, roots: list[Value], body: Block) -> _Slice | None:
 class Pipeline:
     """Emits one loop's copies.  Used by `control.for_`, in the order of its methods."""
 
-    def __init__(self, g: Generator, loop: Op, moves: list[_Move], own: list[OwnCopy], used: _Slice, stages: int):
-        self.g, self.loop, self.moves, self.own, self.used, self.stages = g, loop, moves, own, used, stages
+    def __init__(self, g: Generator, loop: Op, ahead: Ahead, around: Op | None = None):
+        """``around``: the loop around this one through which the ring goes on (`over_tiles`)."""
+        self.g, self.loop, self.used, self.stages = g, loop, ahead.used, ahead.stages
+        self.moves, self.own = moves, own = ahead.moves, ahead.own
+        used, stages = ahead.used, ahead.stages
         self.body = loop.blocks[0]
         self.forms = {m.operand: m.form for m in moves}
         self.rings = {v: g.buffer(v, form.bytes * stages) for v, form in self.forms.items()}
@@ -169,7 +189,7 @@ class Pipeline:
         self.threads = self.together or bool(own)  # whether cp.async copies anything
         self.barriers: Barriers | None = None
         if any(m.source is not None for m in moves):
-            self.barriers = Barriers(g, stages, loop)
+            self.barriers = Barriers(g, stages, around or loop)
         self.args = [self.body.args[1 + i] for i in sorted(used.carried)]
         self.ends = [self.body.terminator.operands[i] for i in sorted(used.carried)]
         self.dot = self._accumulating()
@@ -361,10 +381,14 @@ class Pipeline:
 
     def close(self, entry: str, latch: str) -> None:
         """At the end of the body, before its branch back: ``latch`` is its last block."""
-        g = self.g
         self._phis(self.hole, (self.slot, "0", self.next_slot), self.names, self.first, self.last, entry, latch)
         if self.barriers is not None:
             self.hole.append(f"  {self.phases} = phi i32 [ {self.first_phases}, %{entry} ], [ {self.next_phases}, %{latch} ]")
+        self.leave()
+
+    def leave(self) -> None:
+        """The loop's body is written."""
+        g = self.g
         for v in {x for m in self.moves for x in (m.load.result, m.operand, *m.others)}:
             del g.ring[v]
         for c in self.own:
@@ -382,8 +406,7 @@ class Pipeline:
     def finish(self) -> None:
         """Behind the loop, its results defined: nothing is in flight any more."""
         g = self.g
-        if self.threads:
-            g.assembly("cp.async.wait_group 0;", "", "void", [])
+        self.wait_for_all()
         if self.dot is not None and self.held is not None and self.named is not None:
             del g.in_flight[self.dot]
             result = self.loop.results[self.held.index - 1]
@@ -392,6 +415,11 @@ class Pipeline:
             result = self.loop.results[self.chained.finish().index - 1]
             home = g.homes[result]
             g.define(result, wgmma.waited(g, g.get(result, home), result.type.elem), home)
+
+    def wait_for_all(self) -> None:
+        """Until no copy of the loop's is on its way."""
+        if self.threads:
+            self.g.assembly("cp.async.wait_group 0;", "", "void", [])
 
     def _slot(self, v: Value, size: int, number: str) -> Slot:
         """A slot of ``size`` bytes of the ring that ``v`` is copied to, its number a text or a constant."""

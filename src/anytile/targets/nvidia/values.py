@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from .assignment import Assignment
     from .copies import Source
     from .named import Named
+    from .over_tiles import OverTiles
     from .slots import Slot
     from .tensor_maps import TensorMap
 
@@ -97,12 +98,14 @@ class Scope:
     ``block``: the loop body that the part belongs to: what is defined outside of it is computed outside, in the text ``before`` the
     loop (None: here).  None: nothing is moved out.
 
-    ``ahead``: the part belongs to another iteration than the one around it, which has nothing to say of what the loop defines.
+    ``ahead``: the part belongs to another iteration than the one around it, which has nothing to say of what the loop defines;
+    ``supply``: gives that instead, where it is not among ``values`` (None: it is computed here).
     """
 
     block: Block | None = None
     before: Chunk | None = None
     ahead: bool = False
+    supply: Callable[[Value, Hashable], list[str]] | None = None
     values: dict[tuple[Value, Hashable], list[str]] = field(default_factory=dict)
 
     def depends(self, v: Value) -> bool:
@@ -134,7 +137,7 @@ class Means:
     ``staging_apart``: bulk stores in loops may have shared memory of their own; ``own_ahead``: loads that no dot reads may run ahead of their
     loop; ``large_in_shared``: mma.sync may read large operands from shared memory piece by piece; ``table_slots``: rings of what tables
     lead to may have as many slots as ``num_stages`` says; ``tables``: what tables lead to may be copied ahead at all; ``lookups``: what a loop
-    looks numbers up in may have shared memory of its own; ``turns``: warpgroups may take turns; ``spare_slots``: how many slots of a ring that has more than two are done without.
+    looks numbers up in may have shared memory of its own; ``over_tiles``: rings may go on from tile to tile; ``turns``: warpgroups may take turns; ``spare_slots``: how many slots of a ring that has more than two are done without.
     """
 
     staging_apart: bool = True
@@ -143,6 +146,7 @@ class Means:
     table_slots: bool = True
     tables: bool = True
     lookups: bool = True
+    over_tiles: bool = True
     turns: bool = True
     spare_slots: int = 0
 
@@ -184,6 +188,8 @@ class Generator:
             Value, Callable[[Placement | None], list[str]]
         ] = {}  # table of the iteration whose copies are written → its numbers
         self.own_rings = 0  # of such loads so far
+        self.rings_over_tiles = 0  # that go on from tile to tile, so far
+        self.over_tiles: dict[Op, OverTiles] = {}  # a loop in a loop over tiles → its ring
         self.table_rings = 0  # loops with rings of what tables lead to, so far
         self.lookups = 0  # tables of gathers that stay in shared memory while a loop runs, so far
         self.large_operands = 0  # that mma.sync reads from shared memory piece by piece, so far
@@ -278,7 +284,7 @@ class Generator:
             if got is not None:
                 return got
             if scope.ahead and scope.depends(v):
-                break
+                return None if scope.supply is None else scope.supply(v, place)
         return None
 
     def define(self, v: Value, registers: list[str], place: Hashable = None) -> None:

@@ -1,0 +1,331 @@
+"""Rings that go on from tile to tile: persistent kernels, whose loop over tiles holds the loop whose copies run ahead.
+
+    for tile in tl.range(first, tiles, programs, flatten=True):
+        row, column = …                              of scalars
+        for k in …:
+            acc = dot(load …, load …, acc)
+        store …                                      while copies of the next tile are on their way
+
+The copies run ahead over pairs of a tile and an iteration, s − 1 pairs ahead of the dots, through the same ring of s slots:
+
+    dots      (0, 0) (0, 1) (0, 2) (0, 3)  store  (1, 0) (1, 1) …
+    copies    (0, 2) (0, 3) (1, 0) (1, 1)         (1, 2) (1, 3) …
+
+So the copies have a place of their own in both loops, the *state*: the next iteration of their tile, what that carries, the number of the tile.
+It is carried by the inner loop and by the outer one.  In front of each group of copies it is asked whether that iteration takes place; where
+it does not, the tile's scalars are computed for the next tile that has an iteration (`_Producer.advance`).  What copies need of their tile,
+coordinates or each thread's addresses, is computed there, once for a tile, and carried along.
+
+The tile's scalars must follow from the outer loop's own scalars by arithmetic, and the program must allow that the loads of a tile come
+before the stores of the last one: it says so by ``flatten=True`` or ``warp_specialize=True``.  Tiles without iterations have no copies; any
+number of iterations is right, a different one for each tile, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from ...ir import Effect, Op, Value
+from ...ir.rewrite import const_value
+from ..text import Chunk
+from .chain import chain
+from .pipeline import Ahead, Pipeline, Slice, known_ahead, what_runs_ahead
+from .tables import Numbers, State
+from .values import Generator, Scope, llvm_type
+
+__all__ = ["OverTiles", "plan"]
+
+Emit = Callable[[Generator, Op], None]
+
+
+def plan(g: Generator, outer: Op) -> OverTiles | None:
+    """The ring of the one loop with dots in ``outer``, a loop over tiles, that goes on from tile to tile; None where there is none."""
+    if not g.means.over_tiles or not (outer.attrs["flatten"] or outer.attrs["warp_specialize"]):
+        return None
+    body = outer.blocks[0]
+    loops = [op for op in body.ops if op.blocks and any(o.name == "dot" for o in op.blocks[0].walk())]
+    if (
+        len(loops) != 1
+        or loops[0].name != "for"
+        or any(op.defn.effects & Effect.SYNC or op.name.startswith("atomic") for op in body.walk())
+    ):
+        return None
+    (loop,) = loops
+    step = const_value(loop.operands[2])
+    ahead = what_runs_ahead(g, loop)
+    if step is None or step <= 0 or ahead is None or ahead.own or any(op.name == "load" for op in ahead.used.ops):
+        return None
+    if chain(g, loop.blocks[0], {m.operand for m in ahead.moves}) is not None:
+        return None  # its copies are of two iterations
+    inits = loop.rest()
+    known = known_ahead(g, [*_asked_of_tile(ahead, loop), *loop.operands[:2], *(inits[i] for i in ahead.used.carried)], body)
+    return None if known is None else OverTiles(g, outer, loop, ahead, known)
+
+
+def _asked_of_tile(ahead: Ahead, loop: Op) -> list[Value]:
+    """What of outside of ``loop`` its copies are computed from."""
+    body = loop.blocks[0]
+    ends = body.terminator.operands
+    used = [x for m in ahead.moves for x in m.roots()]
+    used += [x for op in ahead.used.ops for x in op.operands if x is not None] + [ends[i] for i in ahead.used.carried]
+    return [x for x in dict.fromkeys(used) if not body.defines(x)]
+
+
+@dataclass
+class _Place:
+    """Where the copies are, as texts: of the next iteration ``scalars`` (its number and what it carries), the first one of its tile and how
+    many numbers lie between that and the last, ``tile``, what the tile after it is given (``given``), and whether there is a tile at all.
+    """
+
+    scalars: list[str]
+    first: str
+    length: str
+    tile: str
+    given: list[str]
+    there: str
+
+    def flat(self) -> list[str]:
+        return [*self.scalars, self.first, self.length, self.tile, *self.given, self.there]
+
+
+@dataclass
+class _OfTile:
+    """Registers that copies need of their tile: where they are computed, where they are joined with those of the last tile, and the phis of
+    the loop that carries them, in the order in which they were asked for."""
+
+    types: list[str] = field(default_factory=list)
+    made: list[str] = field(default_factory=list)
+    joined: list[str] = field(default_factory=list)
+    carried: list[str] = field(default_factory=list)
+
+
+class OverTiles(Pipeline):
+    """Emits the copies of ``loop``, and what the loop ``outer`` around it carries for them.  Used by `control.for_` for both."""
+
+    def __init__(self, g: Generator, outer: Op, loop: Op, ahead: Ahead, known: Slice):
+        super().__init__(g, loop, ahead, outer)
+        self.outer, self.around = outer, outer.blocks[0]
+        self.once = False
+        g.rings_over_tiles += 1
+        self.tile_args = [self.around.args[1 + i] for i in sorted(known.carried)]
+        self.tile_inits = [outer.rest()[i] for i in sorted(known.carried)]
+        self.tile_ends = [self.around.terminator.operands[i] for i in sorted(known.carried)]
+        self.tile_scalars = [op for op in self.around.ops if op in known.ops and op.results[0].type.is_scalar]
+        self.carried_inits = [loop.rest()[i] for i in sorted(ahead.used.carried)]
+        self.unsigned = bool(loop.attrs["unsigned"])
+
+    # --- the outer loop ---
+
+    def start_tiles(self, lb: str, step: str, inside: Callable[[str], str], emit: Emit) -> None:
+        """In front of the outer loop: the copies of the first s − 1 pairs.  ``inside(i)``: whether a tile's iteration takes place."""
+        g = self.g
+        self.tile_step, self.tile_inside, self.emit_op = step, inside, emit
+        self.type, self.tile_type = (llvm_type(b.args[0].type.elem) for b in (self.body, self.around))
+        self.step = str(const_value(self.loop.operands[2]))
+        self.types = [*(llvm_type(v.type.elem) for v in (self.body.args[0], *self.args)), self.type, self.type, self.tile_type]
+        self.types += [*(llvm_type(v.type.elem) for v in self.tile_args), "i1"]
+        if self.barriers is not None:
+            self.before_phases = self.barriers.begin()
+        else:
+            g.reclaim()
+        nothing = [_nothing(t) for t in self.types[: 1 + len(self.args)]]
+        before_first = g.emit(f"sub {self.tile_type} {lb}, {step}")
+        first = _Place(nothing, "0", "0", before_first, [g.scalar(v) for v in self.tile_inits], "false")
+        entry, fill, done = g.w.label, g.w.new_label("fill"), g.w.new_label("filled")
+        before = g.w.hole()
+        g.w.br(fill)
+        g.w.open_block(fill)
+        slot, next_slot = g.w.fresh("slot"), g.w.fresh("slot")
+        here, hole = self._named(), g.w.hole()
+        self.filling = _Producer(self, before)
+        last = self.filling.ask(here, slot)
+        g.w.put(f"{next_slot} = add i32 {slot}, 1")
+        latch = g.w.label
+        g.w.put(f"br i1 {g.emit(f'icmp ult i32 {next_slot}, {self.stages - 1}')}, label %{fill}, label %{done}, !llvm.loop {g.rolled()}")
+        _phis(hole, [*self.types, "i32"], [*here.flat(), slot], (entry, [*first.flat(), "0"]), (latch, [*last.flat(), next_slot]))
+        of_tile = self.filling.of_tile
+        _phis(hole, of_tile.types, of_tile.carried, (entry, [_nothing(t) for t in of_tile.types]), (latch, of_tile.joined))
+        g.w.open_block(done)
+        self.filled = last
+
+    def open_tiles(self) -> None:
+        """In the outer loop's header: names for its phis."""
+        g = self.g
+        self.tiles = self._named()
+        self.tiles_slot, self.first_phases = g.w.fresh("slot"), g.w.fresh("phases")
+        self.tiles_hole = g.w.hole()
+
+    def close_tiles(self, entry: str, latch: str) -> None:
+        """At the end of the outer loop's body, whose last block is ``latch``."""
+        was, now = (entry, self.filled.flat()), (latch, self.names_of_place.flat())
+        _phis(self.tiles_hole, self.types, self.tiles.flat(), was, now)
+        of_tile = self.feeding.of_tile
+        assert of_tile.types == self.filling.of_tile.types, "copies need other registers of their tile than the first ones did"
+        _phis(self.tiles_hole, of_tile.types, self.outer_of_tile, (entry, self.filling.of_tile.joined), (latch, of_tile.carried))
+        _phis(self.tiles_hole, ["i32"], [self.tiles_slot], (entry, ["0"]), (latch, [self.slot]))
+        if self.barriers is not None:
+            _phis(self.tiles_hole, ["i32"], [self.first_phases], (entry, [self.before_phases]), (latch, [self.phases]))
+
+    def finish_tiles(self) -> None:
+        """Behind the outer loop: all tiles are copied, and what conditions have made zeros of is on its way at most."""
+        if self.threads:
+            self.g.assembly("cp.async.wait_group 0;", "", "void", [])
+
+    # --- the inner loop, instead of `Pipeline`'s ---
+
+    def start(self, lb: str, step: str, inside: Callable[[str], str], emit: Emit) -> None:
+        """In front of the inner loop: its copies are on their way."""
+
+    def open(self) -> None:
+        g = self.g
+        self.slot, self.next_slot = g.w.fresh("slot"), g.w.fresh("slot")
+        self.phases, self.next_phases = g.w.fresh("phases"), g.w.fresh("phases")
+        self.names_of_place = self._named()
+        self.hole = g.w.hole()
+
+    def _refill(self) -> None:
+        self.feeding = _Producer(self, None)
+        self.last_place = self.feeding.ask(self.names_of_place, self.left())
+
+    def close(self, entry: str, latch: str) -> None:
+        g = self.g
+        _phis(self.hole, self.types, self.names_of_place.flat(), (entry, self.tiles.flat()), (latch, self.last_place.flat()))
+        of_tile = self.feeding.of_tile
+        self.outer_of_tile = [g.w.fresh("tile") for _ in of_tile.types]
+        _phis(self.hole, of_tile.types, of_tile.carried, (entry, self.outer_of_tile), (latch, of_tile.joined))
+        _phis(self.hole, ["i32"], [self.slot], (entry, [self.tiles_slot]), (latch, [self.next_slot]))
+        if self.barriers is not None:
+            _phis(self.hole, ["i32"], [self.phases], (entry, [self.first_phases]), (latch, [self.next_phases]))
+        self.leave()
+
+    def wait_for_all(self) -> None:
+        """Behind the inner loop: the copies of the next tile stay in flight."""
+
+    # --- copies ---
+
+    def _named(self) -> _Place:
+        """New names for a place."""
+        fresh = self.g.w.fresh
+        scalars, given = ([fresh("ahead") for _ in range(n)] for n in (1 + len(self.args), len(self.tile_args)))
+        return _Place(scalars, fresh("first"), fresh("length"), fresh("tile"), given, fresh("there"))
+
+    @contextmanager
+    def _iteration(self, scalars: list[str], numbers: Numbers, before: Chunk | None) -> Iterator[Callable[[], str]]:
+        self.g.scopes.append(self.scope)
+        with super()._iteration(scalars, numbers, before):
+            yield lambda: self.runs
+        self.g.scopes.pop()
+
+    def copies_at(self, place: _Place, slot: str, scope: Scope) -> list[str]:
+        """Copies of the iteration at ``place``, whose tile is known by ``scope``; the scalars of the iteration behind it."""
+        self.scope, self.runs = scope, place.there
+        return self.copies(State(place.scalars), slot).scalars
+
+
+class _Producer:
+    """The text at one place of the kernel that moves on to the pair of tile and iteration that is copied next, and copies it."""
+
+    def __init__(self, ring: OverTiles, before: Chunk | None):
+        self.ring, self.g, self.before = ring, ring.g, before
+        self.of_tile = _OfTile()
+
+    def ask(self, at: _Place, slot: str) -> _Place:
+        """Copies, into ``slot``, of the first iteration from ``at`` on; the place behind it."""
+        there = self.advance(at)
+        scope = Scope(self.ring.around, self.before, ahead=True, supply=self._supplied)
+        there.scalars = self.ring.copies_at(there, slot, scope)
+        return there
+
+    def advance(self, at: _Place) -> _Place:
+        """The first iteration from ``at`` on that takes place.
+
+        here    does it take place in its tile?   yes: joined
+        next    is there another tile?            no: joined, nothing is there
+        tile    its scalars.  Has it iterations?  no: next
+        joined
+        """
+        g, ring = self.g, self.ring
+        here = g.w.label
+        following, tile, joined = (g.w.new_label(s) for s in ("next", "tile", "joined"))
+        far = g.emit(f"sub {ring.type} {at.scalars[0]}, {at.first}")
+        runs = g.emit(f"and i1 {at.there}, {g.emit(f'icmp ult {ring.type} {far}, {at.length}')}")
+        g.w.cond_br(runs, joined, following)
+
+        g.w.open_block(following)
+        number, given = g.w.fresh("tile"), [g.w.fresh("ahead") for _ in ring.tile_args]
+        looking = g.w.hole()
+        number_after = g.emit(f"add {ring.tile_type} {number}, {ring.tile_step}")
+        g.w.cond_br(ring.tile_inside(number_after), tile, joined)
+
+        g.w.open_block(tile)
+        new = self._tile(number_after, given)
+        self.inside_tile = g.w.hole()
+        g.w.cond_br(g.emit(f"icmp ne {ring.type} {new.length}, 0"), joined, following)
+
+        at_tile = len(ring.args) + 3
+        _phis(looking, ring.types[at_tile:-1], [number, *given], (here, [at.tile, *at.given]), (tile, [new.tile, *new.given]))
+        g.w.open_block(joined)
+        out = ring._named()
+        none = _Place(at.scalars, at.first, at.length, number, given, "false")
+        at.there, there = "true", at.there
+        self.join = g.w.hole()
+        _phis(self.join, ring.types, out.flat(), (here, at.flat()), (following, none.flat()), (tile, new.flat()))
+        at.there = there
+        self.sources = here, following, tile
+        return out
+
+    def _tile(self, number: str, given: list[str]) -> _Place:
+        """The first iteration of a tile, whose scalars are computed here."""
+        g, ring = self.g, self.ring
+        self.tile_scope = Scope(ring.around, self.before, ahead=True)
+        g.scopes.append(self.tile_scope)
+        begin = len(g.w.cur)
+        for v, text in zip([ring.around.args[0], *ring.tile_args], [number, *given], strict=True):
+            g.define(v, [text])
+        for op in ring.tile_scalars:
+            ring.emit_op(g, op)
+        first, end = (g.scalar(v) for v in ring.loop.operands[:2])
+        larger = g.call(f"llvm.{'u' if ring.unsigned else 's'}max.{ring.type}", ring.type, (ring.type, end), (ring.type, first))
+        length = larger if first == "0" else g.emit(f"sub {ring.type} {larger}, {first}")
+        scalars = [first, *(g.scalar(v) for v in ring.carried_inits)]
+        after = [g.scalar(v) for v in ring.tile_ends]
+        self.tile_lines = g.w.cur[begin:]
+        self.tile_scopes = list(g.scopes)
+        g.scopes.pop()
+        return _Place(scalars, first, length, number, after, "true")
+
+    def _supplied(self, v: Value, place: Hashable) -> list[str]:
+        """The registers of ``v``, which the outer loop's body computes, for the tile that is copied now."""
+        g, known = self.g, self.of_tile
+        scopes, here = g.scopes, g.w.cur
+        g.scopes, g.w.cur = self.tile_scopes, self.inside_tile
+        try:
+            got = g.get(v, place)  # type: ignore[arg-type]
+        finally:
+            g.scopes, g.w.cur = scopes, here
+        computed = {str(line).split(" = ", 1)[0].strip() for line in (*self.tile_lines, *self.inside_tile)}
+        out = []
+        for x in got:
+            if x in computed and x not in known.made:
+                t = llvm_type(v.type.elem)
+                joined, carried = g.w.fresh("tile"), g.w.fresh("tile")
+                _phis(self.join, [t], [joined], *((label, [y]) for label, y in zip(self.sources, (carried, carried, x), strict=True)))
+                for column, y in zip((known.types, known.made, known.joined, known.carried), (t, x, joined, carried), strict=True):
+                    column.append(y)
+            out.append(known.joined[known.made.index(x)] if x in computed else x)
+        scope = next(s for s in reversed(scopes) if s.supply == self._supplied)
+        scope.values[v, place] = out
+        return out
+
+
+def _nothing(t: str) -> str:
+    """A value of LLVM's type ``t`` that nobody asks for."""
+    return "null" if t.startswith("ptr") else "false" if t == "i1" else "0.0" if t in ("half", "bfloat", "float", "double") else "0"
+
+
+def _phis(hole: Chunk, types: list[str], names: list[str], *ways: tuple[str, list[str]]) -> None:
+    """Phis of ``names``; ``ways``: the blocks that lead here, and the values that come from each."""
+    for i, (t, name) in enumerate(zip(types, names, strict=True)):
+        hole.append(f"  {name} = phi {t} {', '.join(f'[ {values[i]}, %{label} ]' for label, values in ways)}")
