@@ -215,13 +215,21 @@ class Recorder:
         return {"us": round(statistics.median(found) * 1e6, 3), "min_us": round(min(found) * 1e6, 3), "bytes": memory.size}
 
     def keep(self, row: dict[str, Any], kernel: Any) -> None:
-        """The kernel's machine code, in a file named by library and kind."""
-        if self.cubins is not None:
-            for stage in ("cubin", "ptx"):
-                text = getattr(kernel, "asm", {}).get(stage)
-                if text:
-                    path = self.cubins / f"{row['kind']}.{self.library}.{stage}"
-                    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        """The kernel's machine code, and what it is compiled from, in files named by kind and library."""
+        if self.cubins is None:
+            return
+        for stage in ("cubin", "ptx"):
+            text = getattr(kernel, "asm", {}).get(stage)
+            if text:
+                path = self.cubins / f"{row['kind']}.{self.library}.{stage}"
+                path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        source = getattr(kernel, "src", None)
+        if hasattr(source, "fn") and hasattr(source, "signature"):
+            told = {"kernel": row["kernel"], "file": source.fn.fn.__code__.co_filename, "signature": source.signature}
+            told["constants"] = {str(k): described(v) for k, v in source.constants.items()}
+            told["attrs"] = {str(k): v for k, v in source.attrs.items()}
+            told["options"] = {k: getattr(kernel.metadata, k, None) for k in ("num_warps", "num_stages", "maxnreg")}
+            (self.cubins / f"{row['kind']}.{self.library}.json").write_text(json.dumps(told, default=str))
 
     def tuned(self, original: Callable[..., Any]) -> Callable[..., Any]:
         """``Autotuner.run`` that launches ``configs`` of the configurations, evenly spread, and goes on with the first that can be launched."""
