@@ -135,6 +135,96 @@ def test_pruned_to_nothing_and_conflicts():
         fn[grid](np.zeros(8, dtype=np.float32), 8, BLOCK=4)
 
 
+def scaled(x, out, n, BLOCK: tl.constexpr):
+    i = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    tl.store(out + i, tl.load(x + i, mask=i < n) * 2 + tl.load(out + i, mask=i < n), mask=i < n)
+
+
+def test_threads_that_tune_one_kernel_at_once():
+    """Each with a key of its own or that of another: arguments, saved tensors and hooks of one never meet those of another."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    timed = []
+
+    def bench(call, quantiles):
+        timed.append(1)
+        return quick(call, quantiles)
+
+    configs = [Config({"BLOCK": b}, pre_hook=lambda args: args["x"].fill(3)) for b in (32, 64)]
+    fn = autotune(configs, key=["n"], restore_value=["out"], do_bench=bench)(jit(scaled))
+
+    def launch(k):
+        n = 40 + k % 3
+        x, out = np.ones(n, np.float32), np.ones(n, np.float32)
+        fn[grid](x, out, n)
+        return (out == 7).all()
+
+    with ThreadPoolExecutor(6) as pool:
+        assert all(pool.map(launch, range(36)))
+    assert len(fn.cache) == 3 and len(timed) == 6 and fn.nargs is None
+
+
+def test_one_thread_that_failed_leaves_the_others_their_turn():
+    fn = autotune(CONFIGS, key=["n"], do_bench=lambda call, quantiles: 1 // 0)(jit(increment))
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError):
+            fn[grid](np.zeros(4, np.float32), 4)
+    assert fn.nargs is None
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_a_child_forked_while_another_thread_tunes(tmp_path):
+    import threading
+
+    entered, leave = threading.Event(), threading.Event()
+
+    def bench(call, quantiles):
+        if os.getpid() == parent:
+            entered.set()
+            leave.wait(60)
+        return quick(call, quantiles)
+
+    parent = os.getpid()
+    fn = autotune(CONFIGS, key=["n"], do_bench=bench)(jit(increment))
+    thread = threading.Thread(target=lambda: fn[grid](np.zeros(4, np.float32), 4))
+    thread.start()
+    assert entered.wait(60)
+    child = os.fork()
+    if child == 0:
+        try:
+            x = np.zeros(4, np.float32)
+            fn[grid](x, 4)
+            os._exit(0 if x[0] > 0 else 1)
+        finally:
+            os._exit(2)
+    leave.set()
+    thread.join()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_names_that_a_kernel_does_not_have():
+    x = np.zeros(4, np.float32)
+    for how in ("reset_to_zero", "restore_value"):
+        fn = autotune(CONFIGS, key=["n"], **{how: ["y"]})(jit(increment))
+        with pytest.raises(errors.AutotunerError, match=f"{how} names y, and increment has no such parameter: it has x, n, BLOCK"):
+            fn[grid](x, 4)
+    fn = heuristics({"BLOCK": lambda args: args["m"] * 2})(jit(increment))
+    with pytest.raises(errors.UnknownMetaError, match="the heuristic for BLOCK of increment asks for 'm', .*: it has x, n"):
+        fn[(1,)](x, 4)
+
+
+def test_a_launch_of_a_tuned_kernel_leaves_its_choices_alone():
+    fn, x = autotune(CONFIGS, key=["n"], do_bench=quick)(jit(increment)), np.zeros(4, np.float32)
+    for _ in range(2):  # while tuning, and with what was found
+        with pytest.raises(
+            ValueError, match="Conflicting meta-parameters: BLOCK. The launch passes what the configurations of increment set"
+        ):
+            fn[grid](x, 4, BLOCK=32)
+        with pytest.raises(ValueError, match="Conflicting meta-parameters: num_warps"):
+            fn[grid](x, 4, num_warps=4)
+        fn[grid](x, 4)
+
+
 def test_heuristics():
     fn = heuristics({"BLOCK": lambda args: 1 << (args["n"] - 1).bit_length()})(jit(increment))
     x = np.zeros(50, dtype=np.float32)

@@ -12,6 +12,9 @@ All configurations are compiled first, several at once (`tuning`); then they rac
 than the best so far is given up.  On a GPU, whose clock changes with what it computes, those that are close run again,
 in turns.  Configurations that differ in nothing the target can tell apart, such as ``num_warps`` on a CPU, are compiled
 and timed once.
+
+Threads may launch one autotuner at a time: one of them tunes, and the others wait for what it finds if they need it.  What a tuning keeps on
+the autotuner (``nargs``, saved tensors, errors) is its own; a launch whose key is known keeps nothing there.
 """
 
 from __future__ import annotations
@@ -20,10 +23,14 @@ import hashlib
 import inspect
 import json
 import math
+import os
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from .. import testing
 from . import knobs
@@ -31,6 +38,7 @@ from .driver import CpuDriver, driver, target_object
 from .elsewhere import prepare_nvidia
 from .errors import AutotunerError, OutOfResources, PTXASError
 from .jit import JITFunction, KernelInterface
+from .launcher import refuse_unknown
 from .tuning import BEFORE_A_DUEL, Progress, compile_ahead, duel_on_gpu, finalists, race, race_on_gpu
 
 __all__ = ["Autotuner", "Config", "Heuristics", "OutOfResources", "autotune", "heuristics"]
@@ -46,6 +54,21 @@ _GPU_ONLY = (
     "reg_dec_producer",
     "reg_inc_consumer",
 )
+
+
+#: Who tunes; beside the autotuners, which may be copied.
+_locks: WeakKeyDictionary[Autotuner, threading.RLock] = WeakKeyDictionary()
+_locks_lock = threading.Lock()
+
+
+def _renew_locks_after_fork() -> None:
+    """A forked child has none of the threads that held the old ones."""
+    global _locks, _locks_lock
+    _locks, _locks_lock = WeakKeyDictionary(), threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_locks_after_fork)
 
 
 class Config:
@@ -116,7 +139,8 @@ class Config:
 
 
 class Autotuner(KernelInterface):
-    """A kernel with configurations.  ``cache``: key → chosen `Config`; ``best_config``: that of the last launch.
+    """A kernel with configurations.  ``cache``: key → chosen `Config`; ``best_config``: that of the last launch; ``nargs``: while it tunes,
+    the launch's positional arguments by name.
 
     ``configs_timings`` of the last tuning: config → milliseconds (median, 20 % and 80 % quantile).
     """
@@ -173,10 +197,10 @@ class Autotuner(KernelInterface):
 
     def _save_and_reset(self, args: dict[str, Any], reset_only: bool = False) -> None:
         for name in self.reset_to_zero:
-            if args[name] is not None:  # an optional tensor that this launch goes without
+            if args.get(name) is not None:  # an optional tensor that this launch goes without
                 _zero(args[name])
         if not reset_only:
-            self._saved = {name: _copy_of(args[name]) for name in self.restore_value if args[name] is not None}
+            self._saved = {name: _copy_of(args[name]) for name in self.restore_value if args.get(name) is not None}
 
     def _restore(self, args: dict[str, Any], exception: BaseException | None) -> None:
         for name, saved in self._saved.items():
@@ -217,7 +241,7 @@ class Autotuner(KernelInterface):
         return (OutOfResources, CompileTimeAssertionFailure, PTXASError)
 
     def _refuse_conflicts(self, config: Config, meta: dict[str, Any]) -> None:
-        if conflicts := sorted(meta.keys() & config.kwargs.keys()):
+        if conflicts := sorted(meta.keys() & config.all_kwargs().keys()):
             raise ValueError(
                 f"Conflicting meta-parameters: {', '.join(conflicts)}. The launch passes what the configurations of {self.__name__} set: leave them out"
             )
@@ -391,23 +415,22 @@ class Autotuner(KernelInterface):
 
     def run(self, *args: Any, **kwargs: Any) -> Any:
         """Choose (tuning first where this key is new) and launch."""
-        self.nargs = dict(zip(self.arg_names, args))
+        nargs = dict(zip(self.arg_names, args))
         if len(self.configs) > 1:
-            key = self._key(kwargs)
-            config = self.cache.get(key) or self._choose(key, args, kwargs)
+            key = self._key({**nargs, **kwargs})
+            config = self.cache.get(key) or self._choose(key, nargs, args, kwargs)
         else:
             config = self.configs[0]
         self.best_config = config
         chosen = config.all_kwargs()
+        if not chosen.keys().isdisjoint(kwargs):
+            self._refuse_conflicts(config, kwargs)
         if config.pre_hook is not None:
-            config.pre_hook({**self.nargs, **kwargs, **chosen})
-        result = self.fn.run(*args, **kwargs, **chosen)
-        self.nargs = None
-        return result
+            config.pre_hook({**nargs, **kwargs, **chosen})
+        return self.fn.run(*args, **kwargs, **chosen)
 
-    def _key(self, kwargs: dict[str, Any]) -> tuple[Any, ...]:
+    def _key(self, named: dict[str, Any]) -> tuple[Any, ...]:
         """The values of the key arguments and the element types of all tensors, in order of the parameters."""
-        named = {**(self.nargs or {}), **kwargs}
         key = [named[k] for k in self.keys if k in named]
         for name in self.arg_names:
             dtype = getattr(named.get(name), "dtype", None)
@@ -415,9 +438,31 @@ class Autotuner(KernelInterface):
                 key.append(_text(dtype))
         return tuple(key)
 
-    def _choose(self, key: tuple[Any, ...], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Config:
+    def _choose(self, key: tuple[Any, ...], nargs: dict[str, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Config:
+        """The configuration for ``key``, by tuning; another thread that asks meanwhile waits, for this key and for others."""
         if kwargs.get("warmup"):
             return self.configs[0]
+        with self._tuning(nargs):
+            return self.cache.get(key) or self._choose_anew(key, args, kwargs)
+
+    @contextmanager
+    def _tuning(self, nargs: dict[str, Any]) -> Iterator[None]:
+        """While entered, this thread alone tunes, for a launch with these positional arguments."""
+        with _locks_lock:
+            lock = _locks.setdefault(self, threading.RLock())
+        with lock:
+            former, self.nargs = self.nargs, nargs
+            try:
+                yield
+            finally:
+                self.nargs = former
+
+    def _choose_anew(self, key: tuple[Any, ...], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Config:
+        for what, names in (("reset_to_zero", self.reset_to_zero), ("restore_value", self.restore_value)):
+            if strange := sorted(set(names) - set(self.arg_names)):
+                raise AutotunerError(
+                    f"{what} names {', '.join(strange)}, and {self.__name__} has no such parameter: it has {', '.join(self.arg_names)}"
+                )
         configs = self.prune_configs(kwargs)
         if len(configs) == 1:
             self.cache[key] = configs[0]
@@ -468,10 +513,9 @@ class Autotuner(KernelInterface):
 
     def warmup(self, *args: Any, **kwargs: Any) -> list[Any]:
         """Compile every configuration that is left after pruning; the compiled kernels."""
-        self.nargs = dict(zip(self.arg_names, args))
-        kernels = [self.fn.warmup(*args, **kwargs, **config.all_kwargs()) for config in self.prune_configs(kwargs)]
-        self.nargs = None
-        return kernels
+        with self._tuning(dict(zip(self.arg_names, args))):
+            configs = self.prune_configs(kwargs)
+        return [self.fn.warmup(*args, **kwargs, **config.all_kwargs()) for config in configs]
 
 
 _TEXTS: dict[Any, str] = {}
@@ -573,7 +617,12 @@ class Heuristics(KernelInterface):
     def run(self, *args: Any, **kwargs: Any) -> Any:
         named = dict(zip(self.arg_names, args))
         for name, heuristic in self.values.items():
-            kwargs[name] = heuristic({**named, **kwargs})
+            given = {**named, **kwargs}
+            try:
+                kwargs[name] = heuristic(given)
+            except KeyError as e:
+                refuse_unknown(f"the heuristic for {name} of {self.__name__}", e, given)
+                raise
         return self.fn.run(*args, **kwargs)
 
 

@@ -2,8 +2,8 @@
 
 LaunchError                    what a launch was given cannot work; names kernel, argument and remedy
 ├── GridError                  a grid that is no tuple of one to three integers within the limits
-│   ├── MissingGridError       no grid                                                        (RuntimeError)
-│   └── UnknownMetaError       a grid function that asks for a name which it is not given         (KeyError)
+│   └── MissingGridError       no grid                                                        (RuntimeError)
+├── UnknownMetaError           a grid function or heuristic that asks for a name which it is not given (KeyError)
 ├── ArgumentError              missing, unexpected or duplicate arguments                       (TypeError)
 ├── ArgumentTypeError          an argument of a type that no kernel parameter takes              (TypeError)
 ├── ArgumentRangeError         a number that its parameter's type cannot hold                    (OverflowError)
@@ -54,8 +54,8 @@ class MissingGridError(GridError, RuntimeError):
     """A kernel was called like a function, without a grid."""
 
 
-class UnknownMetaError(GridError, KeyError):
-    """A grid function asks for an argument or meta-parameter that the launch does not have."""
+class UnknownMetaError(LaunchError, KeyError):
+    """A grid function or a heuristic asks for an argument or meta-parameter that the launch does not have."""
 
     def __str__(self) -> str:  # KeyError would print the repr
         return str(self.args[0])

@@ -37,7 +37,7 @@ import re
 import struct
 import sys
 import textwrap
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache, partial
 from types import CodeType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -69,6 +69,7 @@ __all__ = [
     "make_launcher",
     "make_packer",
     "normalize_grid",
+    "refuse_unknown",
     "slot_format",
 ]
 
@@ -118,12 +119,12 @@ def call_grid(name: str, grid: Callable[[dict[str, Any]], Any], meta: dict[str, 
     try:
         return grid(meta)
     except KeyError as e:
-        _refuse_unknown(name, e, meta)
+        refuse_unknown(f"the grid function of {name}", e, meta)
         raise
 
 
-def _refuse_unknown(name: str, error: KeyError, meta: dict[str, Any]) -> None:
-    """UnknownMetaError where a grid function raised ``error`` because ``meta``, which it was given, has no such name."""
+def refuse_unknown(asking: str, error: KeyError, meta: Mapping[str, Any]) -> None:
+    """UnknownMetaError where the function ``asking`` raised ``error`` because ``meta``, which it was given, has no such name."""
     asked = error.args[0] if error.args else None
     if not isinstance(asked, str) or asked in meta:
         return
@@ -132,7 +133,7 @@ def _refuse_unknown(name: str, error: KeyError, meta: dict[str, Any]) -> None:
     near = get_close_matches(asked, meta, 1)
     guess = f"; did you mean {near[0]!r}?" if near else ""
     raise UnknownMetaError(
-        f"the grid function of {name} asks for {asked!r}, and what it is given has no such name: it has {', '.join(meta)}{guess}"
+        f"{asking} asks for {asked!r}, and what it is given has no such name: it has {', '.join(meta)}{guess}"
     ) from error
 
 
@@ -346,7 +347,7 @@ def _generate(fn: JITFunction, template: str, name: str, more: dict[str, Any], p
         "DEBUG": os.environ.encodekey("TRITON_DEBUG") if hasattr(os.environ, "encodekey") else "TRITON_DEBUG",
         "with_debug": _with_debug,
         "grid_of": lambda g: normalize_grid(fn.__name__, g),
-        "refuse_unknown": partial(_refuse_unknown, fn.__name__),
+        "refuse_unknown": partial(refuse_unknown, f"the grid function of {fn.__name__}"),
         "KeyError": KeyError,
         "type": type,
         "int": int,
