@@ -16,9 +16,10 @@ It is carried by the inner loop and by the outer one.  In front of each group of
 it does not, the tile's scalars are computed for the next tile that has an iteration (`_Producer.advance`).  What copies need of their tile,
 coordinates or each thread's addresses, is computed there, once for a tile, and carried along.
 
-The tile's scalars must follow from the outer loop's own scalars by arithmetic, and the program must allow that the loads of a tile come
-before the stores of the last one: it says so by ``flatten=True`` or ``warp_specialize=True``.  Tiles without iterations have no copies; any
-number of iterations is right, a different one for each tile, too.
+The tile's scalars must follow from the outer loop's own scalars by arithmetic and from single numbers that are loaded, such as the expert
+that a tile belongs to; and the program must allow that the loads of a tile come before the stores of the last one: it says so by
+``flatten=True`` or ``warp_specialize=True``.  Tiles without iterations have no copies; any number of iterations is right, a different one for
+each tile, too.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ def plan(g: Generator, outer: Op) -> OverTiles | None:
     if chain(g, loop.blocks[0], {m.operand for m in ahead.moves}) is not None:
         return None  # its copies are of two iterations
     inits = loop.rest()
-    known = known_ahead(g, [*_asked_of_tile(ahead, loop), *loop.operands[:2], *(inits[i] for i in ahead.used.carried)], body)
+    known = known_ahead(g, [*_asked_of_tile(ahead, loop), *loop.operands[:2], *(inits[i] for i in ahead.used.carried)], body, numbers=True)
     return None if known is None else OverTiles(g, outer, loop, ahead, known)
 
 
