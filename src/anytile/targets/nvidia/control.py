@@ -7,6 +7,7 @@ barriers may stand anywhere.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from ...ir import Block, Op, Value
 from ...ir.rewrite import const_value
@@ -214,11 +215,12 @@ def for_(g: Generator, op: Op) -> None:
         k = body.args.index(ahead.held) - 1
         carried.start[k] = ahead.hold(carried.start[k])
     carried.begin()
+    later = partial(_takes_place_later, g, op, lb, ub, step)
     if tiles is not None:
         g.over_tiles[tiles.loop] = tiles
-        tiles.start_tiles(lb, step, _takes_place_later(g, op, lb, ub, step), _emit)
+        tiles.start_tiles(lb, step, later(), _emit)
     if ahead is not None:
-        ahead.start(lb, step, _takes_place_later(g, op, lb, ub, step), _emit)
+        ahead.start(lb, step, later, _emit)
     entry, header, inside, done = g.w.label, *(g.w.new_label(s) for s in ("for", "body", "done"))
     before = g.w.hole()
     g.w.br(header)

@@ -26,7 +26,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ...ir import Effect, Op, Value
 from ...ir.rewrite import const_value
@@ -176,7 +176,7 @@ class OverTiles(Pipeline):
 
     # --- the inner loop, instead of `Pipeline`'s ---
 
-    def start(self, lb: str, step: str, inside: Callable[[str], str], emit: Emit) -> None:
+    def start(self, lb: str, step: str, later: Callable[[], Callable[[str], str]], emit: Emit) -> None:
         """In front of the inner loop: its copies are on their way."""
 
     def open(self) -> None:
@@ -262,19 +262,17 @@ class _Producer:
 
         g.w.open_block(tile)
         new = self._tile(number_after, given)
-        self.inside_tile = g.w.hole()
+        self.inside_tile, computed = g.w.hole(), g.w.label
         g.w.cond_br(g.emit(f"icmp ne {ring.type} {new.length}, 0"), joined, following)
 
         at_tile = len(ring.args) + 3
-        _phis(looking, ring.types[at_tile:-1], [number, *given], (here, [at.tile, *at.given]), (tile, [new.tile, *new.given]))
+        _phis(looking, ring.types[at_tile:-1], [number, *given], (here, [at.tile, *at.given]), (computed, [new.tile, *new.given]))
         g.w.open_block(joined)
         out = ring._named()
-        none = _Place(at.scalars, at.first, at.length, number, given, "false")
-        at.there, there = "true", at.there
+        same, none = replace(at, there="true"), replace(at, tile=number, given=given, there="false")
         self.join = g.w.hole()
-        _phis(self.join, ring.types, out.flat(), (here, at.flat()), (following, none.flat()), (tile, new.flat()))
-        at.there = there
-        self.sources = here, following, tile
+        _phis(self.join, ring.types, out.flat(), (here, same.flat()), (following, none.flat()), (computed, new.flat()))
+        self.sources = here, following, computed
         return out
 
     def _tile(self, number: str, given: list[str]) -> _Place:
@@ -306,7 +304,7 @@ class _Producer:
             got = g.get(v, place)  # type: ignore[arg-type]
         finally:
             g.scopes, g.w.cur = scopes, here
-        computed = {str(line).split(" = ", 1)[0].strip() for line in (*self.tile_lines, *self.inside_tile)}
+        computed = _defined([self.tile_lines, self.inside_tile])
         out = []
         for x in got:
             if x in computed and x not in known.made:
@@ -319,6 +317,12 @@ class _Producer:
         scope = next(s for s in reversed(scopes) if s.supply == self._supplied)
         scope.values[v, place] = out
         return out
+
+
+def _defined(chunk: Chunk) -> set[str]:
+    """The names that the lines of ``chunk`` give."""
+    lines = (_defined(x) if isinstance(x, list) else {x.split(" = ", 1)[0].strip()} for x in chunk)
+    return set().union(*lines)
 
 
 def _nothing(t: str) -> str:

@@ -273,10 +273,10 @@ class Pipeline:
             self.named.clear(self.g)
         return []
 
-    def start(self, lb: str, step: str, inside: Callable[[str], str], emit: Callable[[Generator, Op], None]) -> None:
-        """In front of the loop: the first copies.  ``inside(i)``: whether iteration ``i`` takes place."""
+    def start(self, lb: str, step: str, later: Callable[[], Callable[[str], str]], emit: Callable[[Generator, Op], None]) -> None:
+        """In front of the loop: the first copies.  ``later()(i)``: whether iteration ``i`` takes place."""
         g = self.g
-        self.begin, self.step, self.inside, self.emit_op = lb, step, inside, emit
+        self.begin, self.step, self.inside, self.emit_op = lb, step, later(), emit
         self.type = llvm_type(self.body.args[0].type.elem)
         inits = self.loop.rest()
         state = State([lb, *(g.scalar(inits[i]) for i in sorted(self.used.carried))], self.tables.unread())
