@@ -49,6 +49,20 @@ def test_module_code_and_interpreter_options(script, tmp_path):
     assert run("-O", "-c", "print(__debug__)").stdout == "False\n"
 
 
+@pytest.mark.parametrize("options", [["-I"], ["-uE"], ["-X", "dev", "-S"], ["-Wignore", "--check-hash-based-pycs", "never", "-bI"]])
+def test_options_with_which_python_would_not_be_reached(options):
+    done = run(*options, "-c", "import triton")
+    letter = options[-1][-1]
+    assert done.returncode == 2 and done.stderr.startswith(f"anytile: Python's -{letter} keeps it from reading PYTHONPATH"), done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments", [["-W", "-I", "-c", "x"], ["-Xdev", "p.py", "-I"], ["-", "-E"], ["-mmodule", "-S"], ["-uBcE", "-S"], []]
+)
+def test_options_of_programs_are_their_own(arguments):
+    assert launch._deaf(arguments) == ""
+
+
 @pytest.mark.parametrize("ending", ["import sys; sys.exit(7)", "1 / 0", "import os; os._exit(3)", "raise SystemExit('bye')"])
 def test_exit_codes_and_tracebacks(script, ending):
     file = script(ending + "\n")

@@ -98,6 +98,12 @@ def test_tuples_keep_their_structure():
     assert u.value == (1, (2, 2.5), (None, 3))
 
 
+class Methods:
+    @jit
+    def method(self, x):
+        tl.store(x, 1)
+
+
 def test_grids():
     out = torch.zeros(1, dtype=torch.int32)
     count[lambda META: (META["n"] - 1, np.int64(1))](out, 2)
@@ -142,6 +148,14 @@ def test_argument_errors():
         count[(1,)](out)
     with pytest.raises(errors.ArgumentError, match=r"missing argument n; .*; it has no parameter called m$"):
         count[(1,)](out, m=1, num_warps=4)
+    with pytest.raises(
+        errors.ArgumentError, match=r"missing argument x; .* \(self, x\); a method cannot be a kernel: put @staticmethod above"
+    ):
+        Methods().method[(1,)](1)
+    with pytest.raises(TypeError, match="of type staticmethod; put @staticmethod above @triton.jit"):
+        jit(staticmethod(len))
+    with pytest.raises(errors.OptionError, match=r"neither a parameter of count \(out, n\) nor a compile option; did you mean out\?"):
+        count[(1,)](torch.zeros(1, dtype=torch.int32), 3, outt=1)
     with pytest.raises(errors.ArgumentError, match="takes 2 positional arguments but 3"):
         count[(1,)](out, 1, 2)
     with pytest.raises(TypeError, match="count.*multiple values for argument 'n'"):

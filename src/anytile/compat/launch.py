@@ -45,8 +45,16 @@ def run(arguments: list[str]) -> int:
     """Runs `python ARGUMENTS…` with the hook.  POSIX: becomes that process and does not return; Windows: its exit status.
 
     Where a kernel leaves its arrays and the process dies of it, Python's faulthandler says which launch was under way, unless
-    PYTHONFAULTHANDLER is set already (to nothing, for silence).
+    PYTHONFAULTHANDLER is set already (to nothing, for silence).  Options with which the interpreter would not be reached: status 2.
     """
+    option = _deaf(arguments)
+    if option:
+        print(
+            f"anytile: Python's -{option} keeps it from reading PYTHONPATH or sitecustomize, by which `anytile run` reaches a program; "
+            "leave it out, or let `anytile enable` switch the environment",
+            file=sys.stderr,
+        )
+        return 2
     if not sys.executable:
         raise RuntimeError("anytile run needs the path of the Python interpreter, and sys.executable is empty in this process")
     command = [sys.executable, *arguments]
@@ -64,3 +72,28 @@ def run(arguments: list[str]) -> int:
                 return child.wait()
             except KeyboardInterrupt:
                 continue
+
+
+def _deaf(arguments: list[str]) -> str:
+    """The interpreter's option -I, -E or -S among ``arguments``, by its letter; "" where there is none.
+
+    Options stand before the program, and several letters may stand behind one dash.
+    """
+    remaining = iter(arguments)
+    for argument in remaining:
+        if not argument.startswith("-") or argument == "-":
+            return ""
+        if argument.startswith("--"):
+            if argument == "--check-hash-based-pycs":
+                next(remaining, None)
+            continue
+        for i, letter in enumerate(argument[1:], 2):
+            if letter in "IES":
+                return letter
+            if letter in "cm":
+                return ""
+            if letter in "WX":  # the rest of it, or the next argument, is the option's value
+                if i == len(argument):
+                    next(remaining, None)
+                break
+    return ""

@@ -123,7 +123,8 @@ class JITCallable:
 
     def __init__(self, fn: Callable[..., Any], noinline: bool = False):
         if not isinstance(fn, FunctionType):
-            raise TypeError(f"only a Python function can be compiled, and {fn!r} is of type {type(fn).__name__}")
+            method = "; put @staticmethod above @triton.jit" if isinstance(fn, (staticmethod, classmethod)) else ""
+            raise TypeError(f"only a Python function can be compiled, and {fn!r} is of type {type(fn).__name__}{method}")
         self.fn = fn
         self.noinline = noinline
         self.module = self.__module__ = fn.__module__
@@ -365,7 +366,7 @@ def _find_source(fn: FunctionType) -> tuple[list[str], int, int, str]:
         if file.endswith(".py"):  # frozen programs and packages of .pyc files
             how = f"the file {file} is not there, and kernels are compiled from their source: ship it (PyInstaller: --add-data FILE.py:.)"
         else:
-            how = "not by exec(), at the plain prompt or under %%time (whose cells are exec()ed)"
+            how = "not by exec(), python -c, a program on standard input, at the plain prompt or under %%time (whose cells are exec()ed)"
         raise SourceUnavailableError(
             f"the source of {name} cannot be found ({e}): @jit functions should be defined in a Python file or a notebook cell, {how}"
         ) from None

@@ -63,7 +63,7 @@ class InterpretedFunction(JITFunction):
         for hook in self.pre_run_hooks:
             hook(*args, **kwargs)
         keys, _, bound, given = self._bind(*args, **kwargs)
-        options = Options.of({"debug": bool(self.debug), **given}, self.target(), self.__name__)
+        options = Options.of({"debug": bool(self.debug), **given}, self.target(), self.__name__, self.arg_names)
         extents = normalize_grid(self.__name__, call_grid(self.__name__, grid, {**bound}) if callable(grid) else grid)
         named = {name: bound[name] for name in self.arg_names}
         runtime = knobs.runtime

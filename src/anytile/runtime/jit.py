@@ -359,7 +359,7 @@ class JITFunction(JITCallable, KernelInterface, metaclass=SettingsClass):
     ) -> Any:
         from .compiler import ASTSource, argument_slots, compile
 
-        checked = Options.of(options, target, self.__name__)
+        checked = Options.of(options, target, self.__name__, self.arg_names)
         runtime = knobs.runtime
         if runtime.check_bounds:
             warn_unchecked()

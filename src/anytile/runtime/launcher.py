@@ -301,7 +301,7 @@ def _generate(fn: JITFunction, template: str, name: str, more: dict[str, Any], p
     def surplus(extra: tuple[Any, ...]) -> None:
         positional = [p.name for p in fn.params if p._param.kind is not p._param.KEYWORD_ONLY]
         raise ArgumentError(
-            f"kernel {fn.__name__} takes {len(positional)} positional arguments but {len(positional) + len(extra)} were given; "
+            f"kernel {fn.__name__} takes {len(positional)} positional argument{'s' * (len(positional) != 1)} but {len(positional) + len(extra)} were given; "
             f"its parameters are ({', '.join(fn.arg_names)})"
         )
 
@@ -445,7 +445,8 @@ def _with_debug(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _missing_argument(fn: JITFunction, name: str) -> ArgumentError:
-    return ArgumentError(f"kernel {fn.__name__} is missing argument {name}; its parameters are ({', '.join(fn.arg_names)})")
+    method = "; a method cannot be a kernel: put @staticmethod above @triton.jit and leave `self` out" if fn.arg_names[0] == "self" else ""
+    return ArgumentError(f"kernel {fn.__name__} is missing argument {name}; its parameters are ({', '.join(fn.arg_names)}){method}")
 
 
 def misnamed(fn: JITFunction, error: ArgumentError, keywords: Iterable[str]) -> ArgumentError:

@@ -7,7 +7,7 @@ that a program runs unmodified; the ones which a target has no use for change no
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Any
@@ -73,17 +73,18 @@ class Options:
             raise OptionValueError(f"num_stages must be an integer ≥ 0, and {self.num_stages!r} is not")
 
     @staticmethod
-    def of(given: Mapping[str, Any], target: Any, kernel: str = "") -> Options:
-        """Options from launch keywords.  OptionError names a keyword that is none."""
+    def of(given: Mapping[str, Any], target: Any, kernel: str = "", parameters: Sequence[str] = ()) -> Options:
+        """Options from launch keywords.  OptionError names a keyword that is none; ``kernel``, ``parameters``: for that sentence."""
         known = option_names()
         values: dict[str, Any] = {}
         for name, value in given.items():
             if name not in known:
                 from difflib import get_close_matches  # here: it is needed for nothing but this sentence
 
-                near = get_close_matches(name, known, 1)
+                near = get_close_matches(name, [*parameters, *known], 1)
+                there = f" ({', '.join(parameters)})" if parameters else ""
                 raise OptionError(
-                    f"Keyword argument {name} was specified but unrecognised: it is neither a parameter of {kernel or 'the kernel'} "
+                    f"Keyword argument {name} was specified but unrecognised: it is neither a parameter of {kernel or 'the kernel'}{there} "
                     f"nor a compile option; {f'did you mean {near[0]}?' if near else 'leave it out'}"
                 )
             if isinstance(value, dict):
