@@ -16,8 +16,8 @@ It is carried by the inner loop and by the outer one.  In front of each group of
 it does not, the tile's scalars are computed for the next tile that has an iteration (`_Producer.advance`).  What copies need of their tile,
 coordinates or each thread's addresses, is computed there, once for a tile, and carried along.
 
-The tile's scalars must follow from the outer loop's own scalars by arithmetic and from single numbers that are loaded, such as the expert
-that a tile belongs to; and the program must allow that the loads of a tile come before the stores of the last one: it says so by
+What copies need of their tile must follow from the outer loop's own scalars by arithmetic and from numbers that are loaded, such as the
+expert that a tile belongs to and its rows; and the program must allow that the loads of a tile come before the stores of the last one: it says so by
 ``flatten=True`` or ``warp_specialize=True``.  Tiles without iterations have no copies; any number of iterations is right, a different one for
 each tile, too.
 """
@@ -27,14 +27,17 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from ...ir import Effect, Op, Value
 from ...ir.rewrite import const_value
 from ..text import Chunk
 from .chain import chain
+from .memory import load_in
 from .pipeline import Ahead, Pipeline, Slice, known_ahead, what_runs_ahead
+from .placement import Placement
 from .tables import Numbers, State
-from .values import Generator, Scope, llvm_type
+from .values import LAZY, Generator, Scope, llvm_type
 
 __all__ = ["OverTiles", "plan"]
 
@@ -61,7 +64,7 @@ def plan(g: Generator, outer: Op) -> OverTiles | None:
     if chain(g, loop.blocks[0], {m.operand for m in ahead.moves}) is not None:
         return None  # its copies are of two iterations
     inits = loop.rest()
-    known = known_ahead(g, [*_asked_of_tile(ahead, loop), *loop.operands[:2], *(inits[i] for i in ahead.used.carried)], body, numbers=True)
+    known = known_ahead(g, [*_asked_of_tile(ahead, loop), *loop.operands[:2], *(inits[i] for i in ahead.used.carried)], body, loads=True)
     return None if known is None else OverTiles(g, outer, loop, ahead, known)
 
 
@@ -114,6 +117,8 @@ class OverTiles(Pipeline):
         self.tile_inits = [outer.rest()[i] for i in sorted(known.carried)]
         self.tile_ends = [self.around.terminator.operands[i] for i in sorted(known.carried)]
         self.tile_scalars = [op for op in self.around.ops if op in known.ops and op.results[0].type.is_scalar]
+        # Tiles that the outer loop keeps in registers, for its own iteration, are computed anew where copies need them.
+        self.anew = [r for op in known.ops for r in op.results if not r.type.is_scalar and not g.is_lazy(r)]
         self.carried_inits = [loop.rest()[i] for i in sorted(ahead.used.carried)]
         self.unsigned = bool(loop.attrs["unsigned"])
 
@@ -298,12 +303,13 @@ class _Producer:
     def _supplied(self, v: Value, place: Hashable) -> list[str]:
         """The registers of ``v``, which the outer loop's body computes, for the tile that is copied now."""
         g, known = self.g, self.of_tile
-        scopes, here = g.scopes, g.w.cur
+        scopes, here, before = g.scopes, g.w.cur, g.read_ahead
         g.scopes, g.w.cur = self.tile_scopes, self.inside_tile
+        g.read_ahead = {x: partial(self._anew, x) for x in self.ring.anew}
         try:
             got = g.get(v, place)  # type: ignore[arg-type]
         finally:
-            g.scopes, g.w.cur = scopes, here
+            g.scopes, g.w.cur, g.read_ahead = scopes, here, before
         computed = _defined([self.tile_lines, self.inside_tile])
         out = []
         for x in got:
@@ -317,6 +323,14 @@ class _Producer:
         scope = next(s for s in reversed(scopes) if s.supply == self._supplied)
         scope.values[v, place] = out
         return out
+
+    def _anew(self, v: Value, place: Placement | None) -> list[str]:
+        """A tile that is loaded, or computed from such, in ``place``, for the tile that is copied now."""
+        assert v.op is not None and place is not None
+        row = load_in if v.op.name == "load" else LAZY["elementwise"]
+        got = row(self.g, v.op, place)
+        self.g.define(v, got, place)
+        return got
 
 
 def _defined(chunk: Chunk) -> set[str]:

@@ -151,10 +151,10 @@ def _movable(g: Generator, op: Op, body: Block) -> _Move | None:
     return _Move(op, v, others, form, found)
 
 
-def known_ahead(g: Generator, roots: list[Value], body: Block, numbers: bool = False) -> Slice | None:
+def known_ahead(g: Generator, roots: list[Value], body: Block, loads: bool = False) -> Slice | None:
     """What of a loop's ``body`` the ``roots`` are computed from; None where that cannot be known ahead of the iteration.
 
-    ``numbers``: single numbers may be loaded for it, too.
+    ``loads``: numbers and rows of numbers may be loaded for it, and computed with, once more.
     """
     out = Slice()
     ends = body.terminator.operands
@@ -168,17 +168,19 @@ def known_ahead(g: Generator, roots: list[Value], body: Block, numbers: bool = F
                 out.carried.add(x.index - 1)
                 pending.append(ends[x.index - 1])
         elif x.op is not None and x.op.block is body and x.op not in out.ops:
-            computed = is_pure(x.op) and not x.op.blocks or g.means.tables and is_table(x.op, body) or numbers and _number(x.op)
-            if not computed or not (x.type.is_scalar or g.is_lazy(x)):
+            computed = is_pure(x.op) and not x.op.blocks or g.means.tables and is_table(x.op, body) or loads and _row(x.op)
+            if not computed or not (x.type.is_scalar or g.is_lazy(x) or loads and (x.op.defn.elementwise or x.op.name == "load")):
                 return None
             out.ops.add(x.op)
             pending += [y for y in x.op.operands if y is not None]
     return out
 
 
-def _number(op: Op) -> bool:
-    """Whether ``op`` loads one number, any time."""
-    return op.name == "load" and op.result.type.is_scalar and not op.attrs["volatile"] and op.attrs["cache"] != ".cv"
+def _row(op: Op) -> bool:
+    """Whether ``op`` loads a number, or a row of them, any time."""
+    if op.name != "load" or op.attrs["volatile"] or op.attrs["cache"] == ".cv":
+        return False
+    return op.result.type.is_scalar or op.result.type.numel == max(op.result.type.shape)
 
 
 class Pipeline:
