@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import ctypes
 import gc
+import warnings
 from collections import namedtuple
 
 import numpy as np
@@ -19,6 +20,7 @@ from anytile.runtime.jit import constexpr_function, jit
 from anytile.runtime.wrappers import MockTensor
 
 torch = pytest.importorskip("torch")
+FakeTensorMode = pytest.importorskip("torch._subclasses.fake_tensor").FakeTensorMode
 
 
 @jit
@@ -179,6 +181,18 @@ def test_memory_that_cannot_be_used():
         count[(1,)](torch.zeros(1, device="meta"), 1)
     with pytest.raises(errors.StorageError, match="argument out of kernel count is a tensor of layout torch.sparse_coo, .* x.to_dense"):
         count[(1,)](torch.zeros(8).to_sparse(), 1)
+    with FakeTensorMode():
+        fake = torch.zeros(8, dtype=torch.int32)
+    traced = r"argument out of kernel count is a tensor that stands for others while torch traces a program \(%s\).*torch.library.triton_op"
+    with pytest.raises(errors.StorageError, match=traced % "FakeTensor"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch warns of asking for its address
+        count[(1,)](fake, 1)
+    with pytest.raises(errors.StorageError, match=traced % "Tensor"):
+        torch.func.functionalize(lambda x: (count[(1,)](x, 1), x)[1])(out)
+    with pytest.raises(errors.StorageError, match="out of kernel count is a tensor that torch.func .* setup_context"):
+        torch.vmap(lambda x: (count[(1,)](x, 1), x)[1])(torch.zeros(2, 8, dtype=torch.int32))
+    with pytest.raises(errors.ArgumentTypeError, match="argument out of kernel count has type torch.storage.UntypedStorage"):
+        count[(1,)](out.untyped_storage(), 1)
     with pytest.raises(errors.ArgumentTypeError, match="elements of type torch.complex64, .*torch.view_as_real"):
         count[(1,)](torch.zeros(8, dtype=torch.complex64), 1)
     with pytest.raises(errors.ArgumentTypeError, match="argument BLOCK of kernel scale is .* of type ndarray.*leave tl.constexpr off"):

@@ -195,7 +195,8 @@ class JITCallable:
     def file(self) -> str:
         """The file that ``fn`` says it is defined in, unless another one was given (programs that write kernels from templates do)."""
         given = self.__dict__.get("file")
-        return self.fn.__code__.co_filename if given is None else str(given)
+        fn = self.fn or self.__wrapped__  # the former is taken off for pickling
+        return fn.__code__.co_filename if given is None else str(given)
 
     @file.setter
     def file(self, name: str) -> None:

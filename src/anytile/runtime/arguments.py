@@ -151,7 +151,7 @@ def _handler_for(cls: type, x: Any) -> Callable[[Any], Unwrapped]:
         return lambda c: Unwrapped(c.value, ("constexpr", constexpr_key(c.value)))
     if cls.__name__ == "TensorDescriptor" and hasattr(x, "block_shape"):
         return _descriptor
-    if hasattr(x, "data_ptr"):
+    if hasattr(x, "data_ptr") and hasattr(x, "dtype"):
         return _tensor
     if hasattr(x, "__array_interface__"):
         numpy = sys.modules.get("numpy")
@@ -210,10 +210,23 @@ def _tensor(x: Any) -> Unwrapped:
     if not address:
         numel = getattr(x, "numel", None)
         if callable(numel) and numel() > 0 and not getattr(x, "is_mock", False):
+            if _is_traced(x):
+                raise StorageError(
+                    f"is a tensor that stands for others while torch traces a program ({type(x).__name__}): it has a shape and no numbers; "
+                    "make an operator of the function that launches, by torch.library.triton_op and wrap_triton, or by torch.library.custom_op"
+                )
             raise StorageError(
                 "has elements but no memory: its storage was freed (resize_(0)) or it lies on the meta device; allocate it before the launch"
             )
     return _pointer(address, x.dtype, x, place=place)
+
+
+def _is_traced(x: Any) -> bool:
+    """Whether ``x`` is torch's, from torch.compile, torch.export or functionalize."""
+    if type(x).__name__ in ("FakeTensor", "FunctionalTensor"):
+        return True
+    is_functional = getattr(sys.modules.get("torch"), "_is_functional_tensor", None)
+    return is_functional is not None and type(x).__module__.startswith("torch") and bool(is_functional(x))
 
 
 def _page_locked_or_host(x: Any) -> _Place:

@@ -309,11 +309,19 @@ def _generate(fn: JITFunction, template: str, name: str, more: dict[str, Any], p
         """StorageError where one of the arguments that could not be read is a tensor without memory of its own."""
         for argument, x in arguments.items():
             layout = str(getattr(x, "layout", "torch.strided"))
+            what = ""
             if layout not in ("torch.strided", "torch.jagged"):
-                raise StorageError(
-                    f"argument {argument} of kernel {fn.__name__} is a tensor of layout {layout}, which is several tensors in one; pass "
-                    "x.to_dense(), or those that it consists of (x.values() and its indices)"
-                ) from None
+                what = (
+                    f"is a tensor of layout {layout}, which is several tensors in one; pass x.to_dense(), or those that it consists of "
+                    "(x.values() and its indices)"
+                )
+            elif _is_transformed(x):
+                what = (
+                    "is a tensor that torch.func (vmap, grad, jvp …) follows through a function, and has no memory of its own; launch in a "
+                    "torch.autograd.Function that has setup_context, vmap and jvp, or in an operator of torch.library.custom_op"
+                )
+            if what:
+                raise StorageError(f"argument {argument} of kernel {fn.__name__} {what}") from None
 
     def hooked(kernel: Any, grid: tuple[int, int, int], bound: dict[str, Any], values: tuple[Any, ...]) -> None:
         """The launch between the enter and exit hooks."""
@@ -442,6 +450,13 @@ def _options_key(options: dict[str, Any]) -> tuple[Any, ...]:
 def _with_debug(options: dict[str, Any]) -> dict[str, Any]:
     """The options with ``debug`` on where the knob or TRITON_DEBUG says so."""
     return {**options, "debug": True} if knobs.runtime.debug else options
+
+
+def _is_transformed(x: Any) -> bool:
+    """Whether ``x`` is one of torch.func's wrappers around tensors."""
+    functorch = getattr(getattr(sys.modules.get("torch"), "_C", None), "_functorch", None)
+    is_wrapped = getattr(functorch, "is_functorch_wrapped_tensor", None)
+    return is_wrapped is not None and hasattr(x, "data_ptr") and bool(is_wrapped(x))
 
 
 def _missing_argument(fn: JITFunction, name: str) -> ArgumentError:
