@@ -188,11 +188,11 @@ def test_memory_that_cannot_be_used():
         warnings.simplefilter("ignore")  # torch warns of asking for its address
         count[(1,)](fake, 1)
     with pytest.raises(errors.StorageError, match=traced % "Tensor"):
-        torch.func.functionalize(lambda x: (count[(1,)](x, 1), x)[1])(out)
+        torch.func.functionalize(lambda x: (count[(1,)](x, 1), x)[1])(torch.zeros(8, dtype=torch.int32))
     with pytest.raises(errors.StorageError, match="out of kernel count is a tensor that torch.func .* setup_context"):
         torch.vmap(lambda x: (count[(1,)](x, 1), x)[1])(torch.zeros(2, 8, dtype=torch.int32))
     with pytest.raises(errors.ArgumentTypeError, match="argument out of kernel count has type torch.storage.UntypedStorage"):
-        count[(1,)](out.untyped_storage(), 1)
+        count[(1,)](torch.zeros(8).untyped_storage(), 1)
     with pytest.raises(errors.ArgumentTypeError, match="elements of type torch.complex64, .*torch.view_as_real"):
         count[(1,)](torch.zeros(8, dtype=torch.complex64), 1)
     with pytest.raises(errors.ArgumentTypeError, match="argument BLOCK of kernel scale is .* of type ndarray.*leave tl.constexpr off"):
