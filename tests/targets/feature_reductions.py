@@ -126,6 +126,19 @@ def moments(n, mean, m2, k, other, more):
     return total, mean + delta * share, m2 + more + delta * delta * n * share
 
 
+@jit
+def farther(a, b):
+    """The larger magnitude of two, NaN where one is, under the product of their signs."""
+    return tl.inline_asm_elementwise("{ max.NaN.xorsign.abs.f32 $0, $1, $2; }", "=f,f,f", [a, b], dtype=tl.float32, is_pure=True, pack=1)
+
+
+@case(x=normal("fp32", 8, 64), out=zeros("fp32", 8))
+def reduce_by_assembly(x, out):
+    m, n = tl.arange(0, 8), tl.arange(0, 64)
+    v = tl.load(x + m[:, None] * 64 + n[None, :])
+    tl.store(out + m, tl.abs(tl.reduce(v, 1, farther)))
+
+
 @case(x=normal("fp32", 16, 64), out=zeros("fp32", 16), stats=zeros("fp32", 3, 16), tolerance=1e-6)
 def own_reductions(x, out, stats):
     m = tl.arange(0, 16)

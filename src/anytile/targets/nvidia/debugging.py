@@ -13,7 +13,7 @@ from .convert import memory_bytes
 from .placement import LANES, Placement, span
 from .values import GLOBAL, Generator, eager, llvm_type, unsupported
 
-__all__: list[str] = []
+__all__ = ["inline_text", "stop_where"]
 
 
 def _text(g: Generator, text: str) -> str:
@@ -130,14 +130,22 @@ def stop_where(g: Generator, op: Op, bad: str) -> None:
 
 @eager("inline_asm")
 def inline_asm(g: Generator, op: Op) -> None:
-    """The text once for ``pack`` elements; elements below 32 bits travel ``32 / bits`` to a register, as the text expects."""
-    pack = op.attrs["pack"]
-    results = [r.type for r in op.results]
-    if results[0].is_scalar:
-        columns, where, count = [[g.scalar(v)] for v in op.operands], None, 1
+    if op.result.type.is_scalar:
+        columns, where = [[g.scalar(v)] for v in op.operands], None
     else:
         where = g.homes[op.results[0]]
-        columns, count = [g.get(v, where) for v in op.operands], where.registers
+        columns = [g.get(v, where) for v in op.operands]
+    for v, out in zip(op.results, inline_text(g, op, columns), strict=True):
+        g.define(v, out, where)
+
+
+def inline_text(g: Generator, op: Op, columns: list[list[str]]) -> list[list[str]]:
+    """Registers of each result of an ``inline_asm`` from those of its operands: the text once for ``pack`` elements.
+
+    Elements below 32 bits travel ``32 / bits`` to a register, as the text expects.
+    """
+    pack, count = op.attrs["pack"], len(columns[0]) if columns else 1
+    results = [r.type for r in op.results]
     made: list[list[str]] = [[] for _ in results]
     for first in range(0, count, pack):
         args: list[tuple[str, str]] = []
@@ -153,8 +161,7 @@ def inline_asm(g: Generator, op: Op) -> None:
             n = len(_register_types(r.elem, pack))
             made[i] += _unpacked(g, words[:n], r.elem, pack)[: count - first]
             words = words[n:]
-    for v, out in zip(op.results, made, strict=True):
-        g.define(v, out[:count], where)
+    return made
 
 
 def _register_types(e: Element, pack: int) -> list[str]:

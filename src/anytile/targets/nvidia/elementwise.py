@@ -416,6 +416,11 @@ def run_block(g: Generator, block: Block, args: list[str]) -> list[str]:
                 bad = g.emit(f"xor i1 {value(op.operands[0])}, true")
                 mask = op.operand("mask")
                 stop_where(g, op, bad if mask is None else g.emit(f"and i1 {bad}, {value(mask)}"))
+            elif op.name == "inline_asm":
+                from .debugging import inline_text
+
+                made = inline_text(g, op, [[value(v)] for v in op.operands])
+                known.update((r, out[0]) for r, out in zip(op.results, made, strict=True))
             elif op.defn.elementwise or op.name == "hint":
                 xs = [value(v) for v in op.operands]
                 known[op.result] = _decided(g, op, xs) or compute(g, op, xs)
