@@ -33,6 +33,7 @@ from .program_order import along_y, tells_order
 from .shared_loop import Stage, shared_loop
 from .split import Split, split_loop
 from .text import llvm_type, round_to_bf16
+from .turned import turn_dots
 
 __all__ = ["compile_for_any_grid", "compile_module", "lower", "lower_for_any_grid", "machine_passes", "native_casts", "to_machine"]
 
@@ -57,6 +58,7 @@ def machine_passes(machine: Machine) -> list[Pass]:
         _named("legalize_dot", lambda m: legalize_dot(m, machine)),  # before expand_casts, which does its casts
         unpack_map,  # lanes of a map become tiles of their own
         fuse_dot,  # acc + dot(a, b, 0): before widening turns the additions into other shapes
+        _named("turn_dots", lambda m: turn_dots(m, machine)),  # after fuse_dot, which says what accumulates
         widen_floats,  # before expand_math, which expands f32 and f64 only
         _named("expand_math", lambda m: expand_math(m, NATIVE_MATH | NATIVE_NEAR)),
         *([shorten_scalars] if "short_nans" in native_casts(machine) else []),  # before expand_casts, which asks for NaNs

@@ -79,7 +79,7 @@ def _derivative(p: Program, loop: Op, v: Value, depth: int) -> Lane | None:
         return zero
     if op.name in ("constant", "arange", "num_programs"):
         return zero
-    if op.name in ("splat", "broadcast", "expand_dims", "sext", "zext", "hint", "trunci"):
+    if op.name in ("splat", "broadcast", "expand_dims", "permute", "sext", "zext", "hint", "trunci"):
         return _derivative(p, loop, op.operands[0], depth + 1)
     if op.name in ("addptr", "add", "sub"):
         a, b = (_derivative(p, loop, x, depth + 1) for x in op.operands)
