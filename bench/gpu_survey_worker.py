@@ -31,8 +31,10 @@ MEASUREMENTS = 7
 """Of each launch; their median is reported, and their minimum."""
 MEASURED_S = 1.5e-3
 """How long one measurement goes on, at least one replay."""
-GRAPH_S = 0.3e-3
-"""How much work a graph holds, at most 20 launches."""
+GRAPH_S, LAUNCHES = 0.3e-3, 20
+"""How much work a graph holds, and how many launches at most."""
+LEARNT = 4
+"""Launches before: a library may learn a launch that recurs, and what that takes is not the kernel's."""
 UNTOLD = {"num_ctas", "ir_override", "minRegAutoWS", "maxRegAutoWS"}
 """Options that releases of Triton hand on, or do not, where nobody has asked for them."""
 KEPT_BYTES = 8 << 30
@@ -104,44 +106,43 @@ def by_gpu(launch: Callable[[], Any]) -> list[float]:
     """Seconds a launch, one number a measurement: replays of a graph of launches between two events."""
     import torch
 
+    for _ in range(LEARNT):
+        launch()
     begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-    torch.cuda.synchronize()
-    begin.record()
-    launch()
-    end.record()
-    end.synchronize()
-    once = begin.elapsed_time(end) * 1e-3  # launch included: too much for short kernels, so their graphs are measured again below
-    count = max(1, min(20, int(GRAPH_S / max(once, 1e-6))))
-    if once < 60e-6:
-        count = 20
     stream = torch.cuda.Stream()
-    stream.wait_stream(torch.cuda.current_stream())
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.stream(stream):
+    torch.cuda.synchronize()
+
+    def graph_of(count: int) -> Any:
+        graph = torch.cuda.CUDAGraph()
         graph.capture_begin(capture_error_mode="thread_local")
         try:
             for _ in range(count):
                 launch()
         finally:
             graph.capture_end()
-        graph.replay()  # loads and warms
+        graph.replay()  # uploads it
         stream.synchronize()
+        return graph
+
+    def seconds(graph: Any, replays: int) -> float:
+        torch.cuda._sleep(200_000)  # replays queue up behind it
         begin.record()
-        graph.replay()
+        for _ in range(replays):
+            graph.replay()
         end.record()
         end.synchronize()
-        replays = max(1, min(100, int(MEASURED_S / max(begin.elapsed_time(end) * 1e-3, 1e-6))))
-        found = []
-        for _ in range(MEASUREMENTS):
-            torch.cuda._sleep(200_000)  # replays queue up behind it
-            begin.record()
-            for _ in range(replays):
-                graph.replay()
-            end.record()
-            end.synchronize()
-            found.append(begin.elapsed_time(end) * 1e-3 / (replays * count))
+        return begin.elapsed_time(end) * 1e-3
+
+    with torch.cuda.stream(stream):
+        single = graph_of(1)
+        once = seconds(single, 1)
+        count = max(1, min(LAUNCHES, int(GRAPH_S / max(once, 1e-6))))
+        graph = graph_of(count)
+        replays = max(1, min(100, int(MEASURED_S / max(seconds(graph, 1), 1e-6))))
+        found = [seconds(graph, replays) / (replays * count) for _ in range(MEASUREMENTS)]
     torch.cuda.current_stream().wait_stream(stream)
     graph.reset()
+    single.reset()
     return found
 
 
