@@ -36,7 +36,7 @@ ALLOWED = {
     "errors": set(),
 }
 EVERYONE = {"errors", "cpus", "__version__"}
-LAZY = {"numpy", "torch", "llvmlite", "rich", "typer"}  # what `import triton` must not load
+LAZY = {"numpy", "torch", "llvmlite", "rich"}  # what `import triton` must not load
 LAZY_ROOMS = {"language", "frontend", "runtime", "compat", "ir", "passes", "errors", "cpus", "testing", "tools", "env", "torch", "inductor"}
 
 

@@ -3,8 +3,12 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
+
+import pytest
 
 import anytile
+from anytile.cli import app
 
 
 def command(*arguments: str) -> subprocess.CompletedProcess:
@@ -29,24 +33,65 @@ def test_help_is_not_cut_off_at_80_columns(monkeypatch):
     assert max(map(len, command("run", "--help").stdout.splitlines())) <= 80
 
 
-def test_the_doctor_answers_where_the_command_line_cannot_be_read(tmp_path, monkeypatch):
-    """typer needs pydantic's compiled part, and that it cannot be loaded is what the doctor may have been asked about."""
-    broken = tmp_path / "pydantic_core"
-    broken.mkdir()
-    (broken / "__init__.py").write_text('raise ImportError("DLL load failed while importing _pydantic_core: not found")\n')
-    for name in ("typer", "pydantic"):  # older typers do without pydantic
+def test_every_command_answers_where_compiled_files_cannot_be_loaded(tmp_path, monkeypatch):
+    """That they cannot be loaded is what the doctor may have been asked about, and rebuild is there to mend."""
+    for name in ("pydantic_core", "numpy", "torch", "llvmlite", "yaml"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text(f'raise ImportError("DLL load failed while importing _{name}: not found")\n')
+    for name in ("typer", "click", "pydantic"):
         (tmp_path / f"{name}.py").write_text("import pydantic_core\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     (tmp_path / "log.txt").write_text("ImportError: DLL load failed while importing libtriton: The specified module could not be found.\n")
     done = command("doctor", "--json", "--log", str(tmp_path / "log.txt"))
     assert done.returncode == 1 and '"findings"' in done.stdout, done.stderr
-    assert "--redact" in command("doctor", "--help").stdout
-    assert command("doctor", "--other").returncode == 2
-    told = command("cache", "info")
-    assert told.returncode == 2 and told.stderr.startswith(
-        "anytile: the command line needs pydantic_core, which cannot be imported: DLL load"
-    )
-    assert "Traceback" not in told.stderr and "`anytile doctor` works without it" in told.stderr
+    for words in (["status"], ["version"], ["cache", "info"], ["rebuild", "--help"], ["verify", "--help"], ["lock", "--help"]):
+        done = command(*words)
+        assert done.returncode == 0 and done.stdout, done.stderr
+    for words in (["rebuild", "--dry-run", "--env", str(tmp_path / "none")], ["compat", "check", "--torch", str(tmp_path)]):
+        assert "Traceback" not in command(*words).stderr
+
+
+@pytest.mark.parametrize("name", [n for n in app.COMMANDS])
+def test_help_of_each_command(name, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    done = command(*name.split(), "--help")
+    assert done.returncode == 0 and done.stdout.startswith(f"usage: anytile {name}"), done.stderr
+    for argument in app.COMMANDS[name].arguments:
+        assert argument.names[-1] in done.stdout or argument.how.get("metavar", "-") in done.stdout
+
+
+def test_wrong_command_lines():
+    for words, told in (
+        (["frobnicate"], "anytile: there is no command frobnicate; `anytile --help` lists them"),
+        (["statu"], "did you mean status?"),
+        (["cache", "infos"], "there is no command cache infos; did you mean cache info?"),
+        (["status", "now"], "unrecognized arguments: now"),
+        (["inspect"], "arguments are required: FILE[:KERNEL]"),
+        (["inspect", "--stag", "asm", "x.py"], "unrecognized arguments: --stag"),
+        (["verify", "--timeout", "soon"], "argument --timeout: invalid seconds value: 'soon'"),
+        (["doctor", "--other"], "unrecognized arguments: --other"),
+    ):
+        done = command(*words)
+        assert done.returncode == 2 and told in done.stderr and "Traceback" not in done.stderr, (words, done.stderr)
+    assert command().returncode == command("cache").returncode == 2
+
+
+def test_options_stand_among_what_is_wanted(monkeypatch):
+    seen = []
+    monkeypatch.setattr("anytile.cli.lock.run", lambda *given: seen.append(given) or 5)
+    monkeypatch.setattr("anytile.cli.rebuild.run", lambda *given: seen.append(given) or 6)
+    assert app.main(["lock", "torch", "--python", "3.11", "unsloth", "--platform", "linux", "--platform=macos", "--no-look-inside"]) == 5
+    assert seen[0][:4] == (["torch", "unsloth"], "3.11", ["linux", "macos"], None) and seen[0][11] is False
+    assert app.main(["rebuild", "-r", "a.txt", "-y", "--no-verify", "--", "--no-deps", "--yes"]) == 6
+    assert seen[1][2] == ["a.txt"] and seen[1][7] is False and seen[1][14:] == (["--no-deps", "--yes"], False)
+    assert app.main(["lock"]) == 5 and seen[2][2] == []  # nothing is left of the calls before
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes of a shell")
+def test_a_reader_that_goes_away_is_no_error():
+    line = f"{sys.executable} -m anytile inspect {Path(__file__).parents[2] / 'examples' / 'vector_add.py'} | head -c 10"
+    done = subprocess.run(line, shell=True, capture_output=True, text=True, timeout=120)
+    assert len(done.stdout) == 10 and done.stderr == ""
 
 
 def test_version():
@@ -98,7 +143,3 @@ def test_a_wrong_level_is_one_sentence(monkeypatch):
     assert done.returncode == 1
     assert done.stderr.startswith("anytile: anytile has no Triton API level 9.9")
     assert "Traceback" not in done.stderr
-
-
-def test_unknown_command():
-    assert command("frobnicate").returncode == 2

@@ -144,7 +144,7 @@ def test_kernels_run_by_the_triton_of_the_environment(env: Path) -> None:
 @pytest.mark.skipif(os.name == "nt", reason="links need a privilege there")
 def test_without_torch_kernels_run_on_arrays_of_numpy(env: Path) -> None:
     folder = site_packages(env)
-    for package in ("numpy", "llvmlite", "filelock", "platformdirs", "packaging", "typer", "rich", "anytile"):
+    for package in ("numpy", "llvmlite", "filelock", "platformdirs", "packaging", "rich", "anytile"):
         source = Path(importlib.util.find_spec(package).origin)
         source = source.parent if source.name == "__init__.py" else source
         for found in (source, *source.parent.glob(f"{package}.libs")):

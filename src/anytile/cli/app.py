@@ -1,94 +1,124 @@
-"""The commands other than `run`, as a typer application.
+"""The commands, what each of them is given, and `main`.
 
-Each command imports what it needs when it runs: `anytile --help` has to answer at once, so the help texts are plain (no rich).
-``short_help`` is a command's line in that list, where its first sentence would be cut off at 80 columns.
+Each imports what it needs when it runs.
 """
 
 from __future__ import annotations
 
+import argparse
+import os
 import sys
 from collections.abc import Callable
-from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any
-
-import typer
 
 from .. import __version__
+from .commands import Argument, Command, argument, seconds
 
-__all__ = ["app"]
+__all__ = ["COMMANDS", "GROUPS", "main"]
 
-app = typer.Typer(
-    help="Triton kernels on any machine.", rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False, no_args_is_help=True
-)
-cache_app = typer.Typer(help="The compile cache on disk.", no_args_is_help=True)
-app.add_typer(cache_app, name="cache")
-compat_app = typer.Typer(help="PyTorch and Triton: do they fit?", no_args_is_help=True)
-app.add_typer(compat_app, name="compat")
+#: By name, in the order in which the help lists them.
+COMMANDS: dict[str, Command] = {}
 
+#: Commands of two words: the first, and what the help says of it.
+GROUPS = {"cache": "The compile cache on disk.", "compat": "PyTorch and Triton: do they fit?"}
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"anytile {__version__}")
-        raise typer.Exit
+#: What `cli.main` has taken before anything comes here.
+_RUN = ("run", "Run a Python program with `import triton` answered by anytile.")
+
+_SWITCH = argparse.BooleanOptionalAction
 
 
-@app.callback()
-def _every_command(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)] = False,
-) -> None:
-    pass
+def _command(
+    name: str, line: str, *arguments: Argument, usage: str = ""
+) -> Callable[[Callable[[argparse.Namespace], int]], Callable[..., int]]:
+    """Decorator: puts a function into `COMMANDS`."""
+
+    def add(run: Callable[[argparse.Namespace], int]) -> Callable[..., int]:
+        COMMANDS[name] = Command(name, line, usage or ("[OPTIONS]" if arguments else ""), arguments, run)
+        return run
+
+    return add
 
 
-def _sentences(command: Callable[..., None]) -> Callable[..., None]:
-    """Prints what a user can mend as one sentence, exit status 1; bugs keep their traceback."""
+def main(words: list[str]) -> int:
+    """Runs the command line ``words`` and returns the exit status: 2 where it cannot be read, 1 for what a user can mend.
 
-    @wraps(command)
-    def guarded(*args: Any, **kwargs: Any) -> None:
-        from ..errors import AnytileError
+    Such mistakes are printed as one sentence; bugs keep their traceback.
+    """
+    from ..errors import AnytileError
 
-        try:
-            command(*args, **kwargs)
-        except BrokenPipeError:  # `anytile inspect … | head`: no news, and typer ends without words
-            raise
-        except (AnytileError, OSError, ValueError) as e:
-            typer.echo(f"anytile: {e}", err=True)
-            raise typer.Exit(1) from e
+    if words[:1] == ["--version"]:
+        print(f"anytile {__version__}")
+        return 0
+    if words[:1] in ([], ["--help"], ["-h"]):
+        print(_help(), end="")
+        return 0 if words else 2
+    name, rest = words[0], words[1:]
+    if name in GROUPS:
+        if rest[:1] in ([], ["--help"], ["-h"]):
+            print(_help(name), end="")
+            return 0 if rest else 2
+        name, rest = f"{name} {rest[0]}", rest[1:]
+    if name not in COMMANDS:
+        return _unknown(name)
+    try:
+        status = COMMANDS[name].main(rest)
+        sys.stdout.flush()
+        return status
+    except SystemExit as e:  # argparse has answered
+        return int(e.code or 0)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # `anytile inspect … | head`: no news
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (AnytileError, OSError, ValueError) as e:
+        print(f"anytile: {e}", file=sys.stderr)
+        return 1
 
-    return guarded
+
+def _help(group: str = "") -> str:
+    """The list of the commands, or of those of a group."""
+    if group:
+        rows = [(name.partition(" ")[2], c.line) for name, c in COMMANDS.items() if name.startswith(f"{group} ")]
+        head = f"usage: anytile {group} COMMAND [ARGS]...\n\n{GROUPS[group]}\n"
+    else:
+        rows = [_RUN, *((name, c.line) for name, c in COMMANDS.items() if " " not in name), *GROUPS.items()]
+        head = "usage: anytile COMMAND [ARGS]...\n       anytile --version\n\nTriton kernels on any machine.\n"
+    width = max(len(name) for name, _ in rows)
+    table = "\n".join(f"  {name:{width}}  {line}" for name, line in rows)
+    first = f"anytile {group}".rstrip()
+    return f"{head}\nCommands:\n{table}\n\n`{first} COMMAND --help` tells of each.\n"
 
 
-@app.command(context_settings={"ignore_unknown_options": True})
-def run(arguments: Annotated[list[str], typer.Argument(help="SCRIPT, -m MODULE or -c CODE, then its arguments.")]) -> None:
-    """Run a Python program with `import triton` answered by anytile."""
-    from ..compat import launch
+def _unknown(name: str) -> int:
+    from difflib import get_close_matches
 
-    raise typer.Exit(launch.run(arguments))
+    near = get_close_matches(name, [_RUN[0], *COMMANDS, *GROUPS], 1)
+    print(f"anytile: there is no command {name}; {f'did you mean {near[0]}?' if near else '`anytile --help` lists them'}", file=sys.stderr)
+    return 2
 
 
-@app.command(short_help="Answer `import triton` with anytile in this environment.")
-@_sentences
-def enable() -> None:
+@_command("enable", "Answer `import triton` with anytile in this environment.")
+def enable(given: argparse.Namespace) -> int:
     """Answer `import triton` with anytile in every Python of this environment."""
     from ..compat import enable as switch
 
-    typer.echo(f"enabled: wrote {switch.enable()}; `anytile disable` removes it")
+    print(f"enabled: wrote {switch.enable()}; `anytile disable` removes it")
+    return 0
 
 
-@app.command()
-@_sentences
-def disable() -> None:
+@_command("disable", "Undo `anytile enable`.")
+def disable(given: argparse.Namespace) -> int:
     """Undo `anytile enable`."""
     from ..compat import enable as switch
 
-    typer.echo(
-        f"disabled: removed {switch.pth_file()}" if switch.disable() else "nothing to do: anytile is not enabled in this environment"
-    )
+    print(f"disabled: removed {switch.pth_file()}" if switch.disable() else "nothing to do: anytile is not enabled in this environment")
+    return 0
 
 
-@app.command()
-@_sentences
-def status() -> None:
+@_command("status", "Tell how `import triton` is answered in this environment.")
+def status(given: argparse.Namespace) -> int:
     """Tell how `import triton` is answered in this environment."""
     from ..compat import enable as switch
 
@@ -103,10 +133,11 @@ def status() -> None:
         ("switch", f"{s.pth} ({'there' if s.enabled else 'not there'})"),
         ("anytile", f"{__version__}, Python {sys.version.split()[0]}"),
     )
+    return 0
 
 
-@app.command()
-def version() -> None:
+@_command("version", "Print the versions of anytile and of the libraries under it.")
+def version(given: argparse.Namespace) -> int:
     """Print the versions of anytile and of the libraries under it."""
     from importlib.metadata import PackageNotFoundError
     from importlib.metadata import version as installed
@@ -118,11 +149,11 @@ def version() -> None:
             return "not installed"
 
     _print_rows(("anytile", __version__), ("llvmlite", of("llvmlite")), ("numpy", of("numpy")), ("Python", sys.version.split()[0]))
+    return 0
 
 
-@cache_app.command("info")
-@_sentences
-def cache_info() -> None:
+@_command("cache info", "Where the compile cache is, and what it holds.")
+def cache_info(given: argparse.Namespace) -> int:
     """Where the compile cache is, and what it holds."""
     from ..runtime import cache
 
@@ -132,170 +163,188 @@ def cache_info() -> None:
         ("kernels", str(info.kernels)),
         ("size", f"{info.bytes / 1e6:.1f} MB of at most {info.limit / 1e6:.0f} MB"),
     )
+    return 0
 
 
-@cache_app.command("clear")
-@_sentences
-def cache_clear() -> None:
+@_command("cache clear", "Remove every compiled kernel from the cache.")
+def cache_clear(given: argparse.Namespace) -> int:
     """Remove every compiled kernel from the cache."""
     from ..runtime import cache
 
     n = cache.clear()
-    typer.echo(f"removed {n} kernel{'' if n == 1 else 's'}")
+    print(f"removed {n} kernel{'' if n == 1 else 's'}")
+    return 0
 
 
-@compat_app.command("check")
-def compat_check(
-    torch: Annotated[
-        str | None, typer.Option(metavar="VERSION|WHEEL|PATH|RANGE", help='Default: the installed torch. A range: ">=2.9,<2.13".')
-    ] = None,
-    triton: Annotated[str, typer.Option(metavar="anytile|VERSION|WHEEL|PATH", help="Who is to answer it.")] = "anytile",
-    as_json: Annotated[bool, typer.Option("--json", help="Print every name with its status and places as JSON.")] = False,
-    ci: Annotated[
-        str | None, typer.Option(metavar="github", help="Print a scheduled CI job that runs this check, and do nothing else.")
-    ] = None,
-) -> None:
+@_command(
+    "compat check",
+    "List what a PyTorch touches of Triton, and whether it is answered.",
+    argument("--torch", metavar="VERSION|WHEEL|PATH|RANGE", help='Default: the installed torch. A range: ">=2.9,<2.13".'),
+    argument("--triton", metavar="anytile|VERSION|WHEEL|PATH", default="anytile", help="Who is to answer it. Default: anytile."),
+    argument("--json", action="store_true", help="Print every name with its status and places as JSON."),
+    argument("--ci", metavar="github", help="Print a scheduled CI job that runs this check, and do nothing else."),
+)
+def compat_check(given: argparse.Namespace) -> int:
     """List what a PyTorch touches of Triton, and whether it is answered. Exit status: 0 all, 1 not all, 2 could not look.
 
     Sources are read, nothing of torch is run. A version or a range is downloaded with pip; nothing else uses the network.
     """
     from ..compatcheck import check
 
-    raise typer.Exit(check.run(torch, triton, as_json, ci))
+    return check.run(given.torch, given.triton, given.json, given.ci)
 
 
-@app.command(short_help="Compile a kernel and print every stage that it becomes.")
-@_sentences
-def inspect(
-    target: Annotated[str, typer.Argument(metavar="FILE[:KERNEL]", help="A Python file with @triton.jit kernels.")],
-    signature: Annotated[
-        str,
-        typer.Option(
-            metavar="TYPES", help='Types of the parameters that are not constexpr, in order: "*fp32,*fp32,i32". Guessed where absent.'
-        ),
-    ] = "",
-    const: Annotated[list[str], typer.Option(metavar="NAME=VALUE", help="A constexpr parameter; a Python literal. Repeatable.")] = [],  # noqa: B006
-    stage: Annotated[list[str], typer.Option(metavar="STAGE", help="Print this stage only (tile, llir, asm ...). Repeatable.")] = [],  # noqa: B006
-    option: Annotated[list[str], typer.Option(metavar="NAME=VALUE", help="A compile option, such as num_warps=8. Repeatable.")] = [],  # noqa: B006
-) -> None:
+@_command(
+    "inspect",
+    "Compile a kernel and print every stage that it becomes.",
+    argument("target", metavar="FILE[:KERNEL]", help="A Python file with @triton.jit kernels."),
+    argument(
+        "--signature",
+        metavar="TYPES",
+        default="",
+        help='Types of the parameters that are not constexpr, in order: "*fp32,*fp32,i32". Guessed where absent.',
+    ),
+    argument("--const", metavar="NAME=VALUE", action="append", default=[], help="A constexpr parameter; a Python literal. Repeatable."),
+    argument("--stage", metavar="STAGE", action="append", default=[], help="Print this stage only (tile, llir, asm ...). Repeatable."),
+    argument("--option", metavar="NAME=VALUE", action="append", default=[], help="A compile option, such as num_warps=8. Repeatable."),
+    usage="[OPTIONS] FILE[:KERNEL]",
+)
+def inspect(given: argparse.Namespace) -> int:
     """Compile a kernel and print every stage: tile IR, LLVM IR, assembly."""
     from . import inspect as inspector
 
-    inspector.inspect(target, signature, const, stage, option)
+    inspector.inspect(given.target, given.signature, given.const, given.stage, given.option)
+    return 0
 
 
-@app.command(context_settings={"ignore_unknown_options": True}, add_help_option=False)
-def doctor(arguments: Annotated[list[str] | None, typer.Argument(help="Its options: `anytile doctor --help`.")] = None) -> None:
-    """Tell what is wrong with an environment."""
+@_command(
+    "doctor",
+    "Tell what is wrong with an environment.",
+    argument("--python", metavar="PATH", help="Another interpreter, or the folder of its environment."),
+    argument("--log", metavar="FILE", help="A pasted log instead of an environment; - is standard input."),
+    argument("--json", action="store_true", help="Print facts and findings as JSON."),
+    argument("--html", metavar="FILE", type=Path, help="Write the report as a page."),
+    argument("--redact", action="store_true", help="Leave out user names and paths."),
+)
+def doctor(given: argparse.Namespace) -> int:
+    """Tell what is wrong with an environment. Exit status: 0 healthy, 1 findings, 2 could not look."""
     from . import doctor as examination
 
-    raise typer.Exit(examination.main(arguments or []))
+    return examination.run(given.python, given.log, given.json, given.html, given.redact)
 
 
-@app.command(short_help="Prove that an environment works, by running kernels in it.")
-@_sentences
-def verify(
-    python: Annotated[str | None, typer.Option(metavar="PATH", help="Another interpreter, or the folder of its environment.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print all rows as JSON.")] = False,
-    timeout: Annotated[float, typer.Option(metavar="SECONDS", min=1.0, help="How long one row may take.")] = 300.0,
-    strict: Annotated[bool, typer.Option("--strict", help="Rows that were skipped count as failed.")] = False,
-    ci: Annotated[str | None, typer.Option(metavar="github", help="Write a workflow instead, which verifies on other machines.")] = None,
-    systems: Annotated[str, typer.Option(metavar="A,B", help="With --ci: runners. Default: Ubuntu, Windows, macOS.")] = "",
-    pythons: Annotated[str, typer.Option(metavar="A,B", help="With --ci: Pythons. Default: this one and the next.")] = "",
-    torch: Annotated[str, typer.Option(metavar="A,B", help="With --ci: torch releases. Default: the one of this environment.")] = "",
-    output: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="With --ci: the file. Default: .github/workflows/environment.yml.")
-    ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="With --ci: replace a file that differs.")] = False,
-) -> None:
+@_command(
+    "verify",
+    "Prove that an environment works, by running kernels in it.",
+    argument("--python", metavar="PATH", help="Another interpreter, or the folder of its environment."),
+    argument("--json", action="store_true", help="Print all rows as JSON."),
+    argument("--timeout", metavar="SECONDS", type=seconds, default=300.0, help="How long one row may take. Default: 300."),
+    argument("--strict", action="store_true", help="Rows that were skipped count as failed."),
+    argument("--ci", metavar="github", help="Write a workflow instead, which verifies on other machines."),
+    argument("--systems", metavar="A,B", default="", help="With --ci: runners. Default: Ubuntu, Windows, macOS."),
+    argument("--pythons", metavar="A,B", default="", help="With --ci: Pythons. Default: this one and the next."),
+    argument("--torch", metavar="A,B", default="", help="With --ci: torch releases. Default: the one of this environment."),
+    argument("--output", metavar="FILE", type=Path, help="With --ci: the file. Default: .github/workflows/environment.yml."),
+    argument("--overwrite", action="store_true", help="With --ci: replace a file that differs."),
+)
+def verify(given: argparse.Namespace) -> int:
     """Prove that an environment works: imports, kernels on each device, torch.compile. Exit status: 0 works, 1 fails, 2 could not look."""
     from . import verify as trial
 
-    if ci is not None:
-        raise typer.Exit(trial.workflow(ci, python, output, systems, pythons, torch, overwrite))
-    raise typer.Exit(trial.run(python, as_json, timeout, strict))
+    if given.ci is not None:
+        return trial.workflow(given.ci, given.python, given.output, given.systems, given.pythons, given.torch, given.overwrite)
+    return trial.run(given.python, given.json, given.timeout, given.strict)
 
 
-@app.command(short_help="Find packages that work together, and write them down.")
-def lock(
-    packages: Annotated[
-        list[str] | None, typer.Argument(help="What is wanted, as pip writes it: torch==2.5.1 'unsloth[huggingface]'.")
-    ] = None,
-    python: Annotated[str | None, typer.Option(metavar="VERSIONS", help="3.11, or a range such as '>=3.11,<3.13'.")] = None,
-    platform: Annotated[list[str], typer.Option(metavar="SYSTEM", help="linux-x86_64, linux-aarch64, windows or macos. Repeatable.")] = [],  # noqa: B006
-    cuda: Annotated[str | None, typer.Option(metavar="VERSION", help="12.4 and the like, or cpu: torch's build.")] = None,
-    tool: Annotated[str | None, typer.Option(metavar="poetry|uv|pip", help="Default: what the project uses.")] = None,
-    triton: Annotated[str, typer.Option(metavar="anytile|upstream", help="Who answers `import triton`.")] = "anytile",
-    source: Annotated[str | None, typer.Option(metavar="NAME", help="What the index of torch's builds is called (pytorch-gpu).")] = None,
-    file: Annotated[Path | None, typer.Option(metavar="FILE", help="pyproject.toml or a requirements file.")] = None,
-    urls: Annotated[bool, typer.Option("--urls", help="Name torch and what is built for it by the URLs of their wheels.")] = False,
-    mirror: Annotated[list[str], typer.Option(metavar="FROM=TO", help="Ask TO where files name FROM. Repeatable.")] = [],  # noqa: B006
-    index: Annotated[str | None, typer.Option(metavar="URL", help="The default index, if it is not PyPI.")] = None,
-    look_inside: Annotated[bool, typer.Option(help="Read parts of wheels: names that torch imports, headers of DLLs.")] = True,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would change and write nothing.")] = False,
-) -> None:
+@_command(
+    "lock",
+    "Find packages that work together, and write them down.",
+    argument("packages", nargs="*", help="What is wanted, as pip writes it: torch==2.5.1 'unsloth[huggingface]'."),
+    argument("--python", metavar="VERSIONS", help="3.11, or a range such as '>=3.11,<3.13'."),
+    argument(
+        "--platform", metavar="SYSTEM", action="append", default=[], help="linux-x86_64, linux-aarch64, windows or macos. Repeatable."
+    ),
+    argument("--cuda", metavar="VERSION", help="12.4 and the like, or cpu: torch's build."),
+    argument("--tool", metavar="poetry|uv|pip", help="Default: what the project uses."),
+    argument("--triton", metavar="anytile|upstream", default="anytile", help="Who answers `import triton`. Default: anytile."),
+    argument("--source", metavar="NAME", help="What the index of torch's builds is called (pytorch-gpu)."),
+    argument("--file", metavar="FILE", type=Path, help="pyproject.toml or a requirements file."),
+    argument("--urls", action="store_true", help="Name torch and what is built for it by the URLs of their wheels."),
+    argument("--mirror", metavar="FROM=TO", action="append", default=[], help="Ask TO where files name FROM. Repeatable."),
+    argument("--index", metavar="URL", help="The default index, if it is not PyPI."),
+    argument("--look-inside", action=_SWITCH, default=True, help="Read parts of wheels: names that torch imports, headers of DLLs."),
+    argument("--dry-run", action="store_true", help="Print what would change and write nothing."),
+    usage="[OPTIONS] [PACKAGES]...",
+)
+def lock(given: argparse.Namespace) -> int:
     """Find packages that work together and write them into the project's file. Exit status: 0, or 1 with nothing written."""
     from . import lock as locking
 
-    raise typer.Exit(
-        locking.run(packages or [], python, platform, cuda, tool, triton, source, file, urls, mirror, index, look_inside, dry_run)
+    return locking.run(
+        given.packages,
+        given.python,
+        given.platform,
+        given.cuda,
+        given.tool,
+        given.triton,
+        given.source,
+        given.file,
+        given.urls,
+        given.mirror,
+        given.index,
+        given.look_inside,
+        given.dry_run,
     )
 
 
-@app.command(short_help="Build an environment anew beside the old one, and swap them.")
-@_sentences
-def rebuild(
-    extra: Annotated[list[str] | None, typer.Argument(metavar="[-- ARGS]", help="For the install command of the tool.")] = None,
-    environment: Annotated[str | None, typer.Option("--env", metavar="DIR", help="Default: .venv here, or the active one.")] = None,
-    tool: Annotated[str | None, typer.Option(metavar="poetry|uv|pip", help="Default: whose lock file is here.")] = None,
-    requirements: Annotated[list[str], typer.Option("-r", "--requirements", metavar="FILE", help="For uv and pip. Repeatable.")] = [],  # noqa: B006
-    python: Annotated[str | None, typer.Option(metavar="PATH", help="The Python to make it of. Default: that of the old one.")] = None,
-    keep_caches: Annotated[bool, typer.Option("--keep-caches", help="Empty no cache.")] = False,
-    keep_downloads: Annotated[bool, typer.Option("--keep-downloads", help="Empty only caches of compiled kernels.")] = False,
-    keep_old: Annotated[bool, typer.Option("--keep-old", help="Keep the old environment; --rollback then goes back to it.")] = False,
-    enable: Annotated[bool, typer.Option("--enable", help="Let anytile answer `import triton` in it; so it stays where it does.")] = False,
-    verify: Annotated[bool, typer.Option("--verify/--no-verify", help="Prove the new one before it takes the old one's place.")] = True,
-    timeout: Annotated[float, typer.Option(metavar="SECONDS", min=1.0, help="How long one row of the verification may take.")] = 300.0,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted rebuild.")] = False,
-    rollback: Annotated[bool, typer.Option("--rollback", help="Go back to the old environment.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and stop.")] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Print all that the tool prints.")] = False,
-) -> None:
+@_command(
+    "rebuild",
+    "Build an environment anew beside the old one, and swap them.",
+    argument("--env", metavar="DIR", help="Default: .venv here, or the active one."),
+    argument("--tool", metavar="poetry|uv|pip", help="Default: whose lock file is here."),
+    argument("-r", "--requirements", metavar="FILE", action="append", default=[], help="For uv and pip. Repeatable."),
+    argument("--python", metavar="PATH", help="The Python to make it of. Default: that of the old one."),
+    argument("--keep-caches", action="store_true", help="Empty no cache."),
+    argument("--keep-downloads", action="store_true", help="Empty only caches of compiled kernels."),
+    argument("--keep-old", action="store_true", help="Keep the old environment; --rollback then goes back to it."),
+    argument("--enable", action="store_true", help="Let anytile answer `import triton` in it; so it stays where it does."),
+    argument("--verify", action=_SWITCH, default=True, help="Prove the new one before it takes the old one's place."),
+    argument(
+        "--timeout", metavar="SECONDS", type=seconds, default=300.0, help="How long one row of the verification may take. Default: 300."
+    ),
+    argument("--yes", "-y", action="store_true", help="Do not ask."),
+    argument("--resume", action="store_true", help="Go on with an interrupted rebuild."),
+    argument("--rollback", action="store_true", help="Go back to the old environment."),
+    argument("--dry-run", action="store_true", help="Show the plan and stop."),
+    argument("--verbose", "-v", action="store_true", help="Print all that the tool prints."),
+    usage="[OPTIONS] [-- ARGS of the tool's install command]",
+)
+def rebuild(given: argparse.Namespace) -> int:
     """Build an environment anew beside the old one, verify it, and put it in its place; nothing is lost wherever it stops."""
     from . import rebuild as builder
 
-    raise typer.Exit(
-        builder.run(
-            environment,
-            tool,
-            requirements,
-            python,
-            keep_caches,
-            keep_downloads,
-            keep_old,
-            verify,
-            timeout,
-            yes,
-            resume,
-            rollback,
-            dry_run,
-            verbose,
-            extra or [],
-            enable,
-        )
+    return builder.run(
+        given.env,
+        given.tool,
+        given.requirements,
+        given.python,
+        given.keep_caches,
+        given.keep_downloads,
+        given.keep_old,
+        given.verify,
+        given.timeout,
+        given.yes,
+        given.resume,
+        given.rollback,
+        given.dry_run,
+        given.verbose,
+        given.behind,
+        given.enable,
     )
 
 
 def _print_rows(*rows: tuple[str, str]) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    from ..env.report import plain_console
-
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
+    """A table of names and values, as wide as it needs: what goes into a pipe keeps paths whole."""
+    width = max(len(name) for name, _ in rows)
     for name, value in rows:
-        table.add_row(name, Text(value))
-    plain_console().print(table)
+        print(f"{name:{width}}  {value}".rstrip())

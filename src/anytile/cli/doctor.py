@@ -1,40 +1,11 @@
-"""`anytile doctor`: looks, ranks, tells. Exit status 0 healthy, 1 findings, 2 could not look.
-
-It reads its command line by itself, with argparse: typer imports pydantic, whose compiled part is one of the first things that a broken
-environment cannot load, and then every other command ends with that sentence but this one.
-"""
+"""`anytile doctor`: looks, ranks, tells. Exit status 0 healthy, 1 findings, 2 could not look."""
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
-__all__ = ["main", "parser", "run"]
-
-
-def parser() -> argparse.ArgumentParser:
-    """What the command line may say."""
-    p = argparse.ArgumentParser(
-        prog="anytile doctor",
-        description="Tell what is wrong with an environment. Exit status: 0 healthy, 1 findings, 2 could not look.",
-        allow_abbrev=False,
-    )
-    p.add_argument("--python", metavar="PATH", help="Another interpreter, or the folder of its environment.")
-    p.add_argument("--log", metavar="FILE", help="A pasted log instead of an environment; - is standard input.")
-    p.add_argument("--json", action="store_true", help="Print facts and findings as JSON.")
-    p.add_argument("--html", metavar="FILE", type=Path, help="Write the report as a page.")
-    p.add_argument("--redact", action="store_true", help="Leave out user names and paths.")
-    return p
-
-
-def main(arguments: list[str]) -> int:
-    """Runs ``anytile doctor`` with the command line's ``arguments`` behind that name and returns the exit status."""
-    try:
-        given = parser().parse_args(arguments)
-    except SystemExit as e:  # --help, or wrong options, which argparse has told
-        return int(e.code or 0)
-    return run(given.python, given.log, given.json, given.html, given.redact)
+__all__ = ["run"]
 
 
 def run(python: str | None, log: str | None, as_json: bool, html: Path | None, redact: bool) -> int:

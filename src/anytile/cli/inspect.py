@@ -19,8 +19,6 @@ from collections.abc import Iterator
 from types import ModuleType
 from typing import Any, NamedTuple
 
-import typer
-
 from ..compat import hook
 
 __all__ = ["Guess", "guess_parameters", "inspect", "load_kernels"]
@@ -70,12 +68,12 @@ def inspect(target: str, signature: str, const: list[str], stages: list[str], op
     printed = {s: text for s, text in made.items() if not stages or s in stages}
 
     width = max((len(g.name) for g in guesses), default=0)
-    typer.echo(f"# {path}:{name}")
+    print(f"# {path}:{name}")
     for g in guesses:
-        typer.echo(f"#   {g.name:{width}}  {g.type if g.type != 'constexpr' else f'constexpr = {g.value!r}'}  ({g.reason})")
+        print(f"#   {g.name:{width}}  {g.type if g.type != 'constexpr' else f'constexpr = {g.value!r}'}  ({g.reason})")
     for stage, text in printed.items():
-        typer.echo(f"\n# ---- {stage} ----")
-        typer.echo(f"{len(text)} bytes" if isinstance(text, bytes) else text.rstrip())
+        print(f"\n# ---- {stage} ----")
+        print(f"{len(text)} bytes" if isinstance(text, bytes) else text.rstrip())
 
 
 def _with_assembly(made: dict[str, str | bytes]) -> dict[str, str | bytes]:
