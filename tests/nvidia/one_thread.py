@@ -169,7 +169,7 @@ class _Thread:
             return None
         (t, a), b = self.typed(parts[0]), self.value(parts[1], parts[0].split()[0])
         if a is None or b is None:
-            return None
+            return 0 if op == "and" and 0 in (a, b) else None  # the other one is undefined
         n = _bits(t)
         x, y = _signed(a, n), _signed(b, n)
         out = {

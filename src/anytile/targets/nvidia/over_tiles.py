@@ -274,7 +274,8 @@ class _Producer:
         _phis(looking, ring.types[at_tile:-1], [number, *given], (here, [at.tile, *at.given]), (computed, [new.tile, *new.given]))
         g.w.open_block(joined)
         out = ring._named()
-        same, none = replace(at, there="true"), replace(at, tile=number, given=given, there="false")
+        # Where no tile is left nobody asks for the rest: so a register holds it from its computation on, and none is moved.
+        same, none = replace(at, there="true"), _Place(["undef"] * len(at.scalars), "undef", "undef", number, given, "false")
         self.join = g.w.hole()
         _phis(self.join, ring.types, out.flat(), (here, same.flat()), (following, none.flat()), (computed, new.flat()))
         self.sources = here, following, computed
@@ -316,7 +317,7 @@ class _Producer:
             if x in computed and x not in known.made:
                 t = llvm_type(v.type.elem)
                 joined, carried = g.w.fresh("tile"), g.w.fresh("tile")
-                _phis(self.join, [t], [joined], *((label, [y]) for label, y in zip(self.sources, (carried, carried, x), strict=True)))
+                _phis(self.join, [t], [joined], *((label, [y]) for label, y in zip(self.sources, (carried, "undef", x), strict=True)))
                 for column, y in zip((known.types, known.made, known.joined, known.carried), (t, x, joined, carried), strict=True):
                     column.append(y)
             out.append(known.joined[known.made.index(x)] if x in computed else x)
