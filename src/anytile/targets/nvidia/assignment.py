@@ -18,7 +18,9 @@ from ...math.library import NEAR
 from ...passes.axis_info import AxisInfo
 from . import wgmma
 from .addresses import computed_ahead
-from .dot import accumulator, dot_behind, operand_chain
+from .asked import asked_loads
+from .convert import memory_bytes
+from .dot import accumulator, dot_behind, fragments, operand_chain
 from .memory import packed_addition
 from .placement import LANES, Placement, blocked
 from .reduce import outcome, reducible
@@ -39,7 +41,8 @@ _MANY = 1 << 16  # elements: as f32, all registers of a multiprocessor
 class Assignment:
     """``homes``: eager tile value → placement.  ``where(v)``: the placement in which ``v`` costs least, None for any.
 
-    ``by_warpgroup``: the dots that wgmma computes, and whether turned (`wgmma.plan`).
+    ``by_warpgroup``: the dots that wgmma computes, and whether turned (`wgmma.plan`); ``made_here``: those whose A is computed where the
+    instruction takes it from registers, ``asked``: loads that lie where it is (`asked`).
     """
 
     def __init__(self, func: Func, num_warps: int, sm: int, info: AxisInfo):
@@ -52,12 +55,19 @@ class Assignment:
         self.vectors = self._access_widths(func)
         self.chained = operand_chain(func)
         self.by_warpgroup = wgmma.plan(func, num_warps, sm, info)
+        wanted = [(op, self._fragments(op)) for op, turned in self.by_warpgroup.items() if not turned and op not in self.chained]
+        self.asked, self.made_here = asked_loads(wanted, self._order, self._width, self.cheap)
         self.addresses = computed_ahead(func, self.cheap)
         self.small: dict[Value, list[Placement]] = {}
         self._block(func.body, final=True)
         self.small = broadcast_loads(func, self.threads, self.where, self.cheap)
         if self.small:
             self._block(func.body, final=True)
+
+    def _fragments(self, op: Op) -> Placement:
+        """Where wgmma takes A from registers."""
+        acc = accumulator(op, self.num_warps, self.sm, op in self.chained, self.by_warpgroup.get(op))
+        return fragments(op, acc, 4 // memory_bytes(op.operands[0].type.elem))[0]
 
     # --- kinds of values ---
 
@@ -250,6 +260,8 @@ class Assignment:
 
     def _home(self, op: Op, v: Value, final: bool) -> Placement | None:
         name, shape = op.name, v.type.shape
+        if v in self.asked:
+            return self.asked[v]
         if v in self.small:
             return self.small[v][0]
         if name == "load":

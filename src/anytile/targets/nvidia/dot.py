@@ -22,7 +22,7 @@ from .dot_table import Instruction, instruction
 from .placement import Placement, blocked, log2
 from .values import SHARED, Generator, eager, llvm_type, unsupported
 
-__all__ = ["accumulator", "as_words", "dot_behind", "dots_fed", "operand_chain", "stage_invariant", "wanted_operands"]
+__all__ = ["accumulator", "as_words", "dot_behind", "dots_fed", "fragments", "operand_chain", "stage_invariant", "wanted_operands"]
 
 KEPT = 48
 """32-bit words of an operand's fragments that a thread holds at once."""
@@ -239,7 +239,7 @@ def _operand_words(g: Generator, op: Op, index: int, place: Placement, pack: int
 
 
 def _by_warpgroup(g: Generator, op: Op, acc: Placement) -> list[str]:
-    """By wgmma; A from registers where it is computed from an earlier dot, or stays the same through a loop; B where it is turned."""
+    """By wgmma; A from registers where it is computed there; B where it is turned."""
     a = op.operands[0]
     pack = 4 // memory_bytes(a.type.elem)
     words, turned = None, g.assignment.by_warpgroup[op]
@@ -250,7 +250,7 @@ def _by_warpgroup(g: Generator, op: Op, acc: Placement) -> list[str]:
         words = _operand_words(g, op, 1, here, 1)
     else:
         fragment, _ = fragments(op, acc, pack)
-        if a not in g.ring and _from_registers(op):
+        if a not in g.ring and _from_registers(g, op):
             words = as_words(g, g.get(a, fragment), a.type.elem, pack)
     flight = g.in_flight.get(op)
     out = wgmma.accumulate(g, op, acc, fragment, words)
@@ -262,15 +262,15 @@ def stage_invariant(g: Generator, op: Op, inside: set[Value]) -> None:
     turned, row = g.assignment.by_warpgroup.get(op), instruction(op, g.sm)
     shared: tuple[int, ...] = ()
     if turned is not None:
-        shared = (0,) if turned else (1,) if _from_registers(op) else (0, 1)
+        shared = (0,) if turned else (1,) if _from_registers(g, op) else (0, 1)
     elif row is not None:
         shared = tuple(i for i, place in enumerate(fragments(op, g.homes[op.result], row.pack)) if _in_shared(g, op, i, place, row))
     wgmma.stage(g, [(op.operands[i], i) for i in shared if op.operands[i] not in inside], asynchronous=turned is not None)
 
 
-def _from_registers(op: Op) -> bool:
-    """Whether wgmma takes A from registers: where an earlier dot made it."""
-    return dot_behind(op.operands[0]) is not None
+def _from_registers(g: Generator, op: Op) -> bool:
+    """Whether wgmma takes A from registers: where an earlier dot made it, or what it is computed from was loaded for it (`asked`)."""
+    return op in g.assignment.made_here or dot_behind(op.operands[0]) is not None
 
 
 def _mma(g: Generator, row: Instruction, c: list[str], a: list[str], b: list[str]) -> list[str]:

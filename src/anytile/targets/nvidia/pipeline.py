@@ -5,8 +5,8 @@
 
 There are two kinds of copies.  Blocks of tensors that the launcher can describe are fetched by the tensor memory accelerator (`copies`):
 one thread asks, and a barrier for each slot says when they are there.  All else is cp.async: up to 16 bytes a thread from global to shared
-memory, zeros where the mask is off, no registers between.  Where ``tl.range(…, num_stages=n)`` stands, the loads that no dot reads are copied
-ahead, too, each thread for itself (`own_copies`).
+memory, zeros where the mask is off, no registers between.  Loads that a dot's operand is computed from in registers (`asked`) are copied ahead,
+too, each thread for itself (`own_copies`), and where ``tl.range(…, num_stages=n)`` stands, those of no dot as well.
 
 The addresses of iteration i + s − 1 come from the loop's own arithmetic: the scalars it carries are carried a second
 time, s − 1 iterations *ahead*, and the pointers and masks (or the coordinates) of the loads are computed from those.  So a load takes part
@@ -101,14 +101,16 @@ def what_runs_ahead(g: Generator, loop: Op) -> Ahead | None:
     for op in body.ops:
         move = _movable(g, op, body) if op.name == "load" else None
         kept = op.name == "load" and move is None and not g.is_lazy(op.result)  # in registers or, if the loop says so, in rings of threads
-        copy = own_copy(g, op) if kept and loop.attrs["num_stages"] and g.means.own_ahead else None
+        wanted = loop.attrs["num_stages"] or op.name == "load" and op.result in g.assignment.asked
+        copy = own_copy(g, op) if kept and wanted and g.means.own_ahead else None
         if move is not None and (part := known_ahead(g, move.roots(), body)) is not None:
             moves.append((move, part))
         elif copy is not None and (part := known_ahead(g, _roots(op), body)) is not None:
             own.append((copy, part))
-    fitting = OWN_BYTES // sum(c.bytes for c, _ in own) if own else stages
+    beside = [(c, part) for c, part in own if c.load.result not in g.assignment.asked]  # those that the loop asked for
+    fitting = OWN_BYTES // sum(c.bytes for c, _ in beside) if beside else stages
     if fitting < 2 or moves and fitting < stages:
-        own = []
+        own = [x for x in own if x not in beside]
     elif not moves:
         stages = min(stages, fitting)
     g.own_rings += len(own)
