@@ -320,3 +320,23 @@ def test_each_thread_has_neighbours():
     )
     apart, in_order = map(int, done.stdout.split())
     assert 3 * apart < in_order, done.stderr
+
+
+def test_short_launches_are_tried_alone():
+    """What a program seemed to take among other threads does not keep a short launch among them for ever."""
+    done = in_child(
+        f"""
+        loaded = engine.load_object(engine.compile_object({WHO!r}), {{}})
+        entry = pool.Entry(loaded.address("kernel"), 64)
+        entry._cell[0] = 1 << 40
+        alone = 0
+        for _ in range(300):
+            out = np.zeros(40, np.uint64)
+            entry.run(struct.pack("<Qq", out.ctypes.data, 0), 40, 1, 1)
+            assert (out != 0).all()
+            alone += entry._cell[0] < 1000 and len(set(out.tolist())) == 1
+        print(alone)
+        """,
+        ANYTILE_NUM_THREADS="3",
+    )
+    assert int(done.stdout) > 100, done.stderr

@@ -156,7 +156,7 @@ class Entry:
         # the native side notes the kernel's cost in the first; the second lengthens what a worker takes at a time; then the extents,
         # and into how many ranges programs are divided at most
         ranges = 1 if ordered else pool_record.MOST_RANGES
-        self._cell = (ctypes.c_int64 * 6)(0, pool_record.TOGETHER if together else 1, *programs, ranges)
+        self._cell = (ctypes.c_int64 * len(pool_record.CELL))(0, pool_record.TOGETHER if together else 1, *programs, ranges, 2)
         self._cell_address = ctypes.addressof(self._cell)
 
     def run(self, packed: bytes, gx: int, gy: int, gz: int) -> None:
@@ -242,7 +242,7 @@ class Pool:
 
     def __init__(self, threads: int, spin_us: int, team: openmp.Team | None = None):
         native = _native()
-        native.reset(threads, int(spin_us * native.pauses_per_us), max(1, int(native.ticks_per_us)))
+        native.reset(threads if team is None else team.threads(), int(spin_us * native.pauses_per_us), max(1, int(native.ticks_per_us)))
         if team is not None:
             native.join_team(*team)
         else:

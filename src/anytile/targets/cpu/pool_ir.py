@@ -15,9 +15,11 @@ One `@pool` record, one launch at a time.  A launch is *open* while programs may
 that a worker that comes late either sees a closed launch and leaves, or is waited for.  So no launch waits
 for a sleeping worker, and the job is never rewritten under a worker that reads it.
 
-Publishing a launch costs microseconds (more if workers sleep), which is more than many whole grids take.  Each
-kernel has a `cell`, whose first word is clock ticks per program, seen in its last launch.  Where it promises a grid shorter than
-`inline.limit`, the launcher starts alone and publishes the rest only if the promise fails.  The cell also
+Publishing a launch costs microseconds (more with many threads, and if workers sleep), which is more than many whole grids take.  Each
+kernel has a `cell` (`pool_record`), whose first word is clock ticks per program, seen in its last launch.  Where it promises a grid shorter
+than `inline.limit`, the launcher starts alone and publishes the rest only if the promise fails.  A program of a short launch that many
+threads share takes far longer than one of many that run on one thread: its data are in other caches.  So now and then a short launch is
+tried alone, whatever the cell promises.  The cell also
 sizes the first chunk; from then on each thread doubles or halves its own, so that one takes about
 `chunk.ticks`, 50 µs: long enough that counters are cold and that a thread follows its streams through memory for many pages,
 as hardware prefetchers want it.  Where programs save work by running one after the other on one thread (`launch_memory`), the cell's
@@ -48,6 +50,8 @@ from .pool_record import (
     OTHER_GRID,
     POOL_BYTES,
     STATUS,
+    TRY_AGAIN,
+    TRY_ALONE,
     load_record,
     places,
     record_type,
@@ -91,7 +95,10 @@ define void @reset(i64 %threads, i64 %spin, i64 %ticks.per.us) nounwind {{
   call void @llvm.memset.p0.i64(ptr @pool, i8 0, i64 {POOL_BYTES}, i1 false)
   store i64 %threads, ptr {at["threads"]}
   store i64 %spin, ptr {at["spin"]}
-  %inline = mul i64 %ticks.per.us, 6
+  ; what a region of so many threads costs, and a little for what they fetch from each other's caches
+  %quarters = add i64 %threads, 22
+  %inline.quarters = mul i64 %ticks.per.us, %quarters
+  %inline = lshr i64 %inline.quarters, 2
   store i64 %inline, ptr {at["inline.limit"]}
   %chunk = mul i64 %ticks.per.us, 50
   store i64 %chunk, ptr {at["chunk.ticks"]}
@@ -166,6 +173,19 @@ note:
   %each = udiv i64 %elapsed, %programs
   %known = or i64 %each, 1
   store i64 %known, ptr %cell
+  %limit = load i64, ptr {at["inline.limit"]}
+  %brief = icmp ult i64 %elapsed, %limit
+  br i1 %brief, label %wonder, label %check
+wonder:
+  ; so short that it may be shorter alone: what it costs there, launches that are shared do not tell
+  %wait.at = getelementptr i8, ptr %cell, i64 {8 * TRY_ALONE}
+  %wait = load i64, ptr %wait.at
+  %waited = icmp eq i64 %wait, 0
+  %wait.less = sub i64 %wait, 1
+  %wait.next = select i1 %waited, i64 {TRY_AGAIN}, i64 %wait.less
+  store i64 %wait.next, ptr %wait.at
+  %said = select i1 %waited, i64 1, i64 %known
+  store i64 %said, ptr %cell
   br label %check
 check:
   %dry = load atomic i64, ptr {at["dry"]} seq_cst, align 8
@@ -323,10 +343,16 @@ several:
 inline:
   %may.publish = phi i1 [ %threaded, %several ], [ false, %publish ]
   %from = phi i64 [ %first, %several ], [ %publish.from, %publish ]
+  %goal.stretch.at = getelementptr i8, ptr %cell, i64 8
+  %goal.stretch = load i64, ptr %goal.stretch.at
+  %goal.base = load i64, ptr {at["chunk.ticks"]}
+  %goal = mul i64 %goal.base, %goal.stretch
+  %goal.half = lshr i64 %goal, 1
   br label %batch
 batch:
   %begin = phi i64 [ %from, %inline ], [ %end, %continue ]
   %size = phi i64 [ 1, %inline ], [ %size.next, %continue ]
+  %since = phi i64 [ %start, %inline ], [ %now, %continue ]
   %until = add i64 %begin, %size
   %end = call i64 @llvm.umin.i64(i64 %until, i64 %total)
   call void %kernel(ptr %args, ptr %scratch, i64 %begin, i64 %end, i32 %gx, i32 %gy, i32 %gz)
@@ -349,8 +375,8 @@ check.publish:
   br i1 %sharing, label %publish, label %continue
 continue:
   %twice = shl i64 %size, 1
-  %elapsed.so.far = sub i64 %now, %start
-  %quick = icmp ult i64 %elapsed.so.far, %limit
+  %took = sub i64 %now, %since
+  %quick = icmp ult i64 %took, %goal.half
   %size.next = select i1 %quick, i64 %twice, i64 %size
   br label %batch
 note:

@@ -10,6 +10,7 @@ __all__ = [
     "ANY_GRID",
     "ARENAS",
     "BESIDE",
+    "CELL",
     "FIRST",
     "LAUNCHER",
     "LINE",
@@ -22,6 +23,8 @@ __all__ = [
     "RECORD",
     "STATUS",
     "TOGETHER",
+    "TRY_AGAIN",
+    "TRY_ALONE",
     "load_record",
     "places",
     "record_type",
@@ -38,8 +41,13 @@ ANY_GRID = (2**31 - 1, 2**31 - 1, 2**31 - 1)
 
 LAUNCHER = "anytile_launcher"  # the variable of a kernel's object that says how to launch parts of it (`shared_loop`)
 ARENAS = 1024
-TOGETHER = 10
 MOST_RANGES = 64
+
+# What the pool knows of a kernel, in eight bytes each; the first is clock ticks per program, 0 where none has run.
+CELL = ("ticks", "stretch", "gx", "gy", "gz", "ranges", "try.alone")
+TRY_ALONE = CELL.index("try.alone")
+TOGETHER = 10  # `stretch` where programs save work by running one after the other
+TRY_AGAIN = 64  # short launches that are shared until the next is tried alone
 
 # Each group has cache lines of its own: what one core writes often never shares a line with what others read.
 _GROUPS = (

@@ -62,7 +62,7 @@ def shared_loop(split: Split, slots: int, check: Stage, part: Stage, finish: Sta
     largest = ", ".join(f"i64 {n}" for n in pool_record.ANY_GRID)
     lines = [
         f"@{pool_record.LAUNCHER} = global ptr null, align 8",
-        f"@split_cell = internal global [6 x i64] [i64 0, i64 1, {largest}, i64 {pool_record.MOST_RANGES}], align 64",
+        f"@split_cell = internal global [{len(pool_record.CELL)} x i64] [i64 0, i64 1, {largest}, i64 {pool_record.MOST_RANGES}, i64 2], align 64",
         "define internal i1 @run_split(ptr %args, ptr %scratch) #1 {",
         "entry:",
         f"  %block = alloca [{slots + 2 + len(sums)} x i64], align 16",
