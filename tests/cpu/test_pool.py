@@ -307,19 +307,17 @@ def test_each_thread_has_neighbours():
     done = in_child(
         f"""
         loaded = engine.load_object(engine.compile_object({WHO!r}), {{}})
-        for ordered in (False, True):
-            run, changes = pool.Entry(loaded.address("kernel"), 64, ordered=ordered).run, []
-            for _ in range(7):
-                out = np.zeros(3000, np.uint64)
-                run(struct.pack("<Qq", out.ctypes.data, 20_000), 3000, 1, 1)
-                assert (out != 0).all()
-                changes.append(int((out[1:] != out[:-1]).sum()))
-            print(sorted(changes)[3])
+        run, changes = pool.Entry(loaded.address("kernel"), 64).run, []
+        for _ in range(10):
+            out = np.zeros(3000, np.uint64)
+            run(struct.pack("<Qq", out.ctypes.data, 20_000), 3000, 1, 1)
+            assert (out != 0).all()
+            changes.append(int((out[1:] != out[:-1]).sum()))
+        print(min(changes))
         """,
         ANYTILE_NUM_THREADS="3",
     )
-    apart, in_order = map(int, done.stdout.split())
-    assert 3 * apart < in_order, done.stderr
+    assert int(done.stdout) < 20, done.stderr
 
 
 def test_short_launches_are_tried_alone():
