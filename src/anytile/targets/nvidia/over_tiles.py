@@ -6,10 +6,11 @@
             acc = dot(load …, load …, acc)
         store …                                      while copies of the next tile are on their way
 
-The copies run ahead over pairs of a tile and an iteration, s − 1 pairs ahead of the dots, through the same ring of s slots:
+The copies run ahead over pairs of a tile and an iteration, through the same ring of s slots.  A slot is free once the dot behind the one
+that read it has begun; the last one of a tile once the tile is multiplied, so that all s slots are filled while it is stored (s = 3):
 
-    dots      (0, 0) (0, 1) (0, 2) (0, 3)  store  (1, 0) (1, 1) …
-    copies    (0, 2) (0, 3) (1, 0) (1, 1)         (1, 2) (1, 3) …
+    dots               (0, 0) (0, 1) (0, 2) (0, 3)         store  (1, 0) (1, 1) …
+    copies    … (0, 2)        (0, 3) (1, 0) (1, 1)  (1, 2)               (1, 3) …
 
 So the copies have a place of their own in both loops, the *state*: the next iteration of their tile, what that carries, the number of the tile.
 It is carried by the inner loop and by the outer one.  In front of each group of copies it is asked whether that iteration takes place; where
@@ -125,7 +126,7 @@ class OverTiles(Pipeline):
     # --- the outer loop ---
 
     def start_tiles(self, lb: str, step: str, inside: Callable[[str], str], emit: Emit) -> None:
-        """In front of the outer loop: the copies of the first s − 1 pairs.  ``inside(i)``: whether a tile's iteration takes place."""
+        """In front of the outer loop: the copies of the first s pairs.  ``inside(i)``: whether a tile's iteration takes place."""
         g = self.g
         self.tile_step, self.tile_inside, self.emit_op = step, inside, emit
         self.type, self.tile_type = (llvm_type(b.args[0].type.elem) for b in (self.body, self.around))
@@ -149,7 +150,7 @@ class OverTiles(Pipeline):
         last = self.filling.ask(here, slot)
         g.w.put(f"{next_slot} = add i32 {slot}, 1")
         latch = g.w.label
-        g.w.put(f"br i1 {g.emit(f'icmp ult i32 {next_slot}, {self.stages - 1}')}, label %{fill}, label %{done}, !llvm.loop {g.rolled()}")
+        g.w.put(f"br i1 {g.emit(f'icmp ult i32 {next_slot}, {self.stages}')}, label %{fill}, label %{done}, !llvm.loop {g.rolled()}")
         _phis(hole, [*self.types, "i32"], [*here.flat(), slot], (entry, [*first.flat(), "0"]), (latch, [*last.flat(), next_slot]))
         of_tile = self.filling.of_tile
         _phis(hole, of_tile.types, of_tile.carried, (entry, [_nothing(t) for t in of_tile.types]), (latch, of_tile.joined))
@@ -165,11 +166,12 @@ class OverTiles(Pipeline):
 
     def close_tiles(self, entry: str, latch: str) -> None:
         """At the end of the outer loop's body, whose last block is ``latch``."""
-        was, now = (entry, self.filled.flat()), (latch, self.names_of_place.flat())
-        _phis(self.tiles_hole, self.types, self.tiles.flat(), was, now)
-        of_tile = self.feeding.of_tile
-        assert of_tile.types == self.filling.of_tile.types, "copies need other registers of their tile than the first ones did"
-        _phis(self.tiles_hole, of_tile.types, self.outer_of_tile, (entry, self.filling.of_tile.joined), (latch, of_tile.carried))
+        _phis(self.tiles_hole, self.types, self.tiles.flat(), (entry, self.filled.flat()), (latch, self.behind.flat()))
+        before, of_tile = self.filling.of_tile, self.feeding.of_tile
+        assert before.types == of_tile.types == self.freeing.of_tile.types, (
+            "copies in different places need different registers of their tile"
+        )
+        _phis(self.tiles_hole, of_tile.types, self.tiles_registers, (entry, before.joined), (latch, self.registers_behind))
         _phis(self.tiles_hole, ["i32"], [self.tiles_slot], (entry, ["0"]), (latch, [self.slot]))
         if self.barriers is not None:
             _phis(self.tiles_hole, ["i32"], [self.first_phases], (entry, [self.before_phases]), (latch, [self.phases]))
@@ -182,29 +184,59 @@ class OverTiles(Pipeline):
     # --- the inner loop, instead of `Pipeline`'s ---
 
     def start(self, lb: str, step: str, later: Callable[[], Callable[[str], str]], emit: Emit) -> None:
-        """In front of the inner loop: its copies are on their way."""
+        """In front of the inner loop: its first copies are on their way."""
+        self.begin = lb
 
     def open(self) -> None:
         g = self.g
         self.slot, self.next_slot = g.w.fresh("slot"), g.w.fresh("slot")
         self.phases, self.next_phases = g.w.fresh("phases"), g.w.fresh("phases")
-        self.names_of_place = self._named()
+        self.place = self._named()
         self.hole = g.w.hole()
 
     def _refill(self) -> None:
+        """Copies into the slot that this tile's last iteration has left; behind its first one there is none."""
+        self.number = self.g.scalar(self.body.args[0])
         self.feeding = _Producer(self, None)
-        self.last_place = self.feeding.ask(self.names_of_place, self.left())
+        self.next_place, self.next_registers = self._unless_first(self.feeding, self.feeding.of_tile.carried)
 
     def close(self, entry: str, latch: str) -> None:
         g = self.g
-        _phis(self.hole, self.types, self.names_of_place.flat(), (entry, self.tiles.flat()), (latch, self.last_place.flat()))
+        _phis(self.hole, self.types, self.place.flat(), (entry, self.tiles.flat()), (latch, self.next_place.flat()))
         of_tile = self.feeding.of_tile
-        self.outer_of_tile = [g.w.fresh("tile") for _ in of_tile.types]
-        _phis(self.hole, of_tile.types, of_tile.carried, (entry, self.outer_of_tile), (latch, of_tile.joined))
+        self.tiles_registers = [g.w.fresh("tile") for _ in of_tile.types]
+        _phis(self.hole, of_tile.types, of_tile.carried, (entry, self.tiles_registers), (latch, self.next_registers))
         _phis(self.hole, ["i32"], [self.slot], (entry, [self.tiles_slot]), (latch, [self.next_slot]))
         if self.barriers is not None:
             _phis(self.hole, ["i32"], [self.phases], (entry, [self.first_phases]), (latch, [self.next_phases]))
         self.leave()
+
+    def finish(self) -> None:
+        """Behind the inner loop: its results, and the copies into the slot of its last iteration."""
+        super().finish()
+        self.g.barrier()
+        self.freeing = _Producer(self, None, self.feeding.of_tile.carried)
+        self.behind, self.registers_behind = self._unless_first(self.freeing, self.feeding.of_tile.carried)
+
+    def _unless_first(self, producer: _Producer, registers: list[str]) -> tuple[_Place, list[str]]:
+        """The next copies, from the inner loop's place on, into the slot before its own, unless that is its first one.
+
+        Gives the place then, and the registers that belong to the tile; those of now are ``registers``, a list that may grow.
+        """
+        g = self.g
+        here, free, passed = g.w.label, g.w.new_label("free"), g.w.new_label("passed")
+        g.w.cond_br(g.emit(f"icmp ne {self.type} {self.number}, {self.begin}"), free, passed)
+        g.w.open_block(free)
+        after = producer.ask(self.place, self.left())
+        end = g.w.label
+        g.w.br(passed)
+        g.w.open_block(passed)
+        place, joined = self._named(), producer.of_tile.joined
+        names = [g.w.fresh("tile") for _ in joined]
+        hole = g.w.hole()
+        _phis(hole, self.types, place.flat(), (here, self.place.flat()), (end, after.flat()))
+        _phis(hole, producer.of_tile.types, names, (here, registers), (end, joined))
+        return place, names
 
     def wait_for_all(self) -> None:
         """Behind the inner loop: the copies of the next tile stay in flight."""
@@ -233,8 +265,11 @@ class OverTiles(Pipeline):
 class _Producer:
     """The text at one place of the kernel that moves on to the pair of tile and iteration that is copied next, and copies it."""
 
-    def __init__(self, ring: OverTiles, before: Chunk | None):
-        self.ring, self.g, self.before = ring, ring.g, before
+    def __init__(self, ring: OverTiles, before: Chunk | None, carried: list[str] | None = None):
+        """``before``: where the text stands that does not depend on tiles (as in `Scope`); ``carried``: the names that registers of the tile
+        have where the place begins (None: names of its own, which the caller defines).
+        """
+        self.ring, self.g, self.before, self.carried = ring, ring.g, before, carried
         self.of_tile = _OfTile()
 
     def ask(self, at: _Place, slot: str) -> _Place:
@@ -316,7 +351,8 @@ class _Producer:
         for x in got:
             if x in computed and x not in known.made:
                 t = llvm_type(v.type.elem)
-                joined, carried = g.w.fresh("tile"), g.w.fresh("tile")
+                joined = g.w.fresh("tile")
+                carried = g.w.fresh("tile") if self.carried is None else self.carried[len(known.carried)]
                 _phis(self.join, [t], [joined], *((label, [y]) for label, y in zip(self.sources, (carried, "undef", x), strict=True)))
                 for column, y in zip((known.types, known.made, known.joined, known.carried), (t, x, joined, carried), strict=True):
                     column.append(y)
