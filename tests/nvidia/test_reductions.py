@@ -6,14 +6,12 @@ import re
 
 import numpy as np
 import pytest
-from lockstep import launch
+from lockstep import launch, lowered
 
 import anytile.language as tl
-from anytile.runtime.compiler import ASTSource, Options
-from anytile.runtime.driver import GPUTarget
 from anytile.runtime.jit import jit
 from anytile.targets.nvidia.chips import chip
-from anytile.targets.nvidia.codegen import lower
+from anytile.targets.nvidia.reduce import _spread
 from anytile.targets.nvidia.target import make_ptx
 
 
@@ -69,14 +67,6 @@ def text(warps: int, **constants: object) -> str:
     return lowered(reduced, warps, constants, x="*i32", out="*i32", back="*i32")
 
 
-def lowered(fn, warps: int, constants: dict[str, object], **types: str) -> str:
-    target = GPUTarget("cuda", 90, 32)
-    options = Options.of({"num_warps": warps}, target, "reduced")
-    attrs = {(i,): [["tt.divisibility", 16]] for i, (n, t) in enumerate(types.items()) if t[0] == "*" or n.endswith("16")}
-    source = ASTSource(fn, {**types, **dict.fromkeys(constants, "constexpr")}, constants, attrs)
-    return lower(source.make_module(options), options, chip(90))[0]
-
-
 @jit
 def apart(x, y, out, m, n16, sm, sn, M: tl.constexpr, N: tl.constexpr, AXIS: tl.constexpr, BOTH: tl.constexpr):
     """Rows and columns of which nothing is known."""
@@ -99,6 +89,9 @@ def shuffles(llir: str) -> int:
         (64, 64, (64, 1), 1, 4),  # 16 lanes along the axis, 8 rows in a thread
         (16, 128, (128, 1), 1, 1),  # 32 lanes, 16 rows
         (32, 128, (3 * 128, 3), 1, 4),  # lanes and warps along the axis, every row in every thread
+        (2, 2048, (2048, 1), 1, 16),  # many warps, few rows: lanes read a warp's part each
+        (256, 64, (64, 1), 0, 16),  # many warps, many columns: each warp reads a share of them
+        (128, 128, (128, 1), 0, 8),
         (8, 512, (512, 1), 1, 4),  # fewer rows than lanes
         (64, 16, (1, 64), 0, 2),
         (128, 8, (1, 128), 0, 8),
@@ -175,3 +168,19 @@ def test_indices_that_all_rows_share_travel_once():
     constants = {"M": 128, "N": 128, "SM": 384, "SN": 3, "AXIS": 1}
     values = shuffles(text(4, **constants, HOW="sum"))
     assert shuffles(text(4, **constants, HOW="argmax")) <= 2 * values - 63  # of the first 64 pairs of rows, one index
+
+
+@pytest.mark.parametrize("apart", [1, 2, 4, 8, 16, 32, 64, 256])
+def test_parts_of_results_lie_so_that_eight_lanes_read_from_different_banks(apart):
+    whole = 16 * 8 * apart
+    at = [_spread(16 * lane * apart, whole) for lane in range(8)]
+    assert len({a // 16 % 8 for a in at}) == 8
+    assert sorted(_spread(b, whole) for b in range(0, whole, 4)) == list(range(0, whole, 4))
+
+
+def test_many_warps_of_one_row_take_few_registers_and_no_more_barriers():
+    """Each lane reads one warp's sum; sixteen of them in each thread were 40 registers, of which only three such blocks are resident."""
+    constants = {"M": 1, "N": 4096, "AXIS": 1, "HOW": "sum", "SM": 4096, "SN": 1}
+    llir = lowered(reduced, 16, constants, x="*i32", out="*i32", back="*i32")
+    assert llir.count("call i32 @llvm.nvvm.shfl.sync.bfly") == 5 + 4
+    assert llir.count("load i32, ptr addrspace(3)") == 1 and llir.count("call void @llvm.nvvm.barrier") == 2

@@ -9,7 +9,8 @@ Halving     The lane whose bit is 0 keeps one half of the results, its partner t
             first bit takes n/2 shuffles, the next n/4, and n results over 32 lanes 31·n/32 instead of 5·n.  Every lane ends with a part
             of the results.  Those that want all of them read them from there, one shuffle each: still less than butterflies take.
 Warps       All partial results go through shared memory.  Who reads which result is free to choose: each of the warps reads all, or,
-            where there are many, each a part.
+            where there are many, each a part.  Where lanes differ in no result and warps are many, each lane reads one warp's part, and
+            butterflies combine them: a thread need not have room for all of them.
 
 Which results a lane keeps is a basis of its layout: halving over lane bit k along basis b makes a register's basis that of the lane.  Thus
 a plan's outcome is two layouts more, of the partial results when the lanes are done and of the results, and nothing else is to be known.
@@ -30,6 +31,10 @@ HALVED_RESULTS, HALVED_LANES = 4, 3
 """From so many results in a thread and lane bits along the axis on, halving takes fewer shuffles though all lanes want all results then."""
 SHARED_RESULTS = 16
 """From so many results in a thread on, warps that meet in shared memory share them out."""
+SHARED_PARTS, SHARED_FEW = 64, 4
+"""So they do from so many parts on that a thread would read, of so many results."""
+LANES_READ = 16
+"""From so many warps on, lanes that all want the same results read a part each and combine them by butterflies."""
 
 
 @dataclass(frozen=True)
@@ -45,13 +50,14 @@ class Step:
 @dataclass(frozen=True)
 class Reduction:
     """``steps`` in their order, which make of partial results in the layout ``kept`` such in ``partial``; then the parts of all warps that
-    differ in ``warps`` (bit numbers) alone are combined, which gives ``result``."""
+    differ in ``warps`` (bit numbers) alone are combined, which gives ``result``: ``by_lanes``, of which each reads another warp's part."""
 
     kept: LinearLayout
     steps: tuple[Step, ...]
     partial: LinearLayout
     warps: tuple[int, ...]
     result: LinearLayout
+    by_lanes: bool
 
 
 @lru_cache(maxsize=1024)
@@ -72,10 +78,12 @@ def plan(kept: LinearLayout, lanes: int, warps: int) -> Reduction:
         held = [b for b in held if b != lane[k]]
         steps.append(Step(k, lane[k], tuple(_span(held))))
     partial = _layout(kept, register, lane, warp)
-    if 1 << len(register) >= SHARED_RESULTS:
+    by_lanes = 1 << len(meeting) >= LANES_READ and len(meeting) <= len(lane) and not any(lane)
+    results = 1 << len(register)
+    if results >= SHARED_RESULTS or not by_lanes and results >= SHARED_FEW and results << len(meeting) >= SHARED_PARTS:
         for k in meeting[: len(register)]:
             warp[k] = register.pop(0)
-    return Reduction(kept, tuple(steps), partial, tuple(meeting), _layout(kept, register, lane, warp))
+    return Reduction(kept, tuple(steps), partial, tuple(meeting), _layout(kept, register, lane, warp), by_lanes)
 
 
 def _span(bases: list[int]) -> list[int]:

@@ -13,6 +13,8 @@ that counts.
 
 from __future__ import annotations
 
+import math
+
 from ...ir import Block, Op
 from ...ir.types import Element
 from ...layouts.linear import LANE, REGISTER, WARP, LinearLayout
@@ -23,6 +25,9 @@ from .placement import LANES, Placement, blocked, span
 from .values import SHARED, Generator, eager, llvm_type
 
 __all__ = ["outcome", "reducible"]
+
+VECTOR_BYTES, ROW_BYTES = 16, 128
+"""What a thread reads from shared memory at once, and what all of its banks give at once."""
 
 Parts = dict[int, list[str]]
 """Index of a result → its partial result in this thread, one value for each operand."""
@@ -153,7 +158,10 @@ def _by_halves(g: Generator, block: Block, items: list[list[str]]) -> list[str]:
 
 
 def _between_warps(g: Generator, block: Block, parts: Parts, how: Reduction, elems: list[Element]) -> Parts:
-    """Partial results in ``how.partial``, one of each warp, combined in those threads that have them in ``how.result``."""
+    """Partial results in ``how.partial``, one of each warp, combined in those threads that have them in ``how.result``.
+
+    A result's parts are neighbours in shared memory, and whole vectors of them are swizzled (`_spread`).
+    """
     partial, result = _placement(how.partial), _placement(how.result)
     numel, count = 1, 1 << len(how.warps)
     for n in result.shape:
@@ -166,7 +174,10 @@ def _between_warps(g: Generator, block: Block, parts: Parts, how: Reduction, ele
         end += numel * count * size
     g.scratch(end)
     slots = {LANES + k: 1 << i for i, k in enumerate(how.warps)}  # thread bit → bit of the slot among a result's parts
-    bases = [g.thread_part(tuple((b * count | slots.get(k, 0)) * n for k, b in enumerate(partial.thread)))[0] for n in sizes]
+    bases = [
+        g.thread_part(tuple(_spread((b * count | slots.get(k, 0)) * n, numel * count * n) for k, b in enumerate(partial.thread)))[0]
+        for n in sizes
+    ]
     store, after = g.w.new_label("store"), g.w.new_label("stored")
     speaks = g.owner(sum(1 << s.lane for s in how.steps if not s.basis))  # whether, of lanes that all have a part, this one's counts
     if speaks is not None:
@@ -174,21 +185,58 @@ def _between_warps(g: Generator, block: Block, parts: Parts, how: Reduction, ele
         g.w.open_block(store)
     for i, (e, size, begin) in enumerate(zip(elems, sizes, begins, strict=True)):
         for c, xs in parts.items():
-            shared_store(g, _at(g, bases[i], c * count * size, begin), [xs[i]], e)
+            shared_store(g, _at(g, bases[i], _spread(c * count * size, numel * count * size), begin), [xs[i]], e)
     if speaks is not None:
         g.w.br(after)
         g.w.open_block(after)
     g.barrier()
+    if how.by_lanes and _commutes(block):
+        return _between_lanes(g, block, how, elems, sizes, begins)
     read: dict[int, list[list[str]]] = {}
     for e, size, begin in zip(elems, sizes, begins, strict=True):
-        base, _ = g.thread_part(tuple(b * count * size for b in result.thread))
-        width = min(count, 16 // size)
+        whole = numel * count * size
+        base, _ = g.thread_part(tuple(_spread(b * count * size, whole) for b in result.thread))
+        width = min(count, VECTOR_BYTES // size)
         for c in result.constants:
             got: list[str] = []
             for w in range(0, count, width):
-                got += shared_load(g, _at(g, base, c * count * size, begin + w * size), width, e)
+                got += shared_load(g, _at(g, base, _spread((c * count + w) * size, whole), begin), width, e)
             read.setdefault(c, []).append(got)
     return {c: _by_halves(g, block, [list(xs) for xs in zip(*columns, strict=True)]) for c, columns in read.items()}
+
+
+def _between_lanes(g: Generator, block: Block, how: Reduction, elems: list[Element], sizes: list[int], begins: list[int]) -> Parts:
+    """The same where all lanes want each result: lane ``l`` reads the part of warp ``l``, and butterflies combine them.
+
+    Many warps' parts would fill as many registers of each thread.
+    """
+    count = 1 << len(how.warps)
+    read: Parts = {}
+    for e, size, begin in zip(elems, sizes, begins, strict=True):
+        result = _placement(how.result)
+        whole = math.prod(result.shape) * count * size
+        lanes = tuple(_spread(size << k, whole) if k < len(how.warps) else 0 for k in range(LANES))
+        base, _ = g.thread_part((*lanes, *(_spread(b * count * size, whole) for b in result.warp)))
+        for c in result.constants:
+            read.setdefault(c, []).extend(shared_load(g, _at(g, base, _spread(c * count * size, whole), begin), 1, e))
+    for k in reversed(range(len(how.warps))):
+        read = _swapped(g, block, read, Step(k, 0, ()), elems)
+    return read
+
+
+def _spread(offset: int, whole: int) -> int:
+    """Where byte ``offset`` of ``whole`` is kept: the number of its 16 bytes among eight, xor that of the eight, and so on.
+
+    Linear over xor.  Eight lanes then read vectors from different banks, however far apart their results are.
+    """
+    inside, vector = offset % VECTOR_BYTES, offset // VECTOR_BYTES
+    if whole <= ROW_BYTES:
+        return offset
+    low, high = vector, vector >> 3
+    while high:
+        low ^= high & 7
+        high >>= 3
+    return low * VECTOR_BYTES + inside
 
 
 def _at(g: Generator, base: str, constant: int, begin: int) -> str:
