@@ -67,6 +67,8 @@ def machine_passes(sm: int) -> list[Pass]:
 
 
 _DISPENSABLE: tuple[tuple[Callable[[Generator], int], Callable[[Means], Means]], ...] = (
+    # With three slots or more a ring that goes on is faster than one of a slot more that does not.
+    (lambda g: g.rings_over_tiles, lambda means: replace(means, spare_over_tiles=1)),
     # A ring of one tile's leaves its memory to what is stored, which needs none of its own then.
     (lambda g: g.rings_over_tiles, lambda means: replace(means, over_tiles=False, staging_apart=False)),
     (lambda g: g.staging, lambda means: replace(means, staging_apart=False)),

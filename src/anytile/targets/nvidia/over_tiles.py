@@ -62,6 +62,10 @@ def plan(g: Generator, outer: Op) -> OverTiles | None:
     ahead = what_runs_ahead(g, loop)
     if step is None or step <= 0 or ahead is None or ahead.own or any(op.name == "load" for op in ahead.used.ops):
         return None
+    if g.means.spare_over_tiles:
+        ahead = replace(ahead, stages=ahead.stages - g.means.spare_over_tiles)
+        if ahead.stages < 3:
+            return None
     if chain(g, loop.blocks[0], {m.operand for m in ahead.moves}) is not None:
         return None  # its copies are of two iterations
     inits = loop.rest()
@@ -194,11 +198,18 @@ class OverTiles(Pipeline):
         self.place = self._named()
         self.hole = g.w.hole()
 
-    def _refill(self) -> None:
-        """Copies into the slot that this tile's last iteration has left; behind its first one there is none."""
+    def _refill(self, ready: Callable[[], None] = lambda: None) -> None:
+        """Copies into the slot that this tile's last iteration has left, once that is ``ready``; behind its first iteration there is none."""
         self.number = self.g.scalar(self.body.args[0])
         self.feeding = _Producer(self, None)
-        self.next_place, self.next_registers = self._unless_first(self.feeding, self.feeding.of_tile.carried)
+        self.next_place, self.next_registers = self._unless_first(self.feeding, self.feeding.of_tile.carried, ready)
+
+    def _behind_dot(self, made: list[str]) -> list[str]:
+        """As `Pipeline._behind_dot`; addresses are computed in front of the waiting."""
+        if self.turned:
+            return super()._behind_dot(made)
+        self._refill(self._wait_for_last)
+        return made
 
     def close(self, entry: str, latch: str) -> None:
         g = self.g
@@ -214,20 +225,22 @@ class OverTiles(Pipeline):
     def finish(self) -> None:
         """Behind the inner loop: its results, and the copies into the slot of its last iteration."""
         super().finish()
-        self.g.barrier()
-        self.freeing = _Producer(self, None, self.feeding.of_tile.carried)
-        self.behind, self.registers_behind = self._unless_first(self.freeing, self.feeding.of_tile.carried)
+        carried = self.feeding.of_tile.carried
+        self.freeing = _Producer(self, None, carried)
+        self.behind, self.registers_behind = self._unless_first(self.freeing, carried, self.g.barrier)
 
-    def _unless_first(self, producer: _Producer, registers: list[str]) -> tuple[_Place, list[str]]:
+    def _unless_first(self, producer: _Producer, registers: list[str], ready: Callable[[], None]) -> tuple[_Place, list[str]]:
         """The next copies, from the inner loop's place on, into the slot before its own, unless that is its first one.
 
         Gives the place then, and the registers that belong to the tile; those of now are ``registers``, a list that may grow.
         """
         g = self.g
+        unordered = g.unordered
         here, free, passed = g.w.label, g.w.new_label("free"), g.w.new_label("passed")
         g.w.cond_br(g.emit(f"icmp ne {self.type} {self.number}, {self.begin}"), free, passed)
         g.w.open_block(free)
-        after = producer.ask(self.place, self.left())
+        after = producer.ask(self.place, self.left(), ready)
+        g.unordered |= unordered  # there may have been no barrier
         end = g.w.label
         g.w.br(passed)
         g.w.open_block(passed)
@@ -256,10 +269,10 @@ class OverTiles(Pipeline):
             yield lambda: self.runs
         self.g.scopes.pop()
 
-    def copies_at(self, place: _Place, slot: str, scope: Scope) -> list[str]:
+    def copies_at(self, place: _Place, slot: str, scope: Scope, ready: Callable[[], None]) -> list[str]:
         """Copies of the iteration at ``place``, whose tile is known by ``scope``; the scalars of the iteration behind it."""
         self.scope, self.runs = scope, place.there
-        return self.copies(State(place.scalars), slot).scalars
+        return self.copies(State(place.scalars), slot, ready=ready).scalars
 
 
 class _Producer:
@@ -272,11 +285,11 @@ class _Producer:
         self.ring, self.g, self.before, self.carried = ring, ring.g, before, carried
         self.of_tile = _OfTile()
 
-    def ask(self, at: _Place, slot: str) -> _Place:
-        """Copies, into ``slot``, of the first iteration from ``at`` on; the place behind it."""
+    def ask(self, at: _Place, slot: str, ready: Callable[[], None] = lambda: None) -> _Place:
+        """Copies, into ``slot`` once that is ``ready``, of the first iteration from ``at`` on; the place behind it."""
         there = self.advance(at)
         scope = Scope(self.ring.around, self.before, ahead=True, supply=self._supplied)
-        there.scalars = self.ring.copies_at(there, slot, scope)
+        there.scalars = self.ring.copies_at(there, slot, scope, ready)
         return there
 
     def advance(self, at: _Place) -> _Place:

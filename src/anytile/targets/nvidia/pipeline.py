@@ -384,12 +384,16 @@ class Pipeline:
         Those of a turned dot are done: it is waited for in its own iteration, because the next one reads fragments into registers.
         """
         if not self.turned:
-            self.g.assembly("wgmma.wait_group.sync.aligned 1;", "", "void", [])
-            self.g.barrier()
+            self._wait_for_last()
         self._refill()
         if self.turned:
             self.g.assembly("wgmma.wait_group.sync.aligned 0;", "", "void", [])
         return made
+
+    def _wait_for_last(self) -> None:
+        """Until all warps are done with the last iteration's instructions."""
+        self.g.assembly("wgmma.wait_group.sync.aligned 1;", "", "void", [])
+        self.g.barrier()
 
     def close(self, entry: str, latch: str) -> None:
         """At the end of the body, before its branch back: ``latch`` is its last block."""
@@ -446,21 +450,24 @@ class Pipeline:
         commit: bool = True,
         before: Chunk | None = None,
         advance: bool = True,
+        ready: Callable[[], None] = lambda: None,
     ) -> State:
         """Copies of the iteration that ``state`` belongs to, all or those of ``moves``; the state after it.
 
         ``commit``: whether they end a group of copies; ``before``: as in `Scope`; ``advance``: whether tables are read for the state after it.
+        ``ready``: waits until the slot may be written, once addresses are computed.
         """
         g = self.g
         with self._iteration(state.scalars, state.tables[0] if state.tables else {}, before) as inside:
             runs = inside()
+            pieces = [piece for m in (self.moves if moves is None else moves) if m.source is None for piece in self._pieces(m, slot, runs)]
+            ready()
             if self.barriers is not None:
                 asked = [(m.source, address(g, self._slot(m.operand, m.form.bytes, slot))) for m in self.moves if m.source is not None]
                 self.barriers.ask(slot, runs, asked)
             if self.threads:
-                for m in self.moves if moves is None else moves:
-                    if m.source is None:
-                        self._copy(m, slot, runs)
+                for piece in pieces:
+                    async_copy(g, *piece)
                 for c in self.own:
                     c.start(self._slot(c.load.result, c.bytes, slot), runs)
                 if commit:
@@ -495,7 +502,8 @@ class Pipeline:
                 scalars = self._after(scalars) if n + 1 < len(left) else scalars
         return left
 
-    def _copy(self, move: _Move, slot: str, runs: str) -> None:
+    def _pieces(self, move: _Move, slot: str, runs: str) -> Iterator[tuple[tuple[str, int], str, int, str | None]]:
+        """What `async_copy` is told of each piece of a tile that a thread copies."""
         g, op, form = self.g, move.load, move.form
         pointer, mask = op.operand("ptr"), op.operand("mask")
         assert pointer is not None
@@ -508,4 +516,4 @@ class Pipeline:
         for i in range(place.registers // n):
             if place.register_of[place.constants[i * n]] == i * n:
                 at = target(form.offset(goal.constants[i * n]))
-                async_copy(g, at, sources[i], n * form.size, g.conjunction(runs, on[i] if on else None))
+                yield at, sources[i], n * form.size, g.conjunction(runs, on[i] if on else None)

@@ -137,7 +137,9 @@ class Means:
     ``staging_apart``: bulk stores in loops may have shared memory of their own; ``own_ahead``: loads that no dot reads may run ahead of their
     loop; ``large_in_shared``: mma.sync may read large operands from shared memory piece by piece; ``table_slots``: rings of what tables
     lead to may have as many slots as ``num_stages`` says; ``tables``: what tables lead to may be copied ahead at all; ``lookups``: what a loop
-    looks numbers up in may have shared memory of its own; ``over_tiles``: rings may go on from tile to tile; ``turns``: warpgroups may take turns; ``spare_slots``: how many slots of a ring that has more than two are done without.
+    looks numbers up in may have shared memory of its own; ``over_tiles``: rings may go on from tile to tile, with ``spare_over_tiles`` slots
+    fewer than others have; ``turns``: warpgroups may take turns; ``spare_slots``: how many slots of a ring that has more than two are done
+    without.
     """
 
     staging_apart: bool = True
@@ -147,6 +149,7 @@ class Means:
     tables: bool = True
     lookups: bool = True
     over_tiles: bool = True
+    spare_over_tiles: int = 0
     turns: bool = True
     spare_slots: int = 0
 
