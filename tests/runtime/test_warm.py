@@ -390,7 +390,7 @@ def test_unusual_tensors():
     for wrong in (torch.ones(64).to_sparse(), torch.ones(64, device="meta")):
         with pytest.raises((RuntimeError, AnytileError), match="several tensors in one|the meta device"):
             scale[(1,)](wrong, 64, B=64)
-    with pytest.raises(RuntimeError, match="storage"):
+    with pytest.raises(AnytileError, match="argument x of kernel scale is a tensor that torch.func .* follows"):
         torch.vmap(lambda x: scale[(1,)](x, 64, B=64))(torch.ones(2, 64))
 
 
@@ -405,6 +405,25 @@ def test_it_can_be_turned_off(tmp_path):
     environment = {**os.environ, "ANYTILE_NATIVE_LAUNCH": "0", "ANYTILE_CACHE_DIR": str(tmp_path / "cache")}
     done = subprocess.run([sys.executable, str(program)], env=environment, capture_output=True, text=True, timeout=120)
     assert done.stdout.strip() == "partial 39.0 ANYTILE_NATIVE_LAUNCH=0", done.stderr
+
+
+def test_targets_without_native_launches_go_on_by_python(tmp_path):
+    """The reference executor is one."""
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import torch, triton, triton.language as tl\n"
+        "from triton.compiler import ASTSource\n"
+        "@triton.jit\n"
+        "def more(x, n):\n    tl.store(x, tl.load(x) + n)\n"
+        "x = torch.zeros(1)\n"
+        "for _ in range(50):\n    more[(1,)](x, 3)\n"
+        "kernel = triton.compile(ASTSource(more, {'x': '*fp32', 'n': 'i32'}, {}, {}))\n"
+        "for _ in range(3):\n    kernel.run(1, 1, 1, 0, None, None, None, None, None, x, 3)\n"
+        "print(x.item())\n"
+    )
+    env = {**os.environ, "ANYTILE_TARGET": "reference"}
+    done = subprocess.run([sys.executable, "-m", "anytile", "run", str(program)], env=env, capture_output=True, text=True, timeout=120)
+    assert done.stdout == "159.0\n", done.stderr
 
 
 def test_another_driver_makes_new_launchers():

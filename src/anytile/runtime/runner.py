@@ -18,7 +18,7 @@ from ..native.launcher import FIXED, NotNative, Row
 from .arguments import HOST
 from .driver import driver
 from .launcher import INTEGER_RANGES, slot_format
-from .warm import native_maker
+from .warm import native_maker, queue_of
 
 if TYPE_CHECKING:
     from .compiler import CompiledKernel
@@ -91,7 +91,7 @@ def make_native_runner(kernel: CompiledKernel, python: Callable[..., None]) -> C
         rows = [_row(kind, numbers[name], slot, name) for slot, (_, kind, name) in enumerate(slots)]
         place = driver.active.get_current_device() if kernel.target.backend == "cuda" else HOST
         maker = native_maker(place, False)
-        queue = kernel.module.queue(len(slots))
+        queue = queue_of(kernel, len(slots))
         return maker.positional(python, FIXED + len(passed), rows, len(slots), kernel.living(), place, queue)
     except NotNative:
         return python

@@ -28,9 +28,10 @@ from .launcher import INTEGER_RANGES, Launcher, call_grid, misnamed, normalize_g
 
 if TYPE_CHECKING:
     from ..language.parameters import KernelParam
+    from .compiler import CompiledKernel
     from .jit import JITFunction
 
-__all__ = ["Warm", "native_maker", "unavailable_because"]
+__all__ = ["Warm", "native_maker", "queue_of", "unavailable_because"]
 
 #: A kernel's launches that go the general way before an entry is made, at the end of the last of them.  Making one takes as long as five
 #: launches (0.4 ms and 80 µs) where other work has taken the caches meanwhile, and thirty where launches follow each other; who launches
@@ -81,6 +82,17 @@ def native_maker(place: int, several: bool) -> Native:
     if isinstance(found, str):
         raise NotNative(found)
     return found
+
+
+def queue_of(kernel: CompiledKernel, slots: int) -> Any:
+    """By what native code launches ``kernel``, whose argument block has so many slots.
+
+    NotNative where its target launches from Python alone: the reference executor, and targets of others.
+    """
+    make = getattr(kernel.module, "queue", None)
+    if make is None:
+        raise NotNative(f"the target {kernel.target.backend} launches from Python alone")
+    return make(slots)
 
 
 class Warm:
@@ -199,7 +211,7 @@ class _Call:
             meta,
             lambda grid, meta=None: normalize_grid(fn.__name__, grid if meta is None else call_grid(fn.__name__, grid, meta)),
             self.place,
-            kernel.module.queue(len(self.slots)),
+            queue_of(kernel, len(self.slots)),
             (fn, [given[row.name] for row in rows if row.kind == "same"]),
         )
 
