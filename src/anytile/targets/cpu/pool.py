@@ -156,7 +156,9 @@ class Entry:
         # the native side notes the kernel's cost in the first; the second lengthens what a worker takes at a time; then the extents,
         # and into how many ranges programs are divided at most
         ranges = 1 if ordered else pool_record.MOST_RANGES
-        self._cell = (ctypes.c_int64 * len(pool_record.CELL))(0, pool_record.TOGETHER if together else 1, *programs, ranges, 2)
+        self._cell = (ctypes.c_int64 * len(pool_record.CELL))(
+            0, pool_record.TOGETHER if together else 1, *programs, ranges, pool_record.TRY_SOON
+        )
         self._cell_address = ctypes.addressof(self._cell)
 
     def run(self, packed: bytes, gx: int, gy: int, gz: int) -> None:

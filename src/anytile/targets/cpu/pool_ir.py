@@ -18,8 +18,8 @@ for a sleeping worker, and the job is never rewritten under a worker that reads 
 Publishing a launch costs microseconds (more with many threads, and if workers sleep), which is more than many whole grids take.  Each
 kernel has a `cell` (`pool_record`), whose first word is clock ticks per program, seen in its last launch.  Where it promises a grid shorter
 than `inline.limit`, the launcher starts alone and publishes the rest only if the promise fails.  A program of a short launch that many
-threads share takes far longer than one of many that run on one thread: its data are in other caches.  So now and then a short launch is
-tried alone, whatever the cell promises.  The cell also
+threads share takes far longer than one of many that run on one thread, as its data are in other caches.  So now and then the launcher
+starts alone whatever the cell promises, which costs `inline.limit` at the most.  The cell also
 sizes the first chunk; from then on each thread doubles or halves its own, so that one takes about
 `chunk.ticks`, 50 µs: long enough that counters are cold and that a thread follows its streams through memory for many pages,
 as hardware prefetchers want it.  Where programs save work by running one after the other on one thread (`launch_memory`), the cell's
@@ -52,6 +52,7 @@ from .pool_record import (
     STATUS,
     TRY_AGAIN,
     TRY_ALONE,
+    TRY_SOON,
     load_record,
     places,
     record_type,
@@ -173,19 +174,6 @@ note:
   %each = udiv i64 %elapsed, %programs
   %known = or i64 %each, 1
   store i64 %known, ptr %cell
-  %limit = load i64, ptr {at["inline.limit"]}
-  %brief = icmp ult i64 %elapsed, %limit
-  br i1 %brief, label %wonder, label %check
-wonder:
-  ; so short that it may be shorter alone: what it costs there, launches that are shared do not tell
-  %wait.at = getelementptr i8, ptr %cell, i64 {8 * TRY_ALONE}
-  %wait = load i64, ptr %wait.at
-  %waited = icmp eq i64 %wait, 0
-  %wait.less = sub i64 %wait, 1
-  %wait.next = select i1 %waited, i64 {TRY_AGAIN}, i64 %wait.less
-  store i64 %wait.next, ptr %wait.at
-  %said = select i1 %waited, i64 1, i64 %known
-  store i64 %said, ptr %cell
   br label %check
 check:
   %dry = load atomic i64, ptr {at["dry"]} seq_cst, align 8
@@ -330,7 +318,11 @@ several:
   %limit = load i64, ptr {at["inline.limit"]}
   %short = icmp ult i64 %promise, %limit
   %known = icmp ne i64 %each, 0
-  %brief = and i1 %short, %known
+  %wait.at = getelementptr i8, ptr %cell, i64 {8 * TRY_ALONE}
+  %wait = load i64, ptr %wait.at
+  %try = icmp eq i64 %wait, 0
+  %may.be.short = or i1 %short, %try
+  %brief = and i1 %may.be.short, %known
   %start = call i64 @{clock}()
   %slice = load i64, ptr {at["slice"]}
   %deadline = add i64 %start, %slice
@@ -385,6 +377,7 @@ note:
   %cost = udiv i64 %elapsed, %ran
   %cost.known = or i64 %cost, 1
   store i64 %cost.known, ptr %cell
+  store i64 {TRY_SOON}, ptr %wait.at  ; should this have been long by an interruption only
   br label %finish
 
 publish:
@@ -393,6 +386,9 @@ publish:
   %mine = extractvalue {{ i32, i1 }} %taken, 1
   br i1 %mine, label %write, label %inline
 write:
+  %wait.less = sub i64 %wait, 1
+  %wait.next = select i1 %try, i64 {TRY_AGAIN}, i64 %wait.less
+  store i64 %wait.next, ptr %wait.at
   store ptr %kernel, ptr {at["kernel"]}
   store ptr %args, ptr {at["args"]}
   store atomic i64 %owner, ptr {at["owner"]} seq_cst, align 8

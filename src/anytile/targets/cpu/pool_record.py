@@ -25,6 +25,7 @@ __all__ = [
     "TOGETHER",
     "TRY_AGAIN",
     "TRY_ALONE",
+    "TRY_SOON",
     "load_record",
     "places",
     "record_type",
@@ -47,7 +48,8 @@ MOST_RANGES = 64
 CELL = ("ticks", "stretch", "gx", "gy", "gz", "ranges", "try.alone")
 TRY_ALONE = CELL.index("try.alone")
 TOGETHER = 10  # `stretch` where programs save work by running one after the other
-TRY_AGAIN = 64  # short launches that are shared until the next is tried alone
+TRY_AGAIN = 64  # launches that are shared until the next is begun alone, to see what programs take there
+TRY_SOON = 2  # the same at first, and after one that was alone to its end
 
 # Each group has cache lines of its own: what one core writes often never shares a line with what others read.
 _GROUPS = (
