@@ -1,7 +1,7 @@
 """Executes the LLVM text of a kernel without a GPU: one block, all its threads in lockstep, a NumPy array for each value.
 
-For kernels without loops, of the instructions that loads, stores, arithmetic, selects, shuffles and exchanges through shared memory are
-written with.  What it does not know, it refuses.  A branch runs both ways one after the other, each for its threads, as code that
+For kernels of the instructions that loads, stores, arithmetic, selects, shuffles and exchanges through shared memory are written with, and
+of loops that end with the condition which all threads answer alike.  What it does not know, it refuses.  A branch runs both ways one after the other, each for its threads, as code that
 meets again behind it allows; so a thread that reads shared memory finds what all threads wrote before, with or without a barrier.
 """
 
@@ -12,7 +12,12 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["launch"]
+from anytile.runtime.compiler import ASTSource, Options
+from anytile.runtime.driver import GPUTarget
+from anytile.targets.nvidia.chips import chip
+from anytile.targets.nvidia.codegen import lower
+
+__all__ = ["launch", "lowered"]
 
 SHARED_BYTES = 1 << 17
 _TYPES = {"i1": "?", "i8": "u1", "i16": "u2", "i32": "u4", "i64": "u8", "float": "f4", "double": "f8", "half": "f2", "ptr": "u8"}
@@ -114,6 +119,8 @@ class _Block:
             source = lanes ^ at.astype(int) if kind == "bfly" else (lanes & ~31) | at.astype(int)
             assert kind in ("bfly", "idx") and self.active.all(), "a shuffle that some lanes do not reach"
             return x[source]
+        if name.startswith("llvm.fma"):  # of numbers whose products and sums are exact
+            return args[0] * args[1] + args[2]
         if name.startswith("llvm.maxnum") or name.startswith("llvm.minnum"):
             return (np.fmax if "max" in name else np.fmin)(*args[:2])
         if name[:9] in ("llvm.smax", "llvm.smin", "llvm.umax", "llvm.umin"):
@@ -182,6 +189,12 @@ class _Block:
         if op in ("bitcast", "zext", "sext", "trunc", "ptrtoint", "inttoptr", "sitofp", "fptosi", "fpext", "fptrunc"):
             source, to = rest.rsplit(" to ", 1)
             t, v = _split(re.sub(r"^(nneg|nuw|nsw|contract) ", "", source))
+            vector = re.fullmatch(r"<(\d+) x (\w+)>", to)
+            if vector:  # a word's parts
+                parts = self.get(t, v).view(_numpy(vector[2])).reshape(self.threads, -1)
+                return list(parts.T.copy())
+            if t.startswith("<"):
+                return np.stack(self.get(t, v), 1).view(_numpy(to)).reshape(-1)
             x, into = self.get(t, v), _numpy(to)
             if op == "bitcast":
                 return x.view(into)
@@ -207,15 +220,30 @@ class _Block:
 
     def run(self, lines: list[str]) -> None:
         waiting: dict[str, np.ndarray] = {}  # label → the threads that go on there
-        for line in lines:
+        passed: dict[str, int] = {}  # label → its line
+        at, here, before = 0, "entry", ""
+        while at < len(lines):
+            line, at = lines[at], at + 1
             label = re.fullmatch(r"(\w+):", line)
             if label:
+                before, here = here, label[1]
+                passed[here] = at
                 if label[1] in waiting:
                     self.active = waiting.pop(label[1])
+                numbers = {}
+                while at < len(lines) and (phi := re.fullmatch(r"\s*(\S+) = phi (\S+) (.*)", lines[at])):
+                    came = dict((b, a) for a, b in re.findall(r"\[ (\S+), %(\w+) \]", phi[3]))
+                    numbers[phi[1]] = self.get(phi[2], came[before])
+                    at += 1
+                self.values.update(numbers)
                 continue
             line = line.strip()
-            branch = re.fullmatch(r"br i1 (\S+), label %(\w+), label %(\w+)", line)
-            if branch:  # only around what some threads skip
+            branch = re.fullmatch(r"br i1 (\S+), label %(\w+), label %(\w+)(?:, !llvm.loop .*)?", line)
+            if branch and branch[2] in passed:
+                again = self.get("i1", branch[1])
+                assert self.active.all() and (again == again[0]).all(), "a loop that threads leave at different times"
+                at = passed[branch[2]] - 1 if again[0] else at
+            elif branch:  # only around what some threads skip
                 waiting[branch[3]] = self.active
                 self.active = self.active & self.get("i1", branch[1])
             elif line.startswith("store "):
@@ -238,3 +266,12 @@ def launch(llir: str, warps: int, *arguments: np.ndarray | int) -> None:
     body = llir[llir.index("\nentry:\n") + 8 : llir.rindex("\n}\n")]
     with np.errstate(all="ignore"):
         _Block(32 * warps, list(arguments)).run([line for line in body.splitlines() if line.strip()])
+
+
+def lowered(fn, warps: int, constants: dict[str, object], **types: str) -> str:
+    """The LLVM text for an H100 of ``fn`` with ``types`` for its arguments; pointers, and numbers whose name ends in 16, are divisible by 16."""
+    target = GPUTarget("cuda", 90, 32)
+    options = Options.of({"num_warps": warps}, target, "reduced")
+    attrs = {(i,): [["tt.divisibility", 16]] for i, (n, t) in enumerate(types.items()) if t[0] == "*" or n.endswith("16")}
+    source = ASTSource(fn, {**types, **dict.fromkeys(constants, "constexpr")}, constants, attrs)
+    return lower(source.make_module(options), options, chip(90))[0]

@@ -67,6 +67,18 @@ def summed(x, w, scale, out, ROWS: tl.constexpr, N: tl.constexpr):
     tl.store(scale + column, weights)
 
 
+@jit
+def solved(x, out, N: tl.constexpr):
+    """Row by row of a triangle's inverse: a row is loaded for the tile it multiplies, and for the sum over its rows that is added to it."""
+    at = tl.arange(0, N)
+    rows = tl.load(x + at[:, None] * N + at[None, :])
+    for i in range(2, N):
+        row = tl.load(x + i * N + at)
+        row += tl.sum(row[:, None] * rows, 0)
+        rows = tl.where((at == i)[:, None], row, rows)
+    tl.store(out + at[:, None] * N + at[None, :], rows)
+
+
 @pytest.mark.parametrize(("kernel", "loads"), [(scaled, ["v4.b32"] * 3), (turned, ["v4.b32"] * 4 + ["v2.b32"] * 3)])
 def test_nothing_goes_through_shared_memory(kernel, loads):
     text = ptx(kernel, 90, 4, SIZES, **TYPES)
@@ -192,3 +204,9 @@ def long_chain(x, w, scale, out, ROWS: tl.constexpr, N: tl.constexpr):
 
 def test_chains_may_be_long():
     assert "ld.global" in ptx(long_chain, **TYPES, constants=SIZES)
+
+
+def test_a_sum_lies_where_the_larger_one_lies_that_a_row_is_added_to():
+    """Of four barriers more, two moved the tile's sum to where the row lies, and two moved both back."""
+    text = ptx(solved, 90, 8, {"N": 16}, x="*fp32", out="*fp32")
+    assert text.count("bar") - text.count("bar.warp") == 2, "those of the reduction"

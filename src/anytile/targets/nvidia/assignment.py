@@ -223,16 +223,18 @@ class Assignment:
         return self.small.get(v) or [home]
 
     def _follow(self, op: Op, shape: tuple[int, ...], final: bool) -> Placement | None:
-        found, unknown = None, False
+        found, anywhere, unknown = None, None, False
         for x in op.operands:
             if x is None or x.type.shape != shape or self.cheap(x):
                 continue
             p = self.where(x)
-            if p is not None:
-                found = found or p
-            else:
+            if p is None:
                 unknown = True
-        found = found or self._asked(op.result)
+            elif x in self.small:  # which may be loaded where the others lie
+                anywhere = anywhere or p
+            else:
+                found = found or p
+        found = found or anywhere or self._asked(op.result)
         if found is None and (final or not unknown):
             found = self.default(shape)
         return found

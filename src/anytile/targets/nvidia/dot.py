@@ -14,13 +14,14 @@ fragments' placements and everything else is a conversion, which may be none.
 from __future__ import annotations
 
 from ...ir import Block, Func, Op, Value
-from ...ir.types import BF16, F16, F32, F64, Element
+from ...ir.types import F16, F32, Element
 from ...layouts.convert import ThroughShared, plan
 from . import matrices, wgmma
-from .convert import addresses, memory_bytes, shared_load, shared_store
+from .convert import memory_bytes
 from .dot_table import Instruction, instruction
-from .placement import Placement, blocked, log2
-from .values import SHARED, Generator, eager, llvm_type, unsupported
+from .multiply_add import multiply_add, result_place
+from .placement import Placement, log2
+from .values import Generator, eager, llvm_type
 
 __all__ = ["accumulator", "as_words", "dot_behind", "dots_fed", "fragments", "operand_chain", "stage_invariant", "wanted_operands"]
 
@@ -96,7 +97,7 @@ def accumulator(op: Op, num_warps: int, sm: int, chained: bool, turned: bool | N
     if turned is not None:
         return wgmma.accumulator_place(op, num_warps, turned)
     if instruction(op, sm) is None:
-        return blocked(shape, num_warps, min(4, shape[-1]))
+        return result_place(shape, num_warps)
     m, n = shape[-2:]
     bm, bn = log2(m), log2(n)
     wm, wn, rest = _split_warps(m, n, num_warps, chained)
@@ -191,7 +192,7 @@ def dot(g: Generator, op: Op) -> None:
     if op in g.assignment.by_warpgroup:
         g.define(op.result, _by_warpgroup(g, op, acc), acc)
         return
-    out = _by_multiply_add(g, op, acc) if row is None else _by_tensor_core(g, op, acc, row)
+    out = multiply_add(g, op, acc) if row is None else _by_tensor_core(g, op, acc, row)
     g.define(op.result, out, acc)
 
 
@@ -338,85 +339,3 @@ def _tf32_parts(g: Generator, a: list[str], b: list[str], three: bool) -> list[t
         return [(high_a, high_b)]
     low_a, low_b = [split(x)[1] for x in a], [split(x)[1] for x in b]
     return [(low_a, high_b), (high_a, low_b), (high_a, high_b)]
-
-
-def _by_multiply_add(g: Generator, op: Op, acc: Placement) -> list[str]:
-    """Operands in shared memory, a loop over k: each thread reads its rows of A and columns of B."""
-    (a, b, c), elem = op.operands, op.result.type.elem
-    m, n, k = acc.shape[-2], acc.shape[-1], a.type.shape[-1]
-    bm, bn, bk = log2(m), log2(n), log2(k)
-    size_a, size_b = memory_bytes(a.type.elem), memory_bytes(b.type.elem)
-    begin_b = -(-a.type.numel * size_a // 16) * 16
-    place_a = g.place_for(a)
-    place_b = g.place_for(b)
-    regs_a, regs_b = g.get(a, place_a), g.get(b, place_b)
-    values = g.get(c, acc)
-    g.scratch(begin_b + b.type.numel * size_b)
-    _spill(g, regs_a, place_a, a.type.elem, size_a, 0)
-    _spill(g, regs_b, place_b, b.type.elem, size_b, begin_b)
-    g.barrier()
-
-    def of_a(x: int) -> int:  # accumulator index → byte offset of A's row at k = 0
-        return ((x >> (bn + bm) << (bm + bk)) | (((x >> bn) & (m - 1)) << bk)) * size_a
-
-    def of_b(x: int) -> int:
-        return ((x >> (bn + bm) << (bk + bn)) | (x & (n - 1))) * size_b
-
-    base_a, _ = g.thread_part(tuple(of_a(x) for x in acc.thread))
-    base_b, _ = g.thread_part(tuple(of_b(x) for x in acc.thread))
-    t = llvm_type(elem)
-    entry, loop, done = g.w.label, g.w.new_label("k"), g.w.new_label("kdone")
-    g.w.br(loop)
-    g.w.open_block(loop)
-    i, after = g.w.fresh("k"), g.w.fresh("k")
-    names = [g.w.fresh("c") for _ in values]
-    hole = g.w.hole()
-    known: dict[tuple[str, int], str] = {}
-
-    def element(which: str, offset: int) -> str:
-        got = known.get((which, offset))
-        if got is None:
-            base, e, step, begin = (base_a, a.type.elem, size_a, 0) if which == "a" else (base_b, b.type.elem, n * size_b, begin_b)
-            at = base if offset == 0 else g.emit(f"xor i32 {base}, {offset}")
-            at = g.emit(f"add i32 {at}, {g.emit(f'mul i32 {i}, {step}')}")
-            pointer = g.emit(f"getelementptr i8, {SHARED} {g.exchange}, i32 {at}")
-            if begin:
-                pointer = g.emit(f"getelementptr i8, {SHARED} {pointer}, i32 {begin}")
-            got = known[which, offset] = _widened(g, shared_load(g, pointer, 1, e)[0], e, elem, op)
-        return got
-
-    sums = []
-    for name, x in zip(names, acc.constants, strict=True):
-        u, v = element("a", of_a(x)), element("b", of_b(x))
-        if elem.is_float:
-            g.w.declare(f"llvm.fma.f{elem.bits}", f"{t}({t}, {t}, {t})")
-            sums.append(g.emit(f"call {t} @llvm.fma.f{elem.bits}({t} {u}, {t} {v}, {t} {name})"))
-        else:
-            sums.append(g.emit(f"add {t} {name}, {g.emit(f'mul {t} {u}, {v}')}"))
-    g.w.put(f"{after} = add i32 {i}, 1")
-    more = g.emit(f"icmp ult i32 {after}, {k}")
-    g.w.cond_br(more, loop, done)
-    hole.append(f"  {i} = phi i32 [ 0, %{entry} ], [ {after}, %{loop} ]")
-    for name, first, last in zip(names, values, sums, strict=True):
-        hole.append(f"  {name} = phi {t} [ {first}, %{entry} ], [ {last}, %{loop} ]")
-    g.w.open_block(done)
-    return sums
-
-
-def _spill(g: Generator, registers: list[str], place: Placement, e: Element, size: int, begin: int) -> None:
-    """A whole tile to shared memory, row-major from byte ``begin``."""
-    where = addresses(g, place, lambda v: v * size)
-    for r in place.own_registers:
-        at = g.emit(f"getelementptr i8, {SHARED} {where[r]}, i32 {begin}") if begin else where[r]
-        shared_store(g, at, [registers[r]], e)
-
-
-def _widened(g: Generator, x: str, e: Element, to: Element, op: Op) -> str:
-    """An operand's element in the accumulator's type."""
-    if e is to:
-        return x
-    if e.is_int and to.is_int:
-        return g.emit(f"sext {llvm_type(e)} {x} to {llvm_type(to)}")
-    if {e, to} <= {F16, BF16, F32, F64} and e.bits < to.bits:
-        return g.emit(f"fpext {llvm_type(e)} {x} to {llvm_type(to)}")
-    raise unsupported(f"a dot of {e} operands into {to}", op)
