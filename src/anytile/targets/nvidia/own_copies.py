@@ -1,4 +1,5 @@
-"""Copies that a thread makes for itself: loads that no dot reads, ahead of a loop that asks for it (`tl.range(…, num_stages=n)`).
+"""Copies that a thread makes for itself, ahead of their loop: loads that a dot is computed from, and others where the loop asks for it
+(`tl.range(…, num_stages=n)`).
 
 Each thread copies by cp.async what its registers of the tile will hold, and reads its own copies back.  So nobody waits for anybody else,
 and the tile stays in the placement that suits the load and its users.  In the ring a slot holds the vectors one after the other, each
@@ -19,6 +20,7 @@ from ...ir import Op, Value
 from ...ir.rewrite import const_value
 from .convert import memory_bytes, shared_addresses, shared_load
 from .memory import alike, vector_width
+from .placement import Placement
 from .slots import Slot, pointer, words
 from .values import GLOBAL, Generator
 
@@ -46,22 +48,51 @@ def zero(other: Value | None) -> bool:
 
 
 def own_copy(g: Generator, load: Op) -> OwnCopy | None:
-    """A load as copies that each thread makes for itself; None where it cannot be that."""
+    """A load, of a tile or a number, as copies that each thread makes for itself; None where it cannot be that."""
     source, mask, other = (load.operand(n) for n in ("ptr", "mask", "other"))
     assert source is not None
-    if load.result.type.is_scalar or load.attrs["volatile"] or load.attrs["cache"] or not zero(other):
+    if load.attrs["volatile"] or load.attrs["cache"] or not zero(other):
         return None
-    n = vector_width(g, source, g.homes[load.result], mask)
-    return OwnCopy(g, load, n) if n * memory_bytes(load.result.type.elem) in COPY_BYTES else None
+    places = [None] if load.result.type.is_scalar else g.assignment.places(load.result)
+    parts: list[_Part] = []
+    for place in places:
+        n = 1 if place is None else vector_width(g, source, place, mask)
+        parts.append(_Part(g, load, place, n, parts[-1].end if parts else 0))
+    return OwnCopy(load, parts) if all(part.size in COPY_BYTES for part in parts) else None
 
 
 @dataclass(frozen=True)
 class OwnCopy:
-    """``load`` in pieces of ``n`` neighbours."""
+    """``load`` in each of the placements in which it is wanted."""
+
+    load: Op
+    parts: list[_Part]
+
+    @property
+    def bytes(self) -> int:
+        """Of a slot."""
+        return self.parts[-1].end
+
+    def start(self, slot: Slot, runs: str) -> None:
+        """Asks for the copies where ``runs``; addresses and mask are looked up in the current scope."""
+        for part in self.parts:
+            part.start(slot, runs)
+
+    def read(self, slot: Slot) -> None:
+        """Defines the load's result by this thread's copies, which are there."""
+        for part in self.parts:
+            part.read(slot)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """``load`` at ``place`` (None: a number) in pieces of ``n`` neighbours, behind byte ``before`` of a slot."""
 
     g: Generator
     load: Op
+    place: Placement | None
     n: int
+    before: int
 
     @property
     def size(self) -> int:
@@ -76,7 +107,9 @@ class OwnCopy:
     @cached_property
     def vectors(self) -> dict[int, int]:
         """First register of each piece → the vector that holds it; pieces that are alike have one."""
-        place = self.g.homes[self.load.result]
+        place = self.place
+        if place is None:
+            return {0: 0}
         same = alike(self.g, [v for v in self.load.operands if v is not None], place)
         numbers: dict[int, int] = {}
         found: dict[int, int] = {}
@@ -85,9 +118,14 @@ class OwnCopy:
         return found
 
     @property
-    def bytes(self) -> int:
-        """Of a slot."""
-        return self.row * (max(self.vectors.values()) + 1)
+    def begin(self) -> int:
+        """The first byte of a slot that it has: a multiple of its vectors, in which the bits of the thread's number stand alone."""
+        return -(-self.before // self.row) * self.row
+
+    @property
+    def end(self) -> int:
+        """The byte of a slot behind it."""
+        return self.begin + self.row * (max(self.vectors.values()) + 1)
 
     @property
     def _bases(self) -> tuple[int, ...]:
@@ -96,22 +134,25 @@ class OwnCopy:
 
     def _pieces(self) -> Iterator[tuple[int, int]]:
         """(first register, byte of the slot) of each vector."""
-        return ((r, k * self.row) for k, r in {k: r for r, k in reversed(self.vectors.items())}.items())
+        return ((r, self.begin + k * self.row) for k, r in {k: r for r, k in reversed(self.vectors.items())}.items())
 
     def start(self, slot: Slot, runs: str) -> None:
-        """Asks for the copies where ``runs``; addresses and mask are looked up in the current scope."""
+        """As `OwnCopy.start`."""
         g, (source, mask) = self.g, (self.load.operand(n) for n in ("ptr", "mask"))
         assert source is not None
-        place = g.homes[self.load.result]
-        sources = g.every(source, place, self.n)
-        on = g.every(mask, place, self.n) if mask is not None and const_value(mask) != 1 else None
+        if const_value(mask) == 1:
+            mask = None
+        if self.place is None:
+            sources, on = [g.scalar(source)], None if mask is None else [g.scalar(mask)]
+        else:
+            sources, on = g.every(source, self.place, self.n), None if mask is None else g.every(mask, self.place, self.n)
         target = words(g, slot, self._bases)
         for r, byte in self._pieces():
             async_copy(g, target(byte), sources[r // self.n], self.size, g.conjunction(runs, on[r // self.n] if on else None))
 
     def read(self, slot: Slot) -> None:
-        """Defines the load's result by this thread's copies, which are there."""
+        """As `OwnCopy.read`."""
         g, e = self.g, self.load.result.type.elem
         at = shared_addresses(g, pointer(g, slot), self._bases)
         got = {self.vectors[r]: shared_load(g, at(byte), self.n, e) for r, byte in self._pieces()}
-        g.define(self.load.result, [x for k in self.vectors.values() for x in got[k]], g.homes[self.load.result])
+        g.define(self.load.result, [x for k in self.vectors.values() for x in got[k]], self.place)

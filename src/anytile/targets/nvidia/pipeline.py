@@ -5,8 +5,9 @@
 
 There are two kinds of copies.  Blocks of tensors that the launcher can describe are fetched by the tensor memory accelerator (`copies`):
 one thread asks, and a barrier for each slot says when they are there.  All else is cp.async: up to 16 bytes a thread from global to shared
-memory, zeros where the mask is off, no registers between.  Loads that a dot's operand is computed from in registers (`asked`) are copied ahead,
-too, each thread for itself (`own_copies`), and where ``tl.range(…, num_stages=n)`` stands, those of no dot as well.
+memory, zeros where the mask is off, no registers between.  Loads that a dot is computed from in registers are copied ahead, too, each thread
+for itself (`own_copies`), and where ``tl.range(…, num_stages=n)`` stands, those of no dot as well.  What a loop writes it does not read
+ahead (`loop_reads`).
 
 The addresses of iteration i + s − 1 come from the loop's own arithmetic: the scalars it carries are carried a second
 time, s − 1 iterations *ahead*, and the pointers and masks (or the coordinates) of the loads are computed from those.  So a load takes part
@@ -28,6 +29,7 @@ from . import wgmma
 from .chain import Chained, chain
 from .copies import Barriers, Source, source
 from .dot import dots_fed
+from .loop_reads import behind_dots, unwritten
 from .matrices import ring_form
 from .memory import vector_width
 from .named import Named, named
@@ -94,20 +96,24 @@ def what_runs_ahead(g: Generator, loop: Op) -> Ahead | None:
     stages = loop.attrs["num_stages"] or g.num_stages
     stages -= g.means.spare_slots if stages > 2 else 0
     body = loop.blocks[0]
-    if stages < 2 or g.sm < 80 or any(op.defn.effects & (Effect.WRITE | Effect.SYNC) for op in body.walk()):
+    if stages < 2 or g.sm < 80:
         return None
     moves: list[tuple[_Move, Slice]] = []
     own: list[tuple[OwnCopy, Slice]] = []
+    fed = _fed(g, body)
     for op in body.ops:
-        move = _movable(g, op, body) if op.name == "load" else None
-        kept = op.name == "load" and move is None and not g.is_lazy(op.result)  # in registers or, if the loop says so, in rings of threads
-        wanted = loop.attrs["num_stages"] or op.name == "load" and op.result in g.assignment.asked
-        copy = own_copy(g, op) if kept and wanted and g.means.own_ahead else None
+        if op.name != "load" or not unwritten(op, body):
+            continue
+        move = _movable(g, op, body)
+        kept = move is None and (op in fed or bool(loop.attrs["num_stages"]) and not g.is_lazy(op.result) and not _writes(body))
+        copy = own_copy(g, op) if kept and g.means.own_ahead else None
         if move is not None and (part := known_ahead(g, move.roots(), body)) is not None:
             moves.append((move, part))
         elif copy is not None and (part := known_ahead(g, _roots(op), body)) is not None:
             own.append((copy, part))
-    beside = [(c, part) for c, part in own if c.load.result not in g.assignment.asked]  # those that the loop asked for
+    tables = {op for _, part in (*moves, *own) for op in part.ops}
+    own = [(c, part) for c, part in own if c.load not in tables]
+    beside = [(c, part) for c, part in own if c.load not in fed]  # those that the loop asked for
     fitting = OWN_BYTES // sum(c.bytes for c, _ in beside) if beside else stages
     if fitting < 2 or moves and fitting < stages:
         own = [x for x in own if x not in beside]
@@ -123,6 +129,20 @@ def what_runs_ahead(g: Generator, loop: Op) -> Ahead | None:
         if not g.means.table_slots:
             stages -= (stages - 1) // 2  # Triton's share: the other half of the stages but two is for the tables
     return Ahead([m for m, _ in moves], [c for c, _ in own], used, stages) if moves or own else None
+
+
+def _fed(g: Generator, body: Block) -> set[Op]:
+    """The loads of ``body`` that its dots are computed from, to be copied by each thread for itself where they are no copies into operands.
+
+    Not in loops around loops, nor where one dot follows from another, whose order `chain` decides, but for what a dot asks for.
+    """
+    other = any(op in g.assignment.chained or op.name in ("for", "while") for op in body.walk())
+    loads = {op for op in body.ops if op.name == "load" and (op.result.type.is_scalar or not g.is_lazy(op.result))}
+    return {op for op in loads if op.result in g.assignment.asked} | (set() if other else loads & behind_dots(body))
+
+
+def _writes(body: Block) -> bool:
+    return any(op.defn.effects & Effect.WRITE for op in body.walk())
 
 
 def _roots(load: Op) -> list[Value]:
@@ -207,7 +227,7 @@ class Pipeline:
         self.dot = self._accumulating()
         # A tile that both dots read is not there in time for the first one: a chain's second copies are waited for behind it.
         shared = any(m.others for m in moves)
-        found = None if self.barriers is not None or own or shared else chain(g, self.body, set(self.forms))
+        found = None if self.barriers is not None or own or shared or _writes(self.body) else chain(g, self.body, set(self.forms))
         self.chained = None if found is None else Chained(self, found)
         self.turned = self.dot is not None and g.assignment.by_warpgroup[self.dot]
         self.held = None if self.dot is None else self.dot.operands[2]

@@ -15,7 +15,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from ...ir import Block, Func, Op, Value
+from ...ir import Func, Op, Value
+from .loop_reads import base
 from .placement import Placement
 
 __all__ = ["broadcast_loads"]
@@ -25,7 +26,6 @@ _REGISTERS = 16
 _BESIDE_DOTS = 32
 """The same in a loop with dots, where a barrier would keep warpgroups from taking turns (`chain`)."""
 _VIEWS = frozenset({"expand_dims", "broadcast", "reshape", "permute"})
-_ADDRESSES = frozenset({"addptr", "hint", *_VIEWS, "splat"})
 _WRITES = frozenset({"store", "atomic_rmw", "atomic_cas"})
 
 Where = Callable[[Value], Placement | None]
@@ -56,26 +56,19 @@ def _most(func: Func, v: Value) -> int:
 def _candidates(func: Func, threads: int, cheap: Callable[[Value], bool]) -> dict[Value, None]:
     """Loads that may be made by several threads, and what is computed from them alone."""
     ops = list(func.walk())
-    written = {_base(op.operands[0]) for op in ops if op.name in _WRITES}
+    written = {base(op.operands[0]) for op in ops if op.name in _WRITES}
     out: dict[Value, None] = {}
     for op in ops:
         made_of = [_seen_through(x) for x in op.operands if x is not None]
         if op.name == "load":
-            base = _base(op.operands[0])
-            again = base is not None and not {None, base} & written and not op.attrs.get("volatile")
+            known = base(op.operands[0])
+            again = known is not None and not {None, known} & written and not op.attrs.get("volatile")
             again = again and all(cheap(x) or x in out for x in made_of)
         else:
             again = op.defn.elementwise and any(x in out for x in made_of) and all(x in out or cheap(x) for x in made_of)
         if again and not op.result.type.is_scalar and op.result.type.numel <= threads:
             out[op.result] = None
     return out
-
-
-def _base(pointer: Value | None) -> Value | None:
-    """The kernel's argument that an address is counted from; None where that is not known."""
-    while pointer is not None and pointer.op is not None:
-        pointer = pointer.op.operands[0] if pointer.op.name in _ADDRESSES else None
-    return pointer if pointer is not None and isinstance(pointer.owner, Block) and isinstance(pointer.owner.parent, Func) else None
 
 
 def _seen_through(v: Value) -> Value:

@@ -12,7 +12,7 @@ of the second one's, it is two iterations.
 Each thread reads the numbers that its own copies need, in the placement in which their addresses ask for them: nothing is exchanged, and
 lanes that ask for the same number are one access.  What iteration reads them, reads them only if it takes place (and where the load's own
 mask is on): beyond the loop's end nothing is read.  As all that a loop copies ahead, a table is one that the loop does not write
-(`pipeline.plan`: the loop writes no memory at all).
+(`loop_reads`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
-from ...ir import Block, Effect, Op
+from ...ir import Block, Op
+from .loop_reads import unwritten
 from .memory import load_in
 from .placement import Placement
 from .values import Generator, llvm_type
@@ -40,7 +41,7 @@ def is_table(load: Op, body: Block) -> bool:
     """Whether ``load``, an operation of the loop body ``body``, may be read ahead of its iteration."""
     if load.name != "load" or load.block is not body or load.attrs["volatile"] or load.attrs["cache"] == ".cv":
         return False
-    return not any(op.defn.effects & (Effect.WRITE | Effect.SYNC) for op in body.walk())
+    return unwritten(load, body)
 
 
 @dataclass(frozen=True)
