@@ -72,6 +72,16 @@ def test_measuring_by_proton_and_comparing_with_cublas():
     assert testing.do_bench(lambda: None, warmup=0, rep=0, fast_flush=False) >= 0  # as programs wrote it for 3.0
 
 
+def test_torch_compile_of_interpreted_kernels_is_refused_with_what_to_do():
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import make_backend
+
+    with pytest.raises(
+        UnsupportedError, match="target reference:x86_64 is not supported .*TORCHDYNAMO_DISABLE=1 runs a program without torch.compile"
+    ):
+        make_backend(GPUTarget("reference", "x86_64", 1))
+
+
 def test_stages_of_a_back_end():
     import triton
     from triton.backends.compiler import Language

@@ -142,4 +142,7 @@ def make_backend(target: GPUTarget) -> BaseBackend:
     for backend in backends.values():
         if backend.compiler.supports_target(target):
             return backend.compiler(target)
-    raise UnsupportedError(f"target {target.backend}:{target.arch}", "this installation", f"its back ends are {', '.join(backends)}")
+    remedy = f"its back ends are {', '.join(backends)}"
+    if target.backend == "reference":  # TRITON_INTERPRET=1, or ANYTILE_TARGET=reference
+        remedy += ", and kernels that are interpreted have none: TORCHDYNAMO_DISABLE=1 runs a program without torch.compile"
+    raise UnsupportedError(f"target {target.backend}:{target.arch}", "this installation", remedy)
