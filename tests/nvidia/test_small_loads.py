@@ -209,4 +209,4 @@ def test_chains_may_be_long():
 def test_a_sum_lies_where_the_larger_one_lies_that_a_row_is_added_to():
     """Of four barriers more, two moved the tile's sum to where the row lies, and two moved both back."""
     text = ptx(solved, 90, 8, {"N": 16}, x="*fp32", out="*fp32")
-    assert text.count("bar") - text.count("bar.warp") == 2, "those of the reduction"
+    assert text.count("bar.sync") == 3, "two of the reduction, one before the result is stored"
