@@ -31,7 +31,7 @@ from ..ir.builder import Builder
 from ..ir.core import Block, Module, Op, Value
 from ..ir.types import I64, scalar
 
-__all__ = ["carried"]
+__all__ = ["carried", "position_after"]
 
 
 def carried(m: Module) -> bool:
@@ -136,7 +136,7 @@ def _rewrite(
     zero = front.const(0, count)
     if passed is not None:  # the condition hands the argument itself on: keep that one use as it is
         passed[0].set_operand(passed[1], None)
-    after = _position_after(loop)
+    after = position_after(loop)
     for block, v in [*places, (None, result)]:
         uses = list(v.uses)
         name = v.name
@@ -159,7 +159,7 @@ def _rewrite(
     return True
 
 
-def _position_after(loop: Op) -> Builder:
+def position_after(loop: Op) -> Builder:
     """Inserts behind ``loop``: a loop is never last, its block ends in a terminator."""
     assert loop.block is not None
     ops = loop.block.ops

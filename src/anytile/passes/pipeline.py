@@ -21,6 +21,8 @@ from ..ir.printer import print_module
 from ..ir.verifier import verify
 from .canonicalize import canonicalize
 from .carried import carried
+from .carried_equal import carried_equal
+from .carried_views import carried_views
 from .cse import cse
 from .dce import dce
 from .licm import licm
@@ -36,10 +38,12 @@ SHARED: tuple[Pass, ...] = (
     cse,  # before licm: one hoisted copy instead of several
     licm,  # before carried: it asks which steps come from outside the loop
     carried,  # pointer tiles become scalars; makes additions that the next line moves into the base
+    carried_views,  # makes permutations of what the loop begins with, which the next line folds
     simplify_ranges,  # needs induction variables and program ids, decides masks and compares
     canonicalize,  # cleans up after carried and simplify_ranges
     licm,  # offsets without their uniform part no longer vary
     cse,  # the pointer arithmetic of equally shaped operands is now equal
+    carried_equal,  # so are the steps of pointers that move together
     dce,  # last: nothing dead reaches a target
 )
 

@@ -31,7 +31,7 @@ def asked_loads(
     width: Callable[[Value], int],
     cheap: Callable[[Value], bool],
 ) -> tuple[dict[Value, Placement], set[Op]]:
-    """(Result of a load → the placement it is asked to have; the dots whose A is then made in registers).
+    """(Value → the placement it is asked to have, loads and what is computed from them; the dots whose A is then made in registers).
 
     ``dots``: each with its fragments of A; ``order``, ``width``: of a load's pointer, its dimensions by contiguity and the elements that one
     access can move; ``cheap``: whether a value is computed from scalars and indices alone.
@@ -43,14 +43,15 @@ def asked_loads(
         if _loaded(a):
             continue  # copied to shared memory as it is
         found: dict[Op, Placement] = {}
-        if not _follow(a, fragments, found, cheap, [_FAR]) or any(load.block is not dot.block for load in found):
+        between: dict[Value, Placement] = {}
+        if not _follow(a, fragments, found, between, cheap, [_FAR]) or any(load.block is not dot.block for load in found):
             continue
         placed = {load: _by_address(place, order(load.operands[0])) for load, place in found.items()}
         main = max(placed, key=lambda load: load.result.type.numel, default=None)
         if main is None or not _wide(main, placed[main], order, width):
             continue
         served.add(dot)
-        out |= {load.result: place for load, place in placed.items() if load is main or _wide(load, place, order, width, _WORD)}
+        out |= between | {load.result: place for load, place in placed.items() if load is main or _wide(load, place, order, width, _WORD)}
     return out, served
 
 
@@ -61,9 +62,24 @@ def _loaded(v: Value) -> bool:
     return v.is_op("load")
 
 
-def _follow(v: Value, place: Placement, found: dict[Op, Placement], cheap: Callable[[Value], bool], fuel: list[int]) -> bool:
-    """Collects the loads that ``v`` is computed from, and where they must lie for ``v`` to be at ``place``; False where one cannot."""
+def _follow(
+    v: Value,
+    place: Placement,
+    found: dict[Op, Placement],
+    between: dict[Value, Placement],
+    cheap: Callable[[Value], bool],
+    fuel: list[int],
+) -> bool:
+    """Collects the loads that ``v`` is computed from, and where they must lie for ``v`` to be at ``place``; False where one cannot.
+
+    ``between``: what is computed on the way, where it must lie, register by register: arithmetic on 16-bit numbers takes two neighbours at
+    a time, and the operand's words are those pairs then.  The text of an ``inline_asm`` takes neighbours of its own: those of its operand.
+    """
     op = v.op
+
+    def on(x: Value | None, there: Placement) -> bool:
+        return x is None or _follow(x, there, found, between, cheap, fuel)
+
     fuel[0] -= 1
     if v.type.is_scalar or cheap(v):
         return True
@@ -72,17 +88,19 @@ def _follow(v: Value, place: Placement, found: dict[Op, Placement], cheap: Calla
     if op.name == "load":
         return found.setdefault(op, place) == place
     if op.name == "permute":
-        return _follow(op.operands[0], place.before_permute(op.operands[0].type.shape, tuple(op.attrs["order"])), found, cheap, fuel)
+        return on(op.operands[0], place.before_permute(op.operands[0].type.shape, tuple(op.attrs["order"])))
     if op.name in ("reshape", "expand_dims"):
-        return _follow(op.operands[0], place.before_reshape(op.operands[0].type.shape), found, cheap, fuel)
+        return on(op.operands[0], place.before_reshape(op.operands[0].type.shape))
     if op.name == "broadcast":
-        return _follow(op.operands[0], place.before_broadcast(op.operands[0].type.shape).compact(), found, cheap, fuel)
+        return on(op.operands[0], place.before_broadcast(op.operands[0].type.shape).compact())
     if op.name == "join":
         part = place.mapped(op.operands[0].type.shape, lambda b: b >> 1).compact()
-        return all(_follow(x, part, found, cheap, fuel) for x in op.operands)
-    if op.defn.elementwise or op.name in ("inline_asm", "hint"):
-        return all(_follow(x, place, found, cheap, fuel) for x in op.operands if x is not None and x.type.shape == v.type.shape)
-    return False
+        return all(on(x, part) for x in op.operands)
+    if not (op.defn.elementwise or op.name in ("inline_asm", "hint")) or between.get(v, place) != place:
+        return False
+    if op.name != "inline_asm":
+        between[v] = place
+    return all(on(x, place) for x in op.operands if x is None or x.type.shape == v.type.shape)
 
 
 def _by_address(place: Placement, order: tuple[int, ...]) -> Placement:

@@ -35,6 +35,8 @@ __all__ += ["panel_addresses", "read_fragments", "slot_of", "stage", "waited"]
 
 ROWS = 64  # of one instruction
 LARGEST_N = 256
+_MOST_IN_FLIGHT = 7
+"""Groups of instructions that wgmma.wait_group may leave unfinished."""
 
 
 @dataclass(frozen=True)
@@ -243,8 +245,25 @@ def accumulate(g: Generator, op: Op, acc: Placement, fragment: Placement, words:
         return values
     # From zero, the first instruction overwrites, and nothing is set to zero before.
     held = job.flight is not None and job.flight.held is not None
-    made = job.issue([] if held or const_value(c) == 0 else list(g.get(c, acc)), 0, k)
-    return made if job.flight is not None else waited(g, made, job.elem)
+    values = [] if held or const_value(c) == 0 else list(g.get(c, acc))
+    if op in g.assignment.made_here and c.type.elem.bits == 32:
+        values = _step_by_step(job, values, k)
+    else:
+        values = job.issue(values, 0, k)
+    return values if job.flight is not None else waited(g, values, job.elem)
+
+
+def _step_by_step(job: _Job, values: list[str], k: int) -> list[str]:
+    """Instructions for one step of k after the other, each a group: A's words for a step are computed while those before are multiplied.
+
+    In flight, a step waits for that of the iteration before, whose words lie in the same registers.
+    """
+    steps = k // job.row.k
+    for begin in range(0, k, job.row.k):
+        values = job.issue(values, begin, begin + job.row.k)
+        if job.flight is not None:
+            job.g.assembly(f"wgmma.wait_group.sync.aligned {min(steps - 1, _MOST_IN_FLIGHT)};", "", "void", [])
+    return values
 
 
 class _Job:
