@@ -24,7 +24,7 @@ from .text import llvm_type, number_type
 if TYPE_CHECKING:
     from .program import Program
 
-__all__ = ["DotEmitter", "legalize_dot"]
+__all__ = ["DotEmitter", "group_of", "legalize_dot"]
 
 _ELEMENTS: dict[str, Element] = {number_type(e): e for e in (BF16, F16, F32, F64, I8, I16, I32, I64)}
 
@@ -105,7 +105,7 @@ class DotEmitter:
         if len(wanted) != 1 or any(u not in self.kernels or i != 1 for u, i in v.uses) or v.type.rank != 2:
             return None
         (layout,) = wanted
-        return layout if _group(layout) > 1 else None
+        return layout if group_of(layout) > 1 else None
 
     def _by_columns(self, v: Value) -> Buffer | None:
         """A buffer for an A operand that is read along its columns only, and lies so: filling it is a copy."""
@@ -188,7 +188,7 @@ class DotEmitter:
     def _b_operand(self, v: Value, kernel: Microkernel) -> Buffer:
         """B as the kernel wants it: its buffer, or a packed copy where other users want plain rows."""
         b = self.p.buffers[v]
-        group = _group(kernel.packed_b)
+        group = group_of(kernel.packed_b)
         if group == 1 or b.layout is not None:
             return b
         batches = v.type.shape[0] if v.type.rank == 3 else 1
@@ -203,7 +203,7 @@ def _zero(v: Value) -> bool:
     return v.is_op("constant") and v.op.attrs["value"] == 0
 
 
-def _group(layout) -> int:
+def group_of(layout) -> int:
     """How many neighbours along k lie side by side (1: plain rows)."""
     inner = min((t for t in layout.terms if t.modulus > 1), key=lambda t: t.stride, default=None)
     return inner.modulus if inner is not None and inner.dim == "k" and inner.divisor == 1 and len(layout.terms) > 2 else 1
@@ -217,7 +217,7 @@ class PackNest(Nest):
 
     def _rows(self, idx: list[Lane], batch: list[int]) -> None:
         k = len(self.shape) - 2
-        self.group = _group(self.roots[0].into.layout)
+        self.group = group_of(self.roots[0].into.layout)
 
         def over_k(j: str) -> None:
             inner = list(self._at_batch)

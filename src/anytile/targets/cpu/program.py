@@ -13,7 +13,7 @@ from .atomic_groups import in_group
 from .combining import Combining
 from .control import emit_for, emit_if, emit_while
 from .direct import direct_load, emit_direct
-from .dot import DotEmitter, PackNest
+from .dot import DotEmitter, PackNest, group_of
 from .forward import Group, Guard, Single, Step
 from .guard import emit_guard
 from .hostcalls import HostCalls
@@ -31,7 +31,7 @@ from .scan import emit_histogram, emit_scan
 from .shape import choose_unroll, choose_vector_dim, steps
 from .sort import emit_sort
 from .text import Writer, llvm_type, unsupported
-from .transpose import TransposeNest, transposed_dim
+from .transpose import GroupTransposeNest, TransposeNest, grouped, request_next, transposed_dim
 
 __all__ = ["Program"]
 
@@ -164,7 +164,13 @@ class Program:
         axis = next((r.op.attrs["axis"] for r in roots if isinstance(r, ReduceRoot)), None)
         if isinstance(roots[0], WriteRoot) and roots[0].into.layout is not None:
             assert len(roots) == 1
-            PackNest(self, shape, len(shape) - 1, min(self.machine.lanes, shape[-1]), 1).run(roots)
+            group = group_of(roots[0].into.layout)
+            columns = grouped(self, roots[0], group)
+            if columns is not None:
+                request_next(self, shape, len(shape) - 2, roots)
+                GroupTransposeNest(self, shape, group, columns).run(roots)
+            else:
+                PackNest(self, shape, len(shape) - 1, min(self.machine.lanes, shape[-1]), 1).run(roots)
             self.memory.width = 1
             return
         join = roots[0]
@@ -176,6 +182,7 @@ class Program:
         across = transposed_dim(self, shape, roots) if not scalar else None
         if across is not None:
             width = min(self.machine.lanes, shape[across], shape[-1])
+            request_next(self, shape, across, roots)
             TransposeNest(self, shape, across, width, 1).run(roots)
             self.memory.width = 1
             return
