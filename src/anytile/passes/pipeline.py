@@ -21,6 +21,7 @@ from ..ir.printer import print_module
 from ..ir.verifier import verify
 from .canonicalize import canonicalize
 from .carried import carried
+from .carried_equal import carried_equal
 from .carried_views import carried_views
 from .cse import cse
 from .dce import dce
@@ -42,6 +43,7 @@ SHARED: tuple[Pass, ...] = (
     canonicalize,  # cleans up after carried and simplify_ranges
     licm,  # offsets without their uniform part no longer vary
     cse,  # the pointer arithmetic of equally shaped operands is now equal
+    carried_equal,  # so are the steps of pointers that move together
     dce,  # last: nothing dead reaches a target
 )
 
