@@ -158,3 +158,49 @@ def rows_by_remainders(a, b, ns, out, rest, n):
     tl.store(rest + 64 + m, x % d)
     tl.store(rest + 128 + m, (x.to(tl.uint64) // d.to(tl.uint64)).to(tl.int64))
     tl.store(rest + 192 + m, (x.to(tl.uint64) % (m + 1).to(tl.uint64)).to(tl.int64))
+
+
+def weights_in_order(
+    w, s, x, out, steps, turns, N: tl.constexpr, M: tl.constexpr, B: tl.constexpr, STEPS: tl.constexpr, TURNED: tl.constexpr
+):
+    """Weights of 8 bits stored in the order of wgmma's fragments: widened and scaled where the instruction takes them, again and again."""
+    K: tl.constexpr = B * STEPS
+    m, n, k = tl.arange(0, M), tl.arange(0, N), tl.arange(0, B)
+    half, double, group = tl.arange(0, N // 2), tl.arange(0, 2 * B), tl.arange(0, B // 32)
+    for turn in range(0, turns):
+        acc = tl.zeros((M, N) if TURNED else (N, M), tl.float32)
+        for i in range(0, steps):
+            at = i * B
+            rows = tl.load(w + half[:, None] * (2 * K) + (2 * at + double)[None, :], mask=(at + double // 2 < K)[None, :], other=0)
+            a = rows.reshape(N // 16, 8, B // 32, 4, 2, 2, 2, 2).permute(0, 6, 1, 2, 4, 5, 3, 7).reshape(N, B)
+            scale = tl.load(s + n[:, None] * (K // 32) + (at // 32 + group)[None, :])
+            scale = tl.broadcast_to(scale[:, :, None], (N, B // 32, 32)).reshape(N, B)
+            b = tl.load(x + m[:, None] * K + (at + k)[None, :]).T
+            if TURNED:
+                acc = tl.dot(a.to(tl.bfloat16) * scale, b, acc.T).T
+            else:
+                acc = tl.dot(a.to(tl.bfloat16) * scale, b, acc)
+        if TURNED:
+            acc = acc.T
+        tl.store(out + turn * M * N + m[None, :] * N + n[:, None], acc)
+
+
+for _n, _m, _k, _steps, _warps, _turned in (
+    (64, 16, 32, 1, 4, False),
+    (64, 32, 64, 7, 4, True),
+    (128, 64, 128, 6, 8, True),
+    (256, 16, 128, 5, 8, True),
+    (256, 64, 256, 2, 8, False),
+):
+    case(
+        f"{_n}x{_m}x{_k}, {_steps} steps{', turned' if _turned else ''}",
+        w=integers("i8", _n // 2, 2 * _k * _steps, low=-8, high=8),
+        s=integers("bf16", _n, _k * _steps // 32, low=1, high=4),
+        x=integers("bf16", _m, _k * _steps, low=-2, high=3),
+        out=zeros("fp32", 2, _m, _n),
+        steps=_steps,
+        turns=2,
+        constants={"N": _n, "M": _m, "B": _k, "STEPS": _steps, "TURNED": _turned},
+        arch=80,
+        options={"num_warps": _warps, "num_stages": 4},
+    )(weights_in_order)
