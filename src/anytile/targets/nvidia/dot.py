@@ -13,6 +13,8 @@ fragments' placements and everything else is a conversion, which may be none.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ...ir import Block, Func, Op, Value
 from ...ir.types import F16, F32, Element
 from ...layouts.convert import ThroughShared, plan
@@ -165,16 +167,16 @@ def _in_shared(g: Generator, op: Op, index: int, place: Placement, row: Instruct
 
 
 def _by_panels(g: Generator, op: Op, index: int, place: Placement) -> bool:
-    """Whether an operand that the loop around ``op`` loads anew goes to its fragments as copied ones do: stored by 8 or 16 bytes, read by ldmatrix.
+    """Whether an operand that the loop around ``op`` makes anew goes to its fragments as copied ones do: stored by 8 or 16 bytes, read by ldmatrix.
 
-    The other way would store the elements of a fragment's word one by one where neighbours in memory are no neighbours along k.
+    The other way would store the elements of a fragment's word one by one where a thread's neighbours are no neighbours along k.
     """
-    v = load = op.operands[index]
-    while load.op is not None and (load.op.name == "permute" or load.op.name == "reshape" and wgmma.drops_ones(load.op)):
-        load = load.op.operands[0]
-    if load.op is None or load.op.name != "load" or load.op.block is not op.block or op.block is g.func.body:
+    v = made = op.operands[index]
+    while made.op is not None and (made.op.name == "permute" or made.op.name == "reshape" and wgmma.drops_ones(made.op)):
+        made = made.op.operands[0]
+    if made.op is None or made.op.block is not op.block or op.block is g.func.body or dot_behind(made) is not None:
         return False
-    if not g.means.large_in_shared or g.is_lazy(load) or g.find(v, place) is not None:
+    if not g.means.large_in_shared or g.is_lazy(made) or g.find(v, place) is not None:
         return False
     form, here = matrices.ring_form(g, op, index), g.place_for(v)
     if not isinstance(form, wgmma.Panels) or wgmma.vector(here, form) * form.size < 8:
@@ -208,26 +210,56 @@ def _by_tensor_core(g: Generator, op: Op, acc: Placement, row: Instruction) -> l
     ]
     g.large_operands += len(large)
     wgmma.stage(g, large, asynchronous=False)
-    words_a, words_b = (_operand_words(g, op, i, place, row.pack) for i, place in enumerate(places))
-    parts = [(words_a, words_b)]
-    if e is F32:
-        parts = _tf32_parts(g, words_a, words_b, op.attrs["precision"] == "tf32x3")
     m, n, k = acc.shape[-2], acc.shape[-1], op.operands[0].type.shape[-1]
     bm, bn, bk = log2(m), log2(n), log2(k)
     at = acc.register_of
     p = log2(row.pack)
-    for first in range(0, acc.registers, 4):  # register bits 0 and 1 are those of one instruction
-        c = acc.constants[first]
-        batch, mi, ni = c >> (bm + bn), (c >> bn) & (m - 1), c & (n - 1)
-        d = [values[at[c ^ i]] for i in (0, 1, 8 << bn, (8 << bn) | 1)]
-        for k0 in range(0, k, row.k):
-            ra = place_a.register_of[(batch << (bm + bk)) | (mi << bk) | k0] >> p
-            rb = place_b.register_of[(batch << (bk + bn)) | (k0 << bn) | ni] >> p
+    one_a, steps_a = _steps(g, op, 0, place_a, row)
+    one_b, steps_b = _steps(g, op, 1, place_b, row)
+    for k0 in range(0, k, row.k):
+        words_a, words_b = steps_a(k0), steps_b(k0)
+        parts = [(words_a, words_b)]
+        if e is F32:
+            parts = _tf32_parts(g, words_a, words_b, op.attrs["precision"] == "tf32x3")
+        for first in range(0, acc.registers, 4):  # register bits 0 and 1 are those of one instruction
+            c = acc.constants[first]
+            batch, mi, ni = c >> (bm + bn), (c >> bn) & (m - 1), c & (n - 1)
+            d = [values[at[c ^ i]] for i in (0, 1, 8 << bn, (8 << bn) | 1)]
+            ra = one_a.register_of[(batch << (bm + bk)) | (mi << bk)] >> p
+            rb = one_b.register_of[(batch << (bk + bn)) | ni] >> p
             for xs, ys in parts:
                 d = _mma(g, row, d, xs[ra : ra + 4], ys[rb : rb + 2])
-        for i, x in zip((0, 1, 8 << bn, (8 << bn) | 1), d, strict=True):
-            values[at[c ^ i]] = x
+            for i, x in zip((0, 1, 8 << bn, (8 << bn) | 1), d, strict=True):
+                values[at[c ^ i]] = x
     return values
+
+
+def _steps(g: Generator, op: Op, index: int, place: Placement, row: Instruction) -> tuple[Placement, Callable[[int], list[str]]]:
+    """What one instruction's step along k takes of operand ``index``: its placement at k = 0, and k0 → its 32-bit words.
+
+    An operand in shared memory is read step by step: a thread need not hold all of it, and multiplies what it has while more comes.
+    """
+    v, form = op.operands[index], matrices.ring_form(g, op, index)
+    k, low = op.operands[0].type.shape[-1], log2(v.type.shape[-1]) if index else 0  # the lowest bit of k in a flat index
+    later = [r for r in place.register if r >> low & (k - 1) >= row.k]
+    here = tuple(r for r in place.register if r not in later)
+    one = Placement(place.shape, here, place.lane, place.warp)
+    slot = None if form is None else wgmma.slot_of(g, v, form)
+    if form is None or slot is None:
+        whole = as_words(g, g.get(v, place), v.type.elem, row.pack)
+        return one, lambda k0: [whole[place.register_of[c ^ k0 << low] // row.pack] for c in one.constants[:: row.pack]]
+    more = max(0, min(len(later), matrices.BITS + log2(row.pack) - len(here)))  # so that each instruction reads as much as it may
+    chunk = Placement(place.shape, here + tuple(later[:more]), place.lane, place.warp)
+    read = matrices.fragments_in(g, slot, form, chunk, form.inner == 1 - index)
+    known: dict[int, list[str]] = {}
+
+    def words(k0: int) -> list[str]:
+        begin = k0 & -(row.k << more)
+        if begin not in known:
+            known[begin] = read(begin << low)
+        return [known[begin][chunk.register_of[c ^ (k0 - begin) << low] // row.pack] for c in one.constants[:: row.pack]]
+
+    return one, words
 
 
 def _operand_words(g: Generator, op: Op, index: int, place: Placement, pack: int) -> list[str]:
@@ -236,7 +268,7 @@ def _operand_words(g: Generator, op: Op, index: int, place: Placement, pack: int
     slot = None if form is None else wgmma.slot_of(g, v, form)
     if form is None or slot is None:
         return as_words(g, g.get(v, place), v.type.elem, pack)
-    return matrices.fragment_words(g, slot, form, place, form.inner == 1 - index)
+    return matrices.fragments_in(g, slot, form, place, form.inner == 1 - index)(0)
 
 
 def _by_warpgroup(g: Generator, op: Op, acc: Placement) -> list[str]:
