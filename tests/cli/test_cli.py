@@ -78,13 +78,15 @@ def test_wrong_command_lines():
 
 def test_options_stand_among_what_is_wanted(monkeypatch):
     seen = []
-    monkeypatch.setattr("anytile.cli.lock.run", lambda *given: seen.append(given) or 5)
-    monkeypatch.setattr("anytile.cli.rebuild.run", lambda *given: seen.append(given) or 6)
+    monkeypatch.setattr("anytile.cli.lock.run", lambda given: seen.append(given) or 5)
+    monkeypatch.setattr("anytile.cli.rebuild.run", lambda given: seen.append(given) or 6)
     assert app.main(["lock", "torch", "--python", "3.11", "unsloth", "--platform", "linux", "--platform=macos", "--no-look-inside"]) == 5
-    assert seen[0][:4] == (["torch", "unsloth"], "3.11", ["linux", "macos"], None) and seen[0][11] is False
+    first = seen[0]
+    assert (first.packages, first.python, first.platform) == (["torch", "unsloth"], "3.11", ["linux", "macos"]) and not first.look_inside
     assert app.main(["rebuild", "-r", "a.txt", "-y", "--no-verify", "--", "--no-deps", "--yes"]) == 6
-    assert seen[1][2] == ["a.txt"] and seen[1][7] is False and seen[1][14:] == (["--no-deps", "--yes"], False)
-    assert app.main(["lock"]) == 5 and seen[2][2] == []  # nothing is left of the calls before
+    second = seen[1]
+    assert second.requirements == ["a.txt"] and second.yes and not second.verify and second.behind == ["--no-deps", "--yes"]
+    assert app.main(["lock"]) == 5 and seen[2].platform == []  # nothing is left of the calls before
 
 
 @pytest.mark.skipif(os.name != "posix", reason="pipes of a shell")

@@ -280,21 +280,7 @@ def lock(given: argparse.Namespace) -> int:
     """Find packages that work together and write them into the project's file. Exit status: 0, or 1 with nothing written."""
     from . import lock as locking
 
-    return locking.run(
-        given.packages,
-        given.python,
-        given.platform,
-        given.cuda,
-        given.tool,
-        given.triton,
-        given.source,
-        given.file,
-        given.urls,
-        given.mirror,
-        given.index,
-        given.look_inside,
-        given.dry_run,
-    )
+    return locking.run(given)
 
 
 @_command(
@@ -323,24 +309,7 @@ def rebuild(given: argparse.Namespace) -> int:
     """Build an environment anew beside the old one, verify it, and put it in its place; nothing is lost wherever it stops."""
     from . import rebuild as builder
 
-    return builder.run(
-        given.env,
-        given.tool,
-        given.requirements,
-        given.python,
-        given.keep_caches,
-        given.keep_downloads,
-        given.keep_old,
-        given.verify,
-        given.timeout,
-        given.yes,
-        given.resume,
-        given.rollback,
-        given.dry_run,
-        given.verbose,
-        given.behind,
-        given.enable,
-    )
+    return builder.run(given)
 
 
 def _print_rows(*rows: tuple[str, str]) -> None:

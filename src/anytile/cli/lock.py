@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,22 +15,8 @@ if TYPE_CHECKING:
 __all__ = ["run"]
 
 
-def run(
-    packages: list[str],
-    python: str | None,
-    platforms: list[str],
-    cuda: str | None,
-    tool: str | None,
-    triton: str,
-    source: str | None,
-    file: Path | None,
-    urls: bool,
-    mirrors: list[str],
-    index: str | None,
-    look_inside: bool,
-    dry_run: bool,
-) -> int:
-    """See the options of the command. Nothing is written unless everything was found."""
+def run(given: argparse.Namespace) -> int:
+    """``given``: the options of `anytile lock`.  Nothing is written unless everything was found."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
@@ -42,10 +29,20 @@ def run(
 
     errors = Console(stderr=True)
     try:
-        project = read(file, tool, Path.cwd())
-        wanted = python or project.python or f"3.{sys.version_info.minor}"
-        request = Request.parse(packages, wanted, platforms or [_here()], cuda, project.tool, triton, source, urls, mirrors)
-        if not packages and not project.dependencies:
+        project = read(given.file, given.tool, Path.cwd())
+        wanted = given.python or project.python or f"3.{sys.version_info.minor}"
+        request = Request.parse(
+            given.packages,
+            wanted,
+            given.platform or [_here()],
+            given.cuda,
+            project.tool,
+            given.triton,
+            given.source,
+            given.urls,
+            given.mirror,
+        )
+        if not given.packages and not project.dependencies:
             raise LockError(f"{project.path} names no dependencies: say what you want, as in `anytile lock torch unsloth[huggingface]`")
         columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as progress:
@@ -54,18 +51,18 @@ def run(
             def told(what: str) -> None:
                 progress.update(task, description=what, completed=0 if what.startswith("resolving") else None)
 
-            plan = make_plan(request, project, told, lambda _: progress.advance(task), look_inside, index or PYPI)
+            plan = make_plan(request, project, told, lambda _: progress.advance(task), given.look_inside, given.index or PYPI)
         new = render(plan, project)
     except (LockError, OSError) as e:
         errors.print(f"anytile: {e}", markup=False, highlight=False, soft_wrap=True)
         return 1
     changes = difference(project, new)
-    if dry_run:
+    if given.dry_run:
         print(changes, end="")
     _explain(errors, plan)
     if not changes:
         errors.print(f"{project.path} says all of this already", highlight=False)
-    elif dry_run:
+    elif given.dry_run:
         errors.print("nothing was written (--dry-run)", highlight=False)
     else:
         try:

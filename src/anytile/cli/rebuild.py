@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,71 +64,25 @@ def _show(plan: Plan) -> None:
     plain_console().print(table)
 
 
-def run(
-    target: str | None,
-    tool: str | None,
-    requirements: list[str],
-    python: str | None,
-    keep_caches: bool,
-    keep_downloads: bool,
-    keep_old: bool,
-    check: bool,
-    timeout: float,
-    yes: bool,
-    resume: bool,
-    rollback: bool,
-    dry_run: bool,
-    verbose: bool,
-    extra: list[str],
-    enable: bool,
-) -> int:
-    """See `anytile rebuild --help`."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-    from ..env.rebuild import steps
+def run(given: argparse.Namespace) -> int:
+    """``given``: the options of `anytile rebuild`, and ``behind``, what is for the tool's install command."""
     from ..env.rebuild.errors import CannotRebuild, RebuildError
-    from ..env.rebuild.plan import make_plan
 
     root = Path.cwd()
     try:
-        if resume and rollback:
+        if given.resume and given.rollback:
             raise CannotRebuild("--resume and --rollback are opposites; give one of them")
-        plan = None
-        if not (resume or rollback):
-            plan = make_plan(target, root, tool, requirements, python, keep_caches, keep_downloads, keep_old, extra, enable)
-            _show(plan)
-            if dry_run:
-                return 0
-            if not yes:
-                if not sys.stdin.isatty():
-                    raise CannotRebuild("nobody can be asked here; give --yes to go on without")
-                if input("Go on? [y/N] ").strip().lower() not in ("y", "yes"):
-                    print("nothing was touched")
-                    return 1
+        plan = None if given.resume or given.rollback else _plan(given, root)
+        if plan is not None and given.dry_run:
+            return 0
+        if plan is not None and not given.yes and not _agreed():
+            print("nothing was touched")
+            return 1
     except CannotRebuild as e:
         print(f"anytile: {e}", file=sys.stderr)
         return 2
-    columns = (
-        BarColumn(20),
-        TextColumn("{task.completed}/{task.total} {task.description}"),
-        TimeElapsedColumn(),
-        TextColumn("[dim]{task.fields[said]}"),
-    )
     try:
-        with Progress(*columns, console=Console(highlight=False, stderr=True)) as progress:
-            bar = _Bar(progress, len(steps.STEPS), verbose)
-            if plan is not None:
-                steps.begin(plan, bar, check, timeout)
-            elif resume:
-                plan = steps.resume(_unfinished(target, root), bar, check, timeout)
-            elif not steps.roll_back(_unfinished(target, root), bar):
-                print(
-                    "anytile: too late to go back: the new environment was proved and is in place; what was left is removed",
-                    file=sys.stderr,
-                )
-                return 1
-            progress.update(bar.task, completed=len(steps.STEPS), description="done", said="")
+        return _carry_out(given, plan, root)
     except KeyboardInterrupt:
         print("\nanytile: interrupted; nothing is lost. --resume goes on, --rollback goes back", file=sys.stderr)
         return 130
@@ -140,9 +95,63 @@ def run(
     except RebuildError as e:
         print(f"anytile: {e}", file=sys.stderr)
         return 1
-    if rollback:
+
+
+def _plan(given: argparse.Namespace, root: Path) -> Plan:
+    """What is to be done, shown.  CannotRebuild where there is no plan."""
+    from ..env.rebuild.plan import make_plan
+
+    plan = make_plan(
+        given.env,
+        root,
+        given.tool,
+        given.requirements,
+        given.python,
+        given.keep_caches,
+        given.keep_downloads,
+        given.keep_old,
+        given.behind,
+        given.enable,
+    )
+    _show(plan)
+    return plan
+
+
+def _agreed() -> bool:
+    """Whether the user says yes."""
+    from ..env.rebuild.errors import CannotRebuild
+
+    if not sys.stdin.isatty():
+        raise CannotRebuild("nobody can be asked here; give --yes to go on without")
+    return input("Go on? [y/N] ").strip().lower() in ("y", "yes")
+
+
+def _carry_out(given: argparse.Namespace, plan: Plan | None, root: Path) -> int:
+    """Does what ``plan`` says, or, without one, goes on with an interrupted rebuild or back to before it; the exit status."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from ..env.rebuild import steps
+
+    columns = (
+        BarColumn(20),
+        TextColumn("{task.completed}/{task.total} {task.description}"),
+        TimeElapsedColumn(),
+        TextColumn("[dim]{task.fields[said]}"),
+    )
+    with Progress(*columns, console=Console(highlight=False, stderr=True)) as progress:
+        bar = _Bar(progress, len(steps.STEPS), given.verbose)
+        if plan is not None:
+            steps.begin(plan, bar, given.verify, given.timeout)
+        elif given.resume:
+            plan = steps.resume(_unfinished(given.env, root), bar, given.verify, given.timeout)
+        elif not steps.roll_back(_unfinished(given.env, root), bar):
+            print("anytile: too late to go back: the new environment was proved and is in place; what was left is removed", file=sys.stderr)
+            return 1
+        progress.update(bar.task, completed=len(steps.STEPS), description="done", said="")
+    if plan is None:
         print("rolled back: the old environment is in place")
-    elif plan is not None:
+    else:
         kept = f"; the old one lies at {plan.old}" if plan.keep_old and plan.had_old else ""
         print(f"{plan.target} is rebuilt{kept}")
     return 0
