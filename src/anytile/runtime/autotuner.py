@@ -38,7 +38,7 @@ from .driver import CpuDriver, driver, target_object
 from .elsewhere import prepare_nvidia
 from .errors import AutotunerError, OutOfResources, PTXASError
 from .jit import JITFunction, KernelInterface
-from .launcher import refuse_unknown
+from .refusals import refuse_unknown
 from .tuning import BEFORE_A_DUEL, Progress, compile_ahead, duel_on_gpu, finalists, race, race_on_gpu
 
 __all__ = ["Autotuner", "Config", "Heuristics", "OutOfResources", "autotune", "heuristics"]

@@ -20,8 +20,9 @@ from .driver import GPUTarget, machine_arch
 from .errors import GridError, InterpreterError, ReadOnlyError
 from .hooks import LazyDict
 from .jit import JITFunction
-from .launcher import call_grid, make_binder, normalize_grid
+from .launcher import make_binder, normalize_grid
 from .options import Options
+from .refusals import call_grid
 
 __all__ = ["InterpretedFunction"]
 

@@ -37,7 +37,7 @@ import re
 import struct
 import sys
 import textwrap
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from functools import lru_cache, partial
 from types import CodeType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -51,10 +51,8 @@ from .errors import (
     GridError,
     LaunchError,
     MissingGridError,
-    StorageError,
-    UnknownMetaError,
 )
-from .options import option_names
+from .refusals import missing_argument, refuse_surplus, refuse_unknown, refuse_unreadable
 
 if TYPE_CHECKING:
     from .jit import JITFunction
@@ -64,12 +62,10 @@ __all__ = [
     "GRID_LIMITS",
     "INTEGER_RANGES",
     "Launcher",
-    "call_grid",
     "make_binder",
     "make_launcher",
     "make_packer",
     "normalize_grid",
-    "refuse_unknown",
     "slot_format",
 ]
 
@@ -112,29 +108,6 @@ def normalize_grid(name: str, grid: Any) -> tuple[int, int, int]:
             raise GridError(f"dimension {axis} of the grid of {name} is {n}: it must lie between 0 and {limit}")
         out.append(n)
     return (out + [1, 1])[0], (out + [1, 1])[1], (out + [1, 1])[2]
-
-
-def call_grid(name: str, grid: Callable[[dict[str, Any]], Any], meta: dict[str, Any]) -> Any:
-    """``grid(meta)``.  UnknownMetaError where it asks ``meta`` for a name that is not there."""
-    try:
-        return grid(meta)
-    except KeyError as e:
-        refuse_unknown(f"the grid function of {name}", e, meta)
-        raise
-
-
-def refuse_unknown(asking: str, error: KeyError, meta: Mapping[str, Any]) -> None:
-    """UnknownMetaError where the function ``asking`` raised ``error`` because ``meta``, which it was given, has no such name."""
-    asked = error.args[0] if error.args else None
-    if not isinstance(asked, str) or asked in meta:
-        return
-    from difflib import get_close_matches  # here: it is needed for nothing but this sentence
-
-    near = get_close_matches(asked, meta, 1)
-    guess = f"; did you mean {near[0]!r}?" if near else ""
-    raise UnknownMetaError(
-        f"{asking} asks for {asked!r}, and what it is given has no such name: it has {', '.join(meta)}{guess}"
-    ) from error
 
 
 @lru_cache(maxsize=2)
@@ -276,7 +249,7 @@ def _generate(fn: JITFunction, template: str, name: str, more: dict[str, Any], p
         """Value and key of argument ``i`` by the general way."""
         p = fn.params[i]
         if x is _MISSING:
-            raise _missing_argument(fn, p.name)
+            raise missing_argument(fn, p.name)
         if torch is None and "torch" in sys.modules:
             fn.forget_launchers()  # the next launcher knows torch's tensors
         try:
@@ -292,36 +265,11 @@ def _generate(fn: JITFunction, template: str, name: str, more: dict[str, Any], p
 
     def constant(i: int, x: Any) -> Any:
         if x is _MISSING:
-            raise _missing_argument(fn, fn.params[i].name)
+            raise missing_argument(fn, fn.params[i].name)
         try:
             return constexpr_key(x)
         except ArgumentTypeError as e:
             raise ArgumentTypeError(f"argument {fn.params[i].name} of kernel {fn.__name__} {e}") from None
-
-    def surplus(extra: tuple[Any, ...]) -> None:
-        positional = [p.name for p in fn.params if p._param.kind is not p._param.KEYWORD_ONLY]
-        raise ArgumentError(
-            f"kernel {fn.__name__} takes {len(positional)} positional argument{'s' * (len(positional) != 1)} but {len(positional) + len(extra)} were given; "
-            f"its parameters are ({', '.join(fn.arg_names)})"
-        )
-
-    def unreadable(arguments: dict[str, Any]) -> None:
-        """StorageError where one of the arguments that could not be read is a tensor without memory of its own."""
-        for argument, x in arguments.items():
-            layout = str(getattr(x, "layout", "torch.strided"))
-            what = ""
-            if layout not in ("torch.strided", "torch.jagged"):
-                what = (
-                    f"is a tensor of layout {layout}, which is several tensors in one; pass x.to_dense(), or those that it consists of "
-                    "(x.values() and its indices)"
-                )
-            elif _is_transformed(x):
-                what = (
-                    "is a tensor that torch.func (vmap, grad, jvp …) follows through a function, and has no memory of its own; launch in a "
-                    "torch.autograd.Function that has setup_context, vmap and jvp, or in an operator of torch.library.custom_op"
-                )
-            if what:
-                raise StorageError(f"argument {argument} of kernel {fn.__name__} {what}") from None
 
     def hooked(kernel: Any, grid: tuple[int, int, int], bound: dict[str, Any], values: tuple[Any, ...]) -> None:
         """The launch between the enter and exit hooks."""
@@ -346,7 +294,7 @@ def _generate(fn: JITFunction, template: str, name: str, more: dict[str, Any], p
         "Elsewhere": Elsewhere,
         "fn": fn,
         "hooked": hooked,
-        "unreadable": unreadable,
+        "unreadable": partial(refuse_unreadable, fn),
         "RuntimeError": RuntimeError,
         "options_key": _options_key,
         "runtime": knobs.runtime,
@@ -363,7 +311,7 @@ def _generate(fn: JITFunction, template: str, name: str, more: dict[str, Any], p
         "tuple": tuple,
         "callable": callable,
         "missing": _MISSING,
-        "surplus": surplus,
+        "surplus": partial(refuse_surplus, fn),
         "nothing": _NOTHING,
         "last": _NOTHING,
     }
@@ -450,24 +398,6 @@ def _options_key(options: dict[str, Any]) -> tuple[Any, ...]:
 def _with_debug(options: dict[str, Any]) -> dict[str, Any]:
     """The options with ``debug`` on where the knob or TRITON_DEBUG says so."""
     return {**options, "debug": True} if knobs.runtime.debug else options
-
-
-def _is_transformed(x: Any) -> bool:
-    """Whether ``x`` is one of torch.func's wrappers around tensors."""
-    functorch = getattr(getattr(sys.modules.get("torch"), "_C", None), "_functorch", None)
-    is_wrapped = getattr(functorch, "is_functorch_wrapped_tensor", None)
-    return is_wrapped is not None and hasattr(x, "data_ptr") and bool(is_wrapped(x))
-
-
-def _missing_argument(fn: JITFunction, name: str) -> ArgumentError:
-    method = "; a method cannot be a kernel: put @staticmethod above @triton.jit and leave `self` out" if fn.arg_names[0] == "self" else ""
-    return ArgumentError(f"kernel {fn.__name__} is missing argument {name}; its parameters are ({', '.join(fn.arg_names)}){method}")
-
-
-def misnamed(fn: JITFunction, error: ArgumentError, keywords: Iterable[str]) -> ArgumentError:
-    """``error`` of a launch with these ``keywords``; those that neither the kernel nor the compiler knows are often its cause."""
-    strange = [k for k in keywords if k not in fn.arg_names and k not in option_names()]
-    return type(error)(f"{error}; it has no parameter called {' or '.join(strange)}") if strange else error
 
 
 def make_packer(

@@ -24,7 +24,8 @@ from ..native.launcher import Native, NotNative, Row, keep_in
 from . import cache, knobs
 from .arguments import HOST
 from .errors import ArgumentError
-from .launcher import INTEGER_RANGES, Launcher, call_grid, misnamed, normalize_grid, slot_format
+from .launcher import INTEGER_RANGES, Launcher, normalize_grid, slot_format
+from .refusals import call_grid, misnamed
 
 if TYPE_CHECKING:
     from ..language.parameters import KernelParam
