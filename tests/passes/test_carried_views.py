@@ -39,3 +39,23 @@ def test_what_the_loop_works_on_is_what_it_carries():
 def test_what_is_used_both_ways_round_stays():
     m = parse_module(LOOP.format(more="    %p2 = splat %p {shape = [4, 8]} : tile<4x8xptr<f32>>\n    store %p2, %a, _\n"))
     assert not carried_views(m)
+
+
+TURNED_EACH_TIME = """func @k(%p: ptr<f32>, %n: i32) {
+  %zero = constant {value = 0, type = i32} : i32
+  %one = constant {value = 1, type = i32} : i32
+  %q = splat %p {shape = [4, 4]} : tile<4x4xptr<f32>>
+  %c = load %q, _, _ : tile<4x4xf32>
+  %r = for %zero, %n, %one, %c ^(%i: i32, %a: tile<4x4xf32>) {
+    %t = permute %a {order = [1, 0]} : tile<4x4xf32>
+    yield %t
+  } : tile<4x4xf32>
+  store %q, %r, _
+  return
+}"""
+
+
+def test_a_tile_that_each_iteration_turns_stays():
+    """It is one way round after an even number of iterations, and the other way after an odd one."""
+    m = parse_module(TURNED_EACH_TIME)
+    assert not carried_views(m)

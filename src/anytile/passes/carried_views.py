@@ -40,7 +40,7 @@ def _turned(loop: Op, i: int) -> bool:
         return False
     orders = {tuple(user.attrs["order"]) for user in users}
     order, back = next(iter(orders)), tuple(following.op.attrs["order"])  # type: ignore[union-attr]
-    if len(orders) > 1 or tuple(order[d] for d in back) != tuple(range(len(order))):
+    if len(orders) > 1 or tuple(order[d] for d in back) != tuple(range(len(order))) or following.op in users:  # turned each time
         return False
     init = loop.operands[3 + i]
     assert init is not None and loop.block is not None

@@ -10,7 +10,7 @@ rows (`direct`).  So here x and w change places: what is packed then is xᵀ, wh
 
     accᵀ[N, M] += w[N, K] · xᵀ[K, M]
 
-The accumulator that a loop carries stays turned, and is turned back behind the loop; a product of its own (the scores of attention for one
+The accumulator that a loop carries stays turned (`carried_views`), and is turned back behind the loop; a product of its own (the scores of attention for one
 query, or for a group of heads that share keys) is turned back where it is used, which is a matter of how its buffer is read.
 """
 
@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from ...ir import Block, Builder, Module, Op, Value
 from ...ir.types import BOOL
+from ...passes.carried_views import carried_views
 from .machine import Machine
 from .microkernels import select
 from .shape import is_linear, steps
@@ -36,6 +37,8 @@ def turn_dots(m: Module, machine: Machine) -> bool:
         if _suits(op, machine):
             _turn(op)
             changed = True
+    if changed:
+        carried_views(m)  # accumulators
     return changed
 
 
@@ -91,22 +94,9 @@ def _turn(op: Op) -> None:
     load = _load_behind(b)
     assert load is not None
     rows = load.result if b.is_op("permute") else _turned_load(load)
-    loop = _carrier(acc)
-    if loop is None:
-        new = here.make("dot", [rows, _turned_behind(a), here.permute(acc, order=_ORDER)], op.attrs).result
-        op.result.replace_with(here.permute(new, order=_ORDER))
-        op.erase()
-        return
-    place, outside = loop.defn.n_fixed + acc.index - 1, loop.results[acc.index - 1]
-    loop.set_operand(place, _before(loop).permute(loop.operands[place], order=_ORDER))
-    outside.type = acc.type = loop.operands[place].type
-    new = here.make("dot", [rows, _turned_behind(a), acc], op.attrs).result
-    op.result.replace_with(new)
+    new = here.make("dot", [rows, _turned_behind(a), here.permute(acc, order=_ORDER)], op.attrs).result
+    op.result.replace_with(here.permute(new, order=_ORDER))
     op.erase()
-    users = list(outside.uses)
-    back = _behind(outside).permute(outside, order=_ORDER)
-    for user, i in users:
-        user.set_operand(i, back)
 
 
 def _turned_load(load: Op) -> Value:
