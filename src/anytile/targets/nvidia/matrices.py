@@ -16,15 +16,21 @@ the next two register bits do.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ...ir import Op
-from .convert import memory_bytes
+from ...ir.types import I32
+from .convert import memory_bytes, shared_addresses, shared_load
 from .dot_table import instruction
 from .placement import Placement, log2
 from .slots import Slot, pointer, words
 from .values import Generator
-from .wgmma import Panels, Rows, inner_dimension, panels, read_fragments
+from .wgmma import Panels, Rows, inner_dimension, panels
 
-__all__ = ["fragment_words", "ring_form", "row_addresses"]
+__all__ = ["BITS", "fragments_in", "ring_form", "row_addresses"]
+
+BITS = 2
+"""Register bits of a fragment, beyond those inside a word, that one ldmatrix fills."""
 
 
 def ring_form(g: Generator, op: Op, index: int) -> Panels | Rows | None:
@@ -51,10 +57,11 @@ def row_addresses(form: Panels, place: Placement, k_is_inner: bool) -> tuple[int
     return count, tuple(form.offset(b) for b in (*rows, *which, *place.warp))
 
 
-def fragment_words(g: Generator, slot: Slot, form: Panels | Rows, place: Placement, k_is_inner: bool) -> list[str]:
-    """The 32-bit words of ``place``, a fragment of the tile that lies in ``slot``."""
+def fragments_in(g: Generator, slot: Slot, form: Panels | Rows, place: Placement, k_is_inner: bool) -> Callable[[int], list[str]]:
+    """Flat index → the 32-bit words of ``place`` moved there, fragments of the tile that lies in ``slot``."""
     if isinstance(form, Rows):
-        return read_fragments(g, pointer(g, slot), form, place)
+        address = shared_addresses(g, pointer(g, slot), tuple(form.offset(b) for b in place.thread))
+        return lambda first: [shared_load(g, address(form.offset(c ^ first)), 1, I32)[0] for c in place.constants]
     inside = log2(4 // form.size)
     count, bases = row_addresses(form, place, k_is_inner)
     at = words(g, slot, bases)
@@ -62,13 +69,17 @@ def fragment_words(g: Generator, slot: Slot, form: Panels | Rows, place: Placeme
     outs = [f"${i}" for i in range(count)]
     code = f"ldmatrix.sync.aligned.m8n8.x{count}{turned}.shared.b16 {{{', '.join(outs)}}}, "
     result = g.several("i32", count)
-    out: list[str] = []
-    known: dict[int, list[str]] = {}
-    for r in range(0, place.registers, count << inside):
-        c = form.offset(place.constants[r])
-        if c not in known:
-            address, offset = at(c)
-            got = g.assembly(f"{code}[${count}+{offset}];", ",".join(["=r"] * count + ["r"]), result, [("i32", address)])
-            known[c] = [got] if count == 1 else [g.emit(f"extractvalue {result} {got}, {i}") for i in range(count)]
-        out += known[c]
-    return out
+
+    def read(first: int) -> list[str]:
+        out: list[str] = []
+        known: dict[int, list[str]] = {}
+        for r in range(0, place.registers, count << inside):
+            c = form.offset(place.constants[r] ^ first)
+            if c not in known:
+                address, offset = at(c)
+                got = g.assembly(f"{code}[${count}+{offset}];", ",".join(["=r"] * count + ["r"]), result, [("i32", address)])
+                known[c] = [got] if count == 1 else [g.emit(f"extractvalue {result} {got}, {i}") for i in range(count)]
+            out += known[c]
+        return out
+
+    return read

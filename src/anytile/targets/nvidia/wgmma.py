@@ -24,14 +24,14 @@ from ...ir import Func, Op, Value
 from ...ir.rewrite import const_value
 from ...ir.types import BF16, F8E4M3, F8E5M2, F16, F32, I8, I32, Element
 from ...passes.axis_info import AxisInfo
-from .convert import memory_bytes, shared_addresses, shared_load, shared_store
+from .convert import memory_bytes, shared_addresses, shared_store
 from .placement import Placement, log2, span
 from .slots import Slot, descriptor
 from .tensor_maps import window_of
 from .values import Generator
 
 __all__ = ["FORMATS", "Panels", "Rows", "accumulate", "accumulator_place", "drops_ones", "inner_dimension", "panels", "plan", "usable"]
-__all__ += ["panel_addresses", "read_fragments", "slot_of", "stage", "waited"]
+__all__ += ["panel_addresses", "slot_of", "stage", "waited"]
 
 ROWS = 64  # of one instruction
 LARGEST_N = 256
@@ -426,11 +426,6 @@ def slot_of(g: Generator, v: Value, form: Panels | Rows) -> Slot | None:
         return g.ring[v]
     staged = g.find(v, form)
     return None if staged is None else Slot(int(staged[0]))
-
-
-def read_fragments(g: Generator, pointer: str, form: Rows, place: Placement) -> list[str]:
-    """The f32 registers of ``place``, a placement of the tile that lies at ``pointer``, as i32."""
-    return [shared_load(g, at, 1, I32)[0] for at in panel_addresses(g, place, form, pointer, 1)]
 
 
 def store_panels(g: Generator, registers: list[str], place: Placement, form: Panels, pointer: str, v: Value) -> None:
