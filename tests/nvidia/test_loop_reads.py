@@ -91,3 +91,30 @@ def test_one_stage():
 
 def test_before_ampere():
     assert not copies(made("row", arch=75))
+
+
+@jit
+def few(a_ptr, b_ptr, c_ptr, TRIPS: tl.constexpr, B: tl.constexpr):
+    i = tl.arange(0, B)
+    tile = i[:, None] * B + i[None, :]
+    c = tl.zeros((B, B), tl.float32)
+    for t in range(TRIPS):
+        a = tl.load(a_ptr + t * B * B + tile)
+        b = tl.load(b_ptr + t * B * B + tile)
+        c = tl.dot((a * 2.0).to(tl.bfloat16), b, c)
+    tl.store(c_ptr + tile, c)
+
+
+@pytest.mark.parametrize("trips", [2, 3, 4, 8])
+def test_iterations_that_are_known_to_be_few(trips):
+    """All of their copies are asked for in front of the loop, and a ring has a slot for each."""
+    types = {"a_ptr": "*bf16", "b_ptr": "*bf16", "c_ptr": "*fp32"}
+    constants = {"TRIPS": trips, "B": 64}
+    source = ASTSource(
+        few, {**types, "TRIPS": "constexpr", "B": "constexpr"}, constants, {(i,): [["tt.divisibility", 16]] for i in range(3)}
+    )
+    kernel = compile(source, target=GPUTarget("cuda", 90, 32), options={"num_warps": 4, "num_stages": 4})
+    slots = min(trips, 4)
+    assert slots * 2 * 8192 <= kernel.metadata.shared < (slots + 1) * 2 * 8192 + 8192
+    asked = sum(size * n for size, n in copies(kernel).items())
+    assert asked == 2 * 8192 // 128 * (1 if trips < 4 else 2), "in front of the loop, and in it where more are to come"

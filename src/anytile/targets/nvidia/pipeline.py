@@ -24,6 +24,7 @@ from functools import cache, partial
 
 from ...ir import Block, Effect, Op, Value
 from ...ir.rewrite import const_value, is_pure
+from ...passes.control_rules import trip_count
 from ..text import Chunk
 from . import wgmma
 from .chain import Chained, chain
@@ -210,24 +211,28 @@ class Pipeline:
 
     def __init__(self, g: Generator, loop: Op, ahead: Ahead, around: Op | None = None):
         """``around``: the loop around this one through which the ring goes on (`over_tiles`)."""
-        self.g, self.loop, self.used, self.stages = g, loop, ahead.used, ahead.stages
+        self.g, self.loop, self.used = g, loop, ahead.used
         self.moves, self.own = moves, own = ahead.moves, ahead.own
-        used, stages = ahead.used, ahead.stages
         self.body = loop.blocks[0]
         self.forms = {m.operand: m.form for m in moves}
-        self.rings = {v: g.buffer(v, form.bytes * stages) for v, form in self.forms.items()}
-        self.rings |= {c.load.result: g.buffer(c.load.result, c.bytes * stages) for c in own}
+        # A tile that both dots read is not there in time for the first one: a chain's second copies are waited for behind it.
+        accelerated, shared = any(m.source is not None for m in moves), any(m.others for m in moves)
+        found = None if accelerated or own or shared or _writes(self.body) else chain(g, self.body, set(self.forms))
+        count = trip_count(loop) if found is None and around is None else None
+        self.complete = count is not None and 0 < count < ahead.stages
+        """Whether all iterations' copies are asked for in front of the loop: their slots are used once."""
+        self.stages = count + 1 if self.complete and count is not None else ahead.stages
+        used, stages, slots = ahead.used, self.stages, self.stages - self.complete
+        self.rings = {v: g.buffer(v, form.bytes * slots) for v, form in self.forms.items()}
+        self.rings |= {c.load.result: g.buffer(c.load.result, c.bytes * slots) for c in own}
         self.together = any(m.source is None for m in moves)  # whether threads copy for each other
         self.threads = self.together or bool(own)  # whether cp.async copies anything
         self.barriers: Barriers | None = None
-        if any(m.source is not None for m in moves):
+        if accelerated:
             self.barriers = Barriers(g, stages, around or loop)
         self.args = [self.body.args[1 + i] for i in sorted(used.carried)]
         self.ends = [self.body.terminator.operands[i] for i in sorted(used.carried)]
         self.dot = self._accumulating()
-        # A tile that both dots read is not there in time for the first one: a chain's second copies are waited for behind it.
-        shared = any(m.others for m in moves)
-        found = None if self.barriers is not None or own or shared or _writes(self.body) else chain(g, self.body, set(self.forms))
         self.chained = None if found is None else Chained(self, found)
         self.turned = self.dot is not None and g.assignment.by_warpgroup[self.dot]
         self.held = None if self.dot is None else self.dot.operands[2]
@@ -391,7 +396,12 @@ class Pipeline:
 
     def _refill(self) -> None:
         """Starts the copies into the slot that the iteration before has left."""
-        self.last = self.copies(self.names, self.left())
+        if not self.complete:
+            self.last = self.copies(self.names, self.left())
+            return
+        self.last = self.names
+        if self.threads:
+            self.g.assembly("cp.async.commit_group;", "", "void", [])  # an empty one: the groups are counted
 
     def left(self) -> str:
         """The slot that the iteration before has left."""
