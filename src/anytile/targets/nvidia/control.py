@@ -29,6 +29,7 @@ def emit_block(g: Generator, block: Block, order: list[Op] | None = None) -> Non
     for op in order or block.ops:
         if not op.defn.terminator and op not in g.unread:
             _emit(g, op)
+            g.emitted.add(op)
     g.unordered |= inner  # a barrier of this block need not have been passed
 
 

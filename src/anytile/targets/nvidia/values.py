@@ -190,6 +190,7 @@ class Generator:
         self.read_ahead: dict[
             Value, Callable[[Placement | None], list[str]]
         ] = {}  # table of the iteration whose copies are written → its numbers
+        self.alone = False  # whether two warpgroups, each with half of a tile's rows, do not wait for each other (`warpgroups`)
         self.own_rings = 0  # of such loads so far
         self.rings_over_tiles = 0  # that go on from tile to tile, so far
         self.over_tiles: dict[Op, OverTiles] = {}  # a loop in a loop over tiles → its ring
@@ -212,6 +213,9 @@ class Generator:
         ] = {}  # an index, or one of several → what they all begin with, the least and the most beyond
         self.halves: dict[str, tuple[str, int]] = {}  # such an element → that i32, and which half of it
         self._buffers: dict[object, int] = {}  # whose → first byte
+        self._sizes: dict[object, int] = {}  # whose → bytes
+        self._holes: dict[int, int] = {}  # first byte → bytes below `buffer_top` that are nobody's
+        self.emitted: set[Op] = set()  # operations whose text is complete
         self.globals: list[str] = []
         self.scopes = [Scope()]
         self._thread_parts: dict[Any, str] = {}
@@ -409,10 +413,27 @@ class Generator:
     def buffer(self, key: object, size: int) -> int:
         """The first of ``size`` bytes of shared memory that belong to ``key`` alone until `release`, a multiple of 1024."""
         if key not in self._buffers:
-            self._buffers[key] = self.buffer_top
-            self.buffer_top += -(-size // 1024) * 1024
+            size = -(-size // 1024) * 1024
+            at = min((at for at, room in self._holes.items() if room >= size), key=lambda at: (self._holes[at], at), default=None)
+            if at is None:
+                at, self.buffer_top = self.buffer_top, self.buffer_top + size
+            elif (room := self._holes.pop(at)) > size:
+                self._holes[at + size] = room - size
+            self._buffers[key], self._sizes[key] = at, size
             self._filled(0)
         return self._buffers[key]
+
+    def buffer_owners(self) -> list[object]:
+        """To whom buffers belong."""
+        return list(self._buffers)
+
+    def free(self, key: object) -> None:
+        """Gives back the buffer of ``key``, which nobody reads any more; who uses its memory next begins with a barrier."""
+        at = self._buffers.pop(key)
+        self._holes[at] = self._sizes.pop(key)
+        for begin in sorted(self._holes):  # neighbours become one
+            while (end := begin + self._holes.get(begin, 0)) in self._holes and end != begin:
+                self._holes[begin] += self._holes.pop(end)
 
     def _filled(self, exchange: int) -> None:
         """Notes how much shared memory is in use now, ``exchange`` bytes of it above the buffers."""
@@ -424,6 +445,7 @@ class Generator:
         """Gives back the buffers made since ``buffer_top`` was ``top``; who uses their memory next begins with a barrier."""
         self.buffer_top = top
         self._buffers = {key: offset for key, offset in self._buffers.items() if offset < top}
+        self._holes = {at: room for at, room in self._holes.items() if at < top}
 
     def warpgroup(self) -> str:
         """The number of this thread's group of four warps, in a uniform register."""

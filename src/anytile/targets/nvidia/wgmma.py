@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ...ir import Func, Op, Value
+from ...ir import Block, Func, Op, Value
 from ...ir.rewrite import const_value
 from ...ir.types import BF16, F8E4M3, F8E5M2, F16, F32, I8, I32, Element
 from ...passes.axis_info import AxisInfo
@@ -405,6 +405,9 @@ def stage(g: Generator, operands: list[tuple[Value, int]], asynchronous: bool = 
         held = [(v, form, g.place_for(v)) for v, form in missing]
         registers = [g.get(v, place) for v, _, place in held]
         g.reclaim()
+        for key in g.buffer_owners():
+            if isinstance(key, tuple) and isinstance(key[1], Panels) and _read_no_more(g, key[0]):
+                g.free(key)
         for (v, form, place), regs in zip(held, registers, strict=True):
             begin = g.buffer((v, form), form.bytes)
             store_panels(g, regs, place, form, g.at_byte(begin), v)
@@ -418,6 +421,22 @@ def stage(g: Generator, operands: list[tuple[Value, int]], asynchronous: bool = 
         assert slot is not None
         out.append(slot)
     return out
+
+
+def _read_no_more(g: Generator, v: Value) -> bool:
+    """Whether all dots that read ``v`` are behind what is written now: in their blocks, or in what of its own block they are in."""
+    block = v.owner if isinstance(v.owner, Block) else v.owner.block
+    for user, _ in v.uses:
+        if user.name != "dot":
+            continue
+        if user in g.in_flight:
+            return False
+        around: Op | None = user
+        while around is not None and around.block is not block:
+            around = around.parent_op()
+        if around not in g.emitted:
+            return False
+    return True
 
 
 def slot_of(g: Generator, v: Value, form: Panels | Rows) -> Slot | None:
