@@ -17,7 +17,7 @@ from anytile.targets.cpu.driver import lower
 from anytile.targets.cpu.machine import current, named
 
 pytestmark = pytest.mark.skipif(not current().has("avx512bw"), reason="the text is for vectors of 512 bits with masks")
-P, W, B, I = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int8, ctypes.c_int32
+P, W, B, N = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int8, ctypes.c_int32
 
 
 def run(signature, constants, arguments, grid, element, group):
@@ -38,7 +38,7 @@ def run(signature, constants, arguments, grid, element, group):
     loaded = engine.load_object(data, {name: ctypes.cast(f, P).value for name, f in functions.items()})
     scratch = np.zeros(found["scratch"] + 64, np.uint8)
     slots = ctypes.create_string_buffer(b"".join(struct.pack("<q", a if isinstance(a, int) else a.ctypes.data) for a in arguments))
-    kernel = ctypes.CFUNCTYPE(None, P, P, W, W, I, I, I)(loaded.address("kernel"))
+    kernel = ctypes.CFUNCTYPE(None, P, P, W, W, N, N, N)(loaded.address("kernel"))
     kernel(ctypes.addressof(slots), (scratch.ctypes.data + 63) & ~63, 0, grid[0] * grid[1], *grid, 1)
     return text
 
