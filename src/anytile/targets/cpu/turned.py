@@ -19,6 +19,7 @@ from __future__ import annotations
 from ...ir import Block, Builder, Module, Op, Value
 from ...ir.types import BOOL
 from ...passes.carried_views import carried_views
+from .dot import group_of
 from .machine import Machine
 from .microkernels import select
 from .shape import is_linear, steps
@@ -50,7 +51,7 @@ def _suits(op: Op, machine: Machine) -> bool:
     x, y, sums = (number_type(v.type.elem) for v in (b, a, acc))
     kernel = select(machine, x, y, sums, n, rows, k)
     as_it_lies = kernel.direct_a and kernel.packed_a.element == x
-    return as_it_lies and _lies_along_k(b) and _may_turn(op)
+    return as_it_lies and _lies_along_k(b) and _may_turn(op, group_of(kernel.packed_b) > 1)
 
 
 def _lies_along_k(b: Value) -> bool:
@@ -77,11 +78,15 @@ def _carrier(acc: Value) -> Op | None:
     return loop if isinstance(loop, Op) and loop.name == "for" and acc.index > 0 else None
 
 
-def _may_turn(op: Op) -> bool:
-    """Whether turning the accumulator around costs nothing: it is zero, or a loop carries it and this product alone has to do with it."""
+def _may_turn(op: Op, groups: bool) -> bool:
+    """Whether turning the accumulator around costs little.
+
+    A loop carries it, and this product alone has to do with it: nothing.  It is zero: the product is read across its rows then, which costs as
+    much as turning B around where it is turned in words (``groups`` along k), and less where it is turned number by number.
+    """
     acc, result, block = op.operands[2], op.result, op.block
     if acc.is_op("constant"):
-        return True
+        return not groups
     loop = _carrier(acc)
     if loop is None or block is not loop.blocks[0] or len(acc.uses) != 1:
         return False
