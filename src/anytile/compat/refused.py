@@ -9,8 +9,8 @@ __all__ = ["REFUSED", "why_refused"]
 #: Beginning of a dotted name → the sentence about it.
 REFUSED: dict[str, str] = {
     "triton.profiler": (
-        "Proton (triton.profiler) is not supported by anytile; launches are reported to triton.knobs.runtime.launch_enter_hook and "
-        "launch_exit_hook, and triton.testing.do_bench measures"
+        "this part of Proton is not supported by anytile: its triton.profiler has sessions, scopes and states that tell how often and how "
+        "long kernels ran, and its triton.profiler.viewer reads what they wrote"
     ),
     "triton.tools.build_extern": (
         "triton.tools.build_extern, which writes Python for a library of LLVM bitcode, is not supported by anytile; "

@@ -373,6 +373,16 @@ _serve(
 _serve("triton.tools.ragged_tma", "Slices of a tensor, through descriptors.", since=(3, 5), mirror="anytile.tools.ragged_tma")
 _serve("triton.tools.mxfp", "Microscaling formats on the host.", since=(3, 4), mirror="anytile.tools.mxfp")
 
+# ---- triton.profiler: Proton, times of launches ----
+
+_serve(
+    "triton.profiler",
+    "Where the time of launches goes.",
+    _at("tools.proton", "DEFAULT_PROFILE_NAME activate deactivate enter_scope exit_scope finalize profile scope start"),
+    _at("tools.proton", "cpu_timed_scope enter_state exit_state state", since=(3, 3)),
+)
+_serve("triton.profiler.viewer", "Reading what a session has written.", _at("tools.proton_viewer", "parse print_tree"))
+
 # ---- triton.experimental: Gluon, which may be imported and not used ----
 
 _serve("triton.experimental", "What upstream tries out: Gluon.", since=(3, 4))
