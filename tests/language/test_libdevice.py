@@ -11,6 +11,7 @@ import pytest
 import anytile.language as tl
 from anytile.errors import UnsupportedError
 from anytile.language import libdevice
+from anytile.runtime.jit import jit
 
 rng = np.random.default_rng(11)
 
@@ -172,3 +173,24 @@ def test_symbols_of_two_arguments(evaluate):
     x, y = rng.uniform(-3, 3, 8).astype(np.float32), np.float32(0.5)
     got = evaluate(lambda x, y: tl.core.extern_elementwise("", "", [x, y.to(tl.float16)], table, True), x, y)
     np.testing.assert_allclose(got, np.arctan2(x, y), rtol=1e-5)
+
+
+@jit
+def powers(x, out, n, N: tl.constexpr, KNOWN: tl.constexpr):
+    i = tl.arange(0, N)
+    if KNOWN is None:
+        tl.store(out + i, libdevice.pow(tl.load(x + i), n))
+    else:
+        tl.store(out + i, libdevice.pow(tl.load(x + i), KNOWN))
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 3, 31, -1, -2, -17, 2**31 - 1, -(2**31)])
+def test_powers_by_integers_are_products(n):
+    x = np.float32([0, -0.0, 1, -1, 2, -3, 0.5, np.inf, -np.inf, np.nan, 1e-30, 1e30, 1.1, -1.7, 7, 100])
+    with np.errstate(all="ignore"):
+        want = np.power(x.astype(np.float64), n).astype(np.float32)
+    for known in (None, n):
+        out = np.zeros_like(x)
+        powers[(1,)](x, out, n, N=16, KNOWN=known)
+        np.testing.assert_allclose(out, want, rtol=1e-5)
+        np.testing.assert_array_equal(np.signbit(out[want == want]), np.signbit(want[want == want]))

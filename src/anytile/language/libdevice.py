@@ -17,7 +17,10 @@ from ..errors import UnsupportedError
 from .arithmetic import absolute, fma, invert, maximum, minimum, shl, shr, where
 from .builtin import builtin
 from .casting import bitcast_to, cast_to
+from .constexpr import unwrap
+from .context import current
 from .promotion import broadcast_pair, constant, emit, operands, to_tensor
+from .source import JITCallable
 from .tensor import tensor
 from .types import dtype, float32, float64, int32, int64, make_block, uint32, uint64
 
@@ -87,14 +90,43 @@ _row("sqrt_rn", "sqrt", 1, "√x rounded to nearest even.", precise=True)
 _row("brev", "brev", 1, "The bits in reverse order.", ("int32", "int64", "uint32", "uint64"))
 
 
+def _by_squaring(x, n):  # type: ignore[no-untyped-def]
+    """x to the power of a scalar integer: as many rounds as n has bits, each a square and a product."""
+    left = absolute(n).to(uint32)
+    power, out = x, where(x == x, 1.0, 1.0)
+    while left != 0:
+        out = where((left & 1) != 0, out * power, out)
+        power = power * power
+        left = left >> 1
+    return where(n < 0, 1.0 / out, out)
+
+
+_squaring = JITCallable(_by_squaring)
+
+
 @_public
 def pow(x: Any, y: Any) -> tensor:  # noqa: A001
-    """x to the power of y; an integer y is converted to the type of x."""
+    """x to the power of y.  A scalar integer y: by products, as CUDA's does; other integers are converted to the type of x."""
+    known = unwrap(y)
     y = to_tensor(y)
     if isinstance(x, tensor) and y.dtype.is_int() and x.dtype.is_floating():
+        if x.dtype.name == "fp32" and not y.rank and y.dtype.name == "int32":
+            return _known_power(x, known) if isinstance(known, int) else current().call(_squaring, (x, y), {})
         y = cast_to(y, x.dtype)
     a, b = _arguments("pow", (x, y))
     return emit("pow", a.type, a.handle, b.handle)
+
+
+def _known_power(x: tensor, n: int) -> tensor:
+    """The same for a number that is known: no loop."""
+    out, power, left = None, x, n if n >= 0 else -n
+    while left:
+        if left & 1:
+            out = power if out is None else out * power
+        left >>= 1
+        power = power * power if left else power
+    made = constant(1.0, x.type) if out is None else out
+    return 1.0 / made if n < 0 else made
 
 
 @_public
