@@ -10,8 +10,8 @@ rows (`direct`).  So here x and w change places: what is packed then is xᵀ, wh
 
     accᵀ[N, M] += w[N, K] · xᵀ[K, M]
 
-The accumulator that a loop carries stays turned (`carried_views`), and is turned back behind the loop; a product of its own (the scores of attention for one
-query, or for a group of heads that share keys) is turned back where it is used, which is a matter of how its buffer is read.
+The accumulator that a loop carries stays turned (`carried_views`), and is turned back behind the loop.  A product of its own (the scores of
+attention for one query, or for a group of heads that share keys) is turned back where it is used, by reading its buffer across the rows.
 """
 
 from __future__ import annotations
