@@ -33,11 +33,27 @@ ALLOWED = {
     "llvm": set(),
     "ir": set(),
     "cpus": set(),  # how many this process may use: plain Python
+    "recursion": set(),  # Python's limit of it, while compiling
     "errors": set(),
 }
-EVERYONE = {"errors", "cpus", "__version__"}
+EVERYONE = {"errors", "cpus", "recursion", "__version__"}
 LAZY = {"numpy", "torch", "llvmlite", "rich"}  # what `import triton` must not load
-LAZY_ROOMS = {"language", "frontend", "runtime", "compat", "ir", "passes", "errors", "cpus", "testing", "tools", "env", "torch", "inductor"}
+LAZY_ROOMS = {
+    "recursion",
+    "language",
+    "frontend",
+    "runtime",
+    "compat",
+    "ir",
+    "passes",
+    "errors",
+    "cpus",
+    "testing",
+    "tools",
+    "env",
+    "torch",
+    "inductor",
+}
 
 
 class Import(NamedTuple):

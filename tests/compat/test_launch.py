@@ -21,7 +21,10 @@ def run(*arguments: str, cwd=None, **env: str) -> subprocess.CompletedProcess:
 
 
 def plain(*arguments: str, cwd=None) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, *arguments], cwd=cwd, capture_output=True, text=True, timeout=120)
+    """Also where the tests themselves run under `anytile run`."""
+    path = os.pathsep.join(p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p != launch._SITE)
+    env = {**os.environ, "PYTHONPATH": path}
+    return subprocess.run([sys.executable, *arguments], cwd=cwd, capture_output=True, text=True, timeout=120, env=env)
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import pickle
+import sys
 import traceback
 
 import pytest
@@ -13,6 +14,7 @@ import anytile.language as tl
 from anytile.frontend import errors
 from anytile.language.records import aggregate
 from anytile.language.source import JITCallable, device_function
+from anytile.runtime.autotuner import Config, autotune
 from anytile.runtime.jit import constexpr_function, jit, must_use_result
 
 PLAIN_GLOBAL = 42
@@ -625,3 +627,39 @@ def unpacks_a_function(o):
 def test_a_function_that_is_not_called_has_no_elements():
     """Python would ask it for [0], [1], … without end: kernel[grid] never says that there is no more."""
     assert sentence(unpacks_a_function, o="*i32") == "'JITFunction' object is not iterable"
+
+
+@jit
+def launched(x):
+    tl.store(x, 1)
+
+
+tuned = autotune([Config({})], key=[])(launched)
+
+
+def launches(x):
+    launched[(1,)](x)
+
+
+def launches_tuned(x):
+    tuned[(1,)](x)
+
+
+def test_a_kernel_launches_no_other():
+    told = sentence(launches_tuned, errors.GlobalAccessError, x="*i32")
+    assert told.startswith("tuned is a kernel with an Autotuner around it, which only launches; a kernel calls functions of @triton.jit: give")
+    told = sentence(launches, errors.UnsupportedLanguageConstruct, x="*i32")
+    assert told.startswith("a kernel cannot launch another one (launched[grid](...)); call it as a function, launched(...), which runs")
+
+
+def test_long_expressions(tmp_path):
+    """Longer than Python's usual limit of recursion, which is back afterwards."""
+    file = tmp_path / "long_sum.py"
+    file.write_text(f"def long_sum(x):\n    a = tl.load(x)\n    tl.store(x, {'+'.join(['a'] * 900)})\n")
+    space = {"tl": tl}
+    exec(compile(file.read_text(), str(file), "exec"), space)
+    limit = sys.getrecursionlimit()
+    fn = jit(space["long_sum"])
+    assert len(fn.cache_key) == 64
+    assert len(traced(fn.fn, x="*i32").kernel.body.ops) > 900
+    assert sys.getrecursionlimit() == limit

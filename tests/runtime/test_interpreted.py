@@ -182,6 +182,15 @@ def test_rewritten_functions_keep_closures_defaults_and_lines():
     assert "# the last line" in last.line and last.name == "kernel"
 
 
+def _launches(x):
+    jit(_by_position)[(1,)](x, 3)
+
+
+def test_a_kernel_launches_no_other():
+    with pytest.raises(errors.InterpreterError, match="a kernel cannot launch another one .* call it as a function, _by_position"):
+        jit(_launches)[(1,)](np.zeros(1, np.int32))
+
+
 def _by_position(x, /, n):
     tl.store(x, n)
 

@@ -17,6 +17,7 @@ from typing import Any
 from ..language.arithmetic import logical_not
 from ..language.constexpr import constexpr, unwrap, unwrap_deep
 from ..language.shaping import static
+from ..language.source import JITCallable, launch_inside
 from ..language.tuples import tuple as tl_tuple
 from ..language.types import dtype
 from .errors import ArgumentError, NotConstexprError, UnsupportedLanguageConstruct
@@ -199,6 +200,8 @@ def subscript(t: Tracer, node: ast.Subscript) -> Any:
     t.at(node)
     if isinstance(base, constexpr):
         base = base.value
+    if isinstance(base, JITCallable):
+        raise t.error(UnsupportedLanguageConstruct, node, launch_inside(base.__name__))
     if isinstance(node.value, ast.Attribute) and node.value.attr == "shape" and isinstance(base, tl_tuple) and not len(base):
         raise t.error(ArgumentError, node, f"scalars and pointers have no dimensions; {SIZES}")
     if compile_time(base) or isinstance(base, (list, tuple)):

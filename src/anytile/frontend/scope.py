@@ -92,6 +92,12 @@ class Frame:
         if _fixed(value) or (not closure and self._annotated_constexpr(name)) or _allow_globals():
             return value, None
         kind = type(value).__name__
+        if hasattr(value, "arg_names") and hasattr(value, "warmup"):
+            return (
+                f"{name} is a kernel with an {kind} around it, which only launches; a kernel calls functions of @triton.jit: give the one "
+                "below the decorator a name of its own, and call that",
+                GlobalAccessError,
+            )
         if closure:
             where = f"{name} is not defined as a compile-time constant: it is a variable of type {kind} of the enclosing Python function"
         else:

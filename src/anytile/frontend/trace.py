@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
-import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from ..ir import Builder, Func, Loc, Module, Type
@@ -14,6 +11,7 @@ from ..language.source import JITCallable
 from ..language.tensor import tensor
 from ..language.tuples import tuple as tl_tuple
 from ..language.types import dtype, parse_signature_type, pointer_type, tensor_descriptor_type, tuple_type
+from ..recursion import deep_recursion
 from . import calls, control_flow, expressions, loops, statements  # noqa: F401  (they register their handlers)
 from .errors import CompilationError
 from .scope import Frame
@@ -46,7 +44,7 @@ def trace(
     tracer.frame = Frame(fn, None, None)
     tracer.frame.locals = {name: make(func.args) for name, make in parameters.variables.items()}
     failure: CompilationError | None = None
-    with _deep_recursion(), tracer.context:
+    with deep_recursion(), tracer.context:
         try:
             tracer.run(fn.parse().body, top=True)
             tracer.builder.make("return")
@@ -127,26 +125,3 @@ def _constant(value: Any) -> Any:
 def _tuple(values: list[Any], fields: Any) -> tl_tuple:
     plain = tl_tuple(values)
     return tl_tuple(values, tuple_type(plain.type.types, fields)) if fields else plain
-
-
-_lock = threading.Lock()
-_tracing = 0
-_usual_limit = 0
-
-
-@contextlib.contextmanager
-def _deep_recursion() -> Iterator[None]:
-    """Inlining nests Python calls: raises the interpreter's limit while any kernel is being traced."""
-    global _tracing, _usual_limit
-    with _lock:
-        if _tracing == 0:
-            _usual_limit = sys.getrecursionlimit()
-            sys.setrecursionlimit(max(_usual_limit, 20_000))
-        _tracing += 1
-    try:
-        yield
-    finally:
-        with _lock:
-            _tracing -= 1
-            if _tracing == 0:
-                sys.setrecursionlimit(_usual_limit)

@@ -36,9 +36,10 @@ from types import BuiltinFunctionType, CellType, FunctionType, ModuleType
 from typing import Any
 
 from ..errors import AnytileError
+from ..recursion import deep_recursion
 from .parameters import KernelParam
 
-__all__ = ["DeviceFunction", "JITCallable", "SourceUnavailableError", "device_function", "find_function"]
+__all__ = ["DeviceFunction", "JITCallable", "SourceUnavailableError", "device_function", "find_function", "launch_inside"]
 
 #: What is decorated instead of a function, in words.
 _KINDS = {ast.AsyncFunctionDef: "an async function", ast.ClassDef: "a class"}
@@ -88,6 +89,11 @@ _UNFINISHED = "recursive "
 _everyone: weakref.WeakSet[JITCallable] = weakref.WeakSet()
 #: One for all functions: with one each, two threads that hash two functions which call each other would wait for each other.
 _hashing = threading.RLock()
+
+
+def launch_inside(name: str) -> str:
+    """What a kernel that launches the kernel ``name`` is told."""
+    return f"a kernel cannot launch another one ({name}[grid](...)); call it as a function, {name}(...), which runs in the program at hand"
 
 
 def find_function(module: str, qualname: str, cache_key: str) -> JITCallable | None:
@@ -294,7 +300,8 @@ class JITCallable:
         self.hash = f"{_UNFINISHED}{self._fn_name}"  # what a cycle of calls sees of this function
         try:
             finder = _Dependencies(self)
-            finder.visit(self.parse())
+            with deep_recursion():
+                finder.visit(self.parse())
             defaults = [describe(p.default) for p in self.params if p.has_default]
             text = "\0".join([self.src, self.file, str(self.starting_line_number), str(self.noinline), *defaults, *finder.parts])
             self.used_global_vals = finder.used

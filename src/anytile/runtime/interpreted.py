@@ -13,7 +13,9 @@ from functools import cached_property, partial
 from typing import Any
 
 from ..errors import DeviceAssertError
+from ..language.context import active
 from ..language.mistakes import Mistake
+from ..language.source import launch_inside
 from . import knobs
 from .bounds import checked, guarded
 from .driver import GPUTarget, machine_arch
@@ -45,6 +47,8 @@ class InterpretedFunction(JITFunction):
         return make_binder(self)
 
     def __getitem__(self, grid: Any) -> Callable[..., None]:
+        if active():
+            raise TypeError(launch_inside(self.__name__))
         return partial(self._interpret, grid)
 
     def run(self, *args: Any, grid: Any = None, warmup: bool = False, **kwargs: Any) -> None:

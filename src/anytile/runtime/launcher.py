@@ -87,7 +87,8 @@ def normalize_grid(name: str, grid: Any) -> tuple[int, int, int]:
     """
     if grid is None:
         raise MissingGridError(
-            f"{name} was launched without a grid: write {name}[grid](...), with a grid such as (1,) or lambda META: (n,)"
+            f"{name} was launched without a grid (or with a function that returned none): write {name}[grid](...), with a grid such as (1,) "
+            "or lambda META: (n,)"
         )
     if isinstance(grid, int) or not hasattr(grid, "__len__"):
         raise GridError(f"the grid of {name} is {grid!r}: it must be a tuple of one to three integers, such as ({grid!r},)")

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from ...errors import UnsupportedError
@@ -22,6 +19,7 @@ from ...passes.nan_payload import shorten_scalars
 from ...passes.pipeline import Pass, optimize, run_passes
 from ...passes.unpack_map import unpack_map
 from ...passes.widen_floats import widen_floats
+from ...recursion import deep_recursion
 from ..base import Artifact
 from .arith import NATIVE_MATH
 from .dot import legalize_dot
@@ -131,7 +129,7 @@ def compile_module(module: Module, options: Any, machine: Machine, pool: bool = 
     kernel = module.kernel
     slots = [str(a.type) for a in kernel.args]
     stores = _stored_parameters(kernel)
-    with _deep_recursion():
+    with deep_recursion():
         tile_text, llir, found = lower(module, options, machine, pool)
     data = engine.compile_object(llir, machine.tune, machine.features, level="lite")
     metadata = {"name": kernel.name, "slots": slots, "stores": stores, "machine": machine.name, **found}
@@ -152,21 +150,10 @@ def lower_for_any_grid(artifact: Artifact, machine: Machine) -> Artifact:
     """`compile_for_any_grid` without machine code, for those who add to the text (`ahead`)."""
     old = artifact.metadata
     module = parse_module(str(artifact.stages["tile"]))
-    with _deep_recursion():
+    with deep_recursion():
         llir, found = lower_further(module, old["fp_fusion"], machine, pool=False)
     metadata = {key: old[key] for key in ("name", "slots", "stores", "machine")} | found
     return Artifact({"tile": artifact.stages["tile"], "llir": llir}, metadata)
-
-
-@contextmanager
-def _deep_recursion() -> Iterator[None]:
-    """Values are evaluated recursively along their definitions."""
-    recursion = sys.getrecursionlimit()
-    sys.setrecursionlimit(max(recursion, 20000))
-    try:
-        yield
-    finally:
-        sys.setrecursionlimit(recursion)
 
 
 # `#1`: what passes on and decides, where better code would not be seen but in the time that LLVM takes to make it.

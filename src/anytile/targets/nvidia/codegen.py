@@ -9,7 +9,6 @@ memory is dynamic: the launch gives it ``metadata["shared"]`` bytes.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import Any
@@ -28,7 +27,8 @@ from ...passes.pipeline import Pass, optimize, run_passes
 from ...passes.short_integers import short_integers
 from ...passes.unpack_map import unpack_map
 from ...passes.widen_floats import widen_floats
-from . import bulk_stores, copies
+from ...recursion import deep_recursion
+from . import bulk_stores, copies, straight_copies
 from .assignment import Assignment
 from .bit_tests import bit_tests
 from .chips import Chip
@@ -73,6 +73,7 @@ _DISPENSABLE: tuple[tuple[Callable[[Generator], int], Callable[[Means], Means]],
     (lambda g: g.rings_over_tiles, lambda means: replace(means, over_tiles=False, staging_apart=False)),
     (lambda g: g.staging, lambda means: replace(means, staging_apart=False)),
     (lambda g: g.own_rings, lambda means: replace(means, own_ahead=False)),
+    (lambda g: g.straight_copies, lambda means: replace(means, straight_copies=False)),
     (lambda g: g.large_operands, lambda means: replace(means, large_in_shared=False)),
     (lambda g: g.table_rings, lambda means: replace(means, table_slots=False)),
     (lambda g: g.table_rings, lambda means: replace(means, tables=False)),
@@ -104,14 +105,13 @@ def lower(module: Module, options: Any, chip: Chip) -> tuple[str, dict[str, Any]
         g.bulk_stores = bulk_stores.planned(g, kernel)
         g.staging = bulk_stores.apart(g.bulk_stores) if means.staging_apart else 0
         parameters = _parameters(g, kernel)
+        straight_copies.plan(g, kernel)
         emit_block(g, kernel.body)
         _finish(g)
         # Whatever is done without: a loop may be a chain only then (`chain.chain`).
         return emitted(replace(means, turns=False)) if g.disturbed else (g, parameters)
 
-    recursion = sys.getrecursionlimit()
-    sys.setrecursionlimit(max(recursion, 20000))  # lazy values are emitted recursively along their definitions
-    try:
+    with deep_recursion():  # lazy values are emitted recursively along their definitions
         means = Means()
         g, parameters = emitted(means)
         for used, less in _DISPENSABLE:
@@ -124,8 +124,6 @@ def lower(module: Module, options: Any, chip: Chip) -> tuple[str, dict[str, Any]
             smaller, same = emitted(replace(means, spare_slots=1))
             if smaller.shared_bytes <= chip.shared_per_block:
                 g, parameters = smaller, same
-    finally:
-        sys.setrecursionlimit(recursion)
     limits = f'"nvvm.reqntid"="{num_warps * 32}"'
     if getattr(options, "maxnreg", None):
         limits += f' "nvvm.maxnreg"="{options.maxnreg}"'
