@@ -647,7 +647,9 @@ def launches_tuned(x):
 
 def test_a_kernel_launches_no_other():
     told = sentence(launches_tuned, errors.GlobalAccessError, x="*i32")
-    assert told.startswith("tuned is a kernel with an Autotuner around it, which only launches; a kernel calls functions of @triton.jit: give")
+    assert told.startswith(
+        "tuned is a kernel with an Autotuner around it, which only launches; a kernel calls functions of @triton.jit: give"
+    )
     told = sentence(launches, errors.UnsupportedLanguageConstruct, x="*i32")
     assert told.startswith("a kernel cannot launch another one (launched[grid](...)); call it as a function, launched(...), which runs")
 
