@@ -91,7 +91,10 @@ def test_a_matching_pair_is_healthy(env: Environment) -> None:
     use = "from triton.compiler.compiler import Key\n"
     env.torch(requires=('triton==3.2.0; platform_system == "Linux"',), **{"_inductor/a.py": use})
     env.triton("3.2.0", **{"compiler/compiler.py": "Key = 1\n", "compiler/__init__.py": ""})
-    assert set(env.findings()) <= {"linux_python_headers", "win_python_dev_missing"}  # whether this machine's Python has headers is its own matter
+    assert set(env.findings()) <= {
+        "linux_python_headers",
+        "win_python_dev_missing",
+    }  # whether this machine's Python has headers is its own matter
 
 
 def test_skew_is_computed_from_the_sources(env: Environment) -> None:
