@@ -11,16 +11,19 @@ multiplies them is recorded, in order, as tuples:
     ("dot", addresses)                               one instruction's operands in shared memory
     ("retired", n)                                   the wait that leaves n groups of such instructions in flight
     ("stored", map, coordinates)                     a box from shared memory
-    ("barrier",)                                     of all threads
+    ("barrier",), ("barrier", n)                     of all threads, or of those who name it ``n``
+    ("left", address)                                counted there that a warpgroup has left a slot; all others have
 
 """
 
 from __future__ import annotations
 
+import random
 import re
+from collections.abc import Iterator
 from typing import Any
 
-__all__ = ["SHARED", "run"]
+__all__ = ["SHARED", "run", "run_together"]
 
 SHARED = 1 << 10
 """Where the shared memory begins."""
@@ -57,7 +60,9 @@ def _parts(text: str) -> list[str]:
 
 
 class _Thread:
-    def __init__(self, text: str, arguments: list[int], thread: int, program: int, programs: int):
+    def __init__(self, text: str, arguments: list[int], thread: int, program: int, programs: int, world: _World | None = None):
+        self.world = world
+        self.waits: list[int] | None = None  # barrier and parity
         self.values: dict[str, Any] = {}
         self.registers = {"tid.x": thread, "ctaid.x": program, "nctaid.x": programs}
         self.events: list[tuple[Any, ...]] = []
@@ -76,7 +81,8 @@ class _Thread:
                 self.blocks.setdefault(label, []).append(line)
         self.blocks.setdefault("entry", [])
 
-    def go(self, steps: int) -> None:
+    def go(self, steps: int) -> Iterator[None]:
+        """Runs to the end, with a stop behind each line that asks for something."""
         before, label = "", "entry"
         while label != "":
             lines = self.blocks[label]
@@ -90,7 +96,15 @@ class _Thread:
             for line in lines[len(phis) :]:
                 steps -= 1
                 assert steps > 0, "the kernel does not end"
+                seen = len(self.events)
                 following = self.step(line)
+                while self.world is not None and self.waits is not None and not self.world.over(*self.waits):
+                    yield
+                self.waits = None
+                if len(self.events) > seen:
+                    if self.world is not None:
+                        self.world.noticed(self, self.events[seen])
+                    yield
             assert following is not None, lines[-1]
             before, label = label, following
 
@@ -214,7 +228,14 @@ class _Thread:
             if xs[-1]:
                 self.events.append(("stored", xs[0], tuple(_signed(x, 32) for x in xs[1:-2])))
         elif "mbarrier.try_wait" in text:
-            self.events.append(("wait", *xs))
+            if len(xs) == 2 or xs[2]:
+                self.events.append(("wait", *xs[:2]))
+                self.waits = xs[:2]
+        elif "atom.acq_rel" in text:  # the other warpgroup has been here
+            if not xs[1]:
+                return 0
+            self.events.append(("left", xs[0]))
+            return 1 if self.world is None else self.world.left(xs[0])
         elif "mbarrier.test_wait" in text:
             return 0
         elif m := re.search(r"cp\.async\.c[ag]\.shared\.global \[\$0\+(\d+)\]", text):
@@ -223,6 +244,8 @@ class _Thread:
             self.events.append(("commit",))
         elif m := re.search(r"cp\.async\.wait_group (\d+)", text):
             self.events.append(("landed", int(m[1])))
+        elif text.startswith("bar.sync $0"):
+            self.events.append(("barrier", xs[0]))
         elif "wgmma.mma_async" in text:
             t64 = [p.rsplit(" ", 1)[1] for p in _parts(arguments) if p.startswith("i64")]
             self.events.append(("dot", tuple((self.values[x] & 0x3FFF) << 4 for x in t64)))
@@ -236,5 +259,88 @@ def run(
 ) -> list[tuple[Any, ...]]:
     """What a thread of a program asks for.  ``text``: LLVM's; ``arguments``: integers and addresses for the kernel's parameters but its maps."""
     it = _Thread(text, arguments, thread, program, programs)
-    it.go(steps)
+    for _ in it.go(steps):
+        pass
     return it.events
+
+
+class _World:
+    """What threads of a program share: the accelerator's barriers, copies on their way, and what lies in shared memory.
+
+    Asserts that what a dot reads stays until it is done, and is overwritten only when all threads have read it.
+    """
+
+    def __init__(self, threads: int):
+        self.threads = threads
+        self.phases: dict[int, int] = {}  # of a barrier that are over
+        self.asked: list[tuple[int, list[tuple[int, tuple]]]] = []  # barrier, and (address, coordinates) of the boxes it waits for
+        self.there: dict[int, list] = {}  # address → coordinates, and the threads that have read them
+        self.counts: dict[int, int] = {}
+        self.reading: dict[_Thread, list[dict[int, tuple]]] = {}
+        self.read: dict[_Thread, dict[int, tuple]] = {}
+
+    def over(self, barrier: int, parity: int) -> bool:
+        return self.phases.get(barrier, 0) & 1 != parity
+
+    def left(self, address: int) -> int:
+        before = self.counts.get(address, 0)
+        self.counts[address] = before + 1
+        return before & 1
+
+    def land(self) -> bool:
+        """Some copy that is on its way arrives."""
+        if not self.asked:
+            return False
+        barrier, boxes = self.asked.pop(0)
+        for at, where in boxes:
+            assert at not in self.there or len(self.there[at][1]) == self.threads, "overwritten before all have read it"
+            assert not any(at in group for groups in self.reading.values() for group in groups), "overwritten while it is read"
+            self.there[at] = [where, set()]
+        self.phases[barrier] = self.phases.get(barrier, 0) + 1
+        return True
+
+    def noticed(self, thread: _Thread, event: tuple[Any, ...]) -> None:
+        kind, *what = event
+        if kind == "expect":
+            self.asked.append((what[0], []))
+        elif kind == "box":
+            self.asked[-1][1].append((what[2], what[1]))
+            assert self.asked[-1][0] == what[3]
+        elif kind == "dot":
+            for address in what[0]:
+                at = max(x for x in self.there if x <= address)
+                self.read.setdefault(thread, {})[at] = self.there[at][0]
+        elif kind == "group":
+            for at in self.read[thread]:
+                self.there[at][1].add(thread)
+            self.reading.setdefault(thread, []).append(self.read.pop(thread))
+        elif kind == "retired" and thread in self.reading:
+            self.reading[thread] = self.reading[thread][-what[0] :] if what[0] else []
+
+
+def run_together(
+    text: str, arguments: list[int], threads: list[int], program: int, programs: int, seed: int
+) -> list[list[tuple[Any, ...]]]:
+    """`run`, of several threads that stand for their warpgroups, in turns by chance, and copies that take their time.
+
+    A thread's copies that it asks for one after the other are not interrupted.
+    """
+    chance, world = random.Random(seed), _World(len(threads))
+    running = {it: it.go(2_000_000) for it in (_Thread(text, arguments, thread, program, programs, world) for thread in threads)}
+    all_of_them = list(running)
+    weights = {it: chance.choice([1, 1, 5, 30]) for it in running}
+    idle = 0
+    while running:
+        if chance.random() < 0.2:
+            idle = 0 if world.land() else idle + 1
+        it = chance.choices(list(running), [weights[x] for x in running])[0]
+        seen = len(it.events)
+        for _ in running[it]:
+            if not it.events or it.events[-1][0] not in ("expect", "box"):
+                break
+        else:
+            del running[it]
+        idle = 0 if len(it.events) > seen else idle + 1
+        assert idle < 10_000, "nobody goes on"
+    assert not world.asked, "copies that nobody waits for"
+    return [it.events for it in all_of_them]

@@ -45,12 +45,12 @@ def by_addresses(a, b, c, rows, columns, depth, M: tl.constexpr, N: tl.constexpr
         tl.store(c + m[:, None] * columns + n[None, :], acc, mask=(m[:, None] < rows) & (n[None, :] < columns))
 
 
-def mapped(stages=3, flatten=True, special=False, m=M, n=N, arch=90):
+def mapped(stages=3, flatten=True, special=False, m=M, n=N, arch=90, warps=8):
     constants = {"M": m, "N": n, "K": K, "FLATTEN": flatten, "SPECIAL": special}
     signature = {x: f"tensordesc<fp16[{r},{s}]>" for x, r, s in (("a", m, K), ("b", n, K), ("c", m, n))}
     signature |= {"tiles": "i32", "columns": "i32", "longest": "i32", **dict.fromkeys(constants, "constexpr")}
     source = ASTSource(by_maps, signature, constants, {})
-    return compile(source, target=GPUTarget("cuda", arch, 32), options={"num_warps": 8, "num_stages": stages})
+    return compile(source, target=GPUTarget("cuda", arch, 32), options={"num_warps": warps, "num_stages": stages})
 
 
 def addressed(stages=3, flatten=True, arch=90, warps=8, fn=by_addresses, n=N):
@@ -106,9 +106,10 @@ def read_by_dots(events) -> list[tuple[list[set], tuple]]:
     return tiles
 
 
-@pytest.mark.parametrize("stages", [2, 3, 4])
-def test_maps(stages):
-    text = mapped(stages).asm["llir"]
+@pytest.mark.parametrize("stages, warps", [(2, 8), (3, 4), (3, 8), (4, 8)])
+def test_maps(stages, warps):
+    text = mapped(stages, warps=warps).asm["llir"]
+    assert ("atom.acq_rel" in text) == (warps == 8)  # two warpgroups with half of the rows each
     strides = [0x10000, 9999, 9999, 9999, 0x20000, 9999, 9999, 9999, 0x30000, 9999, 9999, 9999]
     for tiles, columns, longest, program, programs in [
         (17, 3, 6, 0, 1),
@@ -198,7 +199,7 @@ def test_who_may():
 def test_memory():
     """The ring, what is stored, barriers; where that is too much, a slot less, if three are left; else the ring is one tile's."""
     kernel = mapped(3, m=128, n=256)
-    assert goes_on(kernel) and kernel.metadata.shared == 3 * (128 + 256) * K * 2 + (128 * 256 * 2) + 3 * 8
+    assert goes_on(kernel) and kernel.metadata.shared == 3 * (128 + 256) * K * 2 + 1024 + (128 * 256 * 2) + 3 * 8
     assert kernel.metadata.resources["spill_stores"] == 0
     assert mapped(4, m=128, n=256).metadata.shared == kernel.metadata.shared
     kernel = mapped(2, m=256, n=256)
@@ -224,3 +225,32 @@ def told(a, b, c, rows, columns, depth, M: tl.constexpr, N: tl.constexpr, K: tl.
 @pytest.mark.parametrize("how, expected", [(0, True), (1, False), (2, True), (3, False), (4, True)])
 def test_what_a_tile_depends_on(how, expected):
     assert goes_on(addressed(fn=told, flatten=how)) == expected
+
+
+def test_warpgroups_alone():
+    """Each warpgroup leaves each slot once and stores its own rows; none waits for the other between tiles."""
+    text = mapped(3).asm["llir"]
+    arguments = [0x10000, 9999, 9999, 9999, 0x20000, 9999, 9999, 9999, 0x30000, 9999, 9999, 9999, 20, 3, 6]
+    tiles = range(0, 20, 2)
+    iterations = sum(len(range(tile % 3, (tile * 5 + 2) % 6)) for tile in tiles)
+    for thread in (0, 128):
+        events = one_thread.run(text, arguments, thread, 0, 2)
+        assert sum(e[0] == "left" for e in events) == iterations
+        stored = [e[2] for e in events if e[0] == "stored"]
+        assert stored == [(tile % 3 * N, tile // 3 * M + thread // 2) for tile in tiles]
+        begun = next(i for i, e in enumerate(events) if e[0] == "dot")
+        assert {e for e in events[begun:] if e[0] == "barrier"} == {("barrier", 1 + thread // 128)}
+    larger = one_thread.run(mapped(3, m=256).asm["llir"], arguments, 128, 0, 2)
+    assert [e[2] for e in larger if e[0] == "stored"] == [(tile % 3 * N, tile // 3 * 256 + 128) for tile in tiles]
+
+
+@pytest.mark.parametrize("stages", [2, 3, 4])
+def test_warpgroups_in_any_order(stages):
+    """Whoever is faster: each reads what it should, nothing is overwritten before both have read it, and both come to their ends."""
+    text = mapped(stages).asm["llir"]
+    strides = [0x10000, 9999, 9999, 9999, 0x20000, 9999, 9999, 9999, 0x30000, 9999, 9999, 9999]
+    for seed, (tiles, longest, programs) in enumerate([(17, 6, 1), (17, 9, 4), (9, 1, 1), (3, 5, 1), (1, 2, 1), (12, 2, 2), (30, 7, 3)]):
+        both = one_thread.run_together(text, [*strides, tiles, 3, longest], [0, 128], 0, programs, seed)
+        dots = [[e for e in events if e[0] == "group"] for events in both]
+        iterations = sum(len(range(tile % 3, (tile * 5 + 2) % longest)) for tile in range(0, tiles, programs))
+        assert len(dots[0]) == len(dots[1]) == iterations

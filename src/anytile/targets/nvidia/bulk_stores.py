@@ -24,6 +24,7 @@ from .matrices import row_addresses
 from .memory import vector_width
 from .placement import Placement
 from .values import SHARED, STAGING, Generator
+from .warpgroups import group_barrier, group_leader
 from .wgmma import Panels
 
 __all__ = ["apart", "by_accelerator", "planned"]
@@ -65,7 +66,12 @@ def by_accelerator(g: Generator, op: Op, target: Source) -> None:
     place = g.assignment.where(value)
     assert place is not None
     registers = g.get(value, place)
-    if g.staging:
+    by_group = g.alone and bool(g.staging) and _by_group(g)
+    if by_group:
+        g.assembly("cp.async.bulk.wait_group.read 0;", "", "void", [])
+        group_barrier(g)
+        pointer = STAGING
+    elif g.staging:
         g.assembly("cp.async.bulk.wait_group.read 0;", "", "void", [])
         g.barrier()
         pointer = STAGING
@@ -77,14 +83,34 @@ def by_accelerator(g: Generator, op: Op, target: Source) -> None:
     else:
         wgmma.store_panels(g, registers, place, target.form, pointer, value)
     g.assembly("fence.proxy.async.shared::cta;", "", "void", [])
-    g.barrier()
-    who = leader(g)
-    for tensor, at in target.places(g, g.emit(f"ptrtoint {SHARED} {pointer} to i32")):
+    begin = g.emit(f"ptrtoint {SHARED} {pointer} to i32")
+    if by_group:
+        group_barrier(g)
+        who, places = group_leader(g), target.places_of_rows(g, begin, target.form.shape[0] // 2, g.warpgroup())
+    else:
+        g.barrier()
+        who, places = leader(g), target.places(g, begin)
+    for tensor, at in places:
         n = len(tensor) - 1
         where = ", ".join(f"${i + 1}" for i in range(n))
         text = f"@${n + 2} cp.async.bulk.tensor.{n}d.global.shared::cta.tile.bulk_group [$0, {{{where}}}], [${n + 1}];"
         g.assembly(text, ",".join(["l", *(["r"] * (n + 1)), "b"]), "void", [*tensor, ("i32", at), ("i1", who)])
     g.assembly("cp.async.bulk.commit_group;", "", "void", [])
+
+
+def _by_group(g: Generator) -> bool:
+    """Whether each of two warpgroups holds half of the rows of whatever is stored, which lie at the same bytes for all stores.
+
+    Then neither writes where what the other has stored is still read.
+    """
+    found = [(target.form, g.assignment.where(op.operands[1])) for op, target in g.bulk_stores.items()]
+    same = len({(form.row, form.shape[0]) for form, _ in found}) == 1
+    return same and all(place is not None and _halves(form, place) for form, place in found)
+
+
+def _halves(form: Panels, place: Placement) -> bool:
+    rows, columns = form.shape
+    return len(place.warp) == 3 and place.warp[2] == rows // 2 * columns and max(place.warp[:2]) < place.warp[2]
 
 
 def _as_matrices(form: Panels, place: Placement) -> bool:

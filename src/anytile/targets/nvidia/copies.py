@@ -9,7 +9,7 @@ A tile whose contiguous dimension is longer than a panel's row takes a box for e
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ...ir import Effect, Op, Value
 from .fixed_first import loop_around
@@ -44,6 +44,19 @@ class Source:
         for i, j, byte in self.boxes():
             x, y, at = (g.emit(f"add i32 {a}, {b}") if b else a for a, b in ((inner, j), (outer, i), (target, byte)))
             out.append(([("ptr", g.tensor_map(self.map)), *(("i32", v) for v in (x, y, *reversed(lead)))], at))
+        return out
+
+    def places_of_rows(self, g: Generator, target: str, count: int, part: str) -> list[tuple[list[tuple[str, str]], str]]:
+        """As `places`, of ``count`` rows alone, those from ``part`` (i32 text) times ``count`` on; by another map, of smaller boxes."""
+        *lead, outer, inner = (g.scalar(v) for v in self.window.offsets)
+        columns = self.map.box[-1]
+        smaller = replace(self.map, box=(*self.map.box[:-2], count, columns))
+        y = g.emit(f"add i32 {outer}, {g.emit(f'mul i32 {part}, {count}')}")
+        begin = g.emit(f"add i32 {target}, {g.emit(f'mul i32 {part}, {count * self.form.row}')}")
+        out = []
+        for j in range(0, self.form.shape[self.form.inner], columns):
+            x, at = (g.emit(f"add i32 {a}, {b}") if b else a for a, b in ((inner, j), (begin, j // columns * self.form.panel)))
+            out.append(([("ptr", g.tensor_map(smaller)), *(("i32", v) for v in (x, y, *reversed(lead)))], at))
         return out
 
 
@@ -116,10 +129,10 @@ class Barriers:
             return self.g.emit(f"add i32 {self.address}, {8 * int(slot)}")
         return self.g.emit(f"add i32 {self.address}, {self.g.emit(f'shl i32 {slot}, 3')}")
 
-    def ask(self, slot: str, runs: str, wanted: list[tuple[Source, str]]) -> None:
-        """Where ``runs``: copies of tiles to addresses (i32) in shared memory.  Offsets are looked up in the current scope."""
+    def ask(self, slot: str, who: str, wanted: list[tuple[Source, str]]) -> None:
+        """By the one thread ``who``, if any: copies of tiles to addresses (i32) in shared memory.  Offsets are looked up in the current scope."""
         g = self.g
-        barrier, who = self.of(slot), g.emit(f"and i1 {leader(g)}, {runs}")
+        barrier = self.of(slot)
         total = sum(s.form.bytes for s, _ in wanted)
         g.assembly(f"@$1 mbarrier.arrive.expect_tx.shared::cta.b64 _, [$0], {total};", "r,b", "void", [("i32", barrier), ("i1", who)])
         for s, target in wanted:
@@ -131,12 +144,16 @@ class Barriers:
                 text = f"@${n + 3} {copy} [${n + 1}], [$0, {{{where}}}], [${n + 2}];"
                 g.assembly(text, ",".join(["l", *(["r"] * (n + 2)), "b"]), "void", args)
 
-    def wait(self, slot: str, phases: str) -> None:
-        """Until the copies of a slot's phase are there."""
+    def wait(self, slot: str, phases: str, who: str = "") -> None:
+        """Until the copies of a slot's phase are there.  ``who``: an i1, the same in a warp, which threads wait (empty: all)."""
         g = self.g
         parity = g.emit(f"and i32 {g.emit(f'lshr i32 {phases}, {slot}')}, 1")
-        code = "{ .reg .pred p; WAIT: mbarrier.try_wait.parity.shared::cta.b64 p, [$0], $1; @!p bra WAIT; }"
-        g.assembly(code, "r,r", "void", [("i32", self.of(slot)), ("i32", parity)])
+        code = "WAIT: mbarrier.try_wait.parity.shared::cta.b64 p, [$0], $1; @!p bra WAIT;"
+        args = [("i32", self.of(slot)), ("i32", parity)]
+        if who:
+            g.assembly(f"{{ .reg .pred p; @!$2 bra DONE; {code} DONE: }}", "r,r,b", "void", [*args, ("i1", who)])
+        else:
+            g.assembly(f"{{ .reg .pred p; {code} }}", "r,r", "void", args)
 
 
 def initialize(g: Generator, address: str, count: int) -> list[str]:

@@ -34,11 +34,14 @@ from ...ir import Effect, Op, Value
 from ...ir.rewrite import const_value
 from ..text import Chunk
 from .chain import chain
+from .copies import leader
 from .memory import load_in
 from .pipeline import Ahead, Pipeline, Slice, known_ahead, what_runs_ahead
 from .placement import Placement
 from .tables import Numbers, State
 from .values import LAZY, Generator, Scope, llvm_type
+from .warpgroups import Departures
+from .wgmma import ROWS
 
 __all__ = ["OverTiles", "plan"]
 
@@ -60,7 +63,7 @@ def plan(g: Generator, outer: Op) -> OverTiles | None:
     (loop,) = loops
     step = const_value(loop.operands[2])
     ahead = what_runs_ahead(g, loop)
-    if step is None or step <= 0 or ahead is None or ahead.own or any(op.name == "load" for op in ahead.used.ops):
+    if step is None or step <= 0 or ahead is None or any(op.name == "load" for op in ahead.used.ops):
         return None
     if g.means.spare_over_tiles:
         ahead = replace(ahead, stages=ahead.stages - g.means.spare_over_tiles)
@@ -77,7 +80,7 @@ def _asked_of_tile(ahead: Ahead, loop: Op) -> list[Value]:
     """What of outside of ``loop`` its copies are computed from."""
     body = loop.blocks[0]
     ends = body.terminator.operands
-    used = [x for m in ahead.moves for x in m.roots()]
+    used = [x for m in ahead.moves for x in m.roots()] + [x for c in ahead.own for x in c.load.operands[:2] if x is not None]
     used += [x for op in ahead.used.ops for x in op.operands if x is not None] + [ends[i] for i in ahead.used.carried]
     return [x for x in dict.fromkeys(used) if not body.defines(x)]
 
@@ -126,6 +129,15 @@ class OverTiles(Pipeline):
         self.anew = [r for op in known.ops for r in op.results if not r.type.is_scalar and not g.is_lazy(r)]
         self.carried_inits = [loop.rest()[i] for i in sorted(ahead.used.carried)]
         self.unsigned = bool(loop.attrs["unsigned"])
+        self.departures = Departures(g, self.stages) if self._may_part() else None
+
+    def _may_part(self) -> bool:
+        """Whether its two warpgroups, each with half of the rows, may go on alone."""
+        if self.dot is None or self.turned or self.threads or self.g.num_warps != 8 or self.barriers is None or self.barriers.again:
+            return False
+        if self.dot in self.g.assignment.made_here:
+            return False
+        return self.dot.result.type.shape[0] >= 2 * ROWS
 
     # --- the outer loop ---
 
@@ -137,6 +149,10 @@ class OverTiles(Pipeline):
         self.step = str(const_value(self.loop.operands[2]))
         self.types = [*(llvm_type(v.type.elem) for v in (self.body.args[0], *self.args)), self.type, self.type, self.tile_type]
         self.types += [*(llvm_type(v.type.elem) for v in self.tile_args), "i1"]
+        if self.departures is not None:
+            self.departures.clear(leader(g))
+            if g.bulk_stores:  # from here on a warpgroup waits for its own alone
+                g.assembly("cp.async.bulk.wait_group.read 0;", "", "void", [])
         if self.barriers is not None:
             self.before_phases = self.barriers.begin()
         else:
@@ -160,6 +176,16 @@ class OverTiles(Pipeline):
         _phis(hole, of_tile.types, of_tile.carried, (entry, [_nothing(t) for t in of_tile.types]), (latch, of_tile.joined))
         g.w.open_block(done)
         self.filled = last
+        if self.departures is not None and self.barriers is not None:
+            self.barriers.wait(str(self.stages - 1), self.before_phases, self._second_of_many(lb, step, last.there))
+            g.alone = True
+
+    def _second_of_many(self, lb: str, step: str, full: str) -> str:
+        """i1: this is the second warpgroup, which begins when the ring is ``full``; with fewer than three tiles waiting does not pay."""
+        g, t = self.g, self.tile_type
+        third = g.emit(f"add {t} {lb}, {g.emit(f'shl {t} {step}, 1')}")
+        many = g.emit(f"and i1 {full}, {self.tile_inside(third)}")
+        return g.emit(f"and i1 {g.emit(f'icmp ne i32 {g.warpgroup()}, 0')}, {many}")
 
     def open_tiles(self) -> None:
         """In the outer loop's header: names for its phis."""
@@ -182,6 +208,7 @@ class OverTiles(Pipeline):
 
     def finish_tiles(self) -> None:
         """Behind the outer loop: all tiles are copied, and what conditions have made zeros of is on its way at most."""
+        self.g.alone = False
         if self.threads:
             self.g.assembly("cp.async.wait_group 0;", "", "void", [])
 
@@ -227,7 +254,8 @@ class OverTiles(Pipeline):
         super().finish()
         carried = self.feeding.of_tile.carried
         self.freeing = _Producer(self, None, carried)
-        self.behind, self.registers_behind = self._unless_first(self.freeing, carried, self.g.barrier)
+        ready = self.g.barrier if self.departures is None else lambda: None
+        self.behind, self.registers_behind = self._unless_first(self.freeing, carried, ready)
 
     def _unless_first(self, producer: _Producer, registers: list[str], ready: Callable[[], None]) -> tuple[_Place, list[str]]:
         """The next copies, from the inner loop's place on, into the slot before its own, unless that is its first one.
@@ -255,6 +283,17 @@ class OverTiles(Pipeline):
         """Behind the inner loop: the copies of the next tile stay in flight."""
 
     # --- copies ---
+
+    def _wait_for_last(self) -> None:
+        if self.departures is None:
+            super()._wait_for_last()
+        else:
+            self.g.assembly("wgmma.wait_group.sync.aligned 1;", "", "void", [])
+
+    def _asker(self, slot: str, runs: str) -> str:
+        if self.departures is None or not self.g.alone:
+            return super()._asker(slot, runs)
+        return self.g.emit(f"and i1 {self.departures.last(slot)}, {runs}")
 
     def _named(self) -> _Place:
         """New names for a place."""

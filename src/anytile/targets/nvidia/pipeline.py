@@ -28,7 +28,7 @@ from ...passes.control_rules import trip_count
 from ..text import Chunk
 from . import wgmma
 from .chain import Chained, chain
-from .copies import Barriers, Source, source
+from .copies import Barriers, Source, leader, source
 from .dot import dots_fed
 from .loop_reads import behind_dots, unwritten
 from .matrices import ring_form
@@ -496,7 +496,7 @@ class Pipeline:
             ready()
             if self.barriers is not None:
                 asked = [(m.source, address(g, self._slot(m.operand, m.form.bytes, slot))) for m in self.moves if m.source is not None]
-                self.barriers.ask(slot, runs, asked)
+                self.barriers.ask(slot, self._asker(slot, runs), asked)
             if self.threads:
                 for piece in pieces:
                     async_copy(g, *piece)
@@ -506,6 +506,10 @@ class Pipeline:
                     g.assembly("cp.async.commit_group;", "", "void", [])
             after = self._after(state.scalars)
         return State(after, self._tables_after(after, state.tables, before) if advance else state.tables)
+
+    def _asker(self, slot: str, runs: str) -> str:
+        """i1: this is the thread that asks the accelerator for copies into ``slot``, and ``runs`` holds."""
+        return self.g.emit(f"and i1 {leader(self.g)}, {runs}")
 
     @contextmanager
     def _iteration(self, scalars: list[str], numbers: Numbers, before: Chunk | None) -> Iterator[Callable[[], str]]:
