@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from differential import launch, traced
+from differential import OPTIONS, launch, traced
 
 import anytile.language as tl
 from anytile.passes.pipeline import optimize
@@ -99,3 +99,23 @@ def test_which_are_turned(form, bm, turned):
     assert turn_dots(module, SKYLAKE) is turned
     shapes = [op.result.type.shape for op in module.walk() if op.name == "dot"]
     assert shapes == [(64, 16) if turned else (bm, 64)]
+
+
+@pytest.mark.parametrize(("machine", "turned"), [(SKYLAKE, True), (named("amx"), False)])
+def test_scores_are_turned_where_keys_would_be_turned_number_by_number(machine, turned):
+    from anytile.frontend import trace
+    from anytile.language.source import JITCallable
+
+    pointer = "*bf16" if machine.name == "amx" else "*fp32"
+    signature = dict.fromkeys(("q", "k", "v"), pointer) | {"out": "*fp32", "length": "i32", "D": "constexpr", "BN": "constexpr"}
+    source = JITCallable(grouped_scores if machine.name == "amx" else scores)
+    module = trace(source, signature, {(5,): 32, (6,): 32}, {}, OPTIONS)
+    optimize(module)
+    assert turn_dots(module, machine) is turned
+
+
+def grouped_scores(q, k, v, out, length, D: tl.constexpr, BN: tl.constexpr):
+    g, d = tl.arange(0, 16), tl.arange(0, D)
+    n = tl.arange(0, BN)
+    s = tl.dot(tl.load(q + g[:, None] * D + d[None, :]), tl.load(k + n[None, :] * length + d[:, None]))
+    tl.store(out + g[:, None] * BN + n[None, :], s)
