@@ -47,6 +47,9 @@ def test_limits_of_streaming_kernels(threads, registers, shared, expected):
         (256, 160, 0, [128]),  # one that is alone may lose a quarter for a second
         (256, 172, 0, []),  # 128 is too far away
         (256, 72, 0, []),  # three blocks hide enough
+        (1024, 56, 0, [32]),  # alone, and half of the threads there are: two, if they spill nothing
+        (1024, 56, 120 * 1024, []),
+        (1024, 32, 0, []),
         (1024, 66, 0, []),
     ],
 )

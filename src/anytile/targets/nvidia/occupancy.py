@@ -7,11 +7,12 @@ kernel of few resident threads is assembled again with a limit, and the result i
 Kernels that reduce tiles hold them and compute on them: they gain by a second or third block, where it costs next to nothing, but not by
 much fewer registers, for which numbers are computed anew.  Only where one block is alone, so that nothing is read while it computes, it is
 worth a quarter of them to have a second one; and where there is no loop, and they are twice what is reduced, a fifth to have a third.
-Where a loop reduces what it loads, as one query's attention does, half of the threads are wanted.
+Where a loop reduces what it loads, as one query's attention does, half of the threads are wanted.  And a block of 1,024 threads that is
+alone for want of registers leaves half of the multiprocessor empty: whatever it computes but by wgmma, 32 registers are tried.
 
 Kernels with wgmma are left alone: they fill the multiprocessor by one block or two, and are slow to assemble.  But for an attention whose
-products have few results in a thread (`chain.SMALL`): it needs a second block, which multiplies while the first computes.  So does whatever
-multiplies by mma.sync, which waits for each product, where no more than a quarter of the threads are resident: four warps for each scheduler.
+products have few results in a thread (`chain.SMALL`), and for products whose A is computed in registers (`asked`): they need a second block,
+which multiplies while the first computes.  So does whatever multiplies by mma.sync, which waits for each product, where no more than a quarter of the threads are resident: four warps for each scheduler.
 """
 
 from __future__ import annotations
@@ -80,6 +81,8 @@ def register_limits(
         limit = chip.registers // (half * threads) // _ALLOCATED * _ALLOCATED
         if _NEAR_IF_HALF * registers <= limit < registers and chip.occupancy(threads, limit, shared) >= half:
             limits.append(limit)
+    if blocks == 1 and full == 2 and "wgmma" not in ptx and chip.occupancy(threads, limit := chip.registers // (2 * threads), shared) == 2:
+        limits.append(limit)
     for part in parts if blocks else ():
         for more in range(wanted, blocks, -1):  # as many as are wanted, or else the most that this part of the registers allows
             limit = chip.registers // (more * threads) // _ALLOCATED * _ALLOCATED
