@@ -129,6 +129,8 @@ class OverTiles(Pipeline):
         self.anew = [r for op in known.ops for r in op.results if not r.type.is_scalar and not g.is_lazy(r)]
         self.carried_inits = [loop.rest()[i] for i in sorted(ahead.used.carried)]
         self.unsigned = bool(loop.attrs["unsigned"])
+        # Copies that threads make take instructions, for which there is time beside a product, not behind it.
+        self.early = not self.threads
         self.departures = Departures(g, self.stages) if self._may_part() else None
 
     def _may_part(self) -> bool:
@@ -142,7 +144,7 @@ class OverTiles(Pipeline):
     # --- the outer loop ---
 
     def start_tiles(self, lb: str, step: str, inside: Callable[[str], str], emit: Emit) -> None:
-        """In front of the outer loop: the copies of the first s pairs.  ``inside(i)``: whether a tile's iteration takes place."""
+        """In front of the outer loop: the copies of the first pairs.  ``inside(i)``: whether a tile's iteration takes place."""
         g = self.g
         self.tile_step, self.tile_inside, self.emit_op = step, inside, emit
         self.type, self.tile_type = (llvm_type(b.args[0].type.elem) for b in (self.body, self.around))
@@ -170,7 +172,7 @@ class OverTiles(Pipeline):
         last = self.filling.ask(here, slot)
         g.w.put(f"{next_slot} = add i32 {slot}, 1")
         latch = g.w.label
-        g.w.put(f"br i1 {g.emit(f'icmp ult i32 {next_slot}, {self.stages}')}, label %{fill}, label %{done}, !llvm.loop {g.rolled()}")
+        g.w.put(f"br i1 {g.emit(f'icmp ult i32 {next_slot}, {self.stages - (not self.early)}')}, label %{fill}, label %{done}, !llvm.loop {g.rolled()}")
         _phis(hole, [*self.types, "i32"], [*here.flat(), slot], (entry, [*first.flat(), "0"]), (latch, [*last.flat(), next_slot]))
         of_tile = self.filling.of_tile
         _phis(hole, of_tile.types, of_tile.carried, (entry, [_nothing(t) for t in of_tile.types]), (latch, of_tile.joined))
@@ -198,7 +200,7 @@ class OverTiles(Pipeline):
         """At the end of the outer loop's body, whose last block is ``latch``."""
         _phis(self.tiles_hole, self.types, self.tiles.flat(), (entry, self.filled.flat()), (latch, self.behind.flat()))
         before, of_tile = self.filling.of_tile, self.feeding.of_tile
-        assert before.types == of_tile.types == self.freeing.of_tile.types, (
+        assert before.types == of_tile.types, (
             "copies in different places need different registers of their tile"
         )
         _phis(self.tiles_hole, of_tile.types, self.tiles_registers, (entry, before.joined), (latch, self.registers_behind))
@@ -229,6 +231,10 @@ class OverTiles(Pipeline):
         """Copies into the slot that this tile's last iteration has left, once that is ``ready``; behind its first iteration there is none."""
         self.number = self.g.scalar(self.body.args[0])
         self.feeding = _Producer(self, None)
+        if not self.early:
+            self.next_place = self.feeding.ask(self.place, self.left(), ready)
+            self.next_registers = self.feeding.of_tile.joined
+            return
         self.next_place, self.next_registers = self._unless_first(self.feeding, self.feeding.of_tile.carried, ready)
 
     def _behind_dot(self, made: list[str]) -> list[str]:
@@ -253,6 +259,9 @@ class OverTiles(Pipeline):
         """Behind the inner loop: its results, and the copies into the slot of its last iteration."""
         super().finish()
         carried = self.feeding.of_tile.carried
+        if not self.early:
+            self.behind, self.registers_behind = self.place, carried
+            return
         self.freeing = _Producer(self, None, carried)
         ready = self.g.barrier if self.departures is None else lambda: None
         self.behind, self.registers_behind = self._unless_first(self.freeing, carried, ready)
@@ -286,9 +295,21 @@ class OverTiles(Pipeline):
 
     def _wait_for_last(self) -> None:
         if self.departures is None:
+            if not self.early:
+                self._keep_apart()
             super()._wait_for_last()
         else:
             self.g.assembly("wgmma.wait_group.sync.aligned 1;", "", "void", [])
+
+    def _keep_apart(self) -> None:
+        """Keeps addresses in front of the waiting: the assembler moves them behind it, but not across the end of a basic block."""
+        g = self.g
+        never, behind = g.w.new_label("never"), g.w.new_label("apart")
+        g.w.cond_br(g.emit(f"icmp eq i32 {g.warpgroup()}, -1"), never, behind)
+        g.w.open_block(never)
+        g.assembly("trap;", "", "void", [])
+        g.w.br(behind)
+        g.w.open_block(behind)
 
     def _asker(self, slot: str, runs: str) -> str:
         if self.departures is None or not self.g.alone:
