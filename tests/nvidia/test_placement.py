@@ -268,3 +268,14 @@ def test_ldmatrix_gives_each_thread_its_fragment(elem, index, k_is_inner, m, n, 
             assert got == form.offset(place.element(register, lane, warp))
         for matrix in range(count):  # eight rows of 16 bytes: all 32 banks
             assert len({address(matrix, r) // 16 % 8 for r in range(8)}) == 8 or form.row < 128
+
+
+def test_halves_of_pairs_that_lie_in_two_lanes():
+    """Each of the two lanes takes half of the pairs: the transposed accumulator of wgmma, split into even and odd columns."""
+    pairs = Placement((8, 8, 2), (16, 8, 32), (2, 4, 1, 64, 0), (0, 0))
+    half = pairs.halved()
+    assert half == Placement((8, 8), (8, 4), (1, 2, 16, 32, 0), (0, 0))
+    held = {half.element(r, lane, 0) for r in range(half.registers) for lane in range(16)}
+    assert held == set(range(64))
+    together = Placement((8, 8, 2), (1, 16, 8, 32), (2, 4, 64, 0, 0), (0, 0))
+    assert together.halved() == Placement((8, 8), (8, 4, 16), (1, 2, 32, 0, 0), (0, 0))

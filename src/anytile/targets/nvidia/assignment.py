@@ -213,7 +213,7 @@ class Assignment:
             return inner.joined() if inner is not None else None
         if op.name == "split":
             inner = self.where(op.operands[0])
-            return inner.mapped(v.type.shape, lambda b: b >> 1).compact() if inner is not None else None
+            return inner.halved() if inner is not None else None
         return None
 
     def places(self, v: Value) -> list[Placement]:

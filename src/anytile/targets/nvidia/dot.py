@@ -285,6 +285,7 @@ def _by_warpgroup(g: Generator, op: Op, acc: Placement) -> list[str]:
         fragment, _ = fragments(op, acc, pack)
         if a not in g.ring and _from_registers(g, op):
             words = as_words(g, g.get(a, fragment), a.type.elem, pack)
+            g.small_chain |= op in g.assignment.made_here
     flight = g.in_flight.get(op)
     out = wgmma.accumulate(g, op, acc, fragment, words)
     return out if flight is None else flight.behind(out)

@@ -122,6 +122,18 @@ class Placement:
         pair = self.mapped((*self.shape, 2), lambda b: b << 1)
         return Placement(pair.shape, (1, *pair.register), pair.lane, pair.warp)
 
+    def halved(self) -> Placement:
+        """Where the halves of a tile that is here lie, split along its last dimension of 2: a thread has both elements of a pair.
+
+        Where the elements of a pair lie in two lanes, each of them takes half of the pairs that the two have, so that none is computed twice.
+        """
+        half = self.mapped(self.shape[:-1], lambda b: b >> 1).compact()
+        register, lane = list(half.register), list(half.lane)
+        for k, b in enumerate(self.lane):
+            if b == 1 and register:
+                lane[k] = register.pop()
+        return Placement(half.shape, tuple(register), tuple(lane), half.warp)
+
     def spread(self, shape: tuple[int, ...]) -> Placement:
         """Where a tile that is here is broadcast to ``shape`` without a thread more: the copies are registers of each thread."""
         old = [b for d in reversed(range(len(shape))) if self.shape[d] != 1 for b in _bits(shape, d)]

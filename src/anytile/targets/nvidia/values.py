@@ -199,7 +199,7 @@ class Generator:
         self.large_operands = 0  # that mma.sync reads from shared memory piece by piece, so far
         self.in_flight: dict[Op, Flight] = {}  # dots whose loop says when they are waited for
         self.named_tiles = 0  # tiles in registers with names (`named`), so far
-        self.small_chain = False  # whether there is an attention of few results in a thread
+        self.small_chain = False  # whether a second block should multiply while the first computes (`occupancy`)
         self.disturbed = False  # whether a barrier got between warpgroups that take turns
         self.barriers_made = 0  # of all threads, so far in the text
         self.unordered = False  # whether copies of small tiles (`small_loads`) may still be on their way, for all that is known here
