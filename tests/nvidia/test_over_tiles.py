@@ -208,7 +208,7 @@ def test_memory():
 
 @jit
 def told(a, b, c, rows, columns, depth, M: tl.constexpr, N: tl.constexpr, K: tl.constexpr, FLATTEN: tl.constexpr):
-    """FLATTEN 1: tiles are waited for; 2: a tile's place is loaded; 3: it may change at any time; 4: its rows are."""
+    """FLATTEN 1: tiles are waited for; 2: a tile's place is loaded; 3: it may change at any time; 4: its rows are; 5: its number is an address."""
     m, n, k = tl.arange(0, M), tl.arange(0, N), tl.arange(0, K)
     for tile in tl.range(0, rows, flatten=True):
         acc = tl.zeros((M, N), tl.float32)
@@ -217,12 +217,12 @@ def told(a, b, c, rows, columns, depth, M: tl.constexpr, N: tl.constexpr, K: tl.
         at = tl.load(c + tile, volatile=FLATTEN == 3).to(tl.int32) if FLATTEN >= 2 else tile
         rows_of_a = tl.load(c + tile * M + m).to(tl.int32) * 3 % rows if FLATTEN == 4 else at * M + m
         for i in range(0, depth, K):
-            x = tl.load(a + rows_of_a[:, None] * depth + i + k[None, :])
+            x = tl.load(a + (tile if FLATTEN == 5 else 0) * depth + rows_of_a[:, None] * depth + i + k[None, :])
             acc = tl.dot(x, tl.load(b + n[None, :] * depth + i + k[:, None]), acc)
         tl.store(c + rows + (tile * M + m)[:, None] * columns + n[None, :], acc)
 
 
-@pytest.mark.parametrize("how, expected", [(0, True), (1, False), (2, True), (3, False), (4, True)])
+@pytest.mark.parametrize("how, expected", [(0, True), (1, False), (2, True), (3, False), (4, True), (5, True)])
 def test_what_a_tile_depends_on(how, expected):
     assert goes_on(addressed(fn=told, flatten=how)) == expected
 

@@ -395,6 +395,7 @@ class _Producer:
         self.tile_scope = Scope(ring.around, self.before, ahead=True)
         g.scopes.append(self.tile_scope)
         begin = len(g.w.cur)
+        self.tile_given = {number, *given}
         for v, text in zip([ring.around.args[0], *ring.tile_args], [number, *given], strict=True):
             g.define(v, [text])
         for op in ring.tile_scalars:
@@ -419,7 +420,7 @@ class _Producer:
             got = g.get(v, place)  # type: ignore[arg-type]
         finally:
             g.scopes, g.w.cur, g.read_ahead = scopes, here, before
-        computed = _defined([self.tile_lines, self.inside_tile])
+        computed = _defined([self.tile_lines, self.inside_tile]) | self.tile_given
         out = []
         for x in got:
             if x in computed and x not in known.made:
