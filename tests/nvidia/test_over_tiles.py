@@ -217,7 +217,7 @@ def told(a, b, c, rows, columns, depth, M: tl.constexpr, N: tl.constexpr, K: tl.
         at = tl.load(c + tile, volatile=FLATTEN == 3).to(tl.int32) if FLATTEN >= 2 else tile
         rows_of_a = tl.load(c + tile * M + m).to(tl.int32) * 3 % rows if FLATTEN == 4 else at * M + m
         for i in range(0, depth, K):
-            x = tl.load(a + (tile if FLATTEN == 5 else 0) * depth + rows_of_a[:, None] * depth + i + k[None, :])
+            x = tl.load(a + ((i ^ tile) if FLATTEN == 5 else i) + rows_of_a[:, None] * depth + k[None, :])
             acc = tl.dot(x, tl.load(b + n[None, :] * depth + i + k[:, None]), acc)
         tl.store(c + rows + (tile * M + m)[:, None] * columns + n[None, :], acc)
 
