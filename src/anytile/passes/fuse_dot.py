@@ -2,7 +2,8 @@
 
 ``acc += tl.dot(a, b)`` is written everywhere; as one operation the accumulator stays where the dot adds into it.
 The sum is formed in the accumulator's own format either way; only the order of additions changes, which the op
-table leaves open.  A row or a column that is broadcast lies in no accumulator yet: where one is in registers, it is written out before the
+table leaves open.  Of two dots the later one takes the other for its accumulator.
+A row or a column that is broadcast lies in no accumulator yet: where one is in registers, it is written out before the
 dot can begin, and had better be added behind it.
 """
 
@@ -23,7 +24,7 @@ def fuse_dot(m: Module, broadcast: bool = True) -> bool:
     """``broadcast``: also where ``x`` is broadcast from a smaller tile."""
     changed = False
     for op in [o for o in m.walk() if o.name in ("fadd", "add")]:
-        for dot, other in (op.operands, op.operands[::-1]):
+        for dot, other in _later_first(op):
             d = _fusable(dot, other, op)
             if d is not None and (broadcast or not other.is_op("broadcast")):
                 assert op.block is not None
@@ -34,6 +35,15 @@ def fuse_dot(m: Module, broadcast: bool = True) -> bool:
                 changed = True
                 break
     return changed
+
+
+def _later_first(op: Op) -> list[list[Value]]:
+    """The operands of an addition both ways, that first which stands later: of two dots it stays where it is, and nothing else moves."""
+    x, y = op.operands
+    one, two = x.op, y.op
+    ops = op.block.ops if op.block is not None else []
+    later = one is not None and two is not None and one.name == two.name == "dot" and one in ops and two in ops[ops.index(one) :]
+    return [[y, x], [x, y]] if later else [[x, y], [y, x]]
 
 
 def _fusable(dot: Value, other: Value, op: Op) -> Op | None:

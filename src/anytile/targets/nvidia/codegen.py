@@ -39,6 +39,7 @@ from .fixed_loads import fixed_loads
 from .formulas import FORMULAS
 from .legalize_dot import legalize_dot
 from .shared_use import told
+from .short_masks import short_masks
 from .small_branches import small_branches
 from .tensor_maps import MAP_BYTES, wanted
 from .values import BARRIERS, SHARED, STAGING, Generator, Means, llvm_type
@@ -58,6 +59,7 @@ def machine_passes(sm: int) -> list[Pass]:
         _named("expand_math", lambda m: expand_math(m, NATIVE_MATH, FORMULAS)),
         _named("expand_casts", lambda m: expand_casts(m, native_casts(sm))),  # after widening made its casts
         fixed_first,
+        short_masks,
         small_branches,
         bit_tests,
         canonicalize,

@@ -191,11 +191,21 @@ def _by_panels(g: Generator, op: Op, index: int, place: Placement) -> bool:
 def dot(g: Generator, op: Op) -> None:
     row = instruction(op, g.sm)
     acc = g.homes[op.result]
+    _landed(g, op)
     if op in g.assignment.by_warpgroup:
         g.define(op.result, _by_warpgroup(g, op, acc), acc)
         return
     out = multiply_add(g, op, acc) if row is None else _by_tensor_core(g, op, acc, row)
     g.define(op.result, out, acc)
+
+
+def _landed(g: Generator, op: Op) -> None:
+    """Waits for the copies of ``op``'s operands that were started where those are loaded (`straight_copies`)."""
+    groups = [i for i, values in enumerate(g.under_way) if not values.isdisjoint(op.operands[:2])]
+    if groups:
+        g.assembly(f"cp.async.wait_group {len(g.under_way) - 1 - groups[-1]};", "", "void", [])
+        g.barrier()
+        del g.under_way[: groups[-1] + 1]
 
 
 def _by_tensor_core(g: Generator, op: Op, acc: Placement, row: Instruction) -> list[str]:

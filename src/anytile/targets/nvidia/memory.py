@@ -472,4 +472,7 @@ def _tell(g: Generator, registers: list[str], place: Placement, e: Element, owne
 
 @eager("barrier")
 def barrier(g: Generator, op: Op) -> None:
+    if g.under_way:  # what is loaded in front of it is read in front of it
+        g.assembly("cp.async.wait_group 0;", "", "void", [])
+        g.under_way.clear()
     g.barrier()

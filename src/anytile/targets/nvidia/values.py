@@ -135,16 +135,17 @@ class Means:
     """What makes a kernel faster and may not be possible: shared memory is short, or a barrier is in the way.
 
     ``staging_apart``: bulk stores in loops may have shared memory of their own; ``own_ahead``: loads that no dot reads may run ahead of their
-    loop; ``large_in_shared``: mma.sync may read large operands from shared memory piece by piece; ``table_slots``: rings of what tables
-    lead to may have as many slots as ``num_stages`` says; ``tables``: what tables lead to may be copied ahead at all; ``lookups``: what a loop
-    looks numbers up in may have shared memory of its own; ``over_tiles``: rings may go on from tile to tile, with ``spare_over_tiles`` slots
-    fewer than others have; ``turns``: warpgroups may take turns; ``spare_slots``: how many slots of a ring that has more than two are done
-    without.
+    loop; ``large_in_shared``: mma.sync may read large operands from shared memory piece by piece; ``straight_copies``: what dots in no loop
+    read may be copied where it is loaded; ``table_slots``: rings of what tables lead to may have as many slots as ``num_stages`` says;
+    ``tables``: what tables lead to may be copied ahead at all; ``lookups``: what a loop looks numbers up in may have shared memory of its
+    own; ``over_tiles``: rings may go on from tile to tile, with ``spare_over_tiles`` slots fewer than others have; ``turns``: warpgroups may
+    take turns; ``spare_slots``: how many slots of a ring that has more than two are done without.
     """
 
     staging_apart: bool = True
     own_ahead: bool = True
     large_in_shared: bool = True
+    straight_copies: bool = True
     table_slots: bool = True
     tables: bool = True
     lookups: bool = True
@@ -186,6 +187,8 @@ class Generator:
         self.maps: dict[TensorMap, str] = {}  # tensor map → parameter
         self.ring: dict[Value, Slot] = {}  # operand of a pipelined dot → its current slot in shared memory
         self.own_copies: dict[Op, Callable[[], None]] = {}  # load that runs ahead of its loop, of no dot → defines its result
+        self.under_way: list[frozenset[Value]] = []  # operands whose copies (`straight_copies`) nobody has waited for, by their groups
+        self.straight_copies = 0  # loads that are such copies, so far
         self.unread: set[Op] = set()  # scalars of a loop that only copies ahead are made from: of no use to the iteration itself
         self.read_ahead: dict[
             Value, Callable[[Placement | None], list[str]]

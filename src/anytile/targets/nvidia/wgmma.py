@@ -30,8 +30,20 @@ from .slots import Slot, descriptor
 from .tensor_maps import window_of
 from .values import Generator
 
-__all__ = ["FORMATS", "Panels", "Rows", "accumulate", "accumulator_place", "drops_ones", "inner_dimension", "panels", "plan", "usable"]
-__all__ += ["panel_addresses", "slot_of", "stage", "waited"]
+__all__ = [
+    "FORMATS",
+    "Panels",
+    "Rows",
+    "accumulate",
+    "accumulator_place",
+    "drops_ones",
+    "free_unread",
+    "inner_dimension",
+    "panels",
+    "plan",
+    "usable",
+]
+__all__ += ["panel_addresses", "slot_of", "stage", "waited", "whole"]
 
 ROWS = 64  # of one instruction
 LARGEST_N = 256
@@ -400,15 +412,14 @@ def stage(g: Generator, operands: list[tuple[Value, int]], asynchronous: bool = 
     ``asynchronous``: whether wgmma reads them, which does so by another way than threads do.
     """
     forms = {(v, i): panels(g, v, i) for v, i in operands}
-    missing = {(v, form): None for (v, _), form in forms.items() if slot_of(g, v, form) is None}
+    missing = {whole(v, form): None for (v, _), form in forms.items() if slot_of(g, v, form) is None}
     if missing:
         held = [(v, form, g.place_for(v)) for v, form in missing]
         registers = [g.get(v, place) for v, _, place in held]
         g.reclaim()
-        for key in g.buffer_owners():
-            if isinstance(key, tuple) and isinstance(key[1], Panels) and _read_no_more(g, key[0]):
-                g.free(key)
+        free_unread(g)
         for (v, form, place), regs in zip(held, registers, strict=True):
+            assert isinstance(form, Panels)
             begin = g.buffer((v, form), form.bytes)
             store_panels(g, regs, place, form, g.at_byte(begin), v)
             g.define(v, [str(begin)], form)
@@ -423,19 +434,36 @@ def stage(g: Generator, operands: list[tuple[Value, int]], asynchronous: bool = 
     return out
 
 
+def whole(v: Value, form: Panels | Rows) -> tuple[Value, Panels | Rows]:
+    """The tile that an operand is, or is the transpose of, and how it lies where the operand lies as ``form``: the same bytes."""
+    while isinstance(form, Panels) and v.op is not None and v.op.name == "permute" and v.type.rank == 2:
+        v = v.op.operands[0]
+        form = Panels((form.shape[1], form.shape[0]), form.size, 1 - form.inner)
+    return v, form
+
+
+def free_unread(g: Generator) -> None:
+    """Gives back the shared memory of operands that no dot will read any more."""
+    for key in g.buffer_owners():
+        if isinstance(key, tuple) and isinstance(key[1], Panels) and _read_no_more(g, key[0]):
+            g.free(key)
+
+
 def _read_no_more(g: Generator, v: Value) -> bool:
-    """Whether all dots that read ``v`` are behind what is written now: in their blocks, or in what of its own block they are in."""
+    """Whether all dots that read ``v``, or its transpose, are behind what is written now: in their blocks, or in what of its own block they are in."""
     block = v.owner if isinstance(v.owner, Block) else v.owner.block
-    for user, _ in v.uses:
-        if user.name != "dot":
-            continue
-        if user in g.in_flight:
-            return False
-        around: Op | None = user
-        while around is not None and around.block is not block:
-            around = around.parent_op()
-        if around not in g.emitted:
-            return False
+    pending = [v]
+    while pending:
+        for user, _ in pending.pop().uses:
+            if user.name == "permute":
+                pending.append(user.result)
+            if user.name != "dot":
+                continue
+            around: Op | None = user
+            while around is not None and around.block is not block:
+                around = around.parent_op()
+            if user in g.in_flight or around not in g.emitted:
+                return False
     return True
 
 
@@ -443,7 +471,7 @@ def slot_of(g: Generator, v: Value, form: Panels | Rows) -> Slot | None:
     """Where ``v`` lies in shared memory as ``form``: in its ring, or where `stage` has put it; None where it does not."""
     if v in g.ring:
         return g.ring[v]
-    staged = g.find(v, form)
+    staged = g.find(*whole(v, form))
     return None if staged is None else Slot(int(staged[0]))
 
 

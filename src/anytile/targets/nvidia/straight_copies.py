@@ -1,0 +1,101 @@
+"""Operands of dots that stand in no loop, copied to shared memory where they are loaded.
+
+    a = tl.load(…); b = tl.load(…)                 cp.async, a group each; no registers
+    x = tl.dot(a, b)                               waits for both groups, and for all threads' parts
+
+A kernel for one chunk of a sequence loads half a dozen tiles and multiplies them with each other, once.  In registers, from where they are
+loaded to where a dot is, they would be most of what a thread can hold.  So they go where `pipeline` has the loads of a loop go.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+from ...ir import Effect, Func, Op, Value
+from ...ir.rewrite import const_value
+from .dot import dots_fed
+from .loop_reads import base
+from .matrices import ring_form
+from .memory import vector_width
+from .own_copies import async_copy, zero
+from .slots import Slot, words
+from .values import Generator
+from .wgmma import Panels, free_unread, inner_dimension, whole
+
+__all__ = ["plan"]
+
+_PIECES = (8, 16)
+"""Bytes of a copy that is worth it."""
+
+
+@dataclass(frozen=True)
+class _Copy:
+    """A ``load`` into ``forms``: operand of a dot → how it lies for it; all are the same bytes."""
+
+    load: Op
+    forms: dict[Value, Panels]
+
+
+def plan(g: Generator, func: Func) -> None:
+    """Has the loads of ``func`` that only dots of its own block read copied where they stand."""
+    if g.sm < 80 or not g.means.straight_copies:
+        return
+    for op in func.body.ops:
+        if op.name == "load" and (copy := _copy(g, op)) is not None:
+            g.own_copies[op] = partial(_start, g, copy)
+            g.straight_copies += 1
+
+
+def _copy(g: Generator, load: Op) -> _Copy | None:
+    """``load`` as a copy; None where it cannot be one."""
+    pointer, mask, other = (load.operand(n) for n in ("ptr", "mask", "other"))
+    assert pointer is not None and load.block is not None
+    if load.result.type.is_scalar or g.is_lazy(load.result) or load.attrs["volatile"] or not zero(other):
+        return None
+    forms: dict[Value, Panels] = {}
+    fed = dots_fed(load, load.block)
+    for v, dot, i in fed:
+        form = ring_form(g, dot, i)
+        if not isinstance(form, Panels) or forms.setdefault(v, form) != form or form.inner != inner_dimension(g, v):
+            return None
+        if i == 0 and dot in g.assignment.made_here:
+            return None
+    size = vector_width(g, pointer, g.homes[load.result], mask) * load.result.type.elem.bytes
+    if not fed or size not in _PIECES or _written(load, [dot for _, dot, _ in fed]):
+        return None
+    return _Copy(load, forms)
+
+
+def _written(load: Op, dots: list[Op]) -> bool:
+    """Whether something between ``load`` and the last of ``dots`` may write what is loaded.  A barrier waits for the copies itself."""
+    assert load.block is not None
+    ops = load.block.ops
+    between = ops[ops.index(load) : max(ops.index(dot) for dot in dots)]
+    writes = [op for outer in between for op in outer.walk() if op.defn.effects & (Effect.WRITE | Effect.SYNC) and op.name != "barrier"]
+    known = base(load.operand("ptr"))
+    return any(op.name != "store" or known is None or base(op.operands[0]) in (None, known) for op in writes)
+
+
+def _start(g: Generator, copy: _Copy) -> None:
+    """Asks for the copies of all threads; tells whoever asks where the operands will lie."""
+    load, v = copy.load, next(iter(copy.forms))
+    form, used = copy.forms[v], g.shared_bytes
+    free_unread(g)
+    begin = g.buffer(whole(v, form), form.bytes)
+    if begin < used:
+        g.reclaim()
+    pointer, mask = load.operand("ptr"), load.operand("mask")
+    assert pointer is not None
+    place, goal = g.homes[load.result], g.place_for(v)
+    n = vector_width(g, pointer, place, mask)
+    sources = g.every(pointer, place, n)
+    on = g.every(mask, place, n) if mask is not None and const_value(mask) != 1 else None
+    target = words(g, Slot(begin), tuple(form.offset(b) for b in goal.thread))
+    for i in range(place.registers // n):
+        if place.register_of[place.constants[i * n]] == i * n:
+            async_copy(g, target(form.offset(goal.constants[i * n])), sources[i], n * form.size, on[i] if on else None)
+    g.assembly("cp.async.commit_group;", "", "void", [])
+    tile, how = whole(v, form)
+    g.define(tile, [str(begin)], how)
+    g.under_way.append(frozenset(copy.forms))
