@@ -65,6 +65,21 @@ STATEMENTS = {
     ast.For: "`for` over `range`, `tl.range`, `tl.static_range`, and compile-time sequences, which are unrolled",
     ast.While: "`while`",
 }
+#: Where an operator of a kernel is not what Python makes of it (tests/language/test_arithmetic.py).
+OPERATORS = {
+    "a tensor and a number": "the number takes the tensor's type where that has its kind: `int8 + 1` is int8 (a number that does not fit is refused), "
+    "`float16 * 2.5` float16; else int32 or float32: `int8 + 1.5` is float32, a truth value `+ 1` int32",
+    "two tensors": "floats before integers (`int64 + float16` is float16), the wider before the narrower, of float16 and bfloat16 float16, of integers of "
+    "one width the unsigned: −1 as int32 is greater than 1 as uint32",
+    "`/`": "of integers and of 16-bit floats float32",
+    "`//` and `%` of integers": "towards zero, the remainder with the sign of the dividend, as in C: `-7 // 2` is −3, `-7 % 2` is −1; a signed and an unsigned "
+    "operand are refused",
+    "`//` of floats, `**`, `@`": "refused; `tl.floor(x / y)`, `libdevice.pow`, `tl.dot`.  `%` of floats has the sign of the dividend",
+    "`and`, `or`, `not`, `a < b < c`": "of tensors: all operands are evaluated, and combined element by element; what is known when the kernel is compiled "
+    "decides as in Python",
+    "left open": "`x // 0` and `x % 0`, shifts by as many bits as the type has or more, a float that does not fit the integer that it becomes, where `sort` and "
+    "`topk` put NaN, the sign of zero of `maximum` and `minimum` of zeros: some number, which differs between targets",
+}
 EXPRESSIONS = {
     ast.Constant: "numbers, strings, `True`, `False`, `None`, `...`",
     ast.Name: "variables, parameters, globals that are functions, modules, dtypes or `tl.constexpr`",
@@ -140,6 +155,9 @@ def _python() -> Iterator[str]:
     yield from _described(visitor.EXPRESSIONS, EXPRESSIONS)
     names = ", ".join(f"`{f.__name__}`" for f in builtin_functions.HANDLERS)
     yield f"\nPython's builtin functions that a kernel has: {names}.\n"
+    yield "\n### Operators, beside Python's\n\n| | |\n|---|---|\n"
+    for about, text in OPERATORS.items():
+        yield f"| {about} | {text} |\n"
     yield "\n### What is refused\n\n| construct | what the error says |\n|---|---|\n"
     for kind, text in visitor._REFUSED.items():
         yield f"| `{kind.__name__}` | {text} |\n"

@@ -169,7 +169,9 @@ def _checked(value: Any, t: dtype) -> Any:
                 f"Cannot perform a binary operation between an unsigned tensor ({t}) and the negative scalar {value}; cast one of them explicitly"
             )
         if not t.get_int_min_value() <= value <= t.get_int_max_value():
-            raise ValueError(f"Scalar {value} is out of range for type {t}")
+            raise ValueError(
+                f"Scalar {value} is out of range for type {t}, which a number takes beside such a tensor; convert the tensor first, x.to(tl.int32)"
+            )
     return value
 
 

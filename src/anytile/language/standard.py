@@ -338,7 +338,7 @@ def _log2(i: Any) -> int:
 @member
 @builtin
 def sort(x: tensor, dim: Any = None, descending: Any = constexpr(0)) -> tensor:
-    """Sorted along the last dimension."""
+    """Sorted along the last dimension; in no certain order where NaN are among it."""
     _last_dim(x, dim, "sort")
     elem, descending = x.dtype, bool(unwrap(descending))
     if elem.is_fp8():  # the bits of an 8-bit float do not compare as they stand
