@@ -140,3 +140,10 @@ def test_what_spills_is_assembled_once(monkeypatch):
 
 def test_a_limit_of_the_launch_is_obeyed(monkeypatch):
     assert made(monkeypatch, [0], maxnreg=200) == ([PTX], PTX)
+
+
+def test_a_streaming_loop_keeps_room_for_an_iterations_tiles():
+    """Mamba's state passing: 16 numbers loaded, 16 carried; with 40 registers its loads wait for each other."""
+    assert register_limits(HOPPER, PTX, 128, 72, 0) == [40, 56]
+    assert register_limits(HOPPER, PTX, 128, 72, 0, held=32) == [56]
+    assert register_limits(HOPPER, PTX, 128, 72, 0, held=2) == [40, 56]

@@ -89,7 +89,7 @@ def lower(module: Module, options: Any, chip: Chip) -> tuple[str, dict[str, Any]
 
     Metadata: ``name``, ``num_warps``, ``shared`` (bytes of dynamic shared memory), ``slots`` (types of the parameters),
     ``tile`` (the tile IR after the shared passes), ``shared_use`` (what the shared memory is for, where it is too much),
-    ``small_chain``, ``reduces``, ``reduces_in_loop`` (as in `occupancy`).
+    ``small_chain``, ``reduces``, ``reduces_in_loop``, ``held_in_loop`` (as in `occupancy`).
     """
     sm = chip.arch
     optimize(module)
@@ -153,6 +153,7 @@ def lower(module: Module, options: Any, chip: Chip) -> tuple[str, dict[str, Any]
         "small_chain": g.small_chain,
         "reduces": max((-(-op.operands[0].type.numel // (32 * num_warps)) for op in kernel.walk() if _reduces(op)), default=0),
         "reduces_in_loop": any(op.name in ("for", "while") and _reduces_what_it_loads(op) for op in kernel.walk()),
+        "held_in_loop": max((_held(op, 32 * num_warps) for op in kernel.walk() if op.name in ("for", "while")), default=0),
         "slots": [str(a.type) for a in kernel.args],
         "tile": tile,
         "tensor_maps": [asdict(m) for m in g.maps],
@@ -207,6 +208,13 @@ def _reduces_what_it_loads(loop: Op) -> bool:
     """Whether ``loop`` loads tiles and reduces tiles."""
     inside = [op for block in loop.blocks for op in block.walk()]
     return any(_reduces(op) for op in inside) and any(op.name == "load" and not op.result.type.is_scalar for op in inside)
+
+
+def _held(loop: Op, threads: int) -> int:
+    """32-bit words of the tiles that a thread loads in an iteration of ``loop`` itself and carries to the next."""
+    loaded = [op.result.type for block in loop.blocks for op in block.ops if op.name == "load"]
+    tiles = [t for t in (*loaded, *(r.type for r in loop.results)) if t.shape]
+    return sum(-(-t.numel * t.elem.bits // (32 * threads)) for t in tiles)
 
 
 def _named(name: str, run: Pass) -> Pass:

@@ -10,6 +10,9 @@ worth a quarter of them to have a second one; and where there is no loop, and th
 Where a loop reduces what it loads, as one query's attention does, half of the threads are wanted.  And a block of 1,024 threads that is
 alone for want of registers leaves half of the multiprocessor empty: whatever it computes but by wgmma, 32 registers are tried.
 
+A loop that streams asks for all of an iteration's tiles before it computes with the first.  With fewer registers than these and what it
+carries take, it would ask for one after the other; so it keeps them.
+
 Kernels with wgmma are left alone: they fill the multiprocessor by one block or two, and are slow to assemble.  But for an attention whose
 products have few results in a thread (`chain.SMALL`), and for products whose A is computed in registers (`asked`): they need a second block,
 which multiplies while the first computes.  So does whatever multiplies by mma.sync, which waits for each product, where no more than a quarter of the threads are resident: four warps for each scheduler.
@@ -48,18 +51,28 @@ _LARGE = 512
 _NEAR_IF_STREAMING = (0.55, 0.75)
 _NEAR_IF_LARGE = (0.4, 0.55, 0.75)
 """How small a part of its registers a streaming kernel is asked to make do with, first and where that is too little."""
+_BESIDE = 20
+"""Registers of a streaming loop for addresses and the like, beside the tiles that it loads and carries."""
 _MATRICES = re.compile(r"\bw?g?mma\b")
 _ALLOCATED = 8
 """Registers are given to threads in such portions."""
 
 
 def register_limits(
-    chip: Chip, ptx: str, threads: int, registers: int, shared: int, small_chain: bool = False, reduces: int = 0, in_loop: bool = False
+    chip: Chip,
+    ptx: str,
+    threads: int,
+    registers: int,
+    shared: int,
+    small_chain: bool = False,
+    reduces: int = 0,
+    in_loop: bool = False,
+    held: int = 0,
 ) -> list[int]:
     """Limits of registers a thread with which more blocks of ``threads`` would be resident, in the order in which to try them.
 
     ``reduces``: how many elements a thread has of the largest tile that the kernel reduces (or scans, sorts), 0 if of none; ``in_loop``:
-    whether a loop of it reduces and loads.
+    whether a loop of it reduces and loads; ``held``: 32-bit words of the tiles that a thread loads and carries in a loop, at most.
     """
     blocks = chip.occupancy(threads, registers, shared)
     matrices = _MATRICES.search(ptx) is not None
@@ -76,6 +89,7 @@ def register_limits(
     else:
         wanted, parts = 0, ()
     limits: list[int] = []
+    least = held + _BESIDE if held and not matrices and not reduces else 0
     half = int(_HALF * full)
     if in_loop and not matrices and 0 < blocks < half:  # all the way or not at all: a block or two more hide little
         limit = chip.registers // (half * threads) // _ALLOCATED * _ALLOCATED
@@ -86,7 +100,7 @@ def register_limits(
     for part in parts if blocks else ():
         for more in range(wanted, blocks, -1):  # as many as are wanted, or else the most that this part of the registers allows
             limit = chip.registers // (more * threads) // _ALLOCATED * _ALLOCATED
-            if part * registers <= limit < registers and chip.occupancy(threads, limit, shared) > blocks:
+            if max(part * registers, least) <= limit < registers and chip.occupancy(threads, limit, shared) > blocks:
                 limits.append(limit)
                 break
     return list(dict.fromkeys(limits))

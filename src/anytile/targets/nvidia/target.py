@@ -161,8 +161,8 @@ class NvidiaTarget:
         # What spills already would spill more; and it is what the assembler takes longest for.
         if not getattr(options, "maxnreg", None) and not made.spill_stores:
             shared = metadata["shared"] + made.shared
-            small, reduces, in_loop = (metadata.get(name, 0) for name in ("small_chain", "reduces", "reduces_in_loop"))
-            for limit in register_limits(self.chip, ptx, threads, made.registers, shared, small, reduces, in_loop):
+            told = (metadata.get(name, 0) for name in ("small_chain", "reduces", "reduces_in_loop", "held_in_loop"))
+            for limit in register_limits(self.chip, ptx, threads, made.registers, shared, *told):
                 text = limited(ptx, limit)
                 smaller = assemble(text, quick)
                 if smaller.stack <= made.stack:
