@@ -108,6 +108,17 @@ def test_least_recently_used_go_first(tmp_path):
     assert not left.exists()
 
 
+@pytest.mark.skipif(os.name == "nt", reason="links need a privilege there")
+def test_a_file_that_is_removed_meanwhile_hides_no_other(tmp_path):
+    """As another process that prunes does."""
+    folder = tmp_path / "aa"
+    folder.mkdir()
+    (folder / "gone.kernel").symlink_to(folder / "nowhere")  # listed, and not there when it is asked for its size
+    for name in "xy":
+        (folder / f"{name}.kernel").write_bytes(b"12345")
+    assert sorted(size for _, size, _ in cache._files(str(tmp_path))) == [5, 5]
+
+
 def test_many_processes_and_kills(own_cache):
     """Writers killed at any point leave a cache that every reader can use."""
     code = (

@@ -273,19 +273,22 @@ class CacheInfo(NamedTuple):
 def _files(root: str) -> list[tuple[float, int, str]]:
     """(time of modification, bytes, path) of every cache file, and of temporary files left behind."""
     found = []
-    try:
-        folders = [e.path for e in os.scandir(root) if e.is_dir() and len(e.name) == 2]
-    except OSError:
-        return []
-    for folder in folders:
-        try:
-            for entry in os.scandir(folder):
-                if entry.name.endswith((_SUFFIX, _KEPT)) or entry.name.startswith(".new-"):
+    for folder in [e.path for e in _scanned(root) if len(e.name) == 2 and e.is_dir()]:
+        for entry in _scanned(folder):
+            if entry.name.endswith((_SUFFIX, _KEPT)) or entry.name.startswith(".new-"):
+                try:
                     status = entry.stat()
-                    found.append((status.st_mtime, status.st_size, entry.path))
-        except OSError:
-            continue  # removed by another process meanwhile
+                except OSError:
+                    continue  # removed by another process meanwhile
+                found.append((status.st_mtime, status.st_size, entry.path))
     return found
+
+
+def _scanned(folder: str) -> list[os.DirEntry[str]]:
+    try:
+        return list(os.scandir(folder))
+    except OSError:  # removed meanwhile, or not ours to read
+        return []
 
 
 def info() -> CacheInfo:

@@ -135,6 +135,8 @@ def _compiled(fn: JITCallable, tree: ast.FunctionDef) -> CodeType:
     former = fn.fn.__code__
     made = _Rewriter(fn).visit(copy.deepcopy(tree))
     made.returns, made.decorator_list = None, []
+    if hasattr(made, "type_params"):  # since Python 3.12: they would be a function around it
+        made.type_params = []
     every = [*made.args.posonlyargs, *made.args.args, *made.args.kwonlyargs, made.args.vararg, made.args.kwarg]
     for argument in every:
         if argument is not None:
