@@ -50,3 +50,34 @@ def test_sums_of_narrow_integers(tmp_path, level, total):
     environment = {**os.environ, "ANYTILE_TRITON_API": level, "ANYTILE_TARGET": "cpu"}
     done = subprocess.run([sys.executable, str(program)], capture_output=True, text=True, timeout=60, env=environment)
     assert done.stdout.strip() == total, done.stderr
+
+
+HOST_FUNCTIONS = """
+import anytile; anytile.install()
+import numpy as np, triton, triton.language as tl
+
+def plain(n):
+    return n + 1
+
+@tl.constexpr_function
+def more(n):
+    return plain(n)
+
+@triton.jit
+def store(o):
+    tl.store(o, more(3))
+
+out = np.zeros(1, np.int32)
+store[(1,)](out)
+print(out[0], more(4))
+"""
+
+
+def test_functions_that_run_on_the_host_in_3_4(tmp_path):
+    """There they lie in ``triton.language`` and may call any function, as those of that release's triton_kernels do."""
+    program = tmp_path / "host.py"
+    program.write_text(HOST_FUNCTIONS)
+    done = subprocess.run(
+        [sys.executable, str(program)], env={**os.environ, "ANYTILE_TRITON_API": "3.4"}, capture_output=True, text=True, timeout=120
+    )
+    assert done.stdout.split() == ["4", "5"], done.stderr

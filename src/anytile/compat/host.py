@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-__all__ = ["cdiv", "find_paths_if", "get_iterable_path", "next_power_of_2"]
+__all__ = ["cdiv", "constexpr_function", "find_paths_if", "get_iterable_path", "next_power_of_2"]
+
+
+def constexpr_function(f: Any) -> Any:
+    """``tl.constexpr_function`` of Triton 3.4, which may call any Python function."""
+    from ..runtime.compile_time import ConstexprFunction
+
+    made = ConstexprFunction(f)
+    made.calls_anything = True
+    return made
 
 
 # Libraries call these two before each launch, where the caches often hold something else: so they are functions without a wrapper, and

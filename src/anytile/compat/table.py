@@ -162,13 +162,13 @@ _serve(
     _at("language.core", "str_to_ty"),
     _at("language", _MATH),
     _at("language", _RANDOM),
-    _at("runtime.jit", "constexpr_function", since=(3, 4), until=(3, 4)),  # a name of `triton` from 3.5 on
+    _at("compat.host", "constexpr_function", since=(3, 4), until=(3, 4)),  # a name of `triton` from 3.5 on
 )
 _serve(
     "triton.language.core",
     "Types, values and operations.",
     _core_rows("language"),
-    _at("runtime.jit", "constexpr_function", since=(3, 4), until=(3, 4)),
+    _at("compat.host", "constexpr_function", since=(3, 4), until=(3, 4)),
     _at("language.builtin", "builtin extern is_builtin"),
     _at("language.core", "get_int_dtype CONSTEXPR_0"),
     _at("language", "to_tensor", until=(3, 6)),  # from 3.7 on it is a name of `triton.language` as well

@@ -126,6 +126,8 @@ class JITCallable:
 
     #: Whether Python itself runs the function, while compiling (`runtime.compile_time.ConstexprFunction`).
     runs_on_host = False
+    #: Whether such a function may call any Python function; of those the key has the text alone, not what they call and read.
+    calls_anything = False
 
     def __init__(self, fn: Callable[..., Any], noinline: bool = False):
         if not isinstance(fn, FunctionType):
@@ -446,6 +448,9 @@ class _Dependencies(ast.NodeVisitor):
         if value is None or isinstance(value, ModuleType) or code and _of_anytile(value.__module__):
             return
         if isinstance(value, FunctionType) and self.fn.runs_on_host and not getattr(value, "__triton_builtin__", False):
+            if self.fn.calls_anything:
+                self.parts.append(f"{name} {hashlib.sha256(value.__code__.co_code).hexdigest()} {describe(value.__code__.co_names)}")
+                return
             raise RuntimeError(
                 f"Unsupported function referenced: {value.__module__}.{value.__qualname__} in compile-time function {self.fn.__name__}. "
                 "What it returns is not part of the compile cache's key; decorate it with @triton.constexpr_function too"
