@@ -201,7 +201,9 @@ def uses_builtin(x):
 
 
 def test_other_builtins():
-    assert sentence(uses_builtin, errors.UnknownNameError, x="*i32") == "the Python builtin sorted is not part of the kernel language"
+    assert sentence(uses_builtin, errors.UnknownNameError, x="*i32") == (
+        "the Python builtin sorted is not part of the kernel language; use tl.sort"
+    )
 
 
 def one_branch(o, n):

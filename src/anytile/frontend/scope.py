@@ -32,6 +32,17 @@ _BUILTINS = (
 ).split()
 _BUILTIN_NAMES = {name: getattr(builtins, name) for name in _BUILTINS}
 
+#: What to write instead of a builtin function that kernels do not have.
+_INSTEAD = {
+    "breakpoint": "with TRITON_INTERPRET=1 kernels run as Python, which has it",
+    "round": "use libdevice.rint(x), or tl.floor(x + 0.5)",
+    "pow": "use libdevice.pow(x, y)",
+    "divmod": "use x // y and x % y",
+    "sorted": "use tl.sort",
+    "map": "write a list comprehension over compile-time values",
+    "filter": "write a list comprehension over compile-time values",
+}
+
 
 class Unavailable:
     """Stands for a variable which has no single value here; reading it is an error that says why."""
@@ -83,7 +94,7 @@ class Frame:
         if value is not _ABSENT:
             return value, None
         if hasattr(builtins, name):
-            remedy = "; with TRITON_INTERPRET=1 kernels run as Python, which has it" if name == "breakpoint" else ""
+            remedy = f"; {_INSTEAD[name]}" if name in _INSTEAD else ""
             return f"the Python builtin {name} is not part of the kernel language{remedy}", UnknownNameError
         hint = near(name, [*self.locals, *fn.cells.values(), *fn.__globals__])
         return f"{name} is not defined{hint}", UnknownNameError
