@@ -208,7 +208,7 @@ def test_memory():
 
 @jit
 def told(a, b, c, rows, columns, depth, M: tl.constexpr, N: tl.constexpr, K: tl.constexpr, FLATTEN: tl.constexpr):
-    """FLATTEN 1: tiles are waited for; 2: a tile's place is loaded; 3: it may change at any time; 4: its rows are; 5: its number is an address."""
+    """FLATTEN 1: tiles are waited for; 2: a tile's place is loaded; 3: it may change at any time; 4: its rows are."""
     m, n, k = tl.arange(0, M), tl.arange(0, N), tl.arange(0, K)
     for tile in tl.range(0, rows, flatten=True):
         acc = tl.zeros((M, N), tl.float32)
@@ -217,12 +217,12 @@ def told(a, b, c, rows, columns, depth, M: tl.constexpr, N: tl.constexpr, K: tl.
         at = tl.load(c + tile, volatile=FLATTEN == 3).to(tl.int32) if FLATTEN >= 2 else tile
         rows_of_a = tl.load(c + tile * M + m).to(tl.int32) * 3 % rows if FLATTEN == 4 else at * M + m
         for i in range(0, depth, K):
-            x = tl.load(a + ((i ^ tile) if FLATTEN == 5 else i) + rows_of_a[:, None] * depth + k[None, :])
+            x = tl.load(a + i + rows_of_a[:, None] * depth + k[None, :])
             acc = tl.dot(x, tl.load(b + n[None, :] * depth + i + k[:, None]), acc)
         tl.store(c + rows + (tile * M + m)[:, None] * columns + n[None, :], acc)
 
 
-@pytest.mark.parametrize("how, expected", [(0, True), (1, False), (2, True), (3, False), (4, True), (5, True)])
+@pytest.mark.parametrize("how, expected", [(0, True), (1, False), (2, True), (3, False), (4, True)])
 def test_what_a_tile_depends_on(how, expected):
     assert goes_on(addressed(fn=told, flatten=how)) == expected
 
@@ -254,3 +254,23 @@ def test_warpgroups_in_any_order(stages):
         dots = [[e for e in events if e[0] == "group"] for events in both]
         iterations = sum(len(range(tile % 3, (tile * 5 + 2) % longest)) for tile in range(0, tiles, programs))
         assert len(dots[0]) == len(dots[1]) == iterations
+
+
+@jit
+def batched(a, b, c, count, depth, M: tl.constexpr, N: tl.constexpr, K: tl.constexpr):
+    """A tile's own number is a coordinate."""
+    for tile in tl.range(0, count, flatten=True):
+        acc = tl.zeros((M, N), tl.float32)
+        for k in range(0, depth, K):
+            acc = tl.dot(a.load([tile, 0, k]).reshape(M, K), b.load([0, k]).T, acc)
+        c.store([tile, 0, 0], acc.to(c.dtype).reshape(1, M, N))
+
+
+def test_a_tile_that_is_its_own_place():
+    kinds = {"a": f"tensordesc<fp16[1,{M},{K}]>", "b": f"tensordesc<fp16[{N},{K}]>", "c": f"tensordesc<fp16[1,{M},{N}]>"}
+    constants = {"M": M, "N": N, "K": K}
+    source = ASTSource(batched, {**kinds, "count": "i32", "depth": "i32", **dict.fromkeys(constants, "constexpr")}, constants, {})
+    text = compile(source, target=GPUTarget("cuda", 90, 32), options={"num_warps": 8, "num_stages": 3}).asm["llir"]
+    three = [9999] * 5
+    found = read_by_dots(one_thread.run(text, [0x10000, *three, 0x20000, *three[:3], 0x30000, *three, 4, 2 * K], 0, 0, 1))
+    assert found == [([{(k, 0, tile), (k, 0)} for k in (0, K)], (0, 0, tile)) for tile in range(4)]
