@@ -25,7 +25,17 @@ from .multiply_add import multiply_add, result_place
 from .placement import Placement, log2
 from .values import Generator, eager, llvm_type
 
-__all__ = ["accumulator", "as_words", "dot_behind", "dots_fed", "fragments", "operand_chain", "stage_invariant", "wanted_operands"]
+__all__ = [
+    "accumulator",
+    "as_words",
+    "behind_loops",
+    "dot_behind",
+    "dots_fed",
+    "fragments",
+    "operand_chain",
+    "stage_invariant",
+    "wanted_operands",
+]
 
 KEPT = 48
 """32-bit words of an operand's fragments that a thread holds at once."""
@@ -57,23 +67,33 @@ def dot_behind(v: Value, fuel: int = 24) -> Op | None:
     return None
 
 
-def dots_fed(load: Op, body: Block) -> list[tuple[Value, Op, int]]:
-    """The dots of ``body`` that read what is loaded, each with the operand and its number; none where anything else reads it.
+def dots_fed(load: Op, body: Block, in_loops: bool = False) -> list[tuple[Value, Op, int]]:
+    """The dots of ``body``, and of loops in it where ``in_loops``, that read what is loaded, each with the operand and its number.
 
-    On the way it may be permuted and lose dimensions of 1.
+    None where anything else reads it.  On the way it may be permuted and lose dimensions of 1.
     """
     out: list[tuple[Value, Op, int]] = []
     pending = [load.result]
     while pending:
         v = pending.pop()
         for user, i in v.uses:
-            if user.name == "dot" and user.block is body and i <= 1:
+            if user.name == "dot" and i <= 1 and (user.block is body or in_loops and behind_loops(user, body) is not None):
                 out.append((v, user, i))
             elif user.name == "permute" or user.name == "reshape" and wgmma.drops_ones(user):
                 pending.append(user.result)
             else:
                 return []
     return out
+
+
+def behind_loops(op: Op, body: Block) -> Op | None:
+    """The operation of ``body`` that ``op`` is, or the loop of it that ``op`` is in, with loops alone between them; None where there is none."""
+    around: Op | None = op
+    while around is not None and around.block is not body:
+        around = around.parent_op()
+        if around is not None and around.name != "for":
+            return None
+    return around
 
 
 # --- placements ------------------------------------------------------------------------------------------------
@@ -154,7 +174,8 @@ def wanted_operands(g: Generator, op: Op) -> list[tuple[Value, Placement]]:
     if row is None or op in g.assignment.by_warpgroup:
         return []
     places = fragments(op, g.homes[op.result], row.pack)
-    return [(op.operands[i], place) for i, place in enumerate(places) if not _in_shared(g, op, i, place, row)]
+    held = [(op.operands[i], place) for i, place in enumerate(places) if not _in_shared(g, op, i, place, row)]
+    return [(v, place) for v, place in held if v not in g.copied]
 
 
 def _in_shared(g: Generator, op: Op, index: int, place: Placement, row: Instruction) -> bool:
@@ -303,6 +324,7 @@ def _by_warpgroup(g: Generator, op: Op, acc: Placement) -> list[str]:
 
 def stage_invariant(g: Generator, op: Op, inside: set[Value]) -> None:
     """Puts operands of a dot in a loop that come from outside into shared memory, once: wgmma's, and others' that are large."""
+    _landed(g, op)
     turned, row = g.assignment.by_warpgroup.get(op), instruction(op, g.sm)
     shared: tuple[int, ...] = ()
     if turned is not None:

@@ -1,10 +1,11 @@
-"""Operands of dots that stand in no loop, copied to shared memory where they are loaded.
+"""Operands that no loop loads, copied to shared memory where they are loaded.
 
     a = tl.load(…); b = tl.load(…)                 cp.async, a group each; no registers
     x = tl.dot(a, b)                               waits for both groups, and for all threads' parts
 
 A kernel for one chunk of a sequence loads half a dozen tiles and multiplies them with each other, once.  In registers, from where they are
-loaded to where a dot is, they would be most of what a thread can hold.  So they go where `pipeline` has the loads of a loop go.
+loaded to where a dot is, they would be most of what a thread can hold.  So they go where `pipeline` has the loads of a loop go.  mma.sync
+reads them there step by step in loops, too, where a thread has much of each tile: the loop's own numbers need the registers.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from functools import partial
 
 from ...ir import Effect, Func, Op, Value
 from ...ir.rewrite import const_value
-from .dot import dots_fed
+from .dot import behind_loops, dots_fed
 from .loop_reads import base
 from .matrices import ring_form
 from .memory import vector_width
@@ -27,6 +28,8 @@ __all__ = ["plan"]
 
 _PIECES = (8, 16)
 """Bytes of a copy that is worth it."""
+_MUCH = 64
+"""32-bit registers."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,7 @@ def plan(g: Generator, func: Func) -> None:
     for op in func.body.ops:
         if op.name == "load" and (copy := _copy(g, op)) is not None:
             g.own_copies[op] = partial(_start, g, copy)
+            g.copied.update(copy.forms)
             g.straight_copies += 1
 
 
@@ -54,7 +58,9 @@ def _copy(g: Generator, load: Op) -> _Copy | None:
     if load.result.type.is_scalar or g.is_lazy(load.result) or load.attrs["volatile"] or not zero(other):
         return None
     forms: dict[Value, Panels] = {}
-    fed = dots_fed(load, load.block)
+    fed = dots_fed(load, load.block, in_loops=True)
+    if not all(dot.block is load.block or _crowded(g, dot) for _, dot, _ in fed):
+        return None
     for v, dot, i in fed:
         form = ring_form(g, dot, i)
         if not isinstance(form, Panels) or forms.setdefault(v, form) != form or form.inner != inner_dimension(g, v):
@@ -67,11 +73,17 @@ def _copy(g: Generator, load: Op) -> _Copy | None:
     return _Copy(load, forms)
 
 
+def _crowded(g: Generator, dot: Op) -> bool:
+    """Whether a loop with ``dot`` has no registers for what stays the same: a thread has much of each of its tiles."""
+    return dot not in g.assignment.by_warpgroup and g.homes[dot.result].registers >= _MUCH
+
+
 def _written(load: Op, dots: list[Op]) -> bool:
     """Whether something between ``load`` and the last of ``dots`` may write what is loaded.  A barrier waits for the copies itself."""
     assert load.block is not None
     ops = load.block.ops
-    between = ops[ops.index(load) : max(ops.index(dot) for dot in dots)]
+    last = max(ops.index(around) for dot in dots if (around := behind_loops(dot, load.block)) is not None)
+    between = ops[ops.index(load) : last]
     writes = [op for outer in between for op in outer.walk() if op.defn.effects & (Effect.WRITE | Effect.SYNC) and op.name != "barrier"]
     known = base(load.operand("ptr"))
     return any(op.name != "store" or known is None or base(op.operands[0]) in (None, known) for op in writes)

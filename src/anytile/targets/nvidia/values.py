@@ -188,6 +188,7 @@ class Generator:
         self.ring: dict[Value, Slot] = {}  # operand of a pipelined dot → its current slot in shared memory
         self.own_copies: dict[Op, Callable[[], None]] = {}  # load that runs ahead of its loop, of no dot → defines its result
         self.under_way: list[frozenset[Value]] = []  # operands whose copies (`straight_copies`) nobody has waited for, by their groups
+        self.copied: set[Value] = set()  # operands that are such copies
         self.straight_copies = 0  # loads that are such copies, so far
         self.unread: set[Op] = set()  # scalars of a loop that only copies ahead are made from: of no use to the iteration itself
         self.read_ahead: dict[
