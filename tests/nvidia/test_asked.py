@@ -72,15 +72,13 @@ def test_nothing_goes_through_shared_memory_but_copies(turned, num_warps, n):
 
 
 @pytest.mark.parametrize("turned", [False, True])
-def test_the_product_stays_in_flight(turned):
-    """Each step of k is a group, and waits for that of the iteration before."""
+def test_words_are_computed_beside_the_product(turned):
+    """Each step of k is a group; the last is waited for before the loop goes on, whose registers of A may be others' then."""
     _, loop = made(turned=turned)
-    assert loop.count("wgmma.commit_group") == 8 and loop.count("wgmma.wait_group.sync.aligned 7") == 8
-    assert "wgmma.wait_group.sync.aligned 0" not in loop
+    assert loop.count("wgmma.commit_group") == 8 and loop.count("wgmma.wait_group.sync.aligned 0") == 1
+    assert loop.rindex("wgmma.commit_group") < loop.index("wgmma.wait_group.sync.aligned 0")
     _, loop = made(turned=turned, b=64)
-    assert loop.count("wgmma.wait_group.sync.aligned 3") == 4
-    _, loop = made(turned=turned, b=256)
-    assert loop.count("wgmma.wait_group.sync.aligned 7") == 16
+    assert loop.count("wgmma.commit_group") == 4
 
 
 def test_weights_in_another_order_lie_as_before():

@@ -271,7 +271,6 @@ class Pipeline:
             or len(acc.uses) != 1
             or len(dot.result.uses) != 1
             or a not in self.forms
-            and dots[0] not in self.g.assignment.made_here
             or b not in self.forms
         ):
             return None
@@ -423,8 +422,7 @@ class Pipeline:
 
     def _wait_for_last(self) -> None:
         """Until all warps are done with the last iteration's instructions."""
-        if self.dot not in self.g.assignment.made_here:  # where `wgmma.accumulate` waits step by step
-            self.g.assembly("wgmma.wait_group.sync.aligned 1;", "", "void", [])
+        self.g.assembly("wgmma.wait_group.sync.aligned 1;", "", "void", [])
         self.g.barrier()
 
     def close(self, entry: str, latch: str) -> None:

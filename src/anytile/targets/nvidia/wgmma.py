@@ -47,8 +47,6 @@ __all__ += ["panel_addresses", "slot_of", "stage", "waited", "whole"]
 
 ROWS = 64  # of one instruction
 LARGEST_N = 256
-_MOST_IN_FLIGHT = 7
-"""Groups of instructions that wgmma.wait_group may leave unfinished."""
 
 
 @dataclass(frozen=True)
@@ -268,13 +266,11 @@ def accumulate(g: Generator, op: Op, acc: Placement, fragment: Placement, words:
 def _step_by_step(job: _Job, values: list[str], k: int) -> list[str]:
     """Instructions for one step of k after the other, each a group: A's words for a step are computed while those before are multiplied.
 
-    In flight, a step waits for that of the iteration before, whose words lie in the same registers.
+    They are waited for in the same iteration of a loop: where a product is in flight across the end of a block, the assembler gives the
+    registers of A's words to others.
     """
-    steps = k // job.row.k
     for begin in range(0, k, job.row.k):
         values = job.issue(values, begin, begin + job.row.k)
-        if job.flight is not None:
-            job.g.assembly(f"wgmma.wait_group.sync.aligned {min(steps - 1, _MOST_IN_FLIGHT)};", "", "void", [])
     return values
 
 
