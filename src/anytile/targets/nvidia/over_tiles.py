@@ -238,10 +238,15 @@ class OverTiles(Pipeline):
         self.next_place, self.next_registers = self._unless_first(self.feeding, self.feeding.of_tile.carried, ready)
 
     def _behind_dot(self, made: list[str]) -> list[str]:
-        """As `Pipeline._behind_dot`; addresses are computed in front of the waiting."""
-        if self.turned:
-            return super()._behind_dot(made)
-        self._refill(self._wait_for_last)
+        """As `Pipeline._behind_dot`; addresses are computed in front of the waiting.
+
+        But where A comes from registers: behind the end of a block the assembler gives them to others while they are still multiplied.
+        """
+        if self.turned or self.dot in self.g.assignment.made_here:
+            self.g.assembly("wgmma.wait_group.sync.aligned 0;", "", "void", [])
+            self._refill(self.g.barrier if not self.turned else lambda: None)
+        else:
+            self._refill(self._wait_for_last)
         return made
 
     def close(self, entry: str, latch: str) -> None:
