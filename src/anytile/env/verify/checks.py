@@ -38,6 +38,8 @@ def verify_rows(python: str, timeout: float, facts: dict[str, Any]) -> Iterator[
 
     if "torch" not in there:
         yield Row("import", "torch", None, "skipped", detail="not installed")
+    if "triton" not in there:
+        yield Row("import", "triton", None, "skipped", detail="nobody answers it; where anytile is installed, `anytile enable` lets it")
     first = [n for n in there if n not in _LATE]
     if "torch" in there:
         first.insert(first.index("torch") + 1 + ("triton" in there), "torch._inductor")
