@@ -147,3 +147,16 @@ def test_a_streaming_loop_keeps_room_for_an_iterations_tiles():
     assert register_limits(HOPPER, PTX, 128, 72, 0) == [40, 56]
     assert register_limits(HOPPER, PTX, 128, 72, 0, held=32) == [56]
     assert register_limits(HOPPER, PTX, 128, 72, 0, held=2) == [40, 56]
+
+
+@pytest.mark.parametrize(
+    ("threads", "registers", "products", "expected"),
+    [
+        (256, 128, 1, [48, 64]),  # 16×16 by eight warps: five blocks, or four
+        (64, 120, 4, [48, 64]),
+        (256, 128, 32, []),  # a thread with many products hides one by another
+        (256, 40, 1, []),
+    ],
+)
+def test_limits_of_small_products_by_multiply_adds(threads, registers, products, expected):
+    assert register_limits(HOPPER, PTX, threads, registers, 0, reduces=1, products=products) == expected

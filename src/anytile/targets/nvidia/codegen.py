@@ -33,6 +33,7 @@ from .assignment import Assignment
 from .bit_tests import bit_tests
 from .chips import Chip
 from .control import emit_block
+from .dot_table import instruction
 from .elementwise import NATIVE_MATH, native_casts
 from .fixed_first import fixed_first
 from .fixed_loads import fixed_loads
@@ -89,7 +90,7 @@ def lower(module: Module, options: Any, chip: Chip) -> tuple[str, dict[str, Any]
 
     Metadata: ``name``, ``num_warps``, ``shared`` (bytes of dynamic shared memory), ``slots`` (types of the parameters),
     ``tile`` (the tile IR after the shared passes), ``shared_use`` (what the shared memory is for, where it is too much),
-    ``small_chain``, ``reduces``, ``reduces_in_loop``, ``held_in_loop`` (as in `occupancy`).
+    ``small_chain``, ``products``, ``reduces``, ``reduces_in_loop``, ``held_in_loop`` (as in `occupancy`).
     """
     sm = chip.arch
     optimize(module)
@@ -154,6 +155,9 @@ def lower(module: Module, options: Any, chip: Chip) -> tuple[str, dict[str, Any]
         "reduces": max((-(-op.operands[0].type.numel // (32 * num_warps)) for op in kernel.walk() if _reduces(op)), default=0),
         "reduces_in_loop": any(op.name in ("for", "while") and _reduces_what_it_loads(op) for op in kernel.walk()),
         "held_in_loop": max((_held(op, 32 * num_warps) for op in kernel.walk() if op.name in ("for", "while")), default=0),
+        "products": max(
+            (g.homes[op.result].registers for op in kernel.walk() if op.name == "dot" and instruction(op, sm) is None), default=0
+        ),
         "slots": [str(a.type) for a in kernel.args],
         "tile": tile,
         "tensor_maps": [asdict(m) for m in g.maps],

@@ -13,6 +13,9 @@ alone for want of registers leaves half of the multiprocessor empty: whatever it
 A loop that streams asks for all of an iteration's tiles before it computes with the first.  With fewer registers than these and what it
 carries take, it would ask for one after the other; so it keeps them.
 
+Kernels of small dots by multiply-adds (`multiply_add`) wait for shared memory and for each other: they are asked for as many blocks as streaming
+ones are, by far fewer registers.
+
 Kernels with wgmma are left alone: they fill the multiprocessor by one block or two, and are slow to assemble.  But for an attention whose
 products have few results in a thread (`chain.SMALL`), and for products whose A is computed in registers (`asked`): they need a second block,
 which multiplies while the first computes.  So does whatever multiplies by mma.sync, which waits for each product, where no more than a quarter of the threads are resident: four warps for each scheduler.
@@ -26,7 +29,7 @@ import re
 from .chips import Chip
 from .straight import has_loop
 
-__all__ = ["limited", "register_limits"]
+__all__ = ["FEW_PRODUCTS", "MULTIPLYING_SPILLS", "limited", "register_limits"]
 
 _FEW = 2
 """Blocks: a kernel with more of them at a time gets one more only if it streams."""
@@ -53,6 +56,12 @@ _NEAR_IF_LARGE = (0.4, 0.55, 0.75)
 """How small a part of its registers a streaming kernel is asked to make do with, first and where that is too little."""
 _BESIDE = 20
 """Registers of a streaming loop for addresses and the like, beside the tiles that it loads and carries."""
+FEW_PRODUCTS = 8
+"""Results of a dot by multiply-adds that a thread has, with which each waits for the one before it, and nothing hides that but other blocks."""
+_NEAR_IF_MULTIPLYING = (0.35, 0.5)
+"""How small a part of its registers such a kernel is asked to make do with: two spilled numbers cost less than a block."""
+MULTIPLYING_SPILLS = 32
+"""Bytes that a thread of it may spill."""
 _MATRICES = re.compile(r"\bw?g?mma\b")
 _ALLOCATED = 8
 """Registers are given to threads in such portions."""
@@ -68,17 +77,21 @@ def register_limits(
     reduces: int = 0,
     in_loop: bool = False,
     held: int = 0,
+    products: int = 0,
 ) -> list[int]:
     """Limits of registers a thread with which more blocks of ``threads`` would be resident, in the order in which to try them.
 
     ``reduces``: how many elements a thread has of the largest tile that the kernel reduces (or scans, sorts), 0 if of none; ``in_loop``:
-    whether a loop of it reduces and loads; ``held``: 32-bit words of the tiles that a thread loads and carries in a loop, at most.
+    whether a loop of it reduces and loads; ``held``: 32-bit words of the tiles that a thread loads and carries in a loop, at most; ``products``: how many results of a dot by
+    multiply-adds a thread has, at most, 0 if of none.
     """
     blocks = chip.occupancy(threads, registers, shared)
     matrices = _MATRICES.search(ptx) is not None
     parts: tuple[float, ...]
     full = chip.warp_size * chip.warps // threads
-    if not matrices and not reduces:
+    if 0 < products <= FEW_PRODUCTS and not matrices:
+        wanted, parts = math.ceil(_ENOUGH * full), _NEAR_IF_MULTIPLYING
+    elif not matrices and not reduces:
         wanted, parts = (full, _NEAR_IF_LARGE) if threads >= _LARGE else (math.ceil(_ENOUGH * full), _NEAR_IF_STREAMING)
     elif blocks <= _FEW and (small_chain or not matrices):
         once = not has_loop(ptx) and (blocks + 1) * threads * 2 * reduces <= chip.registers

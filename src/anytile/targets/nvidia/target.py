@@ -31,7 +31,7 @@ from . import assemble as assembling
 from . import driver_api, tensor_maps
 from .chips import CUDA_OF_PTX, Chip, chip, ptx_version
 from .launch import CudaKernel, LaunchShape
-from .occupancy import limited, register_limits
+from .occupancy import FEW_PRODUCTS, MULTIPLYING_SPILLS, limited, register_limits
 from .straight import straight
 
 if TYPE_CHECKING:
@@ -161,11 +161,12 @@ class NvidiaTarget:
         # What spills already would spill more; and it is what the assembler takes longest for.
         if not getattr(options, "maxnreg", None) and not made.spill_stores:
             shared = metadata["shared"] + made.shared
-            told = (metadata.get(name, 0) for name in ("small_chain", "reduces", "reduces_in_loop", "held_in_loop"))
+            told = (metadata.get(name, 0) for name in ("small_chain", "reduces", "reduces_in_loop", "held_in_loop", "products"))
+            spilled = MULTIPLYING_SPILLS if 0 < metadata.get("products", 0) <= FEW_PRODUCTS else 0
             for limit in register_limits(self.chip, ptx, threads, made.registers, shared, *told):
                 text = limited(ptx, limit)
                 smaller = assemble(text, quick)
-                if smaller.stack <= made.stack:
+                if smaller.stack <= made.stack + spilled:
                     return text, smaller
         return ptx, made
 
