@@ -204,3 +204,42 @@ for _n, _m, _k, _steps, _warps, _turned in (
         arch=80,
         options={"num_warps": _warps, "num_stages": 4},
     )(weights_in_order)
+
+
+def states(k, v, g, h, out, rows, D: tl.constexpr, B: tl.constexpr, FEW: tl.constexpr):
+    """A state that a loop stores, scales by a number and adds a product to, whose operand is scaled by rows: all of it is copied ahead."""
+    d, t = tl.arange(0, D), tl.arange(0, B)
+    state = tl.zeros((D, D), tl.float32)
+    for i in range(0, FEW if FEW else tl.cdiv(rows, B)):
+        tl.store(h + i * D * D + d[:, None] * D + d[None, :], state)
+        at = i.to(tl.int64) * B + t if FEW == 0 else i * B + t
+        inside = at < rows
+        x = tl.load(k + d[:, None] + at[None, :] * D, mask=inside[None, :], other=0.0)
+        y = tl.load(v + at[:, None] * D + d[None, :], mask=inside[:, None], other=0.0)
+        less = tl.load(g + at, mask=inside, other=0.0)
+        last = tl.load(g + i * B)
+        state *= tl.exp2(last)
+        state = tl.dot(x, (y * tl.exp2(less - 1)[:, None]).to(tl.bfloat16), state)
+    tl.store(out + d[:, None] * D + d[None, :], state)
+
+
+for _d, _b, _rows, _stages, _warps, _few in (
+    (32, 64, 300, 2, 1, 0),
+    (64, 64, 300, 4, 8, 0),
+    (64, 64, 64, 4, 4, 0),
+    (64, 32, 250, 3, 4, 0),
+    (128, 64, 190, 3, 4, 3),
+    (32, 32, 60, 4, 2, 2),
+):
+    case(
+        f"{_d}x{_b}, {_rows} rows, {_stages} stages, {_warps} warps{', few iterations' if _few else ''}",
+        k=integers("bf16", 320, _d, low=-2, high=3),
+        v=integers("bf16", 320, _d, low=-2, high=3),
+        g=integers("fp32", 320, low=-1, high=1),
+        h=zeros("fp32", 10, _d, _d),
+        out=zeros("fp32", _d, _d),
+        rows=_rows,
+        constants={"D": _d, "B": _b, "FEW": _few},
+        arch=80,
+        options={"num_warps": _warps, "num_stages": _stages},
+    )(states)
