@@ -219,7 +219,7 @@ class Pipeline:
         accelerated, shared = any(m.source is not None for m in moves), any(m.others for m in moves)
         found = None if accelerated or own or shared or _writes(self.body) else chain(g, self.body, set(self.forms))
         count = trip_count(loop) if found is None and around is None else None
-        self.complete = count is not None and 0 < count < ahead.stages
+        self.complete = count is not None and 0 < count <= ahead.stages
         """Whether all iterations' copies are asked for in front of the loop: their slots are used once."""
         self.stages = count + 1 if self.complete and count is not None else ahead.stages
         used, stages, slots = ahead.used, self.stages, self.stages - self.complete
