@@ -124,6 +124,19 @@ def test_packages_without_their_source(tmp_path):
         _ = device_function(space["made"]).src
 
 
+def test_a_file_that_has_changed(tmp_path):
+    """As while it is edited and the program runs on."""
+    file = tmp_path / "edited.py"
+    file.write_text("x = 1\n\ndef made(): pass\n")
+    space: dict = {}
+    exec(compile(file.read_text(), str(file), "exec"), space)
+    file.write_text("def made(): pass\n\nx = 1\n")
+    with pytest.raises(
+        SourceUnavailableError, match=r"line 3, is not where it is defined.*does not change between .*: start the program again"
+    ):
+        _ = device_function(space["made"]).src
+
+
 def test_outside_a_kernel():
     with pytest.raises(RuntimeError, match="outside of the scope of a kernel"):
         inner(1)

@@ -373,7 +373,9 @@ def _find_source(fn: FunctionType) -> tuple[list[str], int, int, str]:
             raise OSError(f"{fn.__code__.co_filename}, line {first}, is not where it is defined")
     except (OSError, TypeError) as e:
         file = fn.__code__.co_filename
-        if file.endswith(".py"):  # frozen programs and packages of .pyc files
+        if file.endswith(".py") and os.path.isfile(file):
+            how = "which does not change between Python reading it and @jit being applied: start the program again"
+        elif file.endswith(".py"):  # frozen programs and packages of .pyc files
             how = f"the file {file} is not there, and kernels are compiled from their source: ship it (PyInstaller: --add-data FILE.py:.)"
         else:
             how = "not by exec(), python -c, a program on standard input, at the plain prompt or under %%time (whose cells are exec()ed)"
