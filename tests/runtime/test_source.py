@@ -130,7 +130,7 @@ def test_a_file_that_has_changed(tmp_path):
     file.write_text("x = 1\n\ndef made(): pass\n")
     space: dict = {}
     exec(compile(file.read_text(), str(file), "exec"), space)
-    file.write_text("def made(): pass\n\nx = 1\n")
+    file.write_text("x = 1\n\ndef another(): pass\n\ndef made(): pass\n")
     with pytest.raises(
         SourceUnavailableError, match=r"line 3, is not where it is defined.*does not change between .*: start the program again"
     ):
