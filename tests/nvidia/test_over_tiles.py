@@ -28,19 +28,16 @@ def by_maps(
 
 @jit
 def by_addresses(a, b, c, rows, columns, depth, M: tl.constexpr, N: tl.constexpr, K: tl.constexpr, FLATTEN: tl.constexpr):
-    """The same, of a tensor of `rows` and a sum over `depth`, with pointers that the inner loop carries."""
+    """The same, of a tensor of `rows` and a sum over `depth`, with pointers."""
     across = tl.cdiv(columns, N)
     count = tl.program_id(0)
     for tile in tl.range(tl.program_id(0), tl.cdiv(rows, M) * across, tl.num_programs(0), flatten=FLATTEN):
         m, n, k = tile // across * M + tl.arange(0, M), tile % across * N + tl.arange(0, N), tl.arange(0, K)
-        at_a, at_b = a + m[:, None] * depth + k[None, :], b + n[None, :] * depth + k[:, None]
         acc = tl.zeros((M, N), tl.float32)
         for i in range(0, depth * (count % 4) // 2, K):
-            x = tl.load(at_a, mask=(m[:, None] < rows) & (k[None, :] < depth - i), other=0.0)
-            y = tl.load(at_b, mask=k[:, None] < depth - i, other=0.0)
+            x = tl.load(a + (m[:, None] * depth + (k + i)[None, :]), mask=(m[:, None] < rows) & (k[None, :] < depth - i), other=0.0)
+            y = tl.load(b + (n[None, :] * depth + (k + i)[:, None]), mask=k[:, None] < depth - i, other=0.0)
             acc = tl.dot(x, y, acc)
-            at_a += K
-            at_b += K
         count += 3
         tl.store(c + m[:, None] * columns + n[None, :], acc, mask=(m[:, None] < rows) & (n[None, :] < columns))
 
@@ -217,8 +214,8 @@ def told(a, b, c, rows, columns, depth, M: tl.constexpr, N: tl.constexpr, K: tl.
         at = tl.load(c + tile, volatile=FLATTEN == 3).to(tl.int32) if FLATTEN >= 2 else tile
         rows_of_a = tl.load(c + tile * M + m).to(tl.int32) * 3 % rows if FLATTEN == 4 else at * M + m
         for i in range(0, depth, K):
-            x = tl.load(a + i + rows_of_a[:, None] * depth + k[None, :])
-            acc = tl.dot(x, tl.load(b + n[None, :] * depth + i + k[:, None]), acc)
+            x = tl.load(a + (rows_of_a[:, None] * depth + (k + i)[None, :]))
+            acc = tl.dot(x, tl.load(b + (n[None, :] * depth + (k + i)[:, None])), acc)
         tl.store(c + rows + (tile * M + m)[:, None] * columns + n[None, :], acc)
 
 

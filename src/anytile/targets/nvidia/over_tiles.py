@@ -69,11 +69,23 @@ def plan(g: Generator, outer: Op) -> OverTiles | None:
         ahead = replace(ahead, stages=ahead.stages - g.means.spare_over_tiles)
         if ahead.stages < 3:
             return None
+    if any(m.source is None and _only_base_moves(m.load, loop) for m in ahead.moves):
+        return None
     if chain(g, loop.blocks[0], {m.operand for m in ahead.moves}) is not None:
         return None  # its copies are of two iterations
     inits = loop.rest()
     known = known_ahead(g, [*_asked_of_tile(ahead, loop), *loop.operands[:2], *(inits[i] for i in ahead.used.carried)], body, loads=True)
     return None if known is None else OverTiles(g, outer, loop, ahead, known)
+
+
+def _only_base_moves(load: Op, loop: Op) -> bool:
+    """Whether the loop moves a load's pointers by one number alone, as where it carries them.
+
+    A loop for itself computes each thread's 64-bit part in front, and one addition of registers all threads share is left for a copy.  Here the
+    part would be 32 bits wide and be widened for each copy, beside the product, which takes the registers' bandwidth: a tenth of the speed.
+    """
+    op = load.operands[0].op if load.operands[0] is not None else None
+    return op is not None and op.name == "addptr" and not loop.blocks[0].defines(op.operands[1])  # type: ignore[arg-type]
 
 
 def _asked_of_tile(ahead: Ahead, loop: Op) -> list[Value]:
@@ -172,7 +184,9 @@ class OverTiles(Pipeline):
         last = self.filling.ask(here, slot)
         g.w.put(f"{next_slot} = add i32 {slot}, 1")
         latch = g.w.label
-        g.w.put(f"br i1 {g.emit(f'icmp ult i32 {next_slot}, {self.stages - (not self.early)}')}, label %{fill}, label %{done}, !llvm.loop {g.rolled()}")
+        g.w.put(
+            f"br i1 {g.emit(f'icmp ult i32 {next_slot}, {self.stages - (not self.early)}')}, label %{fill}, label %{done}, !llvm.loop {g.rolled()}"
+        )
         _phis(hole, [*self.types, "i32"], [*here.flat(), slot], (entry, [*first.flat(), "0"]), (latch, [*last.flat(), next_slot]))
         of_tile = self.filling.of_tile
         _phis(hole, of_tile.types, of_tile.carried, (entry, [_nothing(t) for t in of_tile.types]), (latch, of_tile.joined))
@@ -200,9 +214,7 @@ class OverTiles(Pipeline):
         """At the end of the outer loop's body, whose last block is ``latch``."""
         _phis(self.tiles_hole, self.types, self.tiles.flat(), (entry, self.filled.flat()), (latch, self.behind.flat()))
         before, of_tile = self.filling.of_tile, self.feeding.of_tile
-        assert before.types == of_tile.types, (
-            "copies in different places need different registers of their tile"
-        )
+        assert before.types == of_tile.types, "copies in different places need different registers of their tile"
         _phis(self.tiles_hole, of_tile.types, self.tiles_registers, (entry, before.joined), (latch, self.registers_behind))
         _phis(self.tiles_hole, ["i32"], [self.tiles_slot], (entry, ["0"]), (latch, [self.slot]))
         if self.barriers is not None:
@@ -300,21 +312,9 @@ class OverTiles(Pipeline):
 
     def _wait_for_last(self) -> None:
         if self.departures is None:
-            if not self.early:
-                self._keep_apart()
             super()._wait_for_last()
         else:
             self.g.assembly("wgmma.wait_group.sync.aligned 1;", "", "void", [])
-
-    def _keep_apart(self) -> None:
-        """Keeps addresses in front of the waiting: the assembler moves them behind it, but not across the end of a basic block."""
-        g = self.g
-        never, behind = g.w.new_label("never"), g.w.new_label("apart")
-        g.w.cond_br(g.emit(f"icmp eq i32 {g.warpgroup()}, -1"), never, behind)
-        g.w.open_block(never)
-        g.assembly("trap;", "", "void", [])
-        g.w.br(behind)
-        g.w.open_block(behind)
 
     def _asker(self, slot: str, runs: str) -> str:
         if self.departures is None or not self.g.alone:
