@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 
 import pytest
-import torch
 
 import anytile.language as tl
 from anytile.errors import UnsupportedError
 from anytile.runtime import knobs
 from anytile.runtime.jit import jit
 from anytile.tools import proton, proton_viewer
+
+torch = pytest.importorskip("torch")
 
 
 def told(grid, kernel, args):
