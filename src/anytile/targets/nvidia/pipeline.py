@@ -234,7 +234,8 @@ class Pipeline:
         self.ends = [self.body.terminator.operands[i] for i in sorted(used.carried)]
         self.dot = self._accumulating()
         self.chained = None if found is None else Chained(self, found)
-        self.turned = self.dot is not None and g.assignment.by_warpgroup[self.dot]
+        self.turned = self.dot is not None and (g.assignment.by_warpgroup[self.dot] or self.dot in g.assignment.made_here)
+        """Whether that dot's A comes from registers: it is done at the end of its iteration."""
         self.held = None if self.dot is None else self.dot.operands[2]
         """The carried tile that lives in registers with names: the sum of the one dot."""
         self.named: Named | None = None
@@ -271,6 +272,7 @@ class Pipeline:
             or len(acc.uses) != 1
             or len(dot.result.uses) != 1
             or a not in self.forms
+            and dots[0] not in self.g.assignment.made_here
             or b not in self.forms
         ):
             return None
@@ -411,7 +413,7 @@ class Pipeline:
     def _behind_dot(self, made: list[str]) -> list[str]:
         """Behind this iteration's instructions: starts copies into the slot of the last iteration's, once all warps are done with those.
 
-        Those of a turned dot are done: it is waited for in its own iteration, because the next one reads fragments into registers.
+        Those of a dot with A from registers are done: it is waited for in its own iteration, because the next one writes A's registers.
         """
         if not self.turned:
             self._wait_for_last()
