@@ -62,7 +62,7 @@ class Chain:
         """
         ops = list(body.ops)
         begin = ops.index(self.first) + 1
-        asked = self._asked_for_before(ops[begin:], body)
+        asked = self.asked_for_before(body)
         if asked:
             ops = [
                 *ops[: begin - 1],
@@ -79,8 +79,9 @@ class Chain:
         early = [op for op in after if op in scaling]
         return [*ops[:begin], *early, *(op for op in after if op in needed - scaling), self.second, *late, body.terminator]
 
-    def _asked_for_before(self, after: list[Op], body: Block) -> set[Op]:
-        """Those of the operations ``after`` the first dot that load a tile no longer than its rows or columns, and what they need for it."""
+    def asked_for_before(self, body: Block) -> set[Op]:
+        """Those of the operations behind the first dot that load a tile no longer than its rows or columns, and what they need for it."""
+        after = body.ops[body.ops.index(self.first) + 1 :]
         out: set[Op] = set()
         for op in after:
             if op.name == "load" and op.result.type.numel <= max(self.first.result.type.shape):

@@ -75,6 +75,7 @@ _DISPENSABLE: tuple[tuple[Callable[[Generator], int], Callable[[Means], Means]],
     # A ring of one tile's leaves its memory to what is stored, which needs none of its own then.
     (lambda g: g.rings_over_tiles, lambda means: replace(means, over_tiles=False, staging_apart=False)),
     (lambda g: g.staging, lambda means: replace(means, staging_apart=False)),
+    (lambda g: g.overlaps, lambda means: replace(means, overlap=False)),
     (lambda g: g.own_rings, lambda means: replace(means, own_ahead=False)),
     (lambda g: g.straight_copies, lambda means: replace(means, straight_copies=False)),
     (lambda g: g.large_operands, lambda means: replace(means, large_in_shared=False)),

@@ -6,13 +6,13 @@ barriers may stand anywhere.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from ...ir import Block, Op, Value
 from ...ir.rewrite import const_value
 from . import debugging, dot, exchange, memory, over_tiles, pipeline, reduce, scan  # noqa: F401  they register their rows
-from .dot import stage_invariant, wanted_operands
+from .dot import reserve_invariant, stage_invariant, wanted_operands
 from .elementwise import apply, compute, run_block
 from .exchange import stage_tables
 from .halves import in_pairs
@@ -23,11 +23,14 @@ from .views import elementwise
 __all__ = ["emit_block"]
 
 
-def emit_block(g: Generator, block: Block, order: list[Op] | None = None) -> None:
+def emit_block(g: Generator, block: Block, order: Sequence[Op | Callable[[], None]] | None = None) -> None:
+    """The operations of ``block``, or what ``order`` says: operations, and what else is to be written between them."""
     inner = block is not g.func.body and bool(g.assignment.small)
     g.unordered |= inner  # the copies of the iteration before
     for op in order or block.ops:
-        if not op.defn.terminator and op not in g.unread:
+        if not isinstance(op, Op):
+            op()
+        elif not op.defn.terminator and op not in g.unread:
             _emit(g, op)
             g.emitted.add(op)
     g.unordered |= inner  # a barrier of this block need not have been passed
@@ -129,8 +132,13 @@ class _Carried:
             for name, a, b in zip(names, starts, lasts, strict=True):
                 self.hole.append(f"  {name} = phi {t} [ {a}, %{entry} ], [ {b}, %{latch} ]")
 
-    def define(self, results: list[Value]) -> None:
-        for r, h, names in zip(results, self.homes, self.names, strict=True):
+    def define(self, results: list[Value], left: tuple[str, str, list[list[str]]] | None = None) -> None:
+        """Behind the loop.  ``left``: for one that is left from its middle, the blocks that lead around it and out of it, and what it ends with."""
+        for k, (r, h, names) in enumerate(zip(results, self.homes, self.names, strict=True)):
+            if left is not None:
+                around, last, ends = left
+                t = llvm_type(r.type.elem)
+                names = [self.g.emit(f"phi {t} [ {a}, %{around} ], [ {b}, %{last} ]") for a, b in zip(self.start[k], ends[k], strict=True)]
             self.g.define(r, names, h)
 
 
@@ -192,6 +200,16 @@ def _takes_place_later(g: Generator, op: Op, lb: str, ub: str, step: str) -> Cal
     return lambda i: g.emit(f"select i1 {rises}, i1 {up(i)}, i1 {down(i)}")
 
 
+def _reserved(g: Generator, body: Block) -> bool:
+    """Whether ``body`` may be a chain of two dots by wgmma.  What `_prepare` puts into shared memory for them then has its place, below the loop's own."""
+    dots = [op for op in body.walk() if op.name == "dot"]
+    if len(dots) != 2 or any(op not in g.assignment.by_warpgroup for op in dots) or any(op.name == "gather" for op in body.walk()):
+        return False
+    for op in dots:
+        reserve_invariant(g, op, body)
+    return True
+
+
 @eager("for")
 def for_(g: Generator, op: Op) -> None:
     lb, ub, step = (g.scalar(v) for v in op.operands[:3])
@@ -207,11 +225,17 @@ def for_(g: Generator, op: Op) -> None:
         up, down = g.emit(f"icmp {less} {t} {i}, {ub}"), g.emit(f"icmp {more} {t} {i}, {ub}")
         return g.emit(f"select i1 {g.emit(f'icmp sgt {t} {step}, 0')}, i1 {up}, i1 {down}")
 
-    _prepare(g, [body])
+    # An attention's first copies are asked for before its queries, which must have come, are put into shared memory.
+    late = _reserved(g, body)
+    if not late:
+        _prepare(g, [body])
     carried = _Carried(g, body.args[1:], op.rest())
     top = g.buffer_top
     tiles = over_tiles.plan(g, op)
     ahead = g.over_tiles.pop(op, None) or (pipeline.plan(g, op) if tiles is None else None)
+    overlap = ahead.overlap if ahead is not None else None
+    if late and overlap is None:
+        _prepare(g, [body])
     if ahead is not None and ahead.held is not None:
         k = body.args.index(ahead.held) - 1
         carried.start[k] = ahead.hold(carried.start[k])
@@ -222,8 +246,19 @@ def for_(g: Generator, op: Op) -> None:
         tiles.start_tiles(lb, step, later(), _emit)
     if ahead is not None:
         ahead.start(lb, step, later, _emit)
+    if overlap is not None:
+        if late:
+            _prepare(g, [body])
+        overlap.ready()
     entry, header, inside, done = g.w.label, *(g.w.new_label(s) for s in ("for", "body", "done"))
     before = g.w.hole()
+    around = entry
+    if overlap is not None:  # the loop is left from its middle, and not entered for no iteration
+        entry = g.w.new_label("first")
+        g.w.cond_br(takes_place(lb), entry, done)
+        g.w.open_block(entry)
+        overlap.enter()
+        entry = g.w.label
     g.w.br(header)
     g.w.open_block(header)
     i, after = g.w.fresh("i"), g.w.fresh("i")
@@ -236,14 +271,28 @@ def for_(g: Generator, op: Op) -> None:
         ahead.open()
     g.define(iv, [i])
     once = ahead is not None and ahead.once  # the condition then stands at the end
-    if not once:
+    last, ends = g.w.new_label("last"), []
+
+    def leave() -> None:
+        nonlocal ends
+        assert ahead is not None and overlap is not None
+        ends = [
+            [] if v is overlap.chain.second.result else g.get(v, h) for v, h in zip(body.terminator.operands, carried.homes, strict=True)
+        ]
+        g.w.put(f"{after} = add {t} {i}, {step}")
+        go = g.w.new_label("next")
+        g.w.cond_br(ahead.inside(after), go, last)
+        g.w.open_block(go)
+
+    if not once and overlap is None:
         g.w.cond_br(takes_place(i), inside, done)
         g.w.open_block(inside)
     if ahead is not None:
         ahead.body_begins()
-    emit_block(g, body, ahead.order() if ahead is not None else None)
-    ends = [g.get(v, h) for v, h in zip(body.terminator.operands, carried.homes, strict=True)]
-    g.w.put(f"{after} = add {t} {i}, {step}")
+    emit_block(g, body, ahead.order(leave) if ahead is not None else None)
+    if overlap is None:
+        ends = [g.get(v, h) for v, h in zip(body.terminator.operands, carried.homes, strict=True)]
+        g.w.put(f"{after} = add {t} {i}, {step}")
     if ahead is not None:
         ahead.advance()
         ahead.close(entry, g.w.label)
@@ -255,9 +304,15 @@ def for_(g: Generator, op: Op) -> None:
         g.w.cond_br(ahead.inside(after), header, done)
     else:
         g.w.br(header)
+    if ahead is not None and overlap is not None:
+        g.w.open_block(last)
+        overlap.finish()
+        last = g.w.label
+        g.w.br(done)
+        ahead.leave()
     g.scopes.pop()
     g.w.open_block(done)
-    carried.define(op.results)
+    carried.define(op.results, None if overlap is None else (around, last, ends))
     if ahead is not None:
         ahead.finish()
     if tiles is not None:

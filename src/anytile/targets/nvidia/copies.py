@@ -17,7 +17,7 @@ from .tensor_maps import ALIGNMENT, LARGEST_BOX, TensorMap, Window, tensor_map, 
 from .values import BARRIER, Generator
 from .wgmma import Panels, Rows
 
-__all__ = ["Barriers", "Source", "initialize", "leader", "source"]
+__all__ = ["Barriers", "Source", "fetch", "initialize", "leader", "source"]
 
 _ROW_OF_BANKS = 1024
 """Bytes after which the swizzle begins anew: panels must begin at its multiples."""
@@ -95,6 +95,17 @@ def leader(g: Generator) -> str:
     return g.once["leader"]
 
 
+def fetch(g: Generator, source: Source, target: str, barrier: str, who: str) -> None:
+    """Where ``who`` (i1): a tile to ``target``; the mbarrier, both i32 addresses, counts its bytes.  Offsets are looked up in the current scope."""
+    for tensor, at in source.places(g, target):
+        n = len(tensor) - 1
+        copy = f"cp.async.bulk.tensor.{n}d.shared::cluster.global.tile.mbarrier::complete_tx::bytes"
+        where = ", ".join(f"${i + 1}" for i in range(n))
+        args = [*tensor, ("i32", at), ("i32", barrier), ("i1", who)]
+        text = f"@${n + 3} {copy} [${n + 1}], [$0, {{{where}}}], [${n + 2}];"
+        g.assembly(text, ",".join(["l", *(["r"] * (n + 2)), "b"]), "void", args)
+
+
 class Barriers:
     """The mbarriers of a ring of ``count`` slots.  They count for as long as the kernel runs, so a loop may be entered again and again."""
 
@@ -136,13 +147,7 @@ class Barriers:
         total = sum(s.form.bytes for s, _ in wanted)
         g.assembly(f"@$1 mbarrier.arrive.expect_tx.shared::cta.b64 _, [$0], {total};", "r,b", "void", [("i32", barrier), ("i1", who)])
         for s, target in wanted:
-            for tensor, at in s.places(g, target):
-                n = len(tensor) - 1
-                copy = f"cp.async.bulk.tensor.{n}d.shared::cluster.global.tile.mbarrier::complete_tx::bytes"
-                where = ", ".join(f"${i + 1}" for i in range(n))
-                args = [*tensor, ("i32", at), ("i32", barrier), ("i1", who)]
-                text = f"@${n + 3} {copy} [${n + 1}], [$0, {{{where}}}], [${n + 2}];"
-                g.assembly(text, ",".join(["l", *(["r"] * (n + 2)), "b"]), "void", args)
+            fetch(g, s, target, barrier, who)
 
     def wait(self, slot: str, phases: str, who: str = "") -> None:
         """Until the copies of a slot's phase are there.  ``who``: an i1, the same in a warp, which threads wait (empty: all)."""

@@ -32,7 +32,9 @@ __all__ = [
     "dot_behind",
     "dots_fed",
     "fragments",
+    "left_operand",
     "operand_chain",
+    "reserve_invariant",
     "stage_invariant",
     "wanted_operands",
 ]
@@ -303,8 +305,18 @@ def _operand_words(g: Generator, op: Op, index: int, place: Placement, pack: int
 
 
 def _by_warpgroup(g: Generator, op: Op, acc: Placement) -> list[str]:
-    """By wgmma; A from registers where it is computed there; B where it is turned."""
-    a = op.operands[0]
+    """By wgmma."""
+    flight = g.in_flight.get(op)
+    out = wgmma.accumulate(g, op, acc, *left_operand(g, op))
+    return out if flight is None else flight.behind(out)
+
+
+def left_operand(g: Generator, op: Op) -> tuple[Placement, list[str] | None]:
+    """The fragments of the A of wgmma's instructions, and its words; None where it is in shared memory.
+
+    From registers where it is computed there; B where it is turned.
+    """
+    a, acc = op.operands[0], g.homes[op.result]
     pack = 4 // memory_bytes(a.type.elem)
     words, turned = None, g.assignment.by_warpgroup[op]
     if turned:
@@ -317,9 +329,21 @@ def _by_warpgroup(g: Generator, op: Op, acc: Placement) -> list[str]:
         if a not in g.ring and _from_registers(g, op):
             words = as_words(g, g.get(a, fragment), a.type.elem, pack)
             g.small_chain |= op in g.assignment.made_here
-    flight = g.in_flight.get(op)
-    out = wgmma.accumulate(g, op, acc, fragment, words)
-    return out if flight is None else flight.behind(out)
+    return fragment, words
+
+
+def reserve_invariant(g: Generator, op: Op, body: Block) -> None:
+    """Gives the operands of wgmma's dot that `stage_invariant` will put into shared memory their place there."""
+    for i in _shared_by_warpgroup(g, op, g.assignment.by_warpgroup[op]):
+        v = op.operands[i]
+        form = wgmma.panels(g, v, i)
+        if not body.defines(v) and wgmma.slot_of(g, v, form) is None:
+            g.buffer((v, form), form.bytes)
+
+
+def _shared_by_warpgroup(g: Generator, op: Op, turned: bool) -> tuple[int, ...]:
+    """The operands of wgmma's dot that it reads from shared memory."""
+    return (0,) if turned else (1,) if _from_registers(g, op) else (0, 1)
 
 
 def stage_invariant(g: Generator, op: Op, inside: set[Value]) -> None:
@@ -328,7 +352,7 @@ def stage_invariant(g: Generator, op: Op, inside: set[Value]) -> None:
     turned, row = g.assignment.by_warpgroup.get(op), instruction(op, g.sm)
     shared: tuple[int, ...] = ()
     if turned is not None:
-        shared = (0,) if turned else (1,) if _from_registers(g, op) else (0, 1)
+        shared = _shared_by_warpgroup(g, op, turned)
     elif row is not None:
         shared = tuple(i for i, place in enumerate(fragments(op, g.homes[op.result], row.pack)) if _in_shared(g, op, i, place, row))
     wgmma.stage(g, [(op.operands[i], i) for i in shared if op.operands[i] not in inside], asynchronous=turned is not None)

@@ -47,21 +47,43 @@ class Named:
         """Registers ``first`` … ``first + n − 1`` as an operand of an instruction."""
         return "{" + ",".join(f"{self.prefix}{i}" for i in range(first, first + n)) + "}"
 
+    def names(self) -> list[str]:
+        return [f"{self.prefix}{i}" for i in range(self.count)]
+
+    def pack(self, g: Generator, values: list[str], to: Element) -> None:
+        """Gives them f32 ``values``, rounded to 16 bits, two each."""
+        kind = {"f16": "f16x2", "bf16": "bf16x2"}[str(to)]
+        lines = (f"cvt.rn.{kind}.f32 {self.prefix}{i}, ${2 * i + 1}, ${2 * i};" for i in range(self.count))
+        g.assembly(" ".join(lines), ",".join(["f"] * len(values)), "void", [("float", v) for v in values])
+
+    def keep(self, g: Generator, address: str) -> None:
+        """Keeps them from being given to other values before this point: here they are stored at ``address`` (i32, shared), on a condition that
+        nobody fulfils, nor the assembler knows that."""
+        never = g.emit(f"icmp eq i32 {g.warpgroup()}, -3")
+        lines = (f"@$1 st.volatile.shared.v4.b32 [$0], {self.span(i, 4)};" for i in range(0, self.count, 4))
+        g.assembly(" ".join(lines), "r,b", "void", [("i32", address), ("i1", never)])
+
     def set(self, g: Generator, values: list[str]) -> None:
         """Gives them their first values."""
         text = " ".join(f"mov.b32 {self.prefix}{i}, ${i};" for i in range(self.count))
         g.assembly(text, ",".join([self._constraint] * self.count), "void", [(self._type, v) for v in values])
 
+    def scale(self, g: Generator, factors: list[str]) -> None:
+        """Multiplies each (f32) by its factor."""
+        different = list(dict.fromkeys(factors))
+        text = " ".join(f"mul.rn.f32 {self.prefix}{i}, {self.prefix}{i}, ${different.index(x)};" for i, x in enumerate(factors))
+        g.assembly(text, ",".join(["f"] * len(different)), "void", [("float", x) for x in different])
+
     def clear(self, g: Generator) -> None:
         """Sets them to zero."""
         g.assembly(" ".join(f"mov.b32 {self.prefix}{i}, 0;" for i in range(self.count)), "", "void", [])
 
-    def values(self, g: Generator) -> list[str]:
-        """Waits for all instructions in flight; what the registers then hold."""
+    def values(self, g: Generator, pending: int = 0) -> list[str]:
+        """Waits for all groups of instructions in flight but the last ``pending``; what the registers then hold."""
         moves = " ".join(f"mov.b32 ${i}, {self.prefix}{i};" for i in range(self.count))
         result = g.several(self._type, self.count)
         constraints = ",".join([f"={self._constraint}"] * self.count)
-        got = g.assembly(f"wgmma.wait_group.sync.aligned 0; {moves}", constraints, result, [])
+        got = g.assembly(f"wgmma.wait_group.sync.aligned {pending}; {moves}", constraints, result, [])
         return [g.emit(f"extractvalue {result} {got}, {i}") for i in range(self.count)]
 
     @property

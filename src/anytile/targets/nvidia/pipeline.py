@@ -17,7 +17,7 @@ that the loop loads itself, which are read one iteration earlier still (`tables`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache, partial
@@ -34,6 +34,7 @@ from .loop_reads import behind_dots, unwritten
 from .matrices import ring_form
 from .memory import vector_width
 from .named import Named, named
+from .overlap import Overlap, overlaps
 from .own_copies import COPY_BYTES, OwnCopy, async_copy, own_copy, zero
 from .slots import Slot, address, words
 from .tables import Numbers, State, Tables, is_table
@@ -55,7 +56,7 @@ class Slice:
 
 
 @dataclass(frozen=True)
-class _Move:
+class Move:
     """A ``load`` that can be a copy: into ``form`` for the dots' ``operand``: its result, perhaps without dimensions of 1, or permuted.
 
     ``others``: operands that are the same tile, permuted in another way; ``source``: how the tensor memory accelerator finds it, None where
@@ -80,7 +81,7 @@ class Ahead:
     """What of a loop runs ahead: copies that threads make for each other or the accelerator makes, copies of threads for themselves, what the
     addresses of both are computed from, and how many slots a ring has."""
 
-    moves: list[_Move]
+    moves: list[Move]
     own: list[OwnCopy]
     used: Slice
     stages: int
@@ -99,7 +100,7 @@ def what_runs_ahead(g: Generator, loop: Op) -> Ahead | None:
     body = loop.blocks[0]
     if stages < 2 or g.sm < 80:
         return None
-    moves: list[tuple[_Move, Slice]] = []
+    moves: list[tuple[Move, Slice]] = []
     own: list[tuple[OwnCopy, Slice]] = []
     fed = _fed(g, body)
     for op in body.ops:
@@ -151,7 +152,7 @@ def _roots(load: Op) -> list[Value]:
     return [x for x in (load.operand("ptr"), load.operand("mask")) if x is not None]
 
 
-def _movable(g: Generator, op: Op, body: Block) -> _Move | None:
+def _movable(g: Generator, op: Op, body: Block) -> Move | None:
     """A load as a copy into a dot's operand; None where it cannot be one."""
     pointer, mask, other = (op.operand(n) for n in ("ptr", "mask", "other"))
     assert pointer is not None
@@ -171,7 +172,7 @@ def _movable(g: Generator, op: Op, body: Block) -> _Move | None:
     found = source(g, pointer, form)
     if found is None and vector_width(g, pointer, g.homes[op.result], mask) * v.type.elem.bytes not in COPY_BYTES:
         return None
-    return _Move(op, v, others, form, found)
+    return Move(op, v, others, form, found)
 
 
 def known_ahead(g: Generator, roots: list[Value], body: Block, loads: bool = False) -> Slice | None:
@@ -215,9 +216,13 @@ class Pipeline:
         self.moves, self.own = moves, own = ahead.moves, ahead.own
         self.body = loop.blocks[0]
         self.forms = {m.operand: m.form for m in moves}
+        fetched = [m.source is not None for m in moves]
         # A tile that both dots read is not there in time for the first one: a chain's second copies are waited for behind it.
-        accelerated, shared = any(m.source is not None for m in moves), any(m.others for m in moves)
-        found = None if accelerated or own or shared or _writes(self.body) else chain(g, self.body, set(self.forms))
+        alone = not own and around is None and not any(m.others for m in moves) and all(fetched) == any(fetched) and not _writes(self.body)
+        found = chain(g, self.body, set(self.forms)) if alone else None
+        tables = any(op.name == "load" for op in ahead.used.ops)
+        overlapping = found is not None and all(fetched) and not tables and g.means.overlap and overlaps(g, found, loop, ahead.stages)
+        found = None if any(fetched) and not overlapping else found
         count = trip_count(loop) if found is None and around is None else None
         self.complete = count is not None and 0 < count <= ahead.stages
         """Whether all iterations' copies are asked for in front of the loop: their slots are used once."""
@@ -227,23 +232,22 @@ class Pipeline:
         self.rings |= {c.load.result: g.buffer(c.load.result, c.bytes * slots) for c in own}
         self.together = any(m.source is None for m in moves)  # whether threads copy for each other
         self.threads = self.together or bool(own)  # whether cp.async copies anything
-        self.barriers: Barriers | None = None
-        if accelerated:
-            self.barriers = Barriers(g, stages, around or loop)
         self.args = [self.body.args[1 + i] for i in sorted(used.carried)]
         self.ends = [self.body.terminator.operands[i] for i in sorted(used.carried)]
         self.dot = self._accumulating()
-        self.chained = None if found is None else Chained(self, found)
+        self.overlap = Overlap(self, found) if overlapping and found is not None else None
+        self.chained = None if found is None or overlapping else Chained(self, found)
+        self.barriers = Barriers(g, stages, around or loop) if any(fetched) and not overlapping else None
         self.turned = self.dot is not None and (g.assignment.by_warpgroup[self.dot] or self.dot in g.assignment.made_here)
         """Whether that dot's A comes from registers: it is done at the end of its iteration."""
-        self.held = None if self.dot is None else self.dot.operands[2]
+        self.held = found.acc if self.overlap is not None and found is not None else None if self.dot is None else self.dot.operands[2]
         """The carried tile that lives in registers with names: the sum of the one dot."""
         self.named: Named | None = None
         self.once = self._always_once()
-        tables = [op for op in self.body.ops if op in used.ops and op.name == "load"]
-        self.tables = Tables(g, tables, 2 if self.chained is not None else 1)
+        read = [op for op in self.body.ops if op in used.ops and op.name == "load"]
+        self.tables = Tables(g, read, 2 if self.chained is not None else 1)
         self.unread = [op for op in self.body.ops if op in used.ops and not any(self._asked_here(r) for r in op.results)]
-        self.scalars = [op for op in self.body.ops if op in used.ops and op not in tables and op.results[0].type.is_scalar]
+        self.scalars = [op for op in self.body.ops if op in used.ops and op not in read and op.results[0].type.is_scalar]
 
     def _asked_here(self, v: Value) -> bool:
         """Whether the text of an iteration itself has to define ``v``: tiles for copies are computed where they are asked for."""
@@ -285,7 +289,7 @@ class Pipeline:
         product is the zeros that the sum begins with.  So nothing may happen in it but copies and that product, and nobody may ask for
         what else the loop carries.
         """
-        if self.held is None or self.barriers is not None or self.own:
+        if self.dot is None or self.held is None or self.barriers is not None or self.own:
             return False
         k = self.held.index - 1
         if const_value(self.loop.rest()[k]) != 0 or any(r.uses for i, r in enumerate(self.loop.results) if i != k):
@@ -315,7 +319,9 @@ class Pipeline:
             self.first_phases = self.barriers.begin()
         else:
             g.reclaim()
-        if self.chained is not None:
+        if self.overlap is not None:
+            state = self.overlap.start(state)
+        elif self.chained is not None:
             state = self.chained.start(state)
         elif self.stages > 2 and self.together and self.barriers is None and not self.tables.loads:
             state = self._start_in_loop(state)
@@ -357,8 +363,10 @@ class Pipeline:
         for name, a, b, t in zip(*columns, types, strict=True):
             hole.append(f"  {name} = phi {t} [ {a}, %{entry} ], [ {b}, %{latch} ]")
 
-    def order(self) -> list[Op] | None:
-        """The operations of the loop's body in the order in which they are emitted, None for their own."""
+    def order(self, leave: Callable[[], None]) -> Sequence[Op | Callable[[], None]] | None:
+        """What the loop's body is emitted as, operations and what stands between them; None for its operations in their own order."""
+        if self.overlap is not None:
+            return self.overlap.order(leave)
         return None if self.chained is None else self.chained.chain.order(self.body)
 
     def open(self) -> None:
@@ -376,6 +384,8 @@ class Pipeline:
             slot = self._slot(m.operand, m.form.bytes, self.slot)
             g.ring |= dict.fromkeys((m.load.result, m.operand, *m.others), slot)
         g.unread.update(self.unread)
+        if self.overlap is not None:
+            return
         if self.chained is not None:
             self.chained.body_begins()
             return
@@ -404,11 +414,23 @@ class Pipeline:
         if self.threads:
             self.g.assembly("cp.async.commit_group;", "", "void", [])  # an empty one: the groups are counted
 
-    def left(self) -> str:
-        """The slot that the iteration before has left."""
+    def left(self, ago: int = 1) -> str:
+        """The slot that the iteration before has left, or one ``ago``."""
         g = self.g
-        zero = g.emit(f"icmp eq i32 {self.slot}, 0")
-        return g.emit(f"select i1 {zero}, i32 {self.stages - 1}, i32 {g.emit(f'sub i32 {self.slot}, 1')}")
+        wraps = g.emit(f"icmp ult i32 {self.slot}, {ago}")
+        return g.emit(
+            f"select i1 {wraps}, i32 {g.emit(f'add i32 {self.slot}, {self.stages - ago}')}, i32 {g.emit(f'sub i32 {self.slot}, {ago}')}"
+        )
+
+    def following(self) -> str:
+        """The slot of the next iteration."""
+        g = self.g
+        after = g.emit(f"add i32 {self.slot}, 1")
+        return g.emit(f"select i1 {g.emit(f'icmp eq i32 {after}, {self.stages}')}, i32 0, i32 {after}")
+
+    def slot_of(self, move: Move, number: str) -> Slot:
+        """Slot ``number``, a text or a constant, of the ring that ``move`` copies into."""
+        return self._slot(move.operand, move.form.bytes, number)
 
     def _behind_dot(self, made: list[str]) -> list[str]:
         """Behind this iteration's instructions: starts copies into the slot of the last iteration's, once all warps are done with those.
@@ -430,9 +452,12 @@ class Pipeline:
     def close(self, entry: str, latch: str) -> None:
         """At the end of the body, before its branch back: ``latch`` is its last block."""
         self._phis(self.hole, (self.slot, "0", self.next_slot), self.names, self.first, self.last, entry, latch)
+        if self.overlap is not None:
+            self.hole.append(f"  {self.phases} = phi i32 [ 0, %{entry} ], [ {self.next_phases}, %{latch} ]")
         if self.barriers is not None:
             self.hole.append(f"  {self.phases} = phi i32 [ {self.first_phases}, %{entry} ], [ {self.next_phases}, %{latch} ]")
-        self.leave()
+        if self.overlap is None:  # else the last iteration's second product is still to come
+            self.leave()
 
     def leave(self) -> None:
         """The loop's body is written."""
@@ -448,6 +473,8 @@ class Pipeline:
         after = g.emit(f"add i32 {self.slot}, 1")
         around = g.emit(f"icmp eq i32 {after}, {self.stages}")
         g.w.put(f"{self.next_slot} = select i1 {around}, i32 0, i32 {after}")
+        if self.overlap is not None:
+            g.w.put(f"{self.next_phases} = xor i32 {self.phases}, {g.emit(f'zext i1 {around} to i32')}")
         if self.barriers is not None:
             g.w.put(f"{self.next_phases} = xor i32 {self.phases}, {g.emit(f'shl i32 1, {self.slot}')}")
 
@@ -459,6 +486,9 @@ class Pipeline:
             del g.in_flight[self.dot]
             result = self.loop.results[self.held.index - 1]
             g.define(result, self.named.values(g), g.homes[result])
+        if self.overlap is not None and self.held is not None:
+            result = self.loop.results[self.held.index - 1]
+            g.define(result, self.overlap.result(), g.homes[result])
         if self.chained is not None:
             result = self.loop.results[self.chained.finish().index - 1]
             home = g.homes[result]
@@ -478,7 +508,7 @@ class Pipeline:
         self,
         state: State,
         slot: str,
-        moves: list[_Move] | None = None,
+        moves: list[Move] | None = None,
         commit: bool = True,
         before: Chunk | None = None,
         advance: bool = True,
@@ -492,11 +522,14 @@ class Pipeline:
         g = self.g
         with self._iteration(state.scalars, state.tables[0] if state.tables else {}, before) as inside:
             runs = inside()
-            pieces = [piece for m in (self.moves if moves is None else moves) if m.source is None for piece in self._pieces(m, slot, runs)]
+            wanted = self.moves if moves is None else moves
+            asked = [(m.source, address(g, self._slot(m.operand, m.form.bytes, slot))) for m in wanted if m.source is not None]
+            pieces = [piece for m in wanted if m.source is None for piece in self._pieces(m, slot, runs)]
             ready()
             if self.barriers is not None:
-                asked = [(m.source, address(g, self._slot(m.operand, m.form.bytes, slot))) for m in self.moves if m.source is not None]
                 self.barriers.ask(slot, self._asker(slot, runs), asked)
+            elif self.overlap is not None:
+                self.overlap.ask(runs, asked)
             if self.threads:
                 for piece in pieces:
                     async_copy(g, *piece)
@@ -538,7 +571,7 @@ class Pipeline:
                 scalars = self._after(scalars) if n + 1 < len(left) else scalars
         return left
 
-    def _pieces(self, move: _Move, slot: str, runs: str) -> Iterator[tuple[tuple[str, int], str, int, str | None]]:
+    def _pieces(self, move: Move, slot: str, runs: str) -> Iterator[tuple[tuple[str, int], str, int, str | None]]:
         """What `async_copy` is told of each piece of a tile that a thread copies."""
         g, op, form = self.g, move.load, move.form
         pointer, mask = op.operand("ptr"), op.operand("mask")

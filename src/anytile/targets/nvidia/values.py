@@ -121,13 +121,16 @@ class Flight:
     flight, and gives those of the dot's result.
 
     ``held``: the registers that the instructions add to have names of their own, and nothing is given to or asked of ``behind``; ``adds``: an
-    i1 that says whether the first instruction adds to them, or overwrites them (empty: it adds).
+    i1 that says whether the first instruction adds to them, or overwrites them (empty: it adds; "false": it never does).
+
+    ``left``: so have the words of A.
     """
 
     behind: Callable[[list[str]], list[str]]
     before: Callable[[], None] | None = None
     held: Named | None = None
     adds: str = ""
+    left: Named | None = None
 
 
 @dataclass(frozen=True)
@@ -139,7 +142,8 @@ class Means:
     read may be copied where it is loaded; ``table_slots``: rings of what tables lead to may have as many slots as ``num_stages`` says;
     ``tables``: what tables lead to may be copied ahead at all; ``lookups``: what a loop looks numbers up in may have shared memory of its
     own; ``over_tiles``: rings may go on from tile to tile, with ``spare_over_tiles`` slots fewer than others have; ``turns``: warpgroups may
-    take turns; ``spare_slots``: how many slots of a ring that has more than two are done without.
+    take turns; ``overlap``: a chain may have barriers in shared memory; ``spare_slots``: how many slots of a ring that has more than two are
+    done without.
     """
 
     staging_apart: bool = True
@@ -152,6 +156,7 @@ class Means:
     over_tiles: bool = True
     spare_over_tiles: int = 0
     turns: bool = True
+    overlap: bool = True
     spare_slots: int = 0
 
 
@@ -203,6 +208,7 @@ class Generator:
         self.large_operands = 0  # that mma.sync reads from shared memory piece by piece, so far
         self.in_flight: dict[Op, Flight] = {}  # dots whose loop says when they are waited for
         self.named_tiles = 0  # tiles in registers with names (`named`), so far
+        self.overlaps = 0  # loops whose next first product is asked for early, so far
         self.small_chain = False  # whether a second block should multiply while the first computes (`occupancy`)
         self.disturbed = False  # whether a barrier got between warpgroups that take turns
         self.barriers_made = 0  # of all threads, so far in the text

@@ -327,8 +327,9 @@ class _Job:
             if self.words is None:
                 args.append(("i64", self.desc_a))
                 constraints.append("l")
-            first_adds = "p" if values or named is not None else "z"
-            if self.flight is not None and self.flight.adds:
+            overwrites = self.flight is not None and self.flight.adds == "false"
+            first_adds = "p" if (values or named is not None) and not overwrites else "z"
+            if self.flight is not None and self.flight.adds and not overwrites:
                 first_adds = f"${len(constraints)}"
                 args.append(("i1", self.flight.adds))
                 constraints.append("b")
@@ -344,10 +345,12 @@ class _Job:
                     source, turned = f"a{i}", f", {int(not self.k_inner_a)}"
                 else:
                     first = self.fragment.register_of[(block * ROWS << log2(self.k)) | k0] * self.form_b.size // 4
-                    here = len(constraints)
-                    args += [("i32", w) for w in self.words[first : first + 4]]
-                    constraints += ["r"] * 4
-                    source, turned = "{" + ",".join(f"${here + j}" for j in range(4)) + "}", ""
+                    here, words = len(constraints), self.words[first : first + 4]
+                    if self.flight is None or self.flight.left is None:
+                        args += [("i32", w) for w in words]
+                        constraints += ["r"] * 4
+                        words = [f"${here + j}" for j in range(4)]
+                    source, turned = "{" + ",".join(words) + "}", ""
                 turned = f"{turned}, {int(not self.k_inner_b)}" if self.row.turns else ""
                 adds = "p" if k0 > begin else first_adds  # the predicate: whether the instruction adds to its registers
                 lines.append(f"{self._name()} {target}, {source}, b{i}, {adds}{self.row.tail}{turned};")
