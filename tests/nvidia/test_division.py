@@ -135,3 +135,21 @@ def test_kernels_with_wgmma_divide_so(rows, here):
     source = ASTSource(product, signature, {"K": 512, "M": rows}, {(i,): [["tt.divisibility", 16]] for i in range(3)})
     text = compile(source, target=GPUTarget("cuda", 90, 32), options={"num_warps": 4}).asm["ptx"]
     assert ("wgmma" in text) == here and ("rem.s64" in text) != here
+
+
+@jit
+def by_arguments(x, q, r, n, m, N: tl.constexpr):
+    i = tl.arange(0, N)
+    v = tl.load(x + i)
+    tl.store(q + i, v // n)
+    tl.store(r + i, v % m)
+
+
+def test_quotients_by_one_number_share_their_divisor():
+    """Zero and −1 are replaced by 1 whatever is divided, so that the assembler computes one reciprocal."""
+    target = GPUTarget("cuda", 90, 32)
+    types = {"x": "*i32", "q": "*i32", "r": "*i32", "n": "i32", "m": "i32", "N": "constexpr"}
+    ptx = compile(ASTSource(by_arguments, types, {"N": 128}), target=target, options={"num_warps": 1}).asm["ptx"]
+    for name in ("div", "rem"):
+        divisors = re.findall(rf"{name}\.s32\s+\S+\s+\S+\s+(\S+);", ptx)
+        assert len(divisors) == 4 and len(set(divisors)) == 1

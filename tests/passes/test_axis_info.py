@@ -49,6 +49,23 @@ def test_facts_of_a_typical_kernel() -> None:
     assert info.ranges[values["col"]] == Range(0, 7)
 
 
+def test_quotients_and_remainders_by_an_argument() -> None:
+    """Sixteen neighbours have one quotient by what sixteen divides, whatever it is: FlagGems' concatenation and upsampling."""
+    f = parse_module("""func @k(%n: i32 {divisible = 16}, %m: i32) {
+  %r = arange {start = 0, end = 64} : tile<64xi32>
+  %nn = splat %n {shape = [64]} : tile<64xi32>
+  %mm = splat %m {shape = [64]} : tile<64xi32>
+  %row = sdiv %r, %nn : tile<64xi32>
+  %col = srem %r, %nn : tile<64xi32>
+  %any = sdiv %r, %mm : tile<64xi32>
+  return
+}""").kernel
+    info = AxisInfo(f)
+    values = {r.name: r for op in f.walk() for r in op.results}
+    assert info[values["row"]].constancy == (16,) and info[values["col"]].contiguity == (16,)
+    assert info[values["any"]].constancy == (1,)
+
+
 def test_runs_break_where_a_width_does_not_hold_them() -> None:
     f = parse_module("""func @k() {
   %r = arange {start = 0, end = 256} : tile<256xi32>

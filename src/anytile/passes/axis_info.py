@@ -284,12 +284,17 @@ def _shl(info: AxisInfo, op: Op) -> AxisFact | None:
     return _fact(op, ones, (min(x.everywhere() << int(k), _LARGEST),) * len(ones), x.constancy)
 
 
+def _quotients(x: AxisFact, part: int) -> list[int]:
+    """Constancy of floor(x / y), y one multiple of ``part``: runs of x inside one multiple become constant."""
+    return [max(k, min(c, m, part)) for k, c, m in zip(x.constancy, x.contiguity, x.divisibility, strict=True)]
+
+
 def _divided(info: AxisInfo, op: Op, divisor: int) -> AxisFact:
-    """floor(x / divisor): runs of x inside one multiple of the divisor become constant."""
+    """floor(x / divisor)."""
     x = info[op.operands[0]]  # type: ignore[index]
     ones = (1,) * len(x.constancy)
     part = _pow2(divisor)
-    constancy = [max(k, min(c, m, part)) for k, c, m in zip(x.constancy, x.contiguity, x.divisibility, strict=True)]
+    constancy = _quotients(x, part)
     m = max(1, x.everywhere() // part) if part == divisor else 1
     return _fact(op, ones, (m,) * len(ones), constancy)
 
@@ -297,6 +302,10 @@ def _divided(info: AxisInfo, op: Op, divisor: int) -> AxisFact:
 def _div(info: AxisInfo, op: Op) -> AxisFact:
     x, y = op.operands
     v = const_value(y)
+    if v is None and (info.ranges[x].lo >= 0 or info.trusting):  # type: ignore[index]
+        by = info[y]  # type: ignore[index]
+        ones = (1,) * len(by.constancy)
+        return _fact(op, ones, ones, map(min, _quotients(info[x], by.everywhere()), by.constancy))  # type: ignore[index]
     if v is None or v <= 0:
         return _uniform_groups(info, op)
     exact = _pow2(int(v)) == v and info[x].everywhere() % v == 0  # then the sign does not matter

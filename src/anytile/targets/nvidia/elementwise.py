@@ -239,18 +239,25 @@ def _shift(g: Generator, op: Op, t: str, xs: list[str]) -> str:
 
 
 def _divide(g: Generator, op: Op, t: str, xs: list[str]) -> str:
-    """Never poison: 1 stands for a divisor of zero, and for −1 under the most negative dividend."""
+    """Never poison: 1 stands for a divisor of zero, and for −1, whose quotient is negated then.
+
+    So the divisor is one for all elements that are divided by the same, and its reciprocal is computed once.
+    """
     d, bits = xs[1], op.operands[0].type.elem.bits
-    known = const_value(op.operands[1])
+    known, minus = const_value(op.operands[1]), None
     if known is None or known in (0, -1):
         bad = g.emit(f"icmp eq {t} {d}, 0")
         if op.name[0] == "s":
-            least = g.emit(f"icmp eq {t} {xs[0]}, {literal(-(1 << (bits - 1)), op.operands[0].type.elem)}")
-            bad = g.emit(f"or i1 {bad}, {g.emit(f'and i1 {least}, ' + g.emit(f'icmp eq {t} {d}, -1'))}")
+            minus = g.emit(f"icmp eq {t} {d}, -1")
+            bad = g.emit(f"or i1 {bad}, {minus}")
         d = g.emit(f"select i1 {bad}, {t} 1, {t} {d}")
     if bits == 64 and g.assignment.by_warpgroup and not _power_of_two(known):
-        return divided(g, op.name, xs[0], d)
-    return g.emit(f"{op.name} {t} {xs[0]}, {d}")
+        out = divided(g, op.name, xs[0], d)
+    else:
+        out = g.emit(f"{op.name} {t} {xs[0]}, {d}")
+    if minus is None or op.name == "srem":
+        return out
+    return g.emit(f"select i1 {minus}, {t} {g.emit(f'sub {t} 0, {out}')}, {t} {out}")
 
 
 def _power_of_two(known: object) -> bool:
