@@ -49,3 +49,19 @@ def test_light_branches_are_computed_always():
     text = ptx(logsumexp, 90, 4, {"BLOCK": 512}, x="*bf16", **TYPES)
     between = text[text.index("ex2.approx") :]
     assert "bra" not in between[: between.index("bar.sync")], "the sum begins behind the exponentials"
+
+
+@jit
+def scaled_product(x, y, out, N: tl.constexpr):
+    """A tile of which a dot's operand is made, and which is stored itself."""
+    at = tl.arange(0, N)[:, None] * N + tl.arange(0, N)[None, :]
+    tile, other = tl.load(x + at), tl.load(y + at)
+    half = (tile.to(tl.float32) * 0.3).to(tl.bfloat16)
+    tl.store(out + at, tl.dot(half, other))
+    tl.store(out + N * N + at, tile.to(tl.float32) + 1.0)
+
+
+@pytest.mark.parametrize(("warps", "times"), [(2, 2), (4, 1)])
+def test_beside_dots_a_quarter_of_a_threads_registers_is_too_many(warps, times):
+    text = ptx(scaled_product, 90, warps, {"N": 64}, x="*bf16", y="*bf16", out="*fp32")
+    assert widenings(text, "*bf16") == times * 64 * 64 // (32 * warps)

@@ -36,6 +36,7 @@ _SOURCES = frozenset({"constant", "arange"})
 _UNPACKED = 8  # copies of an element that a thread may hold of a tile broadcast along a third dimension: what lay packed in one number
 _FAR = 8  # operations between a tile and what it meets
 _MANY = 1 << 16  # elements: as f32, all registers of a multiprocessor
+_MANY_BESIDE_DOTS = 64  # elements of a thread
 
 
 class Assignment:
@@ -50,6 +51,7 @@ class Assignment:
         self.threads = num_warps << LANES
         self.homes: dict[Value, Placement | None] = {}
         self._cheap: dict[Value, bool] = {}
+        self.dots = any(op.name == "dot" for op in func.walk())
         self.steps = Steps()
         self.apart = self._apart(func)
         self.vectors = self._access_widths(func)
@@ -92,9 +94,14 @@ class Assignment:
         return got
 
     def widened(self, v: Value) -> bool:
-        """Whether ``v`` are numbers of 16 bits as f32, so many that no block has registers for them: widened anew for each user."""
+        """Whether ``v`` are numbers of 16 bits as f32, so many that no block has registers for them: widened anew for each user.
+
+        Beside dots, whose sums want registers, a quarter of a thread's is too many.
+        """
         op = v.op
-        if op is None or op.name != "fpcast" or v.type.is_scalar or v.type.numel < _MANY or op.attrs["to"] is not F32:
+        if op is None or op.name != "fpcast" or v.type.is_scalar or op.attrs["to"] is not F32:
+            return False
+        if v.type.numel < (min(_MANY, _MANY_BESIDE_DOTS * self.threads) if self.dots else _MANY):
             return False
         return op.operands[0].type.elem in (F16, BF16) and op.operands[0].is_op("load")
 
