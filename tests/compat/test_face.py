@@ -236,3 +236,11 @@ def test_an_installation_without_a_module_of_anytile_says_so():
     )
     assert told.startswith("triton.autotune is anytile.runtime.autotuner.autotune, and this installation of anytile has no such module")
     assert "--collect-all anytile" in told
+
+
+def test_quotients_of_constexprs_are_plain_numbers_on_the_host():
+    import triton
+    import triton.language as tl
+
+    for got in (triton.cdiv(65, tl.constexpr(32)), triton.cdiv(tl.constexpr(65), 32), triton.next_power_of_2(tl.constexpr(3)) - 1):
+        assert type(got) is int and got == 3

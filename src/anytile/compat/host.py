@@ -23,7 +23,8 @@ def constexpr_function(f: Any) -> Any:
 
 def cdiv(x: Any, y: Any, *, _builder: Any = None, _semantic: Any = None, _generator: Any = None) -> Any:
     """The quotient of non-negative ``x`` and positive ``y``, rounded up; on the host and, for constexprs and tensors, in kernels."""
-    return (x + (y - 1)) // y
+    quotient = (x + (y - 1)) // y
+    return quotient if type(quotient) is int else _plain(quotient)
 
 
 def next_power_of_2(n: Any, *, _builder: Any = None, _semantic: Any = None, _generator: Any = None) -> Any:
@@ -34,7 +35,15 @@ def next_power_of_2(n: Any, *, _builder: Any = None, _semantic: Any = None, _gen
     if not isinstance(value, int):
         raise TypeError(f"next_power_of_2 needs an integer known at compile time, and got {type(n).__name__}")
     power = 1 << (value - 1).bit_length() if value > 0 else 0
-    return power if value is n else type(n)(power)
+    return power if value is n else _plain(type(n)(power))
+
+
+def _plain(x: Any) -> Any:
+    """On the host, the number that a constexpr holds: shapes are made of it."""
+    from ..language.constexpr import constexpr
+    from ..language.context import active
+
+    return x.value if isinstance(x, constexpr) and not active() else x
 
 
 for _function in (cdiv, next_power_of_2):
