@@ -149,8 +149,6 @@ class OverTiles(Pipeline):
         """Whether its two warpgroups, each with half of the rows, may go on alone."""
         if self.dot is None or self.turned or self.threads or self.g.num_warps != 8 or self.barriers is None or self.barriers.again:
             return False
-        if self.dot in self.g.assignment.made_here:
-            return False
         return self.dot.result.type.shape[0] >= 2 * ROWS
 
     # --- the outer loop ---
@@ -254,9 +252,9 @@ class OverTiles(Pipeline):
 
         But where A comes from registers: behind the end of a block the assembler gives them to others while they are still multiplied.
         """
-        if self.turned or self.dot in self.g.assignment.made_here:
+        if self.turned:
             self.g.assembly("wgmma.wait_group.sync.aligned 0;", "", "void", [])
-            self._refill(self.g.barrier if not self.turned else lambda: None)
+            self._refill()
         else:
             self._refill(self._wait_for_last)
         return made
