@@ -208,8 +208,11 @@ def test_names_that_a_kernel_does_not_have():
         fn = autotune(CONFIGS, key=["n"], **{how: ["y"]})(jit(increment))
         with pytest.raises(errors.AutotunerError, match=f"{how} names y, and increment has no such parameter: it has x, n, BLOCK"):
             fn[grid](x, 4)
+    fn = autotune([Config({"BLOK": 32}), Config({"BLOK": 64})], key=["n"])(jit(increment))
+    with pytest.raises(errors.ArgumentError, match="increment is missing argument BLOCK; .*; it has no parameter called BLOK"):
+        fn[grid](x, 4)
     fn = heuristics({"BLOCK": lambda args: args["m"] * 2})(jit(increment))
-    with pytest.raises(errors.UnknownMetaError, match="the heuristic for BLOCK of increment asks for 'm', .*: it has x, n"):
+    with pytest.raises(errors.UnknownMetaError, match="the heuristic for BLOCK of increment asks for 'm', .*: it has x, n$"):
         fn[(1,)](x, 4)
 
 

@@ -621,7 +621,7 @@ class Heuristics(KernelInterface):
             try:
                 kwargs[name] = heuristic(given)
             except KeyError as e:
-                refuse_unknown(f"the heuristic for {name} of {self.__name__}", e, given)
+                refuse_unknown(f"the heuristic for {name} of {self.__name__}", e, {n: v for n, v in given.items() if n in self.arg_names})
                 raise
         return self.fn.run(*args, **kwargs)
 

@@ -28,10 +28,11 @@ from .async_compile import active_mode
 from .bounds import warn_unchecked
 from .compile_time import ConstexprFunction, constexpr_function
 from .driver import GPUTarget, driver, expect_launches, host_target, interpreting, target_object
-from .errors import MissingGridError, ReadOnlyError
+from .errors import ArgumentError, MissingGridError, ReadOnlyError
 from .hooks import SettingsClass
 from .launcher import Elsewhere, make_binder, make_launcher
 from .options import Options
+from .refusals import misnamed
 from .specialization import Specialization
 from .warm import Warm
 from .wrappers import MockTensor
@@ -267,6 +268,8 @@ class JITFunction(JITCallable, KernelInterface, metaclass=SettingsClass):
             device = _device_at(place)
             kernels, _, _, _, bind = self.device_caches[device]
             key, values, bound, options = bind(*args, **kwargs)
+        except ArgumentError as e:
+            raise misnamed(self, e, kwargs) from None
         return kernels[key] if key in kernels else self._compile_for(device, key, bound, values, options, True)
 
     def forget_launchers(self) -> None:
