@@ -361,8 +361,13 @@ def test_each_thread_has_the_bounds_of_its_own_launch(monkeypatch):
             jit(_shifted)[(1,)](x, y, 0)
         return y.tolist()
 
-    with ThreadPoolExecutor(4) as pool:
-        assert list(pool.map(launch, range(8))) == [[0, 1, 2, 3]] * 8
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            assert list(pool.map(launch, range(40))) == [[0, 1, 2, 3]] * 40
+    finally:
+        sys.setswitchinterval(usual)
 
 
 def test_the_memory_of_arguments(monkeypatch):

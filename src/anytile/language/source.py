@@ -260,13 +260,18 @@ class JITCallable:
     def parse(self) -> ast.FunctionDef:
         """The definition's syntax tree; positions are relative to ``src`` (first line 1, column 0)."""
         if self._ast is None:
-            node = ast.parse(self.src).body[0]
+            with self._hash_lock:  # CPython 3.11 fails, now and then, where two threads make syntax trees at once
+                node = ast.parse(self.src).body[0]
             if not isinstance(node, ast.FunctionDef):
                 raise SourceUnavailableError(
                     f"{self._fn_name} is no plain `def` function: {_KINDS.get(type(node), type(node).__name__)} cannot be compiled"
                 )
             self._ast = node
         return self._ast
+
+    def lock(self) -> threading.RLock:
+        """Held while any function is hashed, parsed or compiled from its tree by Python."""
+        return self._hash_lock
 
     # -- parameters --------------------------------------------------------------------------------------
 

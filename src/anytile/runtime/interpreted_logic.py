@@ -119,8 +119,9 @@ def rewritten(fn: JITCallable) -> CodeType:
         return code
     known = _codes.get(fn)
     if known is None or known[0] != source:
-        tree = fn.parse()
-        known = _codes[fn] = (source, _compiled(fn, tree) if any(map(_is_logic, ast.walk(tree))) else code)
+        with fn.lock():
+            tree = fn.parse()
+            known = _codes[fn] = (source, _compiled(fn, tree) if any(map(_is_logic, ast.walk(tree))) else code)
     return known[1]
 
 
