@@ -224,7 +224,7 @@ class Recorder:
             if text:
                 path = self.cubins / f"{row['kind']}.{self.library}.{stage}"
                 path.write_bytes(text if isinstance(text, bytes) else text.encode())
-        source = getattr(kernel, "src", None)
+        source: Any = getattr(kernel, "src", None)
         if hasattr(source, "fn") and hasattr(source, "signature"):
             told = {"kernel": row["kernel"], "file": source.fn.fn.__code__.co_filename, "signature": source.signature}
             told["constants"] = {str(k): described(v) for k, v in source.constants.items()}
@@ -233,51 +233,50 @@ class Recorder:
             (self.cubins / f"{row['kind']}.{self.library}.json").write_text(json.dumps(told, default=str))
 
     def tuned(self, original: Callable[..., Any]) -> Callable[..., Any]:
-        """``Autotuner.run`` that launches ``configs`` of the configurations, evenly spread, and goes on with the first that can be launched."""
+        """``Autotuner.run`` that launches some of the configurations and goes on with the first of them that can be launched."""
 
         def run(tuner: Any, *args: Any, **kwargs: Any) -> Any:
             if len(tuner.configs) < 2 or kwargs.get("warmup") or self.inside:
                 return original(tuner, *args, **kwargs)
             tuner.nargs = dict(zip(tuner.arg_names, args, strict=False))
             key = f"{id(tuner)} " + ", ".join([*map(described, args), *(f"{k}={described(v)}" for k, v in kwargs.items() if k != "grid")])
-            outer = self.config
             if key not in self.chosen:
-                try:
-                    configs = list(tuner.prune_configs(kwargs))
-                except Exception:
-                    configs = list(tuner.configs)
-                step = max(1, len(configs) - 1) / max(1, self.configs - 1)
-                picked = {min(len(configs) - 1, round(i * step)): None for i in range(self.configs)}
-                error: Exception | None = None
-                for config in [configs[i] for i in picked]:
-                    memory = Memory([*args, *kwargs.values()])
-                    self.config = str(config)
-                    try:
-                        result = launched(tuner, config, args, kwargs)
-                        self.chosen.setdefault(key, config)
-                    except Exception as refused:
-                        error = refused
-                        self.emit(
-                            {
-                                "kernel": tuner.base_fn.__name__,
-                                "config": str(config),
-                                "error": f"{type(error).__name__}: {str(error)[:200]}",
-                            }
-                        )
-                    finally:
-                        self.config = outer
-                        memory.restore()
-                if key not in self.chosen:
-                    raise error or RuntimeError("no configuration")
-            config = self.chosen[key]
-            self.config = str(config)
-            try:
-                result = launched(tuner, config, args, kwargs)
-            finally:
-                self.config = outer
-            return result
+                self.chosen[key] = self.tried(tuner, args, kwargs)
+            return self.configured(tuner, self.chosen[key], args, kwargs)
 
         return run
+
+    def tried(self, tuner: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The first configuration that can be launched; all those that were picked, evenly spread, have a row then.  Memory is as before."""
+        try:
+            configs = list(tuner.prune_configs(kwargs))
+        except Exception:
+            configs = list(tuner.configs)
+        step = max(1, len(configs) - 1) / max(1, self.configs - 1)
+        possible: list[Any] = []
+        error: Exception = RuntimeError(f"{tuner.base_fn.__name__} has no configurations")
+        for i in dict.fromkeys(min(len(configs) - 1, round(i * step)) for i in range(self.configs)):
+            memory = Memory([*args, *kwargs.values()])
+            try:
+                self.configured(tuner, configs[i], args, kwargs)
+                possible.append(configs[i])
+            except Exception as refused:
+                error = refused
+                told = f"{type(error).__name__}: {str(error)[:200]}"
+                self.emit({"kernel": tuner.base_fn.__name__, "config": str(configs[i]), "error": told})
+            finally:
+                memory.restore()
+        if not possible:
+            raise error
+        return possible[0]
+
+    def configured(self, tuner: Any, config: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """One launch with a configuration, whose rows name it."""
+        outer, self.config = self.config, str(config)
+        try:
+            return launched(tuner, config, args, kwargs)
+        finally:
+            self.config = outer
 
 
 def launched(tuner: Any, config: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
