@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 
-__all__ = ["written_in_flight"]
+import pytest
+
+from anytile.targets.nvidia import assemble
+
+__all__ = ["machine_text", "written_in_flight"]
 
 _NO_RESULT = (
     "HGMMA",
@@ -23,6 +28,13 @@ _NO_RESULT = (
     "WARPGROUP",
     "UTMA",
 )
+
+
+def machine_text(kernel) -> str:
+    """SASS of a compiled kernel; the test is skipped where no disassembler is."""
+    if not (os.environ.get("TRITON_NVDISASM_PATH") or assemble.find_tool("nvdisasm")):
+        pytest.skip("needs nvdisasm: pip install anytile[cuda-check]")
+    return kernel.asm["sass"]
 
 
 def written_in_flight(sass: str) -> tuple[int, list[tuple[str, str]]]:

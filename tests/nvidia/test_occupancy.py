@@ -110,13 +110,14 @@ def test_the_limit_stands_behind_the_number_of_threads():
     assert "\n.reqntid 256\n.maxnreg 128\n{" in limited(PTX, 128)
 
 
-def made(monkeypatch, stacks: list[int], spilled: int = 0, **options: Any) -> tuple[list[str], str]:
-    """(what was assembled, which PTX was taken) where the assembler finds 139 registers, and these stacks one after the other."""
+def made(monkeypatch, stacks: list[int], spilled: bool = False, registers: int = 139, **options: Any) -> tuple[list[str], str]:
+    """(what was assembled, which PTX was taken) where the assembler finds so many registers, and these stacks one after the other."""
     seen: list[str] = []
 
     def assemble(ptx, *_):
         seen.append(ptx)
-        return SimpleNamespace(registers=139, shared=0, stack=stacks[len(seen) - 1], spill_stores=spilled)
+        stack = stacks[len(seen) - 1]
+        return SimpleNamespace(registers=registers, shared=0, stack=stack, spill_stores=stack if spilled else 0)
 
     monkeypatch.setattr(nvidia_target.assembling, "assemble", assemble)
     target = nvidia_target.NvidiaTarget(90, None)
@@ -135,7 +136,14 @@ def test_fewer_registers_are_taken_where_nothing_is_spilled(monkeypatch):
 
 def test_what_spills_is_assembled_once(monkeypatch):
     """It takes longest of all: rotary embeddings of 256 numbers a thread 15 s, and three times that with two limits tried in vain."""
-    assert made(monkeypatch, [64], spilled=60) == ([PTX], PTX)
+    assert made(monkeypatch, [64], spilled=True, registers=255) == ([PTX], PTX)
+
+
+def test_an_assembler_that_spills_for_more_blocks_is_told_that_one_is_enough(monkeypatch):
+    """ptxas gives tf32 products for sm_120 64 registers and spills, where 92 are free and enough."""
+    seen, taken = made(monkeypatch, [8, 0, 0], spilled=True, registers=64)
+    assert seen[0] == PTX and "\n.reqntid 256\n.minnctapersm 1\n{" in seen[1] and ".minnctapersm 1" in taken
+    assert made(monkeypatch, [8, 8], spilled=True, registers=64)[1] == PTX
 
 
 def test_a_limit_of_the_launch_is_obeyed(monkeypatch):

@@ -33,16 +33,22 @@ def chunk(x, y, z, out, N: tl.constexpr):
 def replaced(x, y, z, out, N: tl.constexpr):
     """What is loaded is written before it is multiplied."""
     a, b = tl.load(x + at(N)), tl.load(y + at(N))
+    c, d = tl.load(y + N * N + at(N)), tl.load(y + 2 * N * N + at(N))
     tl.store(x + at(N), tl.load(z + at(N)))
-    tl.store(out + at(N), tl.dot(a, b).to(tl.bfloat16))
+    tl.store(out + at(N), (tl.dot(a, b) + tl.dot(c, d)).to(tl.bfloat16))
 
 
 @jit
 def behind_a_barrier(x, y, z, out, N: tl.constexpr):
-    a, b = tl.load(x + at(N)), tl.load(y + at(N))
+    a, b, c = tl.load(x + at(N)), tl.load(y + at(N)), tl.load(x + N * N + at(N))
     tl.store(z + at(N), tl.load(out + at(N)))
     tl.debug_barrier()
-    tl.store(out + at(N), tl.dot(a, b).to(tl.bfloat16))
+    tl.store(out + at(N), (tl.dot(a, b) + tl.dot(a, c)).to(tl.bfloat16))
+
+
+@jit
+def alone(x, y, z, out, N: tl.constexpr):
+    tl.store(out + at(N), tl.dot(tl.load(x + at(N)), tl.load(y + at(N))).to(tl.bfloat16))
 
 
 @jit
@@ -86,15 +92,20 @@ def test_operands_are_copied_and_waited_for_in_turn(warps):
 
 def test_what_is_written_in_between_is_loaded_at_once():
     llir = text(replaced, 4)
-    assert copies(llir) == 64 * 64 * 2 // 16 // 128, "y alone"
+    assert copies(llir) == 3 * 64 * 64 * 2 // 16 // 128, "all of y, not x"
     assert llir.index("st.global") > llir.rindex("ld.global")
 
 
 def test_a_barrier_waits_for_what_stands_before_it():
     llir = text(behind_a_barrier, 4)
-    assert copies(llir) == 2 * 64 * 64 * 2 // 16 // 128
+    assert copies(llir) == 3 * 64 * 64 * 2 // 16 // 128
     waits = [m.start() for m in re.finditer(r"cp\.async\.wait_group 0", llir)]
     assert len(waits) == 1 and llir.index("st.global") < waits[0]
+
+
+def test_two_operands_are_no_crowd():
+    llir = text(alone, 4)
+    assert copies(llir) == 0 and llir.count("ld.global") == 2 * 64 * 64 * 2 // 16 // 128
 
 
 def compiled(kernel, warps: int):

@@ -29,7 +29,7 @@ import re
 from .chips import Chip
 from .straight import has_loop
 
-__all__ = ["FEW_PRODUCTS", "MULTIPLYING_SPILLS", "limited", "register_limits"]
+__all__ = ["FEW_PRODUCTS", "MULTIPLYING_SPILLS", "gave_away", "limited", "register_limits", "roomy"]
 
 _FEW = 2
 """Blocks: a kernel with more of them at a time gets one more only if it streams."""
@@ -122,3 +122,13 @@ def register_limits(
 def limited(ptx: str, registers: int) -> str:
     """The same kernel with a limit of registers."""
     return re.sub(r"(\n\.reqntid [\d, ]+)", rf"\1\n.maxnreg {registers}", ptx, count=1)
+
+
+def gave_away(chip: Chip, threads: int, registers: int) -> bool:
+    """Whether an assembler that spills has left ``registers`` unused, for more blocks: ptxas does, of whole programs."""
+    return registers + _ALLOCATED <= min(chip.registers // threads, chip.registers_per_thread)
+
+
+def roomy(ptx: str) -> str:
+    """The same kernel, for which one block at a time is enough."""
+    return re.sub(r"(\n\.reqntid [\d, ]+)", r"\1\n.minnctapersm 1", ptx, count=1)

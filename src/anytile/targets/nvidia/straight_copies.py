@@ -5,7 +5,8 @@
 
 A kernel for one chunk of a sequence loads half a dozen tiles and multiplies them with each other, once.  In registers, from where they are
 loaded to where a dot is, they would be most of what a thread can hold.  So they go where `pipeline` has the loads of a loop go.  mma.sync
-reads them there step by step in loops, too, where a thread has much of each tile: the loop's own numbers need the registers.
+reads them there step by step in loops, too, where a thread has much of each tile: the loop's own numbers need the registers.  The two
+operands of a lone dot are no crowd, and are loaded as everything else is.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ _PIECES = (8, 16)
 """Bytes of a copy that is worth it."""
 _MUCH = 64
 """32-bit registers."""
+_CROWD = 3
+"""Tiles."""
 
 
 @dataclass(frozen=True)
@@ -38,15 +41,18 @@ class _Copy:
 
     load: Op
     forms: dict[Value, Panels]
+    into_loop: bool
+    """Whether a dot that reads it stands in a loop, which it does not."""
 
 
 def plan(g: Generator, func: Func) -> None:
     """Has the loads of ``func`` that only dots of its own block read copied where they stand."""
     if g.sm < 80 or not g.means.straight_copies:
         return
-    for op in func.body.ops:
-        if op.name == "load" and (copy := _copy(g, op)) is not None:
-            g.own_copies[op] = partial(_start, g, copy)
+    copies = [copy for op in func.body.ops if op.name == "load" and (copy := _copy(g, op)) is not None]
+    for copy in copies:
+        if len(copies) >= _CROWD or copy.into_loop:
+            g.own_copies[copy.load] = partial(_start, g, copy)
             g.copied.update(copy.forms)
             g.straight_copies += 1
 
@@ -70,7 +76,7 @@ def _copy(g: Generator, load: Op) -> _Copy | None:
     size = vector_width(g, pointer, g.homes[load.result], mask) * load.result.type.elem.bytes
     if not fed or size not in _PIECES or _written(load, [dot for _, dot, _ in fed]):
         return None
-    return _Copy(load, forms)
+    return _Copy(load, forms, any(dot.block is not load.block for _, dot, _ in fed))
 
 
 def _crowded(g: Generator, dot: Op) -> bool:

@@ -31,7 +31,7 @@ from . import assemble as assembling
 from . import driver_api, tensor_maps
 from .chips import CUDA_OF_PTX, Chip, chip, ptx_version
 from .launch import CudaKernel, LaunchShape
-from .occupancy import FEW_PRODUCTS, MULTIPLYING_SPILLS, limited, register_limits
+from .occupancy import FEW_PRODUCTS, MULTIPLYING_SPILLS, gave_away, limited, register_limits, roomy
 from .straight import straight
 
 if TYPE_CHECKING:
@@ -158,6 +158,10 @@ class NvidiaTarget:
         made = assemble(ptx, quick)
         if quick and made.stack:  # with pains it may do without
             quick, made = False, assemble(ptx, False)
+        if made.spill_stores and not getattr(options, "maxnreg", None) and gave_away(self.chip, threads, made.registers):
+            fewer = assemble(text := roomy(ptx), False)
+            if fewer.spill_stores < made.spill_stores:
+                ptx, made = text, fewer
         # What spills already would spill more; and it is what the assembler takes longest for.
         if not getattr(options, "maxnreg", None) and not made.spill_stores:
             shared = metadata["shared"] + made.shared
