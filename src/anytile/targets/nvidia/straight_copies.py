@@ -5,8 +5,8 @@
 
 A kernel for one chunk of a sequence loads half a dozen tiles and multiplies them with each other, once.  In registers, from where they are
 loaded to where a dot is, they would be most of what a thread can hold.  So they go where `pipeline` has the loads of a loop go.  mma.sync
-reads them there step by step in loops, too, where a thread has much of each tile: the loop's own numbers need the registers.  The two
-operands of a lone dot are no crowd, and are loaded as everything else is.
+reads them there step by step in loops, too, where a thread has much of each tile: the loop's own numbers need the registers.  The
+operands of a lone dot, or of two in a row, are no crowd, and are loaded as everything else is.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _PIECES = (8, 16)
 """Bytes of a copy that is worth it."""
 _MUCH = 64
 """32-bit registers."""
-_CROWD = 3
+_CROWD = 4
 """Tiles."""
 
 
