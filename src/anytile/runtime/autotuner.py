@@ -37,8 +37,8 @@ from . import knobs
 from .driver import CpuDriver, driver, target_object
 from .elsewhere import prepare_nvidia
 from .errors import AutotunerError, OutOfResources, PTXASError
+from .heuristics import Heuristics, heuristics, parameters
 from .jit import JITFunction, KernelInterface
-from .refusals import refuse_unknown
 from .tuning import BEFORE_A_DUEL, Progress, compile_ahead, duel_on_gpu, finalists, race, race_on_gpu
 
 __all__ = ["Autotuner", "Config", "Heuristics", "OutOfResources", "autotune", "heuristics"]
@@ -580,7 +580,7 @@ def autotune(
     def decorate(fn: Any) -> Autotuner:
         return Autotuner(
             fn,
-            _parameters(fn, "autotune"),
+            parameters(fn, "autotune"),
             configs,
             key,
             reset_to_zero,
@@ -596,36 +596,3 @@ def autotune(
         )
 
     return decorate
-
-
-def _parameters(fn: Any, decorator: str) -> list[str]:
-    """The names of the kernel's parameters."""
-    if not hasattr(fn, "arg_names"):
-        raise TypeError(
-            f"@triton.{decorator} stands above @triton.jit, and {getattr(fn, '__name__', fn)} is no kernel: put @triton.jit below it"
-        )
-    return list(fn.arg_names)
-
-
-class Heuristics(KernelInterface):
-    """A kernel some of whose meta-parameters are computed from its arguments at each launch."""
-
-    def __init__(self, fn: Any, arg_names: Sequence[str], values: dict[str, Callable[[dict[str, Any]], Any]]):
-        self.fn, self.arg_names, self.values = fn, list(arg_names), values
-        self.__name__ = getattr(fn, "__name__", "kernel")
-
-    def run(self, *args: Any, **kwargs: Any) -> Any:
-        named = dict(zip(self.arg_names, args))
-        for name, heuristic in self.values.items():
-            given = {**named, **kwargs}
-            try:
-                kwargs[name] = heuristic(given)
-            except KeyError as e:
-                refuse_unknown(f"the heuristic for {name} of {self.__name__}", e, {n: v for n, v in given.items() if n in self.arg_names})
-                raise
-        return self.fn.run(*args, **kwargs)
-
-
-def heuristics(values: dict[str, Callable[[dict[str, Any]], Any]]) -> Callable[[Any], Heuristics]:
-    """Decorator: ``values[name](args)`` computes the meta-parameter ``name`` from all arguments by name."""
-    return lambda fn: Heuristics(fn, _parameters(fn, "heuristics"), values)
