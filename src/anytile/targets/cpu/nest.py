@@ -20,12 +20,12 @@ from ...ir import Op, Value
 from ...ir.types import BOOL, I32, ptr_element
 from . import nontemporal
 from .lanes import RAMP, UNIFORM, VECTOR, Lane, power_of_two_in, ramp, uniform
-from .masks import Conjunct, Index, Masks, rises_nowhere
+from .masks import Conjunct, Index, rises_nowhere
 from .memory import Buffer, Memory
-from .prefetch import ROW_MOST, ROWS_AHEAD, STREAM_AHEAD, advance
+from .prefetch import Prefetching
 from .reduction import Accumulator
 from .roots import AtomicRoot, ReduceRoot, Root, StoreRoot, WriteRoot
-from .shape import is_linear, repeats, runs, steps
+from .shape import repeats, runs
 from .text import llvm_type, opaque, unsupported
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ __all__ = ["INNERMOST", "Nest"]
 INNERMOST = 1 << 20
 
 
-class Nest(Masks):
+class Nest(Prefetching):
     def __init__(self, program: Program, shape: tuple[int, ...], vec_dim: int, width: int, unroll: int):
         self.p, self.shape, self.vec_dim = program, shape, vec_dim
         self.m: Memory = program.memory
@@ -503,47 +503,6 @@ class Nest(Masks):
         ot = None if other is None else self.ev(other, idx)
         return self.m.load(p, mk, ot, op.attrs["volatile"], repeats(op.operands[0]))
 
-    def _prefetch(self, op: Op, p: Lane) -> None:
-        """Requests what will be read soon: the next iteration's tile of a dot operand, the stream's next lines (`prefetch`)."""
-        if p.kind is not RAMP or p.stride != 1:
-            return
-        e = p.elem.pointee  # type: ignore[attr-defined]
-        if self.p.loops and (self._packs() or self._stores_rows(e.bytes)):
-            d = advance(self.p, self.p.loops[-1], op.operands[0])
-            if d is None or not self._packs() and self._in_requested_line(e.bytes):
-                return
-            addr = self.m.emit(f"getelementptr {llvm_type(e)}, ptr {p.val}, i64 {d.val}", max(p.level, d.level))
-            self._request(addr, write=False)
-        elif self._streams():
-            self._request_ahead(p, write=False)
-
-    def _prefetch_store(self, p: Lane) -> None:
-        """Requests the lines that a long row's store will write soon."""
-        if p.kind is RAMP and p.stride == 1 and len(self.shape) == 1:
-            if self.shape[0] * p.elem.pointee.bytes >= 2 * STREAM_AHEAD:  # type: ignore[attr-defined]
-                self._request_ahead(p, write=True)
-
-    def _request_rows(self, idx: list[Lane], d: int) -> None:
-        """Requests the short rows that this nest reads and writes `ROWS_AHEAD` rows of dimension ``d`` later (see `prefetch`)."""
-        m, last = self.m, self.vec_dim
-        rows = min(ROWS_AHEAD, self.shape[d] // 4)
-        if self.axis is not None or m.width == 1 or rows < 2 or self._packs():
-            return
-        at = list(idx)
-        at[d], at[last] = m.binary("add", idx[d], m.const(rows, I32)), m.const(0, I32)
-        for pointer, write in self.pointers().items():
-            if pointer in self.p.requested:
-                continue
-            nbytes = self.shape[last] * pointer.type.elem.pointee.bytes  # type: ignore[attr-defined]
-            if pointer.type.shape != self.shape or steps(pointer, self.p.step_memo)[last] != 1 or nbytes > STREAM_AHEAD:
-                continue
-            place = list(at)
-            if not is_linear(pointer) or self.p.sources(pointer):  # beyond the tile nothing may be read, or divided by
-                place[d] = self._call2("smin", at[d], m.const(self.shape[d] - 1, I32))
-            row = self.ev(pointer, tuple(place))
-            for ahead in range(0, nbytes, 64):
-                self._request(m.emit(f"getelementptr i8, ptr {row.val}, i64 {ahead}", row.level), write)
-
     def pointers(self) -> dict[Value, bool]:
         """The tiles of pointers that this nest goes through, and whether it writes there."""
         found = {r.op.operands[0]: True for r in self.roots if isinstance(r, (StoreRoot, AtomicRoot))}
@@ -565,30 +524,6 @@ class Nest(Masks):
                 found.append(v.op)
             stack += [x for x in v.op.operands if x is not None]
         return found
-
-    def _in_requested_line(self, nbytes: int) -> bool:
-        """Whether the vector before, of elements of ``nbytes``, has requested this one's line."""
-        return self.at_vector * self.m.width * nbytes % 64 != 0
-
-    def _request_ahead(self, p: Lane, write: bool) -> None:
-        if not self._in_requested_line(p.elem.pointee.bytes):  # type: ignore[attr-defined]
-            self._request(self.m.emit(f"getelementptr i8, ptr {p.val}, i64 {STREAM_AHEAD}", p.level), write)
-
-    def _request(self, address: str, write: bool) -> None:
-        fn = self.w.declare("llvm.prefetch.p0", "void(ptr, i32, i32, i32)")
-        self.w.put(f"call void {fn}(ptr {address}, i32 {int(write)}, i32 3, i32 1)")
-
-    def _streams(self) -> bool:
-        """Whether this is a short elementwise pass over memory, whose programs follow each other in memory."""
-        return self.unroll >= 4 and len(self.shape) == 1 and all(isinstance(r, StoreRoot) for r in self.roots)
-
-    def _stores_rows(self, nbytes: int) -> bool:
-        """Whether this nest stores a row that the first-level cache has room for, of elements of ``nbytes`` or so."""
-        fits = len(self.shape) == 1 and 2 * STREAM_AHEAD <= self.shape[0] * nbytes <= ROW_MOST
-        return fits and any(isinstance(r, StoreRoot) for r in self.roots)
-
-    def _packs(self) -> bool:
-        return any(isinstance(r, WriteRoot) and r.value in self.p.planner.needed for r in self.roots)
 
     def _atomic(self, r: AtomicRoot, idx: Index) -> None:
         op, m = r.op, self.m
