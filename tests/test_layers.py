@@ -34,11 +34,13 @@ ALLOWED = {
     "ir": set(),
     "cpus": set(),  # how many this process may use: plain Python
     "recursion": set(),  # Python's limit of it, while compiling
+    "process": set(),  # settings of the whole process, while any thread needs them
     "errors": set(),
 }
-EVERYONE = {"errors", "cpus", "recursion", "__version__"}
+EVERYONE = {"errors", "cpus", "process", "recursion", "__version__"}
 LAZY = {"numpy", "torch", "llvmlite", "rich"}  # what `import triton` must not load
 LAZY_ROOMS = {
+    "process",
     "recursion",
     "language",
     "frontend",

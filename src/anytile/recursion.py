@@ -1,37 +1,29 @@
 """Python's limit of recursion while kernels are compiled.
 
-Inlined calls and long expressions nest Python's, and both code generators evaluate values along their definitions.  The limit is the whole
-process's, and several threads may compile at once: the usual one comes back with the last of them.
+Inlined calls and long expressions nest Python's, and both code generators evaluate values along their definitions.
 """
 
 from __future__ import annotations
 
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+
+from .process import WhileInside
 
 __all__ = ["deep_recursion"]
 
 _LIMIT = 20_000
-_lock = threading.Lock()
-_inside = 0
-_usual = 0
 
 
-@contextmanager
-def deep_recursion() -> Iterator[None]:
+def _raise_the_limit() -> Callable[[], None]:
+    usual = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(usual, _LIMIT))
+    return lambda: sys.setrecursionlimit(usual)
+
+
+_deep = WhileInside(_raise_the_limit)
+
+
+def deep_recursion() -> WhileInside:
     """While any thread is inside, calls may nest `_LIMIT` deep."""
-    global _inside, _usual
-    with _lock:
-        if _inside == 0:
-            _usual = sys.getrecursionlimit()
-            sys.setrecursionlimit(max(_usual, _LIMIT))
-        _inside += 1
-    try:
-        yield
-    finally:
-        with _lock:
-            _inside -= 1
-            if _inside == 0:
-                sys.setrecursionlimit(_usual)
+    return _deep

@@ -9,44 +9,22 @@ collection frees.
 from __future__ import annotations
 
 import gc
-import os
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+
+from ..process import WhileInside
 
 __all__ = ["no_collections"]
 
-_lock = threading.Lock()
-_inside = 0
-_was_on = False
+
+def _stop() -> Callable[[], None]:
+    was_on = gc.isenabled()
+    gc.disable()
+    return gc.enable if was_on else lambda: None
 
 
-@contextmanager
-def no_collections() -> Iterator[None]:
+_still = WhileInside(_stop)
+
+
+def no_collections() -> WhileInside:
     """Nothing is collected in the ``with``, in any thread; who leaves last sets the collector as the first one found it."""
-    global _inside, _was_on
-    with _lock:
-        if _inside == 0:
-            _was_on = gc.isenabled()
-            gc.disable()
-        _inside += 1
-    try:
-        yield
-    finally:
-        with _lock:
-            _inside -= 1
-            if _inside == 0 and _was_on:
-                gc.enable()
-
-
-def _forget_after_fork() -> None:
-    """The child of a fork has none of the threads that compile here."""
-    global _lock, _inside
-    _lock = threading.Lock()
-    if _inside and _was_on:
-        gc.enable()
-    _inside = 0
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_after_fork)
+    return _still
