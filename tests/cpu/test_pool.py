@@ -16,19 +16,15 @@ import pytest
 from anytile.llvm import engine
 from anytile.targets.cpu import pool
 
-# Adds 1 to out[index] of each program after `work` turns of a loop; stores `fail` in the status word at index
-# `fail_at`; calls back at index 0 where the fourth slot is not 0.
-KERNEL = """
-@anytile_status = external global i32
-define void @kernel(ptr %args, ptr %scratch, i64 %begin, i64 %end, i32 %gx, i32 %gy, i32 %gz) nounwind {
+
+def programs(mark, declared="", arguments=""):
+    """A kernel with the arguments %out and %work, which does ``mark`` with each program, %i, after so many turns of a loop."""
+    return f"""{declared}
+define void @kernel(ptr %args, ptr %scratch, i64 %begin, i64 %end, i32 %gx, i32 %gy, i32 %gz) nounwind {{
 entry:
   %out = load ptr, ptr %args
   %work.p = getelementptr i64, ptr %args, i64 1
-  %work = load i64, ptr %work.p
-  %fail.p = getelementptr i64, ptr %args, i64 2
-  %fail.at = load i64, ptr %fail.p
-  %callback.p = getelementptr i64, ptr %args, i64 3
-  %callback = load ptr, ptr %callback.p
+  %work = load i64, ptr %work.p{arguments}
   br label %program
 program:
   %i = phi i64 [ %begin, %entry ], [ %i.next, %next ]
@@ -38,8 +34,22 @@ turn:
   store volatile i64 %t, ptr %scratch
   %t.next = add i64 %t, 1
   %again = icmp ult i64 %t.next, %work
-  br i1 %again, label %turn, label %count
-count:
+  br i1 %again, label %turn, label %mark
+mark:{mark}
+  br label %next
+next:
+  %i.next = add i64 %i, 1
+  %more = icmp ult i64 %i.next, %end
+  br i1 %more, label %program, label %done
+done:
+  ret void
+}}
+"""
+
+
+# Adds 1 to out[index]; stores `fail` in the status word at index `fail_at`; calls back at index 0 where the fourth slot is not 0.
+KERNEL = programs(
+    """
   %p = getelementptr i32, ptr %out, i64 %i
   atomicrmw add ptr %p, i32 1 monotonic
   %failing = icmp eq i64 %i, %fail.at
@@ -53,16 +63,19 @@ call:
   %calling = and i1 %first, %wanted
   br i1 %calling, label %back, label %next
 back:
-  call void %callback(ptr %args)
-  br label %next
-next:
-  %i.next = add i64 %i, 1
-  %more = icmp ult i64 %i.next, %end
-  br i1 %more, label %program, label %done
-done:
-  ret void
-}
-"""
+  call void %callback(ptr %args)""",
+    declared="@anytile_status = external global i32",
+    arguments="""
+  %fail.p = getelementptr i64, ptr %args, i64 2
+  %fail.at = load i64, ptr %fail.p
+  %callback.p = getelementptr i64, ptr %args, i64 3
+  %callback = load ptr, ptr %callback.p""",
+)
+
+# Stores in out[index] which scratch, and so which thread, ran the program.
+WHO = programs("""
+  %p = getelementptr ptr, ptr %out, i64 %i
+  store ptr %scratch, ptr %p""")
 
 
 @pytest.fixture(scope="module")
@@ -273,40 +286,11 @@ def test_portable_waiting():
     assert done.stdout.strip() == "done", done.stderr
 
 
-# Stores in out[index] which scratch, and so which thread, ran the program, after `work` turns of a loop.
-WHO = """
-define void @kernel(ptr %args, ptr %scratch, i64 %begin, i64 %end, i32 %gx, i32 %gy, i32 %gz) nounwind {
-entry:
-  %out = load ptr, ptr %args
-  %work.p = getelementptr i64, ptr %args, i64 1
-  %work = load i64, ptr %work.p
-  br label %program
-program:
-  %i = phi i64 [ %begin, %entry ], [ %i.next, %next ]
-  br label %turn
-turn:
-  %t = phi i64 [ 0, %program ], [ %t.next, %turn ]
-  store volatile i64 %t, ptr %scratch
-  %t.next = add i64 %t, 1
-  %again = icmp ult i64 %t.next, %work
-  br i1 %again, label %turn, label %next
-next:
-  %p = getelementptr ptr, ptr %out, i64 %i
-  store ptr %scratch, ptr %p
-  %i.next = add i64 %i, 1
-  %more = icmp ult i64 %i.next, %end
-  br i1 %more, label %program, label %done
-done:
-  ret void
-}
-"""
-
-
 def test_each_thread_has_neighbours():
     """A thread's programs lie side by side, launch after launch, but for what others take from it at the end."""
     done = in_child(
-        f"""
-        loaded = engine.load_object(engine.compile_object({WHO!r}), {{}})
+        """
+        loaded = engine.load_object(engine.compile_object(WHO), {})
         run, changes = pool.Entry(loaded.address("kernel"), 64).run, []
         for _ in range(10):
             out = np.zeros(3000, np.uint64)
@@ -323,8 +307,8 @@ def test_each_thread_has_neighbours():
 def test_short_launches_are_tried_alone():
     """What a program seemed to take among other threads does not keep a short launch among them for ever."""
     done = in_child(
-        f"""
-        loaded = engine.load_object(engine.compile_object({WHO!r}), {{}})
+        """
+        loaded = engine.load_object(engine.compile_object(WHO), {})
         entry = pool.Entry(loaded.address("kernel"), 64)
         entry._cell[0] = 1 << 40
         alone = 0

@@ -11,9 +11,11 @@ from anytile.frontend import trace
 from anytile.language.source import JITCallable
 from anytile.passes.pipeline import optimize
 from anytile.targets.cpu import CpuTarget
+from anytile.targets.cpu.pool_record import CELL
 from anytile.targets.cpu.program_order import along_y, tells_order
 
 CPU = CpuTarget()
+RANGES = list(CELL).index("ranges")
 BM, BN, COLUMNS = 4, 8, 40
 
 
@@ -146,7 +148,7 @@ def test_programs_that_wait_for_others_begin_in_order():
     optimize(module)
     assert tells_order(module.kernel)
     artifact = CPU.compile(trace(function, {"flags": "*i32", "out": "*i32", "N": "constexpr"}, {(2,): 4}, {}, OPTIONS), OPTIONS)
-    assert artifact.metadata["ordered"] and CPU.load(artifact).entry._cell[5] == 1
+    assert artifact.metadata["ordered"] and CPU.load(artifact).entry._cell[RANGES] == 1
     flags, out = np.zeros(500, np.int32), np.zeros(500, np.int32)
     for _ in range(3):
         flags[:] = 0
@@ -158,4 +160,4 @@ def test_others_do_not():
     signature = {"e": "*fp32", "i": "*i32", "o": "*fp32", "n": "i32", "D": "constexpr", "BM": "constexpr", "BN": "constexpr"}
     module = trace(JITCallable(gather_rows), signature, {(4,): COLUMNS, (5,): BM, (6,): BN}, {}, OPTIONS)
     artifact = CPU.compile(module, OPTIONS)
-    assert "ordered" not in artifact.metadata and CPU.load(artifact).entry._cell[5] > 1
+    assert "ordered" not in artifact.metadata and CPU.load(artifact).entry._cell[RANGES] > 1

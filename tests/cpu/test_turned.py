@@ -5,6 +5,8 @@ import pytest
 from differential import OPTIONS, launch, traced
 
 import anytile.language as tl
+from anytile.frontend import trace
+from anytile.language.source import JITCallable
 from anytile.passes.pipeline import optimize
 from anytile.targets.cpu import CpuTarget
 from anytile.targets.cpu.driver import machine_passes
@@ -103,9 +105,6 @@ def test_which_are_turned(form, bm, turned):
 
 @pytest.mark.parametrize(("machine", "turned"), [(SKYLAKE, True), (named("amx"), False)])
 def test_scores_are_turned_where_keys_would_be_turned_number_by_number(machine, turned):
-    from anytile.frontend import trace
-    from anytile.language.source import JITCallable
-
     pointer = "*bf16" if machine.name == "amx" else "*fp32"
     signature = dict.fromkeys(("q", "k", "v"), pointer) | {"out": "*fp32", "length": "i32", "D": "constexpr", "BN": "constexpr"}
     source = JITCallable(grouped_scores if machine.name == "amx" else scores)

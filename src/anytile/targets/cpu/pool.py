@@ -14,8 +14,9 @@ Python.  A launch is one ctypes call, which releases the GIL; the calling thread
   changes them.
 
 Environment: ``ANYTILE_NUM_THREADS`` (default: the CPUs this process may use (`cpus`); torch's number where its threads are used, and a
-number other than torch's means workers, as does a quota of a control group's that torch's number, unless asked for, exceeds), ``ANYTILE_SPIN_US`` (how long idle workers watch for the next launch before they sleep; default 50,
-and 0 where there are more threads than CPUs), ``ANYTILE_OPENMP`` (0: workers even where torch has an OpenMP runtime).
+number other than torch's means workers, as does a quota of a control group's that torch's number, unless asked for, exceeds),
+``ANYTILE_SPIN_US`` (how long idle workers watch for the next launch before they sleep; default 50, and 0 where there are more threads
+than CPUs), ``ANYTILE_OPENMP`` (0: workers even where torch has an OpenMP runtime).
 """
 
 from __future__ import annotations
@@ -153,12 +154,8 @@ class Entry:
     ):
         self.address, self.scratch, self.explain, self.owner = address, scratch, explain, owner
         self._otherwise: Callable[[], Entry] | Entry | None = otherwise
-        # the native side notes the kernel's cost in the first; the second lengthens what a worker takes at a time; then the extents,
-        # and into how many ranges programs are divided at most
-        ranges = 1 if ordered else pool_record.MOST_RANGES
-        self._cell = (ctypes.c_int64 * len(pool_record.CELL))(
-            0, pool_record.TOGETHER if together else 1, *programs, ranges, pool_record.TRY_SOON
-        )
+        cell = pool_record.new_cell(together, ordered, programs)
+        self._cell = (ctypes.c_int64 * len(cell))(*cell)
         self._cell_address = ctypes.addressof(self._cell)
 
     def run(self, packed: bytes, gx: int, gy: int, gz: int) -> None:

@@ -43,6 +43,7 @@ from . import pool_system, pool_threads
 from .pool_record import (
     ARENAS,
     BESIDE,
+    CELL,
     FIRST,
     LINE,
     MORE_INLINE,
@@ -51,7 +52,6 @@ from .pool_record import (
     POOL_BYTES,
     STATUS,
     TRY_AGAIN,
-    TRY_ALONE,
     TRY_SOON,
     load_record,
     places,
@@ -284,9 +284,9 @@ define i64 @launch(ptr %record, ptr %args) nounwind {{
 entry:
 {load_record()}
   call void @begin(ptr %scratch)
-  %small.x = call i1 @within(ptr %cell, i64 16, i32 %gx)
-  %small.y = call i1 @within(ptr %cell, i64 24, i32 %gy)
-  %small.z = call i1 @within(ptr %cell, i64 32, i32 %gz)
+  %small.x = call i1 @within(ptr %cell, i64 {CELL["gx"]}, i32 %gx)
+  %small.y = call i1 @within(ptr %cell, i64 {CELL["gy"]}, i32 %gy)
+  %small.z = call i1 @within(ptr %cell, i64 {CELL["gz"]}, i32 %gz)
   %small.xy = and i1 %small.x, %small.y
   %small = and i1 %small.xy, %small.z
   br i1 %small, label %fits, label %other
@@ -318,7 +318,7 @@ several:
   %limit = load i64, ptr {at["inline.limit"]}
   %short = icmp ult i64 %promise, %limit
   %known = icmp ne i64 %each, 0
-  %wait.at = getelementptr i8, ptr %cell, i64 {8 * TRY_ALONE}
+  %wait.at = getelementptr i8, ptr %cell, i64 {CELL["try.alone"]}
   %wait = load i64, ptr %wait.at
   %try = icmp ult i64 %wait, 2  ; twice in a row: at the first its data come from other cores
   %may.be.short = or i1 %short, %try
@@ -335,7 +335,7 @@ several:
 inline:
   %may.publish = phi i1 [ %threaded, %several ], [ false, %publish ]
   %from = phi i64 [ %first, %several ], [ %publish.from, %publish ]
-  %goal.stretch.at = getelementptr i8, ptr %cell, i64 8
+  %goal.stretch.at = getelementptr i8, ptr %cell, i64 {CELL["stretch"]}
   %goal.stretch = load i64, ptr %goal.stretch.at
   %goal.base = load i64, ptr {at["chunk.ticks"]}
   %goal = mul i64 %goal.base, %goal.stretch
@@ -400,7 +400,7 @@ write:
   ; at most an eighth of a thread's share, or half where programs go together; the first `chunk.goal` long if the cost is known,
   ; else one program
   %remaining = sub i64 %total, %publish.from
-  %stretch.at = getelementptr i8, ptr %cell, i64 8
+  %stretch.at = getelementptr i8, ptr %cell, i64 {CELL["stretch"]}
   %stretch = load i64, ptr %stretch.at
   %alone = icmp eq i64 %stretch, 1
   %parts.each = select i1 %alone, i64 8, i64 2
@@ -418,7 +418,7 @@ write:
   %chunk = call i64 @llvm.umin.i64(i64 %guess.least, i64 %share.most)
   store i64 %chunk, ptr {at["chunk"]}
   ; a range for each thread; one where programs must begin in their order, of which nobody takes more than half of a thread's share
-  %ranges.at = getelementptr i8, ptr %cell, i64 40
+  %ranges.at = getelementptr i8, ptr %cell, i64 {CELL["ranges"]}
   %ranges.most = load i64, ptr %ranges.at
   %ranges.threads = call i64 @llvm.umin.i64(i64 %threads, i64 %ranges.most)
   %ranges = call i64 @llvm.umin.i64(i64 %ranges.threads, i64 %remaining)

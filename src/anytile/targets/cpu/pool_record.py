@@ -22,11 +22,10 @@ __all__ = [
     "POOL_BYTES",
     "RECORD",
     "STATUS",
-    "TOGETHER",
     "TRY_AGAIN",
-    "TRY_ALONE",
     "TRY_SOON",
     "load_record",
+    "new_cell",
     "places",
     "record_type",
 ]
@@ -44,12 +43,21 @@ LAUNCHER = "anytile_launcher"  # the variable of a kernel's object that says how
 ARENAS = 1024
 MOST_RANGES = 64
 
-# What the pool knows of a kernel, in eight bytes each; the first is clock ticks per program, 0 where none has run.
-CELL = ("ticks", "stretch", "gx", "gy", "gz", "ranges", "try.alone")
-TRY_ALONE = CELL.index("try.alone")
+# What the pool knows of a kernel: each word's offset.  `new_cell` says what they are.
+CELL = {name: 8 * i for i, name in enumerate(("ticks", "stretch", "gx", "gy", "gz", "ranges", "try.alone"))}
 TOGETHER = 10  # `stretch` where programs save work by running one after the other
 TRY_AGAIN = 64  # launches that are shared until the next is begun alone, to see what programs take there
 TRY_SOON = 2  # the same at first, and after one that was alone to its end
+
+
+def new_cell(together: bool = False, ordered: bool = False, programs: tuple[int, int, int] = ANY_GRID) -> tuple[int, ...]:
+    """A kernel's cell before its first launch; the parameters are those of `pool.Entry`.
+
+    Clock ticks per program, which the pool notes, 0 where none has run; by how much it lengthens what a thread takes at a time; the
+    extents up to which the kernel is right; into how many ranges programs are divided at most; when a launch is begun alone.
+    """
+    return 0, TOGETHER if together else 1, *programs, 1 if ordered else MOST_RANGES, TRY_SOON
+
 
 # Each group has cache lines of its own: what one core writes often never shares a line with what others read.
 _GROUPS = (

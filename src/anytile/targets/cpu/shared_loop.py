@@ -59,10 +59,10 @@ def shared_loop(split: Split, slots: int, check: Stage, part: Stage, finish: Sta
     for number, (name, kind) in enumerate(pool_record.RECORD.items()):
         describe.append(f"  %record.{name} = getelementptr {record}, ptr %record, i32 0, i32 {number}")
         describe.append(f"  store {kind} {fields[name]}, ptr %record.{name}, align 4")
-    cell = ", ".join(f"i64 {n}" for n in (0, 1, *pool_record.ANY_GRID, pool_record.MOST_RANGES, pool_record.TRY_SOON))
+    cell = [f"i64 {n}" for n in pool_record.new_cell()]
     lines = [
         f"@{pool_record.LAUNCHER} = global ptr null, align 8",
-        f"@split_cell = internal global [{len(pool_record.CELL)} x i64] [{cell}], align 64",
+        f"@split_cell = internal global [{len(cell)} x i64] [{', '.join(cell)}], align 64",
         "define internal i1 @run_split(ptr %args, ptr %scratch) #1 {",
         "entry:",
         f"  %block = alloca [{slots + 2 + len(sums)} x i64], align 16",

@@ -47,9 +47,16 @@ class CpuKernel:
         self.address = self._object.address("kernel_in_launch" if keeps else "kernel")
         self.scratch = int(metadata["scratch"])
         programs = tuple(metadata.get("programs", pool_record.ANY_GRID))
-        ordered = bool(metadata.get("ordered"))
-        otherwise = lambda: _for_any_grid(artifact, machine)  # noqa: E731
-        entry = pool.Entry(self.address, self.scratch, explain, self._object, together, ordered, programs, otherwise)
+        entry = pool.Entry(
+            self.address,
+            self.scratch,
+            explain,
+            owner=self._object,
+            together=together,
+            ordered=bool(metadata.get("ordered")),
+            programs=programs,
+            otherwise=lambda: _for_any_grid(artifact, machine),
+        )
         self.run, self.direct, self.entry = entry.run, entry.direct, entry
 
     def queue(self, slots: int) -> CpuQueue:

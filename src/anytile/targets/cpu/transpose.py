@@ -62,9 +62,11 @@ def grouped(p: Program, root: WriteRoot, group: int) -> int | None:
 
 def request_next(p: Program, shape: tuple[int, ...], along: int, roots: list[Root]) -> None:
     """Emits requests for the columns, along dimension ``along``, that the innermost loop's next iteration loads."""
+    if not p.loops or len(shape) != 2:
+        return
     nest = Nest(p, shape, along, 1, 1)
     nest.roots = roots
-    for pointer in dict.fromkeys(op.operands[0] for op in nest._loads()) if p.loops and len(shape) == 2 else ():
+    for pointer in dict.fromkeys(op.operands[0] for op in nest._loads()):
         there = steps(pointer, p.step_memo) if pointer.type.shape == shape else ()
         nbytes = shape[along] * pointer.type.elem.pointee.bytes  # type: ignore[attr-defined]
         if there and there[along] == 1 and there[-1] not in (0, 1) and nbytes <= STREAM_AHEAD:
