@@ -1,4 +1,4 @@
-"""Operands that no loop loads: copied where they are loaded, waited for where a dot reads them; shared memory that nobody reads any more."""
+"""Operands that no loop loads: copied where they are loaded, waited for where a dot reads them.  Shared memory that nobody reads any more."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ import pytest
 from lockstep import lowered
 
 import anytile.language as tl
+from anytile.ir import Func
+from anytile.passes.axis_info import AxisInfo
 from anytile.runtime.compiler import ASTSource, compile
 from anytile.runtime.driver import GPUTarget
 from anytile.runtime.jit import jit
+from anytile.targets.nvidia.assignment import Assignment
+from anytile.targets.nvidia.values import Generator, Means
 
 TYPES = {"x": "*bf16", "y": "*bf16", "z": "*bf16", "out": "*bf16"}
 SIZES = {"N": 64}
@@ -132,3 +136,17 @@ def test_a_crowded_loop_reads_what_stays_the_same_in_shared_memory():
     assert loop.count("ldmatrix") >= 2 * 64 * 64 * 2 // (8 * 16 * 4) // 2
     waits = [m.start() for m in re.finditer(r"cp\.async\.wait_group", kernel)]
     assert waits and waits[0] < kernel.index("phi"), "in front of the loop, which may have no iteration"
+
+
+def test_what_a_loop_gave_back_has_one_owner_afterwards():
+    """Its memory and what lies before it are one gap in the loop; behind the loop the gap ends where the loop's memory begins."""
+    func = Func("none", (), ())
+    g = Generator(func, 4, 3, 90, True, True, Assignment(func, 4, 90, AxisInfo(func)), AxisInfo(func), Means())
+    assert [g.buffer(name, 4096) for name in "ab"] == [0, 4096]
+    top = g.buffer_top
+    assert g.buffer("of the loop", 8192) == top
+    g.free("b")
+    g.free("of the loop")
+    assert g.buffer("of both", 12288) == 4096
+    g.release(top)
+    assert [g.buffer(name, 4096) for name in "cd"] == [4096, 8192] and g.buffer_top == 12288

@@ -14,11 +14,11 @@ __all__ = ["Fullest", "told"]
 class Fullest(NamedTuple):
     """Shared memory when most of it was in use.
 
-    ``buffers``: whose → first byte (`Generator.buffer`); ``top``: where they end; ``exchange``: bytes above them for one exchange between
+    ``buffers``: whose → which bytes (`Generator.buffer`); ``top``: where they end; ``exchange``: bytes above them for one exchange between
     threads.
     """
 
-    buffers: Mapping[object, int]
+    buffers: Mapping[object, range]
     top: int
     exchange: int
 
@@ -36,9 +36,7 @@ def _what(key: object) -> str:
 
 def told(fullest: Fullest, stages: int, limit: int) -> str:
     """The largest buffers and their bytes, and which ``num_stages`` would fit ``limit`` bytes, where ``stages`` are asked for."""
-    begins = sorted(fullest.buffers.items(), key=lambda item: item[1])
-    ends = [offset for _, offset in begins[1:]] + [fullest.top]
-    sizes = [(key, end - offset) for (key, offset), end in zip(begins, ends)]
+    sizes = [(key, len(taken)) for key, taken in sorted(fullest.buffers.items(), key=lambda item: item[1].start)]
     rings = sum(size for key, size in sizes if isinstance(key, Value))  # of the loops' pipelines; other keys are of one copy each
     parts = [
         f"{size} bytes for {f'{stages} stages of ' if isinstance(key, Value) else ''}{_what(key)}"

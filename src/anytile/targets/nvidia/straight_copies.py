@@ -54,7 +54,6 @@ def plan(g: Generator, func: Func) -> None:
         if len(copies) >= _CROWD or copy.into_loop:
             g.own_copies[copy.load] = partial(_start, g, copy)
             g.copied.update(copy.forms)
-            g.straight_copies += 1
 
 
 def _copy(g: Generator, load: Op) -> _Copy | None:

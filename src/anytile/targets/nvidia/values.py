@@ -194,7 +194,6 @@ class Generator:
         self.own_copies: dict[Op, Callable[[], None]] = {}  # load that runs ahead of its loop, of no dot → defines its result
         self.under_way: list[frozenset[Value]] = []  # operands whose copies (`straight_copies`) nobody has waited for, by their groups
         self.copied: set[Value] = set()  # operands that are such copies
-        self.straight_copies = 0  # loads that are such copies, so far
         self.unread: set[Op] = set()  # scalars of a loop that only copies ahead are made from: of no use to the iteration itself
         self.read_ahead: dict[
             Value, Callable[[Placement | None], list[str]]
@@ -222,9 +221,7 @@ class Generator:
             str, tuple[str, int, int]
         ] = {}  # an index, or one of several → what they all begin with, the least and the most beyond
         self.halves: dict[str, tuple[str, int]] = {}  # such an element → that i32, and which half of it
-        self._buffers: dict[object, int] = {}  # whose → first byte
-        self._sizes: dict[object, int] = {}  # whose → bytes
-        self._holes: dict[int, int] = {}  # first byte → bytes below `buffer_top` that are nobody's
+        self._buffers: dict[object, range] = {}  # whose → bytes; between them are bytes that are nobody's
         self.emitted: set[Op] = set()  # operations whose text is complete
         self.globals: list[str] = []
         self.scopes = [Scope()]
@@ -424,14 +421,17 @@ class Generator:
         """The first of ``size`` bytes of shared memory that belong to ``key`` alone until `release`, a multiple of 1024."""
         if key not in self._buffers:
             size = -(-size // 1024) * 1024
-            at = min((at for at, room in self._holes.items() if room >= size), key=lambda at: (self._holes[at], at), default=None)
-            if at is None:
-                at, self.buffer_top = self.buffer_top, self.buffer_top + size
-            elif (room := self._holes.pop(at)) > size:
-                self._holes[at + size] = room - size
-            self._buffers[key], self._sizes[key] = at, size
+            begin = min((gap for gap in self._gaps() if len(gap) >= size), key=len, default=range(self.buffer_top, 0)).start
+            self.buffer_top = max(self.buffer_top, begin + size)
+            self._buffers[key] = range(begin, begin + size)
             self._filled(0)
-        return self._buffers[key]
+        return self._buffers[key].start
+
+    def _gaps(self) -> list[range]:
+        """The bytes below `buffer_top` that are nobody's."""
+        taken = sorted(self._buffers.values(), key=lambda b: b.start)
+        begins, ends = [0, *(b.stop for b in taken)], [*(b.start for b in taken), self.buffer_top]
+        return [range(begin, end) for begin, end in zip(begins, ends, strict=True) if begin < end]
 
     def buffer_owners(self) -> list[object]:
         """To whom buffers belong."""
@@ -439,11 +439,7 @@ class Generator:
 
     def free(self, key: object) -> None:
         """Gives back the buffer of ``key``, which nobody reads any more; who uses its memory next begins with a barrier."""
-        at = self._buffers.pop(key)
-        self._holes[at] = self._sizes.pop(key)
-        for begin in sorted(self._holes):  # neighbours become one
-            while (end := begin + self._holes.get(begin, 0)) in self._holes and end != begin:
-                self._holes[begin] += self._holes.pop(end)
+        del self._buffers[key]
 
     def _filled(self, exchange: int) -> None:
         """Notes how much shared memory is in use now, ``exchange`` bytes of it above the buffers."""
@@ -452,10 +448,12 @@ class Generator:
             self.fullest = Fullest(dict(self._buffers), self.buffer_top, exchange)
 
     def release(self, top: int) -> None:
-        """Gives back the buffers made since ``buffer_top`` was ``top``; who uses their memory next begins with a barrier."""
+        """Gives back the buffers made since ``buffer_top`` was ``top``, but for those that have room below it.
+
+        Who uses their memory next begins with a barrier.
+        """
         self.buffer_top = top
-        self._buffers = {key: offset for key, offset in self._buffers.items() if offset < top}
-        self._holes = {at: room for at, room in self._holes.items() if at < top}
+        self._buffers = {key: taken for key, taken in self._buffers.items() if taken.stop <= top}
 
     def warpgroup(self) -> str:
         """The number of this thread's group of four warps, in a uniform register."""
