@@ -182,6 +182,20 @@ def test_rewritten_functions_keep_closures_defaults_and_lines():
     assert "# the last line" in last.line and last.name == "kernel"
 
 
+def test_logic_beside_a_long_expression(tmp_path, monkeypatch):
+    terms = " + ".join(["i"] * 400)
+    (tmp_path / "long_sum.py").write_text(
+        "import anytile.language as tl\n\ndef kernel(x, n):\n    i = tl.arange(0, 4)\n"
+        f"    total = {terms}\n    tl.store(x + i, total, mask=i > 0 and i < n)\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    import long_sum
+
+    x = np.zeros(4, np.int32)
+    jit(long_sum.kernel)[(1,)](x, 3)
+    assert x.tolist() == [0, 400, 800, 0]
+
+
 def _launches(x):
     jit(_by_position)[(1,)](x, 3)
 

@@ -88,9 +88,8 @@ class InterpretedFunction(JITFunction):
             if isinstance(e, ProtectedError):
                 raise ReadOnlyError.of(self.__name__, e.name, f"\n  {e.stopped_at}") from e  # type: ignore[attr-defined]
             kind, text = (ValueError, f"{e}: {e.advice}") if isinstance(e, Mistake) else (type(e), str(e))
-            place = (
-                "" if isinstance(e, BoundsError) else f"\n  {e.stopped_at}" if hasattr(e, "stopped_at") else ""
-            )  # the first names its own
+            # A BoundsError names its place itself.
+            place = f"\n  {e.stopped_at}" if hasattr(e, "stopped_at") and not isinstance(e, BoundsError) else ""
             raise InterpreterError(f"kernel {self.__name__} stopped with {kind.__name__}: {text}{place}") from e
         if runtime.launch_exit_hook:
             runtime.launch_exit_hook(facts)

@@ -14,7 +14,6 @@ the source, so tracebacks and debuggers show it.  Functions without such an expr
 from __future__ import annotations
 
 import ast
-import copy
 from types import CodeType
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -23,6 +22,7 @@ from ..language.arithmetic import logical_not
 from ..language.constexpr import unwrap
 from ..language.source import JITCallable, SourceUnavailableError
 from ..language.tensor import tensor
+from ..recursion import deep_recursion
 
 __all__ = ["LOGIC", "Logic", "rewritten"]
 
@@ -119,9 +119,8 @@ def rewritten(fn: JITCallable) -> CodeType:
         return code
     known = _codes.get(fn)
     if known is None or known[0] != source:
-        with fn.lock():
-            tree = fn.parse()
-            known = _codes[fn] = (source, _compiled(fn, tree) if any(map(_is_logic, ast.walk(tree))) else code)
+        with fn.lock(), deep_recursion():
+            known = _codes[fn] = (source, _compiled(fn) if any(map(_is_logic, ast.walk(fn.parse()))) else code)
     return known[1]
 
 
@@ -131,10 +130,10 @@ def _is_logic(node: ast.AST) -> bool:
     return isinstance(node, ast.BoolOp) or isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not)
 
 
-def _compiled(fn: JITCallable, tree: ast.FunctionDef) -> CodeType:
+def _compiled(fn: JITCallable) -> CodeType:
     """The function's code object made of its rewritten tree, at the lines and columns of its file."""
     former = fn.fn.__code__
-    made = _Rewriter(fn).visit(copy.deepcopy(tree))
+    made = _Rewriter(fn).visit(ast.parse(fn.src).body[0])  # a tree of its own: it is changed
     made.returns, made.decorator_list = None, []
     if hasattr(made, "type_params"):  # since Python 3.12: they would be a function around it
         made.type_params = []

@@ -85,6 +85,13 @@ def unprotect() -> None:
     _limits.permitted.clear()
 
 
+def _check_write(run: Any, op: Any, addresses: np.ndarray, mask: np.ndarray | None, size: int) -> None:
+    if _limits.registered:
+        _check(run, op, addresses, mask, size)
+    if _limits.protected:
+        _refuse_protected(run, op, addresses, mask)
+
+
 def _refuse_protected(run: Any, op: Any, addresses: np.ndarray, mask: np.ndarray | None) -> None:
     flat = addresses.reshape(-1) if mask is None else addresses[mask].reshape(-1)
     free = np.zeros(flat.shape, bool)
@@ -166,10 +173,7 @@ def _load(run: Any, op: Any, ptr: np.ndarray, mask: np.ndarray | None, other: np
 
 @implements("store")
 def _store(run: Any, op: Any, ptr: np.ndarray, value: np.ndarray, mask: np.ndarray | None) -> None:
-    if _limits.registered:
-        _check(run, op, ptr, mask, value.dtype.itemsize)
-    if _limits.protected:
-        _refuse_protected(run, op, ptr, mask)
+    _check_write(run, op, ptr, mask, value.dtype.itemsize)
     if mask is None:
         write(ptr.reshape(-1), value.reshape(-1))
     elif mask.any():
@@ -216,10 +220,7 @@ def _rounds(addresses: np.ndarray) -> list[np.ndarray]:
 @implements("atomic_rmw")
 def _atomic_rmw(run: Any, op: Any, ptr: np.ndarray, value: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
     elem = elem_of(op).pointee
-    if _limits.registered:
-        _check(run, op, ptr, mask, value.dtype.itemsize)
-    if _limits.protected:
-        _refuse_protected(run, op, ptr, mask)
+    _check_write(run, op, ptr, mask, value.dtype.itemsize)
     update = _RMW[op.attrs["kind"]]
     out = np.zeros(ptr.size, value.dtype)
     lanes = np.arange(ptr.size) if mask is None else np.flatnonzero(mask)
@@ -235,10 +236,7 @@ def _atomic_rmw(run: Any, op: Any, ptr: np.ndarray, value: np.ndarray, mask: np.
 @implements("atomic_cas")
 def _atomic_cas(run: Any, op: Any, ptr: np.ndarray, cmp: np.ndarray, value: np.ndarray) -> np.ndarray:
     elem = elem_of(op).pointee
-    if _limits.registered:
-        _check(run, op, ptr, None, value.dtype.itemsize)
-    if _limits.protected:
-        _refuse_protected(run, op, ptr, None)
+    _check_write(run, op, ptr, None, value.dtype.itemsize)
     bits = formats.unsigned(elem.bits)  # equality of bit patterns: NaN equals itself, −0 differs from 0
     at, new, wanted = ptr.reshape(-1), value.reshape(-1), cmp.reshape(-1)
     out = np.zeros(ptr.size, value.dtype)
