@@ -44,14 +44,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import knobs
 from .arguments import HOST, constexpr_key, pointee_name, unwrap
-from .errors import (
-    ArgumentError,
-    ArgumentRangeError,
-    ArgumentTypeError,
-    GridError,
-    LaunchError,
-    MissingGridError,
-)
+from .errors import ArgumentError, ArgumentRangeError, ArgumentTypeError, GridError, LaunchError, MissingGridError
 from .refusals import missing_argument, refuse_surplus, refuse_unknown, refuse_unreadable
 
 if TYPE_CHECKING:

@@ -75,12 +75,13 @@ def _prepared_pool(compilations: int, prepare: Callable[[], None]) -> Any:
 
 def _free_cores() -> int:
     """Cores for child processes: one traces the kernels in this process, and what other programs keep busy helps nobody."""
+    usable = usable_cpus()
     try:
         # The load is that of the machine, of which this process may have a part.
-        busy = round(os.getloadavg()[0] * usable_cpus() / (os.cpu_count() or 1))
+        busy = round(os.getloadavg()[0] * usable / (os.cpu_count() or 1))
     except (AttributeError, OSError):  # Windows does not tell
         busy = 0
-    return usable_cpus() - max(1, busy)
+    return usable - max(1, busy)
 
 
 _own: tuple[WorkerPool, threading.Timer] | None = None
