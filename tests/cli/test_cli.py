@@ -51,7 +51,7 @@ def test_every_command_answers_where_compiled_files_cannot_be_loaded(tmp_path, m
         assert "Traceback" not in command(*words).stderr
 
 
-@pytest.mark.parametrize("name", [n for n in app.COMMANDS])
+@pytest.mark.parametrize("name", list(app.COMMANDS))
 def test_help_of_each_command(name, monkeypatch):
     monkeypatch.setenv("COLUMNS", "40")
     done = command(*name.split(), "--help")

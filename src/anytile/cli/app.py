@@ -28,13 +28,11 @@ _RUN = ("run", "Run a Python program with `import triton` answered by anytile.")
 _SWITCH = argparse.BooleanOptionalAction
 
 
-def _command(
-    name: str, line: str, *arguments: Argument, usage: str = ""
-) -> Callable[[Callable[[argparse.Namespace], int]], Callable[..., int]]:
+def _command(name: str, *arguments: Argument, usage: str = "") -> Callable[[Callable[[argparse.Namespace], int]], Callable[..., int]]:
     """Decorator: puts a function into `COMMANDS`."""
 
     def add(run: Callable[[argparse.Namespace], int]) -> Callable[..., int]:
-        COMMANDS[name] = Command(name, line, usage or ("[OPTIONS]" if arguments else ""), arguments, run)
+        COMMANDS[name] = Command(name, usage or ("[OPTIONS]" if arguments else ""), arguments, run)
         return run
 
     return add
@@ -99,16 +97,16 @@ def _unknown(name: str) -> int:
     return 2
 
 
-@_command("enable", "Answer `import triton` with anytile in this environment.")
+@_command("enable")
 def enable(given: argparse.Namespace) -> int:
-    """Answer `import triton` with anytile in every Python of this environment."""
+    """Answer `import triton` with anytile in this environment."""
     from ..compat import enable as switch
 
     print(f"enabled: wrote {switch.enable()}; `anytile disable` removes it")
     return 0
 
 
-@_command("disable", "Undo `anytile enable`.")
+@_command("disable")
 def disable(given: argparse.Namespace) -> int:
     """Undo `anytile enable`."""
     from ..compat import enable as switch
@@ -117,7 +115,7 @@ def disable(given: argparse.Namespace) -> int:
     return 0
 
 
-@_command("status", "Tell how `import triton` is answered in this environment.")
+@_command("status")
 def status(given: argparse.Namespace) -> int:
     """Tell how `import triton` is answered in this environment."""
     from ..compat import enable as switch
@@ -136,7 +134,7 @@ def status(given: argparse.Namespace) -> int:
     return 0
 
 
-@_command("version", "Print the versions of anytile and of the libraries under it.")
+@_command("version")
 def version(given: argparse.Namespace) -> int:
     """Print the versions of anytile and of the libraries under it."""
     from importlib.metadata import PackageNotFoundError
@@ -152,7 +150,7 @@ def version(given: argparse.Namespace) -> int:
     return 0
 
 
-@_command("cache info", "Where the compile cache is, and what it holds.")
+@_command("cache info")
 def cache_info(given: argparse.Namespace) -> int:
     """Where the compile cache is, and what it holds."""
     from ..runtime import cache
@@ -166,7 +164,7 @@ def cache_info(given: argparse.Namespace) -> int:
     return 0
 
 
-@_command("cache clear", "Remove every compiled kernel from the cache.")
+@_command("cache clear")
 def cache_clear(given: argparse.Namespace) -> int:
     """Remove every compiled kernel from the cache."""
     from ..runtime import cache
@@ -178,15 +176,15 @@ def cache_clear(given: argparse.Namespace) -> int:
 
 @_command(
     "compat check",
-    "List what a PyTorch touches of Triton, and whether it is answered.",
     argument("--torch", metavar="VERSION|WHEEL|PATH|RANGE", help='Default: the installed torch. A range: ">=2.9,<2.13".'),
     argument("--triton", metavar="anytile|VERSION|WHEEL|PATH", default="anytile", help="Who is to answer it. Default: anytile."),
     argument("--json", action="store_true", help="Print every name with its status and places as JSON."),
     argument("--ci", metavar="github", help="Print a scheduled CI job that runs this check, and do nothing else."),
 )
 def compat_check(given: argparse.Namespace) -> int:
-    """List what a PyTorch touches of Triton, and whether it is answered. Exit status: 0 all, 1 not all, 2 could not look.
+    """List what a PyTorch touches of Triton, and whether it is answered.
 
+    Exit status: 0 all, 1 not all, 2 could not look.
     Sources are read, nothing of torch is run. A version or a range is downloaded with pip; nothing else uses the network.
     """
     from ..compatcheck import check
@@ -196,7 +194,6 @@ def compat_check(given: argparse.Namespace) -> int:
 
 @_command(
     "inspect",
-    "Compile a kernel and print every stage that it becomes.",
     argument("target", metavar="FILE[:KERNEL]", help="A Python file with @triton.jit kernels."),
     argument(
         "--signature",
@@ -219,7 +216,6 @@ def inspect(given: argparse.Namespace) -> int:
 
 @_command(
     "doctor",
-    "Tell what is wrong with an environment.",
     argument("--python", metavar="PATH", help="Another interpreter, or the folder of its environment."),
     argument("--log", metavar="FILE", help="A pasted log instead of an environment; - is standard input."),
     argument("--json", action="store_true", help="Print facts and findings as JSON."),
@@ -227,7 +223,10 @@ def inspect(given: argparse.Namespace) -> int:
     argument("--redact", action="store_true", help="Leave out user names and paths."),
 )
 def doctor(given: argparse.Namespace) -> int:
-    """Tell what is wrong with an environment. Exit status: 0 healthy, 1 findings, 2 could not look."""
+    """Tell what is wrong with an environment.
+
+    Exit status: 0 healthy, 1 findings, 2 could not look.
+    """
     from . import doctor as examination
 
     return examination.run(given.python, given.log, given.json, given.html, given.redact)
@@ -235,7 +234,6 @@ def doctor(given: argparse.Namespace) -> int:
 
 @_command(
     "verify",
-    "Prove that an environment works, by running kernels in it.",
     argument("--python", metavar="PATH", help="Another interpreter, or the folder of its environment."),
     argument("--json", action="store_true", help="Print all rows as JSON."),
     argument("--timeout", metavar="SECONDS", type=seconds, default=300.0, help="How long one row may take. Default: 300."),
@@ -248,7 +246,10 @@ def doctor(given: argparse.Namespace) -> int:
     argument("--overwrite", action="store_true", help="With --ci: replace a file that differs."),
 )
 def verify(given: argparse.Namespace) -> int:
-    """Prove that an environment works: imports, kernels on each device, torch.compile. Exit status: 0 works, 1 fails, 2 could not look."""
+    """Prove that an environment works, by running kernels in it.
+
+    There is a row for each import, each device's kernels and torch.compile. Exit status: 0 works, 1 fails, 2 could not look.
+    """
     from . import verify as trial
 
     if given.ci is not None:
@@ -258,7 +259,6 @@ def verify(given: argparse.Namespace) -> int:
 
 @_command(
     "lock",
-    "Find packages that work together, and write them down.",
     argument("packages", nargs="*", help="What is wanted, as pip writes it: torch==2.5.1 'unsloth[huggingface]'."),
     argument("--python", metavar="VERSIONS", help="3.11, or a range such as '>=3.11,<3.13'."),
     argument(
@@ -277,7 +277,10 @@ def verify(given: argparse.Namespace) -> int:
     usage="[OPTIONS] [PACKAGES]...",
 )
 def lock(given: argparse.Namespace) -> int:
-    """Find packages that work together and write them into the project's file. Exit status: 0, or 1 with nothing written."""
+    """Find packages that work together, and write them down.
+
+    They are written into the project's file. Exit status: 0, or 1 with nothing written.
+    """
     from . import lock as locking
 
     return locking.run(given)
@@ -285,7 +288,6 @@ def lock(given: argparse.Namespace) -> int:
 
 @_command(
     "rebuild",
-    "Build an environment anew beside the old one, and swap them.",
     argument("--env", metavar="DIR", help="Default: .venv here, or the active one."),
     argument("--tool", metavar="poetry|uv|pip", help="Default: whose lock file is here."),
     argument("-r", "--requirements", metavar="FILE", action="append", default=[], help="For uv and pip. Repeatable."),
@@ -306,7 +308,10 @@ def lock(given: argparse.Namespace) -> int:
     usage="[OPTIONS] [-- ARGS of the tool's install command]",
 )
 def rebuild(given: argparse.Namespace) -> int:
-    """Build an environment anew beside the old one, verify it, and put it in its place; nothing is lost wherever it stops."""
+    """Build an environment anew beside the old one, and swap them.
+
+    The new one is verified before; nothing is lost wherever it stops.
+    """
     from . import rebuild as builder
 
     return builder.run(given)

@@ -26,15 +26,19 @@ def argument(*names: str, **how: Any) -> Argument:
 
 
 class Command(NamedTuple):
-    """``name``: one word, or two for a command of a group; ``line``: what the list of commands says of it; ``usage``: what stands
-    behind its name; ``run``: with what was read, returns the exit status; its docstring is the description in ``--help``.
+    """``name``: one word, or two for a command of a group; ``usage``: what stands behind its name; ``run``: with what was read, returns the
+    exit status; its docstring is the description in ``--help``.
     """
 
     name: str
-    line: str
     usage: str
     arguments: tuple[Argument, ...]
     run: Callable[[argparse.Namespace], int]
+
+    @property
+    def line(self) -> str:
+        """What the list of commands says of it."""
+        return (self.run.__doc__ or "").partition("\n")[0]  # python -OO keeps none
 
     def parser(self) -> argparse.ArgumentParser:
         # A usage of our own: argparse's does not fit metavariables with brackets.

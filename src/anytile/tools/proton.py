@@ -16,7 +16,9 @@ What else Proton has (samples of program counters, timelines, call stacks of Pyt
 
 from __future__ import annotations
 
+import copy
 import functools
+import itertools
 import json
 import sys
 import threading
@@ -36,6 +38,10 @@ DEFAULT_PROFILE_NAME = "proton"
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
 class _Node:
     """A frame of the tree: ``metrics`` are sums over all times that it was met."""
 
@@ -49,8 +55,7 @@ class _Node:
 
     def add(self, metrics: dict[str, Any]) -> None:
         for name, value in metrics.items():
-            number = isinstance(value, (int, float)) and not isinstance(value, bool)
-            self.metrics[name] = self.metrics.get(name, 0) + value if number else value
+            self.metrics[name] = self.metrics.get(name, 0) + value if _is_number(value) else value
 
     def told(self) -> dict[str, Any]:
         frame = {"name": self.name, "type": "function"}
@@ -82,7 +87,7 @@ class _Scopes(threading.local):
 
 _sessions: dict[int, _Session] = {}
 _scopes = _Scopes()
-_next = 0
+_numbers = itertools.count()
 
 
 def _off() -> bool:
@@ -105,7 +110,6 @@ def start(
     hook: str | None = None,
 ) -> int | None:
     """Begins a session that `finalize` writes to ``name``.hatchet; gives its number, None where TRITON_PROTON_DISABLE says so."""
-    global _next
     if _off():
         return None
     _only("context", context, ("shadow", None))
@@ -113,7 +117,7 @@ def start(
     _only("backend", backend, (None, "cupti"))
     _only("mode", mode, (None, ""))
     _only("hook", hook, (None, "triton"))
-    number, _next = _next, _next + 1
+    number = next(_numbers)
     _sessions[number] = _Session(name or DEFAULT_PROFILE_NAME, hook == "triton")
     _listen()
     return number
@@ -197,7 +201,7 @@ def _exit(metadata: Any) -> None:
     facts, begin, since = _scopes.launch
     spent, _scopes.launch = time.perf_counter_ns() - since, None
     end = None if begin is None else _event()
-    told = {k: v for k, v in facts.items() if isinstance(v, (int, float)) and k not in ("stream", "function") and not isinstance(v, bool)}
+    told = {k: v for k, v in facts.items() if k not in ("stream", "function") and _is_number(v)}
     device = {"device_id": str(driver.active.get_current_device()), "device_type": "CUDA" if driver.active.is_gpu else "CPU"}
     for s in _sessions.values():
         if s.active:
@@ -235,7 +239,7 @@ class scope:
     def __call__(self, fn: F) -> F:
         @functools.wraps(fn)
         def call(*args: Any, **kwargs: Any) -> Any:
-            with type(self)(self.name, self.metrics):
+            with copy.copy(self):  # calls may overlap
                 return fn(*args, **kwargs)
 
         return call  # type: ignore[return-value]
@@ -265,14 +269,6 @@ class state(scope):
 
     def __exit__(self, *error: Any) -> None:
         exit_state()
-
-    def __call__(self, fn: F) -> F:
-        @functools.wraps(fn)
-        def call(*args: Any, **kwargs: Any) -> Any:
-            with state(self.name):
-                return fn(*args, **kwargs)
-
-        return call  # type: ignore[return-value]
 
 
 def _measured(metrics: dict[str, Any]) -> None:
@@ -313,26 +309,19 @@ def exit_state() -> None:
         _scopes.states.pop()
 
 
-def profile(
-    func: Any = None,
-    *,
-    name: str | None = None,
-    context: str | None = "shadow",
-    data: str | None = "tree",
-    backend: str | None = None,
-    mode: Any = None,
-    hook: str | None = None,
-) -> Any:
-    """Decorator: each call of the function is a session of its own."""
+def profile(func: Any = None, *, name: str | None = None, **settings: Any) -> Any:
+    """Decorator: each call of the function is a session of its own; ``name``, ``settings``: as for `start`."""
+    begin = functools.partial(start, name, **settings)
 
     def around(fn: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(fn)
         def call(*args: Any, **kwargs: Any) -> Any:
-            session = start(name, context=context, data=data, backend=backend, mode=mode, hook=hook)
+            session = begin()
             try:
                 return fn(*args, **kwargs)
             finally:
-                finalize(session) if session is not None else None
+                if session is not None:
+                    finalize(session)
 
         return call
 
