@@ -13,6 +13,8 @@ accesses) are left to ordinary stores.
 
 from __future__ import annotations
 
+from functools import partial
+
 from ...ir import Effect, Func, Op, Value
 from ...ir.rewrite import const_value
 from . import wgmma
@@ -67,13 +69,10 @@ def by_accelerator(g: Generator, op: Op, target: Source) -> None:
     assert place is not None
     registers = g.get(value, place)
     by_group = g.alone and bool(g.staging) and _by_group(g)
-    if by_group:
+    meet = partial(group_barrier, g) if by_group else g.barrier
+    if g.staging:
         g.assembly("cp.async.bulk.wait_group.read 0;", "", "void", [])
-        group_barrier(g)
-        pointer = STAGING
-    elif g.staging:
-        g.assembly("cp.async.bulk.wait_group.read 0;", "", "void", [])
-        g.barrier()
+        meet()
         pointer = STAGING
     else:
         g.scratch(target.form.bytes)
@@ -84,13 +83,9 @@ def by_accelerator(g: Generator, op: Op, target: Source) -> None:
         wgmma.store_panels(g, registers, place, target.form, pointer, value)
     g.assembly("fence.proxy.async.shared::cta;", "", "void", [])
     begin = g.emit(f"ptrtoint {SHARED} {pointer} to i32")
-    if by_group:
-        group_barrier(g)
-        who, places = group_leader(g), target.places_of_rows(g, begin, target.form.shape[0] // 2, g.warpgroup())
-    else:
-        g.barrier()
-        who, places = leader(g), target.places(g, begin)
-    for tensor, at in places:
+    meet()
+    who = group_leader(g) if by_group else leader(g)
+    for tensor, at in target.places(g, begin, g.warpgroup() if by_group else ""):
         n = len(tensor) - 1
         where = ", ".join(f"${i + 1}" for i in range(n))
         text = f"@${n + 2} cp.async.bulk.tensor.{n}d.global.shared::cta.tile.bulk_group [$0, {{{where}}}], [${n + 1}];"

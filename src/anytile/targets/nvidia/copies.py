@@ -17,7 +17,7 @@ from .tensor_maps import ALIGNMENT, LARGEST_BOX, TensorMap, Window, tensor_map, 
 from .values import BARRIER, Generator
 from .wgmma import Panels, Rows
 
-__all__ = ["Barriers", "Source", "fetch", "initialize", "leader", "source"]
+__all__ = ["Barriers", "Source", "elected", "fetch", "initial", "initialize", "leader", "source", "wait"]
 
 _ROW_OF_BANKS = 1024
 """Bytes after which the swizzle begins anew: panels must begin at its multiples."""
@@ -37,26 +37,22 @@ class Source:
         outer, inner = self.form.shape[1 - self.form.inner], self.form.shape[self.form.inner]
         return [(i, j, j // columns * self.form.panel + i * self.form.row) for j in range(0, inner, columns) for i in range(0, outer, rows)]
 
-    def places(self, g: Generator, target: str) -> list[tuple[list[tuple[str, str]], str]]:
-        """For each box of a tile at ``target`` (i32): the map and the coordinates, innermost first, as arguments; its address."""
-        *lead, outer, inner = (g.scalar(v) for v in self.window.offsets)
-        out = []
-        for i, j, byte in self.boxes():
-            x, y, at = (g.emit(f"add i32 {a}, {b}") if b else a for a, b in ((inner, j), (outer, i), (target, byte)))
-            out.append(([("ptr", g.tensor_map(self.map)), *(("i32", v) for v in (x, y, *reversed(lead)))], at))
-        return out
+    def places(self, g: Generator, target: str, half: str = "") -> list[tuple[list[tuple[str, str]], str]]:
+        """For each box of a tile at ``target`` (i32): the map and the coordinates, innermost first, as arguments; its address.
 
-    def places_of_rows(self, g: Generator, target: str, count: int, part: str) -> list[tuple[list[tuple[str, str]], str]]:
-        """As `places`, of ``count`` rows alone, those from ``part`` (i32 text) times ``count`` on; by another map, of smaller boxes."""
+        ``half``: which half of the rows is wanted alone (i32 text, 0 or 1), by another map, of boxes of that many rows; both where empty.
+        """
         *lead, outer, inner = (g.scalar(v) for v in self.window.offsets)
-        columns = self.map.box[-1]
-        smaller = replace(self.map, box=(*self.map.box[:-2], count, columns))
-        y = g.emit(f"add i32 {outer}, {g.emit(f'mul i32 {part}, {count}')}")
-        begin = g.emit(f"add i32 {target}, {g.emit(f'mul i32 {part}, {count * self.form.row}')}")
+        boxes, map_ = self.boxes(), self.map
+        if half:
+            rows = self.form.shape[1 - self.form.inner] // 2
+            outer = g.emit(f"add i32 {outer}, {g.emit(f'mul i32 {half}, {rows}')}")
+            target = g.emit(f"add i32 {target}, {g.emit(f'mul i32 {half}, {rows * self.form.row}')}")
+            boxes, map_ = [box for box in boxes if box[0] == 0], replace(map_, box=(*map_.box[:-2], rows, map_.box[-1]))
         out = []
-        for j in range(0, self.form.shape[self.form.inner], columns):
-            x, at = (g.emit(f"add i32 {a}, {b}") if b else a for a, b in ((inner, j), (begin, j // columns * self.form.panel)))
-            out.append(([("ptr", g.tensor_map(smaller)), *(("i32", v) for v in (x, y, *reversed(lead)))], at))
+        for i, j, byte in boxes:
+            x, y, at = (g.emit(f"add i32 {a}, {b}") if b else a for a, b in ((inner, j), (outer, i), (target, byte)))
+            out.append(([("ptr", g.tensor_map(map_)), *(("i32", v) for v in (x, y, *reversed(lead)))], at))
         return out
 
 
@@ -89,10 +85,14 @@ def _written(g: Generator, loop: Op, again: bool) -> bool:
 def leader(g: Generator) -> str:
     """i1: this is the one thread that asks for copies."""
     if "leader" not in g.once:
-        first = g.early(f"icmp ult i32 {g.tid}, 32")
-        elected = g.early('call i32 asm sideeffect "{ .reg .pred p; elect.sync _|p, -1; selp.b32 $0, 1, 0, p; }", "=r"() #1')
-        g.once["leader"] = g.early(f"and i1 {first}, {g.early(f'icmp ne i32 {elected}, 0')}")
+        g.once["leader"] = elected(g, g.early(f"icmp ult i32 {g.tid}, 32"))
     return g.once["leader"]
+
+
+def elected(g: Generator, warp: str) -> str:
+    """i1, made at the kernel's entry: this is the thread that its warp has chosen, of a ``warp`` for which that i1 holds."""
+    one = g.early('call i32 asm sideeffect "{ .reg .pred p; elect.sync _|p, -1; selp.b32 $0, 1, 0, p; }", "=r"() #1')
+    return g.early(f"and i1 {warp}, {g.early(f'icmp ne i32 {one}, 0')}")
 
 
 def fetch(g: Generator, source: Source, target: str, barrier: str, who: str) -> None:
@@ -153,18 +153,28 @@ class Barriers:
         """Until the copies of a slot's phase are there.  ``who``: an i1, the same in a warp, which threads wait (empty: all)."""
         g = self.g
         parity = g.emit(f"and i32 {g.emit(f'lshr i32 {phases}, {slot}')}, 1")
-        code = "WAIT: mbarrier.try_wait.parity.shared::cta.b64 p, [$0], $1; @!p bra WAIT;"
-        args = [("i32", self.of(slot)), ("i32", parity)]
-        if who:
-            g.assembly(f"{{ .reg .pred p; @!$2 bra DONE; {code} DONE: }}", "r,r,b", "void", [*args, ("i1", who)])
-        else:
-            g.assembly(f"{{ .reg .pred p; {code} }}", "r,r", "void", args)
+        wait(g, self.of(slot), parity, who)
+
+
+def wait(g: Generator, barrier: str, parity: str, who: str = "") -> None:
+    """Until the phase of this ``parity`` is over at an mbarrier (both i32).  ``who``: as in `Barriers.wait`."""
+    code = "WAIT: mbarrier.try_wait.parity.shared::cta.b64 p, [$0], $1; @!p bra WAIT;"
+    args = [("i32", barrier), ("i32", parity)]
+    if who:
+        g.assembly(f"{{ .reg .pred p; @!$2 bra DONE; {code} DONE: }}", "r,r,b", "void", [*args, ("i1", who)])
+    else:
+        g.assembly(f"{{ .reg .pred p; {code} }}", "r,r", "void", args)
+
+
+def initial(count: int) -> str:
+    """Text by which the thread $1 makes ``count`` mbarriers at $0, for the accelerator to see."""
+    lines = " ".join(f"@$1 mbarrier.init.shared::cta.b64 [$0+{8 * i}], 1;" for i in range(count))
+    return f"{lines} fence.mbarrier_init.release.cluster;"
 
 
 def initialize(g: Generator, address: str, count: int) -> list[str]:
     """The lines for the kernel's entry that make ``count`` mbarriers at ``address`` (i32), for all threads to see."""
-    lines = " ".join(f"@$1 mbarrier.init.shared::cta.b64 [$0+{8 * i}], 1;" for i in range(count))
     return [
-        f'call void asm sideeffect "{lines} fence.mbarrier_init.release.cluster;", "r,b,~{{memory}}"(i32 {address}, i1 {leader(g)}) #1',
+        f'call void asm sideeffect "{initial(count)}", "r,b,~{{memory}}"(i32 {address}, i1 {leader(g)}) #1',
         f"call void {g.w.declare(BARRIER, 'void(i32)')}(i32 0)",
     ]

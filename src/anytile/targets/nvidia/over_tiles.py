@@ -34,7 +34,6 @@ from ...ir import Effect, Op, Value
 from ...ir.rewrite import const_value
 from ..text import Chunk
 from .chain import chain
-from .copies import leader
 from .memory import load_in
 from .pipeline import Ahead, Pipeline, Slice, known_ahead, what_runs_ahead
 from .placement import Placement
@@ -162,7 +161,7 @@ class OverTiles(Pipeline):
         self.types = [*(llvm_type(v.type.elem) for v in (self.body.args[0], *self.args)), self.type, self.type, self.tile_type]
         self.types += [*(llvm_type(v.type.elem) for v in self.tile_args), "i1"]
         if self.departures is not None:
-            self.departures.clear(leader(g))
+            self.departures.clear()
             if g.bulk_stores:  # from here on a warpgroup waits for its own alone
                 g.assembly("cp.async.bulk.wait_group.read 0;", "", "void", [])
         if self.barriers is not None:

@@ -11,6 +11,7 @@ the first one begin (`over_tiles`).
 
 from __future__ import annotations
 
+from .copies import elected, leader
 from .values import Generator
 
 __all__ = ["Departures", "group_barrier", "group_leader"]
@@ -19,9 +20,7 @@ __all__ = ["Departures", "group_barrier", "group_leader"]
 def group_leader(g: Generator) -> str:
     """i1: this is the one thread of its warpgroup that asks for copies and stores."""
     if "group leader" not in g.once:
-        first = g.early(f"icmp ult i32 {g.early(f'and i32 {g.tid}, 127')}, 32")
-        elected = g.early('call i32 asm sideeffect "{ .reg .pred p; elect.sync _|p, -1; selp.b32 $0, 1, 0, p; }", "=r"() #1')
-        g.once["group leader"] = g.early(f"and i1 {first}, {g.early(f'icmp ne i32 {elected}, 0')}")
+        g.once["group leader"] = elected(g, g.early(f"icmp ult i32 {g.early(f'and i32 {g.tid}, 127')}, 32"))
     return g.once["group leader"]
 
 
@@ -39,10 +38,11 @@ class Departures:
         self.g, self.count = g, count
         self.start = g.buffer(self, 4 * count)
 
-    def clear(self, leader: str) -> None:
-        """By one thread, before a barrier of all."""
+    def clear(self) -> None:
+        """Nobody has left a slot yet; stands before a barrier of all threads."""
+        one = leader(self.g)
         zeros = " ".join(f"@$1 st.shared.b32 [$0+{4 * i}], 0;" for i in range(self.count))
-        self.g.assembly(zeros, "r,b", "void", [("i32", self._address("0")), ("i1", leader)])
+        self.g.assembly(zeros, "r,b", "void", [("i32", self._address("0")), ("i1", one)])
 
     def last(self, slot: str) -> str:
         """Counts this warpgroup, which has left ``slot``; i1: this is the thread of the last one that asks."""

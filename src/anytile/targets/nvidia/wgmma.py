@@ -327,11 +327,11 @@ class _Job:
             if self.words is None:
                 args.append(("i64", self.desc_a))
                 constraints.append("l")
-            overwrites = self.flight is not None and self.flight.adds == "false"
-            first_adds = "p" if (values or named is not None) and not overwrites else "z"
-            if self.flight is not None and self.flight.adds and not overwrites:
+            asked = "" if self.flight is None else self.flight.adds
+            first_adds = "p" if asked != "false" and (values or named is not None) else "z"
+            if asked not in ("", "false"):
                 first_adds = f"${len(constraints)}"
-                args.append(("i1", self.flight.adds))
+                args.append(("i1", asked))
                 constraints.append("b")
             # With a name of its own for each descriptor the assembler sees constant offsets, and needs a fifth less time for an attention.
             # In flight the instructions share them: so they stand apart, and the loop's arithmetic between them, not behind, where the next
