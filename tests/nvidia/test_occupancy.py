@@ -9,10 +9,14 @@ import pytest
 
 from anytile.targets.nvidia import target as nvidia_target
 from anytile.targets.nvidia.chips import chip
-from anytile.targets.nvidia.occupancy import limited, register_limits
+from anytile.targets.nvidia.occupancy import Work, limited, register_limits
 
 HOPPER = chip(90)
 PTX = "\n.visible .entry k(\n\t.param .u64 k_param_0\n)\n.reqntid 256\n{\n\tret;\n}\n"
+
+
+def limits(ptx: str, threads: int, registers: int, shared: int, **work: Any) -> list[int]:
+    return register_limits(HOPPER, ptx, threads, registers, shared, Work(**work))
 
 
 @pytest.mark.parametrize(
@@ -32,7 +36,7 @@ PTX = "\n.visible .entry k(\n\t.param .u64 k_param_0\n)\n.reqntid 256\n{\n\tret;
     ],
 )
 def test_limits_of_streaming_kernels(threads, registers, shared, expected):
-    assert register_limits(HOPPER, PTX, threads, registers, shared) == expected
+    assert limits(PTX, threads, registers, shared) == expected
 
 
 @pytest.mark.parametrize(
@@ -54,14 +58,14 @@ def test_limits_of_streaming_kernels(threads, registers, shared, expected):
     ],
 )
 def test_limits_of_kernels_that_reduce(threads, registers, shared, expected):
-    assert register_limits(HOPPER, PTX, threads, registers, shared, reduces=16) == expected
+    assert limits(PTX, threads, registers, shared, reduces=16) == expected
 
 
 def test_a_third_block_may_cost_less_beside_loops_and_of_long_rows():
     loop = PTX.replace("\tret;", "$L__BB0_1:\n\t@%p1 bra $L__BB0_1;\n\tret;")
-    assert register_limits(HOPPER, loop, 256, 96, 0, reduces=16) == []
-    assert register_limits(HOPPER, loop, 256, 88, 0, reduces=16) == [80]
-    assert register_limits(HOPPER, PTX, 256, 96, 0, reduces=64) == []  # a softmax of 16384: its numbers alone take 64
+    assert limits(loop, 256, 96, 0, reduces=16) == []
+    assert limits(loop, 256, 88, 0, reduces=16) == [80]
+    assert limits(PTX, 256, 96, 0, reduces=64) == []  # a softmax of 16384: its numbers alone take 64
 
 
 @pytest.mark.parametrize(
@@ -76,11 +80,11 @@ def test_a_third_block_may_cost_less_beside_loops_and_of_long_rows():
     ],
 )
 def test_half_of_the_threads_for_loops_that_reduce_what_they_load(threads, registers, shared, expected):
-    assert register_limits(HOPPER, PTX, threads, registers, shared, reduces=16, in_loop=True) == expected
+    assert limits(PTX, threads, registers, shared, reduces=16, reduces_in_loop=True) == expected
 
 
 def test_wgmma_is_left_alone():
-    assert register_limits(HOPPER, f"{PTX}\twgmma.mma_async.sync.aligned.m64n64k16", 256, 139, 0) == []
+    assert limits(f"{PTX}\twgmma.mma_async.sync.aligned.m64n64k16", 256, 139, 0) == []
 
 
 @pytest.mark.parametrize(
@@ -96,14 +100,14 @@ def test_wgmma_is_left_alone():
 )
 def test_mma_sync_asks_for_one_block_more_where_few_threads_are_resident(threads, registers, shared, expected):
     ptx = f"{PTX}\tmma.sync.aligned.m16n8k16.row.col"
-    assert register_limits(HOPPER, ptx, threads, registers, shared) == expected
-    assert register_limits(HOPPER, f"{ptx}\n\twgmma.mma_async.sync.aligned.m64n64k16", threads, registers, shared) == []
+    assert limits(ptx, threads, registers, shared) == expected
+    assert limits(f"{ptx}\n\twgmma.mma_async.sync.aligned.m64n64k16", threads, registers, shared) == []
 
 
 @pytest.mark.parametrize(("registers", "expected"), [(164, [128]), (180, []), (120, [])])
 def test_but_not_in_a_small_attention(registers, expected):
     ptx = f"{PTX}\twgmma.mma_async.sync.aligned.m64n64k16"
-    assert register_limits(HOPPER, ptx, 256, registers, 64 * 1024, small_chain=True) == expected
+    assert limits(ptx, 256, registers, 64 * 1024, small_chain=True) == expected
 
 
 def test_the_limit_stands_behind_the_number_of_threads():
@@ -152,9 +156,9 @@ def test_a_limit_of_the_launch_is_obeyed(monkeypatch):
 
 def test_a_streaming_loop_keeps_room_for_an_iterations_tiles():
     """Mamba's state passing: 16 numbers loaded, 16 carried; with 40 registers its loads wait for each other."""
-    assert register_limits(HOPPER, PTX, 128, 72, 0) == [40, 56]
-    assert register_limits(HOPPER, PTX, 128, 72, 0, held=32) == [56]
-    assert register_limits(HOPPER, PTX, 128, 72, 0, held=2) == [40, 56]
+    assert limits(PTX, 128, 72, 0) == [40, 56]
+    assert limits(PTX, 128, 72, 0, held_in_loop=32) == [56]
+    assert limits(PTX, 128, 72, 0, held_in_loop=2) == [40, 56]
 
 
 @pytest.mark.parametrize(
@@ -167,4 +171,4 @@ def test_a_streaming_loop_keeps_room_for_an_iterations_tiles():
     ],
 )
 def test_limits_of_small_products_by_multiply_adds(threads, registers, products, expected):
-    assert register_limits(HOPPER, PTX, threads, registers, 0, reduces=1, products=products) == expected
+    assert limits(PTX, threads, registers, 0, reduces=1, products=products) == expected

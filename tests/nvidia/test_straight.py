@@ -45,7 +45,7 @@ def made(monkeypatch, stacks: list[int], **options: object) -> list[bool]:
         return SimpleNamespace(registers=96, shared=0, stack=stacks[len(seen) - 1], spill_stores=0)
 
     monkeypatch.setattr(nvidia_target.assembling, "assemble", assemble)
-    metadata = {"entry": "k", "num_warps": 8, "shared": 0, "reduces": 64}
+    metadata = {"entry": "k", "num_warps": 8, "shared": 0, "work": {"reduces": 64}}
     nvidia_target.NvidiaTarget(90, None)._assembled(PTX, metadata, SimpleNamespace(**options))
     return seen
 

@@ -39,6 +39,7 @@ from .fixed_first import fixed_first
 from .fixed_loads import fixed_loads
 from .formulas import FORMULAS
 from .legalize_dot import legalize_dot
+from .occupancy import Work
 from .shared_use import told
 from .short_masks import short_masks
 from .small_branches import small_branches
@@ -91,7 +92,7 @@ def lower(module: Module, options: Any, chip: Chip) -> tuple[str, dict[str, Any]
 
     Metadata: ``name``, ``num_warps``, ``shared`` (bytes of dynamic shared memory), ``slots`` (types of the parameters),
     ``tile`` (the tile IR after the shared passes), ``shared_use`` (what the shared memory is for, where it is too much),
-    ``small_chain``, ``products``, ``reduces``, ``reduces_in_loop``, ``held_in_loop`` (as in `occupancy`).
+    ``work`` (the fields of `occupancy.Work`).
     """
     sm = chip.arch
     optimize(module)
@@ -152,13 +153,7 @@ def lower(module: Module, options: Any, chip: Chip) -> tuple[str, dict[str, Any]
         "num_warps": num_warps,
         "shared": g.shared_bytes,
         "shared_use": told(g.fullest, options.num_stages, chip.shared_per_block) if g.shared_bytes > chip.shared_per_block else "",
-        "small_chain": g.small_chain,
-        "reduces": max((-(-op.operands[0].type.numel // (32 * num_warps)) for op in kernel.walk() if _reduces(op)), default=0),
-        "reduces_in_loop": any(op.name in ("for", "while") and _reduces_what_it_loads(op) for op in kernel.walk()),
-        "held_in_loop": max((_held(op, 32 * num_warps) for op in kernel.walk() if op.name in ("for", "while")), default=0),
-        "products": max(
-            (g.homes[op.result].registers for op in kernel.walk() if op.name == "dot" and instruction(op, sm) is None), default=0
-        ),
+        "work": asdict(_work(g, kernel)),
         "slots": [str(a.type) for a in kernel.args],
         "tile": tile,
         "tensor_maps": [asdict(m) for m in g.maps],
@@ -202,6 +197,19 @@ def _parameters(g: Generator, kernel: Func) -> list[str]:
             value = f"%p{i}"
         g.define(a, [value])
     return out
+
+
+def _work(g: Generator, kernel: Func) -> Work:
+    """What `occupancy` wants to know of a kernel whose text is complete."""
+    ops, threads = list(kernel.walk()), 32 * g.num_warps
+    loops = [op for op in ops if op.name in ("for", "while")]
+    return Work(
+        small_chain=g.small_chain,
+        reduces=max((-(-op.operands[0].type.numel // threads) for op in ops if _reduces(op)), default=0),
+        reduces_in_loop=any(_reduces_what_it_loads(op) for op in loops),
+        held_in_loop=max((_held(op, threads) for op in loops), default=0),
+        products=max((g.homes[op.result].registers for op in ops if op.name == "dot" and instruction(op, g.sm) is None), default=0),
+    )
 
 
 def _reduces(op: Op) -> bool:

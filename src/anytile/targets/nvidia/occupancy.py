@@ -13,23 +13,25 @@ alone for want of registers leaves half of the multiprocessor empty: whatever it
 A loop that streams asks for all of an iteration's tiles before it computes with the first.  With fewer registers than these and what it
 carries take, it would ask for one after the other; so it keeps them.
 
-Kernels of small dots by multiply-adds (`multiply_add`) wait for shared memory and for each other: they are asked for as many blocks as streaming
-ones are, by far fewer registers.
+Kernels of small dots by multiply-adds (`multiply_add`) wait for shared memory and for each other: they are asked for as many blocks as
+streaming ones are, by far fewer registers.
 
 Kernels with wgmma are left alone: they fill the multiprocessor by one block or two, and are slow to assemble.  But for an attention whose
-products have few results in a thread (`chain.SMALL`), and for products whose A is computed in registers (`asked`): they need a second block,
-which multiplies while the first computes.  So does whatever multiplies by mma.sync, which waits for each product, where no more than a quarter of the threads are resident: four warps for each scheduler.
+products have few results in a thread (`chain.SMALL`), and for products whose A is computed in registers (`asked`): they need a second
+block, which multiplies while the first computes.  So does whatever multiplies by mma.sync, which waits for each product, where no more
+than a quarter of the threads are resident: four warps for each scheduler.
 """
 
 from __future__ import annotations
 
 import math
 import re
+from dataclasses import dataclass
 
 from .chips import Chip
 from .straight import has_loop
 
-__all__ = ["FEW_PRODUCTS", "MULTIPLYING_SPILLS", "gave_away", "limited", "register_limits", "roomy"]
+__all__ = ["Work", "gave_away", "limited", "register_limits", "roomy"]
 
 _FEW = 2
 """Blocks: a kernel with more of them at a time gets one more only if it streams."""
@@ -42,7 +44,7 @@ _NEAR_IF_SMALL = 0.75
 _NEAR_IF_ALONE = 0.75
 """The same for a kernel that reduces, of which one block is resident."""
 _HALF = 0.5
-"""Of the threads that a multiprocessor has room for: so many of a loop that reduces what it loads hide that each iteration waits for memory."""
+"""Of the threads that a multiprocessor has room for: so many of a loop that reduces what it loads hide that it waits for memory."""
 _NEAR_IF_HALF = 0.75
 """How small a part of its registers such a kernel is asked to make do with for that."""
 _FEW_THREADS = 0.25
@@ -56,67 +58,93 @@ _NEAR_IF_LARGE = (0.4, 0.55, 0.75)
 """How small a part of its registers a streaming kernel is asked to make do with, first and where that is too little."""
 _BESIDE = 20
 """Registers of a streaming loop for addresses and the like, beside the tiles that it loads and carries."""
-FEW_PRODUCTS = 8
-"""Results of a dot by multiply-adds that a thread has, with which each waits for the one before it, and nothing hides that but other blocks."""
+_FEW_PRODUCTS = 8
+"""Results of a dot by multiply-adds in a thread: each waits for the one before it, and nothing hides that but other blocks."""
 _NEAR_IF_MULTIPLYING = (0.35, 0.5)
 """How small a part of its registers such a kernel is asked to make do with: two spilled numbers cost less than a block."""
-MULTIPLYING_SPILLS = 32
+_SPILLS_IF_MULTIPLYING = 32
 """Bytes that a thread of it may spill."""
 _MATRICES = re.compile(r"\bw?g?mma\b")
 _ALLOCATED = 8
 """Registers are given to threads in such portions."""
 
 
-def register_limits(
-    chip: Chip,
-    ptx: str,
-    threads: int,
-    registers: int,
-    shared: int,
-    small_chain: bool = False,
-    reduces: int = 0,
-    in_loop: bool = False,
-    held: int = 0,
-    products: int = 0,
-) -> list[int]:
-    """Limits of registers a thread with which more blocks of ``threads`` would be resident, in the order in which to try them.
+@dataclass(frozen=True)
+class Work:
+    """What a kernel's text does not tell of it.
 
-    ``reduces``: how many elements a thread has of the largest tile that the kernel reduces (or scans, sorts), 0 if of none; ``in_loop``:
-    whether a loop of it reduces and loads; ``held``: 32-bit words of the tiles that a thread loads and carries in a loop, at most; ``products``: how many results of a dot by
-    multiply-adds a thread has, at most, 0 if of none.
+    ``small_chain``: whether a second block should multiply while the first computes; ``reduces``: how many elements a thread has of the
+    largest tile that is reduced, scanned or sorted, 0 if of none; ``reduces_in_loop``: whether a loop reduces and loads; ``held_in_loop``:
+    32-bit words of the tiles that a thread loads and carries in a loop, at most; ``products``: how many results of a dot by multiply-adds a
+    thread has, at most, 0 if of none.
     """
+
+    small_chain: bool = False
+    reduces: int = 0
+    reduces_in_loop: bool = False
+    held_in_loop: int = 0
+    products: int = 0
+
+    @property
+    def multiplies(self) -> bool:
+        """Whether it waits for small dots by multiply-adds."""
+        return 0 < self.products <= _FEW_PRODUCTS
+
+    @property
+    def spills(self) -> int:
+        """Bytes that a thread may spill for another block."""
+        return _SPILLS_IF_MULTIPLYING if self.multiplies else 0
+
+
+def register_limits(chip: Chip, ptx: str, threads: int, registers: int, shared: int, work: Work) -> list[int]:
+    """Limits of registers a thread with which more blocks of ``threads`` would be resident, in the order in which to try them."""
     blocks = chip.occupancy(threads, registers, shared)
-    matrices = _MATRICES.search(ptx) is not None
-    parts: tuple[float, ...]
+    if not blocks:
+        return []
     full = chip.warp_size * chip.warps // threads
-    if 0 < products <= FEW_PRODUCTS and not matrices:
-        wanted, parts = math.ceil(_ENOUGH * full), _NEAR_IF_MULTIPLYING
-    elif not matrices and not reduces:
-        wanted, parts = (full, _NEAR_IF_LARGE) if threads >= _LARGE else (math.ceil(_ENOUGH * full), _NEAR_IF_STREAMING)
-    elif blocks <= _FEW and (small_chain or not matrices):
-        once = not has_loop(ptx) and (blocks + 1) * threads * 2 * reduces <= chip.registers
-        part = _NEAR_IF_SMALL if small_chain else _NEAR_IF_ALONE if blocks == 1 else _NEAR_IF_STRAIGHT if once else _NEAR
-        wanted, parts = blocks + 1, (part,)
-    elif "mma.sync" in ptx and "wgmma" not in ptx and blocks <= _FEW_THREADS * full:
-        wanted, parts = blocks + 1, (_NEAR_IF_SMALL,)
-    else:
-        wanted, parts = 0, ()
+    streams = not _MATRICES.search(ptx) and not work.reduces
     limits: list[int] = []
-    least = held + _BESIDE if held and not matrices and not reduces else 0
+
+    def most(count: int) -> int:
+        """Registers a thread with which ``count`` blocks have room."""
+        return chip.registers // (count * threads) // _ALLOCATED * _ALLOCATED
+
     half = int(_HALF * full)
-    if in_loop and not matrices and 0 < blocks < half:  # all the way or not at all: a block or two more hide little
-        limit = chip.registers // (half * threads) // _ALLOCATED * _ALLOCATED
+    if work.reduces_in_loop and not _MATRICES.search(ptx) and blocks < half:  # all the way or not at all: a block or two more hide little
+        limit = most(half)
         if _NEAR_IF_HALF * registers <= limit < registers and chip.occupancy(threads, limit, shared) >= half:
             limits.append(limit)
-    if blocks == 1 and full == 2 and "wgmma" not in ptx and chip.occupancy(threads, limit := chip.registers // (2 * threads), shared) == 2:
-        limits.append(limit)
-    for part in parts if blocks else ():
+    if blocks == 1 and full == 2 and "wgmma" not in ptx and chip.occupancy(threads, most(2), shared) == 2:
+        limits.append(most(2))
+    wanted, parts = _wanted(chip, ptx, threads, blocks, work)
+    least = work.held_in_loop + _BESIDE if work.held_in_loop and streams else 0
+    for part in parts:
         for more in range(wanted, blocks, -1):  # as many as are wanted, or else the most that this part of the registers allows
-            limit = chip.registers // (more * threads) // _ALLOCATED * _ALLOCATED
+            limit = most(more)
             if max(part * registers, least) <= limit < registers and chip.occupancy(threads, limit, shared) > blocks:
                 limits.append(limit)
                 break
     return list(dict.fromkeys(limits))
+
+
+def _wanted(chip: Chip, ptx: str, threads: int, blocks: int, work: Work) -> tuple[int, tuple[float, ...]]:
+    """(Blocks that there should be instead of ``blocks``; how small parts of its registers the kernel is asked to make do with for that)."""
+    full = chip.warp_size * chip.warps // threads
+    matrices = _MATRICES.search(ptx) is not None
+    if work.multiplies and not matrices:
+        return math.ceil(_ENOUGH * full), _NEAR_IF_MULTIPLYING
+    if not matrices and not work.reduces:
+        return (full, _NEAR_IF_LARGE) if threads >= _LARGE else (math.ceil(_ENOUGH * full), _NEAR_IF_STREAMING)
+    if blocks <= _FEW and (work.small_chain or not matrices):
+        if work.small_chain:
+            return blocks + 1, (_NEAR_IF_SMALL,)
+        if blocks == 1:
+            return blocks + 1, (_NEAR_IF_ALONE,)
+        once = not has_loop(ptx) and (blocks + 1) * threads * 2 * work.reduces <= chip.registers
+        return blocks + 1, (_NEAR_IF_STRAIGHT if once else _NEAR,)
+    if "mma.sync" in ptx and "wgmma" not in ptx and blocks <= _FEW_THREADS * full:
+        return blocks + 1, (_NEAR_IF_SMALL,)
+    return 0, ()
 
 
 def limited(ptx: str, registers: int) -> str:

@@ -9,6 +9,7 @@ is kept in the artifact:
 ``num_warps``     warps a block (default: the option; more where warps are specialised)
 ``shared``        bytes of dynamic shared memory a block (default 0)
 ``tile``          text of the tile IR as it was lowered: becomes the stage of that name
+``work``          the fields of its `occupancy.Work` (default: its defaults)
 and anything else that is worth keeping.
 
 The function's parameters are the slots of the argument block by their natural types (`launch`).
@@ -31,7 +32,7 @@ from . import assemble as assembling
 from . import driver_api, tensor_maps
 from .chips import CUDA_OF_PTX, Chip, chip, ptx_version
 from .launch import CudaKernel, LaunchShape
-from .occupancy import FEW_PRODUCTS, MULTIPLYING_SPILLS, gave_away, limited, register_limits, roomy
+from .occupancy import Work, gave_away, limited, register_limits, roomy
 from .straight import straight
 
 if TYPE_CHECKING:
@@ -165,12 +166,11 @@ class NvidiaTarget:
         # What spills already would spill more; and it is what the assembler takes longest for.
         if not getattr(options, "maxnreg", None) and not made.spill_stores:
             shared = metadata["shared"] + made.shared
-            told = (metadata.get(name, 0) for name in ("small_chain", "reduces", "reduces_in_loop", "held_in_loop", "products"))
-            spilled = MULTIPLYING_SPILLS if 0 < metadata.get("products", 0) <= FEW_PRODUCTS else 0
-            for limit in register_limits(self.chip, ptx, threads, made.registers, shared, *told):
+            work = Work(**metadata.get("work", {}))
+            for limit in register_limits(self.chip, ptx, threads, made.registers, shared, work):
                 text = limited(ptx, limit)
                 smaller = assemble(text, quick)
-                if smaller.stack <= made.stack + spilled:
+                if smaller.stack <= made.stack + work.spills:
                     return text, smaller
         return ptx, made
 
