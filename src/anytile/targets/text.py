@@ -8,12 +8,13 @@ put in front of it: hoisting costs nothing and needs no pass.
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
 from ..ir.types import BF16, F16, F32, F64, Element, Float
 
-__all__ = ["INTRINSICS", "Chunk", "Writer", "literal", "llvm_type", "memory_type"]
+__all__ = ["INTRINSICS", "Chunk", "Writer", "literal", "llvm_type", "memory_type", "phis"]
 
 Chunk = list[Any]
 
@@ -84,6 +85,12 @@ def _round32(value: float) -> float:
         return struct.unpack("<f", struct.pack("<f", value))[0]
     except OverflowError:
         return float("inf") if value > 0 else float("-inf")
+
+
+def phis(hole: Chunk, types: Sequence[str], names: Sequence[str], *ways: tuple[str, Sequence[str]]) -> None:
+    """Fills ``hole``, at the beginning of a block, with phis of ``names``; ``ways``: the blocks that lead here, and the values that come from each."""
+    for i, (t, name) in enumerate(zip(types, names, strict=True)):
+        hole.append(f"  {name} = phi {t} {', '.join(f'[ {values[i]}, %{label} ]' for label, values in ways)}")
 
 
 class Writer:

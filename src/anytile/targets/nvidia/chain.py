@@ -24,12 +24,13 @@ from ...ir.rewrite import const_value
 from . import wgmma
 from .assignment import VIEWS
 from .dot import dot_behind
+from .loop_reads import behind
 from .placement import LANES
 from .values import Flight, Generator
 from .wgmma import ROWS
 
 if TYPE_CHECKING:
-    from .pipeline import Pipeline
+    from .pipeline import Move, Pipeline
     from .tables import State
 
 __all__ = ["Chain", "Chained", "chain"]
@@ -72,12 +73,17 @@ class Chain:
             ]
             begin += len(asked)
         after = [op for op in ops[begin:] if not op.defn.terminator and op is not self.second]
-        scaling, needed = _behind(self.second.operands[2], body), _behind(self.second.result, body)
+        scaling, needed = behind([self.second.operands[2]], body), behind([self.second.result], body)
         late = [op for op in after if op not in needed]
         if any(not op.defn.elementwise and op.name not in ("reduce", *VIEWS) for op in late):
             return ops  # what asks for memory had better ask early
         early = [op for op in after if op in scaling]
         return [*ops[:begin], *early, *(op for op in after if op in needed - scaling), self.second, *late, body.terminator]
+
+    def copies(self, moves: list[Move]) -> tuple[Move, Move]:
+        """Of the two ``moves``: what is copied for the first dot, and what for the second."""
+        a, b = moves
+        return (a, b) if a.operand is self.first.operands[1] else (b, a)
 
     def asked_for_before(self, body: Block) -> set[Op]:
         """Those of the operations behind the first dot that load a tile no longer than its rows or columns, and what they need for it."""
@@ -85,7 +91,7 @@ class Chain:
         out: set[Op] = set()
         for op in after:
             if op.name == "load" and op.result.type.numel <= max(self.first.result.type.shape):
-                needed = _behind(op.result, body)
+                needed = behind([op.result], body)
                 simple = all(x.name == "load" or x.defn.elementwise or x.name in _INDICES for x in needed)
                 if simple and not any(self.acc in x.operands for x in needed):  # the first dot is not simple
                     out |= needed
@@ -125,18 +131,6 @@ def chain(g: Generator, body: Block, copied: set[Value]) -> Chain | None:
     return Chain(first, second, acc, turns=g.means.turns and g.num_warps == 2 * WARPS)
 
 
-def _behind(v: Value, body: Block) -> set[Op]:
-    """The operations of ``body`` that ``v`` is computed from, its own included."""
-    out: set[Op] = set()
-    pending = [v]
-    while pending:
-        op = pending.pop().op
-        if op is not None and op.block is body and op not in out:
-            out.add(op)
-            pending += [x for x in op.operands if x is not None]
-    return out
-
-
 class Chained:
     """Emits what stands around the two dots of a pipelined loop.  Used by `pipeline.Pipeline`, in the order of its methods.
 
@@ -147,10 +141,7 @@ class Chained:
 
     def __init__(self, pipeline: Pipeline, chain: Chain):
         self.pipeline, self.chain, self.g = pipeline, chain, pipeline.g
-        # What is copied for the first dot, and for the second.
-        self.first, self.second = pipeline.moves
-        if self.first.operand is not chain.first.operands[1]:
-            self.first, self.second = self.second, self.first
+        self.first, self.second = chain.copies(pipeline.moves)
 
     def start(self, state: State) -> State:
         """The first copies, and the first barriers; the state of the next copies."""

@@ -11,6 +11,7 @@ from functools import partial
 
 from ...ir import Block, Op, Value
 from ...ir.rewrite import const_value
+from ..text import phis
 from . import debugging, dot, exchange, memory, over_tiles, pipeline, reduce, scan  # noqa: F401  they register their rows
 from .dot import reserve_invariant, stage_invariant, wanted_operands
 from .elementwise import apply, compute, run_block
@@ -128,9 +129,7 @@ class _Carried:
 
     def close(self, entry: str, latch: str, ends: list[list[str]]) -> None:
         for v, names, starts, lasts in zip(self.values, self.names, self.start, ends, strict=True):
-            t = llvm_type(v.type.elem)
-            for name, a, b in zip(names, starts, lasts, strict=True):
-                self.hole.append(f"  {name} = phi {t} [ {a}, %{entry} ], [ {b}, %{latch} ]")
+            phis(self.hole, [llvm_type(v.type.elem)] * len(names), names, (entry, starts), (latch, lasts))
 
     def define(self, results: list[Value], left: tuple[str, str, list[list[str]]] | None = None) -> None:
         """Behind the loop.  ``left``: for one that is left from its middle, the blocks that lead around it and out of it, and what it ends with."""
@@ -298,7 +297,7 @@ def for_(g: Generator, op: Op) -> None:
         ahead.close(entry, g.w.label)
     if tiles is not None:
         tiles.close_tiles(entry, g.w.label)
-    phi.append(f"  {i} = phi {t} [ {lb}, %{entry} ], [ {after}, %{g.w.label} ]")
+    phis(phi, [t], [i], (entry, [lb]), (g.w.label, [after]))
     carried.close(entry, g.w.label, ends)
     if ahead is not None and once:  # by the distance from the first iteration, which may have been one that there is not
         g.w.cond_br(ahead.inside(after), header, done)

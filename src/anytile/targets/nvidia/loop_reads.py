@@ -7,9 +7,11 @@ a loop with a barrier reads nothing ahead.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from ...ir import Block, Effect, Func, Op, Value
 
-__all__ = ["base", "behind_dots", "unwritten"]
+__all__ = ["base", "behind", "behind_dots", "unwritten"]
 
 _ADDRESSES = frozenset({"addptr", "hint", "expand_dims", "broadcast", "reshape", "permute", "splat", "window"})
 
@@ -41,8 +43,13 @@ def _plain(write: Op) -> bool:
 
 def behind_dots(body: Block) -> set[Op]:
     """The operations of ``body`` that its dots are computed from."""
+    return behind((x for op in body.ops if op.name == "dot" for x in op.operands), body)
+
+
+def behind(values: Iterable[Value | None], body: Block) -> set[Op]:
+    """The operations of ``body`` that ``values`` are computed from, their own included."""
     out: set[Op] = set()
-    pending = [x for op in body.ops if op.name == "dot" for x in op.operands]
+    pending = list(values)
     while pending:
         x = pending.pop()
         if x is not None and x.op is not None and x.op.block is body and x.op not in out:

@@ -32,7 +32,7 @@ from functools import partial
 
 from ...ir import Effect, Op, Value
 from ...ir.rewrite import const_value
-from ..text import Chunk
+from ..text import Chunk, phis
 from .chain import chain
 from .memory import load_in
 from .pipeline import Ahead, Pipeline, Slice, known_ahead, what_runs_ahead
@@ -171,24 +171,14 @@ class OverTiles(Pipeline):
         nothing = [_nothing(t) for t in self.types[: 1 + len(self.args)]]
         before_first = g.emit(f"sub {self.tile_type} {lb}, {step}")
         first = _Place(nothing, "0", "0", before_first, [g.scalar(v) for v in self.tile_inits], "false")
-        entry, fill, done = g.w.label, g.w.new_label("fill"), g.w.new_label("filled")
-        before = g.w.hole()
-        g.w.br(fill)
-        g.w.open_block(fill)
-        slot, next_slot = g.w.fresh("slot"), g.w.fresh("slot")
-        here, hole = self._named(), g.w.hole()
-        self.filling = _Producer(self, before)
-        last = self.filling.ask(here, slot)
-        g.w.put(f"{next_slot} = add i32 {slot}, 1")
-        latch = g.w.label
-        g.w.put(
-            f"br i1 {g.emit(f'icmp ult i32 {next_slot}, {self.stages - (not self.early)}')}, label %{fill}, label %{done}, !llvm.loop {g.rolled()}"
-        )
-        _phis(hole, [*self.types, "i32"], [*here.flat(), slot], (entry, [*first.flat(), "0"]), (latch, [*last.flat(), next_slot]))
-        of_tile = self.filling.of_tile
-        _phis(hole, of_tile.types, of_tile.carried, (entry, [_nothing(t) for t in of_tile.types]), (latch, of_tile.joined))
-        g.w.open_block(done)
-        self.filled = last
+        with self._filling(self.stages - (not self.early)) as fill:
+            here, hole = self._named(), g.w.hole()
+            self.first_producer = _Producer(self, fill.before)
+            self.filled = last = self.first_producer.ask(here, fill.slot)
+        entry, latch = (fill.entry, [*first.flat(), "0"]), (fill.latch, [*last.flat(), fill.next_slot])
+        phis(hole, [*self.types, "i32"], [*here.flat(), fill.slot], entry, latch)
+        of_tile = self.first_producer.of_tile
+        phis(hole, of_tile.types, of_tile.carried, (fill.entry, [_nothing(t) for t in of_tile.types]), (fill.latch, of_tile.joined))
         if self.departures is not None and self.barriers is not None:
             self.barriers.wait(str(self.stages - 1), self.before_phases, self._second_of_many(lb, step, last.there))
             g.alone = True
@@ -209,13 +199,13 @@ class OverTiles(Pipeline):
 
     def close_tiles(self, entry: str, latch: str) -> None:
         """At the end of the outer loop's body, whose last block is ``latch``."""
-        _phis(self.tiles_hole, self.types, self.tiles.flat(), (entry, self.filled.flat()), (latch, self.behind.flat()))
-        before, of_tile = self.filling.of_tile, self.feeding.of_tile
+        phis(self.tiles_hole, self.types, self.tiles.flat(), (entry, self.filled.flat()), (latch, self.behind.flat()))
+        before, of_tile = self.first_producer.of_tile, self.feeding.of_tile
         assert before.types == of_tile.types, "copies in different places need different registers of their tile"
-        _phis(self.tiles_hole, of_tile.types, self.tiles_registers, (entry, before.joined), (latch, self.registers_behind))
-        _phis(self.tiles_hole, ["i32"], [self.tiles_slot], (entry, ["0"]), (latch, [self.slot]))
+        phis(self.tiles_hole, of_tile.types, self.tiles_registers, (entry, before.joined), (latch, self.registers_behind))
+        phis(self.tiles_hole, ["i32"], [self.tiles_slot], (entry, ["0"]), (latch, [self.slot]))
         if self.barriers is not None:
-            _phis(self.tiles_hole, ["i32"], [self.first_phases], (entry, [self.before_phases]), (latch, [self.phases]))
+            phis(self.tiles_hole, ["i32"], [self.first_phases], (entry, [self.before_phases]), (latch, [self.phases]))
 
     def finish_tiles(self) -> None:
         """Behind the outer loop: all tiles are copied, and what conditions have made zeros of is on its way at most."""
@@ -230,11 +220,9 @@ class OverTiles(Pipeline):
         self.begin = lb
 
     def open(self) -> None:
-        g = self.g
-        self.slot, self.next_slot = g.w.fresh("slot"), g.w.fresh("slot")
-        self.phases, self.next_phases = g.w.fresh("phases"), g.w.fresh("phases")
+        self._open_slots()
         self.place = self._named()
-        self.hole = g.w.hole()
+        self.hole = self.g.w.hole()
 
     def _refill(self, ready: Callable[[], None] = lambda: None) -> None:
         """Copies into the slot that this tile's last iteration has left, once that is ``ready``; behind its first iteration there is none."""
@@ -260,13 +248,13 @@ class OverTiles(Pipeline):
 
     def close(self, entry: str, latch: str) -> None:
         g = self.g
-        _phis(self.hole, self.types, self.place.flat(), (entry, self.tiles.flat()), (latch, self.next_place.flat()))
+        phis(self.hole, self.types, self.place.flat(), (entry, self.tiles.flat()), (latch, self.next_place.flat()))
         of_tile = self.feeding.of_tile
         self.tiles_registers = [g.w.fresh("tile") for _ in of_tile.types]
-        _phis(self.hole, of_tile.types, of_tile.carried, (entry, self.tiles_registers), (latch, self.next_registers))
-        _phis(self.hole, ["i32"], [self.slot], (entry, [self.tiles_slot]), (latch, [self.next_slot]))
+        phis(self.hole, of_tile.types, of_tile.carried, (entry, self.tiles_registers), (latch, self.next_registers))
+        phis(self.hole, ["i32"], [self.slot], (entry, [self.tiles_slot]), (latch, [self.next_slot]))
         if self.barriers is not None:
-            _phis(self.hole, ["i32"], [self.phases], (entry, [self.first_phases]), (latch, [self.next_phases]))
+            phis(self.hole, ["i32"], [self.phases], (entry, [self.first_phases]), (latch, [self.next_phases]))
         self.leave()
 
     def finish(self) -> None:
@@ -276,9 +264,8 @@ class OverTiles(Pipeline):
         if not self.early:
             self.behind, self.registers_behind = self.place, carried
             return
-        self.freeing = _Producer(self, None, carried)
         ready = self.g.barrier if self.departures is None else lambda: None
-        self.behind, self.registers_behind = self._unless_first(self.freeing, carried, ready)
+        self.behind, self.registers_behind = self._unless_first(_Producer(self, None, carried), carried, ready)
 
     def _unless_first(self, producer: _Producer, registers: list[str], ready: Callable[[], None]) -> tuple[_Place, list[str]]:
         """The next copies, from the inner loop's place on, into the slot before its own, unless that is its first one.
@@ -298,8 +285,8 @@ class OverTiles(Pipeline):
         place, joined = self._named(), producer.of_tile.joined
         names = [g.w.fresh("tile") for _ in joined]
         hole = g.w.hole()
-        _phis(hole, self.types, place.flat(), (here, self.place.flat()), (end, after.flat()))
-        _phis(hole, producer.of_tile.types, names, (here, registers), (end, joined))
+        phis(hole, self.types, place.flat(), (here, self.place.flat()), (end, after.flat()))
+        phis(hole, producer.of_tile.types, names, (here, registers), (end, joined))
         return place, names
 
     def wait_for_all(self) -> None:
@@ -381,13 +368,13 @@ class _Producer:
         g.w.cond_br(g.emit(f"icmp ne {ring.type} {new.length}, 0"), joined, following)
 
         at_tile = len(ring.args) + 3
-        _phis(looking, ring.types[at_tile:-1], [number, *given], (here, [at.tile, *at.given]), (computed, [new.tile, *new.given]))
+        phis(looking, ring.types[at_tile:-1], [number, *given], (here, [at.tile, *at.given]), (computed, [new.tile, *new.given]))
         g.w.open_block(joined)
         out = ring._named()
         # Where no tile is left nobody asks for the rest: so a register holds it from its computation on, and none is moved.
         same, none = replace(at, there="true"), _Place(["undef"] * len(at.scalars), "undef", "undef", number, given, "false")
         self.join = g.w.hole()
-        _phis(self.join, ring.types, out.flat(), (here, same.flat()), (following, none.flat()), (computed, new.flat()))
+        phis(self.join, ring.types, out.flat(), (here, same.flat()), (following, none.flat()), (computed, new.flat()))
         self.sources = here, following, computed
         return out
 
@@ -397,7 +384,6 @@ class _Producer:
         self.tile_scope = Scope(ring.around, self.before, ahead=True)
         g.scopes.append(self.tile_scope)
         begin = len(g.w.cur)
-        self.tile_given = {number, *given}
         for v, text in zip([ring.around.args[0], *ring.tile_args], [number, *given], strict=True):
             g.define(v, [text])
         for op in ring.tile_scalars:
@@ -407,7 +393,7 @@ class _Producer:
         length = larger if first == "0" else g.emit(f"sub {ring.type} {larger}, {first}")
         scalars = [first, *(g.scalar(v) for v in ring.carried_inits)]
         after = [g.scalar(v) for v in ring.tile_ends]
-        self.tile_lines = g.w.cur[begin:]
+        self.tile_names = {number, *given} | _defined(g.w.cur[begin:])
         self.tile_scopes = list(g.scopes)
         g.scopes.pop()
         return _Place(scalars, first, length, number, after, "true")
@@ -422,14 +408,14 @@ class _Producer:
             got = g.get(v, place)  # type: ignore[arg-type]
         finally:
             g.scopes, g.w.cur, g.read_ahead = scopes, here, before
-        computed = _defined([self.tile_lines, self.inside_tile]) | self.tile_given
+        computed = self.tile_names | _defined(self.inside_tile)
         out = []
         for x in got:
             if x in computed and x not in known.made:
                 t = llvm_type(v.type.elem)
                 joined = g.w.fresh("tile")
                 carried = g.w.fresh("tile") if self.carried is None else self.carried[len(known.carried)]
-                _phis(self.join, [t], [joined], *((label, [y]) for label, y in zip(self.sources, (carried, "undef", x), strict=True)))
+                phis(self.join, [t], [joined], *((label, [y]) for label, y in zip(self.sources, (carried, "undef", x), strict=True)))
                 for column, y in zip((known.types, known.made, known.joined, known.carried), (t, x, joined, carried), strict=True):
                     column.append(y)
             out.append(known.joined[known.made.index(x)] if x in computed else x)
@@ -455,9 +441,3 @@ def _defined(chunk: Chunk) -> set[str]:
 def _nothing(t: str) -> str:
     """A value of LLVM's type ``t`` that nobody asks for."""
     return "null" if t.startswith("ptr") else "false" if t == "i1" else "0.0" if t in ("half", "bfloat", "float", "double") else "0"
-
-
-def _phis(hole: Chunk, types: list[str], names: list[str], *ways: tuple[str, list[str]]) -> None:
-    """Phis of ``names``; ``ways``: the blocks that lead here, and the values that come from each."""
-    for i, (t, name) in enumerate(zip(types, names, strict=True)):
-        hole.append(f"  {name} = phi {t} {', '.join(f'[ {values[i]}, %{label} ]' for label, values in ways)}")

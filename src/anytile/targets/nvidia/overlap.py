@@ -32,7 +32,7 @@ from ...ir import Block, Op, Value
 from ...ir.rewrite import const_value
 from ...ir.types import BF16, F16, F32, I32
 from . import wgmma
-from .copies import fetch, leader
+from .copies import fetch, initial, leader, wait
 from .dot import fragments, left_operand
 from .named import named
 from .slots import Slot, address
@@ -106,9 +106,7 @@ class Overlap:
 
     def __init__(self, pipeline: Pipeline, chain: Chain):
         self.pipeline, self.chain, self.g = pipeline, chain, pipeline.g
-        self.first, self.second = pipeline.moves
-        if self.first.operand is not chain.first.operands[1]:
-            self.first, self.second = self.second, self.first
+        self.first, self.second = chain.copies(pipeline.moves)
         self.g.overlaps += 1
         self.factor = _factor(chain)
         self._packs = _packs(chain)
@@ -144,9 +142,8 @@ class Overlap:
         self.slots = p.stages + 1  # of barriers: the last one for the first copy of all
         self.barriers = g.buffer((self.chain.first, "barriers"), 8 * self.slots)
         one = g.emit(f"icmp eq i32 {g.tid}, 0")
-        lines = " ".join(f"@$1 mbarrier.init.shared::cta.b64 [$0+{8 * i}], 1;" for i in range(self.slots))
         # The accelerator must see what threads did in the ring's memory, too, and in that which it reads.
-        lines += " fence.mbarrier_init.release.cluster; fence.proxy.async;"
+        lines = f"{initial(self.slots)} fence.proxy.async;"
         g.assembly(lines, "r,b", "void", [("i32", self._barrier("0")), ("i1", one)])
         g.barrier()
         self._copy(state, "0", self.first, str(p.stages))
@@ -162,7 +159,7 @@ class Overlap:
     def enter(self) -> None:
         """In front of the loop, where it has an iteration: the first one's first product."""
         g = self.g
-        g.assembly(f"@$0 bar.arrive {_TURNS[0]}, {32 * g.num_warps};", "b", "void", [("i1", g.emit(f"icmp eq i32 {g.warpgroup()}, 1"))])
+        self._give_turn(0)
         self._begin_turn()
         self._multiply_first("0")
         self._end_turn()
@@ -175,8 +172,7 @@ class Overlap:
         g.disturbed |= g.barriers_made != self.barriers_before
         self._begin_turn()
         self._multiply_second()
-        zero = g.emit(f"icmp eq i32 {g.warpgroup()}, 0")  # nobody waits for a turn behind the last one
-        g.assembly(f"@$0 bar.arrive {_TURNS[1]}, {32 * g.num_warps};", "b", "void", [("i1", zero)])
+        self._give_turn(1)  # nobody waits for a turn behind the last one
 
     def result(self) -> list[str]:
         """Behind the loop, whether it had iterations or not: the sum.  The barriers are no more."""
@@ -261,6 +257,12 @@ class Overlap:
         other = g.emit(f"sub i32 {_TURNS[1]}, {g.warpgroup()}")
         g.assembly(f"bar.arrive $0, {32 * g.num_warps};", "r", "void", [("i32", other)])
 
+    def _give_turn(self, to: int) -> None:
+        """Lets warpgroup ``to`` begin its turn: the other one says so, and it alone."""
+        g = self.g
+        other = g.emit(f"icmp eq i32 {g.warpgroup()}, {1 - to}")
+        g.assembly(f"@$0 bar.arrive {_TURNS[to]}, {32 * g.num_warps};", "b", "void", [("i1", other)])
+
     def _multiply_first(self, slot: str) -> None:
         g, first = self.g, self.chain.first
         here = g.ring.get(self.first.operand)
@@ -307,9 +309,7 @@ class Overlap:
         g.assembly("@$1 mbarrier.arrive.shared::cta.b64 _, [$0];", "r,b", "void", [("i32", self._barrier(slot)), ("i1", who)])
 
     def _wait(self, slot: str, phase: str) -> None:
-        g = self.g
-        code = "{ .reg .pred p; WAIT: mbarrier.try_wait.parity.shared::cta.b64 p, [$0], $1; @!p bra WAIT; }"
-        g.assembly(code, "r,r", "void", [("i32", self._barrier(slot)), ("i32", phase)])
+        wait(self.g, self._barrier(slot), phase)
 
     def _barrier(self, slot: str) -> str:
         """Address (i32) of a slot's mbarrier."""

@@ -25,7 +25,7 @@ from functools import cache, partial
 from ...ir import Block, Effect, Op, Value
 from ...ir.rewrite import const_value, is_pure
 from ...passes.control_rules import trip_count
-from ..text import Chunk
+from ..text import Chunk, phis
 from . import wgmma
 from .chain import Chained, chain
 from .copies import Barriers, Source, leader, source
@@ -207,6 +207,17 @@ def _row(op: Op) -> bool:
     return op.result.type.is_scalar or op.result.type.numel == max(op.result.type.shape)
 
 
+@dataclass
+class _Filling:
+    """A loop over slots of a ring: the block that leads to it, the text in front of it, its slot's number and the next one's, its last block."""
+
+    entry: str
+    before: Chunk
+    slot: str
+    next_slot: str
+    latch: str = ""
+
+
 class Pipeline:
     """Emits one loop's copies.  Used by `control.for_`, in the order of its methods."""
 
@@ -240,27 +251,29 @@ class Pipeline:
         self.barriers = Barriers(g, stages, around or loop) if any(fetched) and not overlapping else None
         self.turned = self.dot is not None and (g.assignment.by_warpgroup[self.dot] or self.dot in g.assignment.made_here)
         """Whether that dot's A comes from registers: it is done at the end of its iteration."""
-        self.held = found.acc if self.overlap is not None and found is not None else None if self.dot is None else self.dot.operands[2]
-        """The carried tile that lives in registers with names: the sum of the one dot."""
+        self.held = self.overlap.chain.acc if self.overlap is not None else self.dot.operands[2] if self.dot is not None else None
+        """The carried tile that lives in registers with names: the sum of the one dot, or of a chain's second one."""
         self.named: Named | None = None
         self.once = self._always_once()
         read = [op for op in self.body.ops if op in used.ops and op.name == "load"]
         self.tables = Tables(g, read, 2 if self.chained is not None else 1)
-        self.unread = [op for op in self.body.ops if op in used.ops and not any(self._asked_here(r) for r in op.results)]
+        here = self._read_here()
+        self.unread = [op for op in self.body.ops if op in used.ops and op not in here]
         self.scalars = [op for op in self.body.ops if op in used.ops and op not in read and op.results[0].type.is_scalar]
 
-    def _asked_here(self, v: Value) -> bool:
-        """Whether the text of an iteration itself has to define ``v``: tiles for copies are computed where they are asked for."""
-        return v.type.is_scalar and self._used_here(v)
+    def _read_here(self) -> set[Op]:
+        """What of ``used`` the text of an iteration itself has to define: scalars with which it computes more than addresses of copies.
 
-    def _used_here(self, v: Value) -> bool:
-        """Whether an iteration itself computes with ``v``, other than the addresses of what is copied ahead."""
+        Tiles that lead to copies are computed where they are asked for.
+        """
         copied = {*(m.load for m in self.moves), *(c.load for c in self.own)}
-        for user, _ in v.uses:
-            ahead = user in self.used.ops and all(r.type.is_scalar or self.g.is_lazy(r) for r in user.results)
-            if user not in copied and (not ahead or any(self._used_here(r) for r in user.results)):
-                return True
-        return False
+        ahead = {op for op in self.used.ops if all(r.type.is_scalar or self.g.is_lazy(r) for r in op.results)}
+        read: set[Op] = set()
+        for op in reversed(self.body.ops):  # users stand behind what they use
+            users = (user for r in op.results for user, _ in r.uses if user not in copied)
+            if op in self.used.ops and any(user not in ahead or user in read for user in users):
+                read.add(op)
+        return {op for op in read if any(r.type.is_scalar for r in op.results)}
 
     def _accumulating(self) -> Op | None:
         """The one dot of the loop, if its result is only the accumulator of its next iteration."""
@@ -335,22 +348,28 @@ class Pipeline:
 
         Gives the state after them.
         """
-        g = self.g
-        entry, fill, done = g.w.label, g.w.new_label("fill"), g.w.new_label("filled")
-        before = g.w.hole()
-        g.w.br(fill)
-        g.w.open_block(fill)
-        slot, next_slot = g.w.fresh("slot"), g.w.fresh("slot")
-        names = self._names()
-        hole = g.w.hole()
-        last = self.copies(names, slot, before=before)
-        g.w.put(f"{next_slot} = add i32 {slot}, 1")
-        latch = g.w.label
-        g.w.put(f"br i1 {g.emit(f'icmp ult i32 {next_slot}, {self.stages - 1}')}, label %{fill}, label %{done}, !llvm.loop {g.rolled()}")
-        slots = slot, "0", next_slot
-        self._phis(hole, slots, names, state, last, entry, latch)
-        g.w.open_block(done)
+        with self._filling(self.stages - 1) as fill:
+            names = self._names()
+            hole = self.g.w.hole()
+            last = self.copies(names, fill.slot, before=fill.before)
+        self._phis(hole, (fill.slot, "0", fill.next_slot), names, state, last, fill.entry, fill.latch)
         return last
+
+    @contextmanager
+    def _filling(self, count: int) -> Iterator[_Filling]:
+        """A loop over the ring's first ``count`` slots, whose body is written inside, phis first."""
+        w = self.g.w
+        entry, fill, done = w.label, w.new_label("fill"), w.new_label("filled")
+        before = w.hole()
+        w.br(fill)
+        w.open_block(fill)
+        loop = _Filling(entry, before, w.fresh("slot"), w.fresh("slot"))
+        yield loop
+        w.put(f"{loop.next_slot} = add i32 {loop.slot}, 1")
+        loop.latch = w.label
+        more = self.g.emit(f"icmp ult i32 {loop.next_slot}, {count}")
+        w.put(f"br i1 {more}, label %{fill}, label %{done}, !llvm.loop {self.g.rolled()}")
+        w.open_block(done)
 
     def _names(self) -> State:
         """New names for a state."""
@@ -359,9 +378,8 @@ class Pipeline:
     def _phis(self, hole: Chunk, slots: tuple[str, str, str], names: State, first: State, last: State, entry: str, latch: str) -> None:
         """The phis of a slot's number and of the state of later copies, for a loop that ends in block ``latch``: name, first and next value."""
         types = [*(llvm_type(v.type.elem) for v in (self.body.args[0], *self.args)), "i32", *self.tables.types()]
-        columns = ([*s.scalars, slot, *self.tables.flat(s.tables)] for s, slot in zip((names, first, last), slots, strict=True))
-        for name, a, b, t in zip(*columns, types, strict=True):
-            hole.append(f"  {name} = phi {t} [ {a}, %{entry} ], [ {b}, %{latch} ]")
+        named, begin, end = ([*s.scalars, slot, *self.tables.flat(s.tables)] for s, slot in zip((names, first, last), slots, strict=True))
+        phis(hole, types, named, (entry, begin), (latch, end))
 
     def order(self, leave: Callable[[], None]) -> Sequence[Op | Callable[[], None]] | None:
         """What the loop's body is emitted as, operations and what stands between them; None for its operations in their own order."""
@@ -371,11 +389,15 @@ class Pipeline:
 
     def open(self) -> None:
         """In the loop's header: names for its phis."""
-        g = self.g
-        self.slot, self.next_slot = g.w.fresh("slot"), g.w.fresh("slot")
-        self.phases, self.next_phases = g.w.fresh("phases"), g.w.fresh("phases")
+        self._open_slots()
         self.names = self._names()
-        self.hole = g.w.hole()
+        self.hole = self.g.w.hole()
+
+    def _open_slots(self) -> None:
+        """Names for the numbers of this iteration's slot and the next one's, and for the phases of their barriers."""
+        fresh = self.g.w.fresh
+        self.slot, self.next_slot = fresh("slot"), fresh("slot")
+        self.phases, self.next_phases = fresh("phases"), fresh("phases")
 
     def body_begins(self) -> None:
         """Waits for this iteration's data and starts the copies of a later one."""
@@ -452,10 +474,9 @@ class Pipeline:
     def close(self, entry: str, latch: str) -> None:
         """At the end of the body, before its branch back: ``latch`` is its last block."""
         self._phis(self.hole, (self.slot, "0", self.next_slot), self.names, self.first, self.last, entry, latch)
-        if self.overlap is not None:
-            self.hole.append(f"  {self.phases} = phi i32 [ 0, %{entry} ], [ {self.next_phases}, %{latch} ]")
-        if self.barriers is not None:
-            self.hole.append(f"  {self.phases} = phi i32 [ {self.first_phases}, %{entry} ], [ {self.next_phases}, %{latch} ]")
+        if self.overlap is not None or self.barriers is not None:
+            first = "0" if self.barriers is None else self.first_phases
+            phis(self.hole, ["i32"], [self.phases], (entry, [first]), (latch, [self.next_phases]))
         if self.overlap is None:  # else the last iteration's second product is still to come
             self.leave()
 
