@@ -1,8 +1,9 @@
 """Executes the LLVM text of a kernel without a GPU: one block, all its threads in lockstep, a NumPy array for each value.
 
 For kernels of the instructions that loads, stores, arithmetic, selects, shuffles and exchanges through shared memory are written with, and
-of loops that end with the condition which all threads answer alike.  What it does not know, it refuses.  A branch runs both ways one after the other, each for its threads, as code that
-meets again behind it allows; so a thread that reads shared memory finds what all threads wrote before, with or without a barrier.
+of loops that end with the condition which all threads answer alike.  What it does not know, it refuses.  A branch runs both ways one after
+the other, each for its threads, as code that meets again behind it allows; so a thread that reads shared memory finds what all threads
+wrote before, with or without a barrier.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import re
 from typing import Any
 
 import numpy as np
+from llvm_text import at_commas
 
 from anytile.runtime.compiler import ASTSource, Options
 from anytile.runtime.driver import GPUTarget
@@ -29,17 +31,6 @@ _BINARY = {
 _ORDER = {
     "eq": np.equal, "ne": np.not_equal, "lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal
 }  # fmt: skip
-
-
-def _parts(text: str) -> list[str]:
-    """``text`` at its outer commas."""
-    out, depth, last = [], 0, 0
-    for i, ch in enumerate(text):
-        depth += (ch in "([{<") - (ch in ")]}>")
-        if ch == "," and not depth:
-            out.append(text[last:i].strip())
-            last = i + 1
-    return [*out, text[last:].strip()] if text.strip() else []
 
 
 def _split(typed: str) -> tuple[str, str]:
@@ -157,17 +148,17 @@ class _Block:
         if op == "call":
             inline = re.match(r'(.*?) asm (?:sideeffect )?"(.*?)", ".*?"\((.*)\)', rest)
             if inline:
-                return self.assembly(inline[2], inline[1].strip(), [self.get(*_split(a)) for a in _parts(inline[3])])
+                return self.assembly(inline[2], inline[1].strip(), [self.get(*_split(a)) for a in at_commas(inline[3])])
             plain = re.match(r".*?@([\w.]+)\((.*)\)", rest)
             assert plain
-            return self.call(plain[1], [self.get(*_split(a)) for a in _parts(plain[2])])
+            return self.call(plain[1], [self.get(*_split(a)) for a in at_commas(plain[2])])
         if op == "getelementptr":
-            scale, pointer, index = _parts(rest)
+            scale, pointer, index = at_commas(rest)
             i = self.get(*_split(index))
             at = _signed(i).astype(np.int64) * max(1, _numpy(scale).itemsize)
             return (self.get(*_split(pointer)).astype(np.int64) + at).astype(np.uint64)
         if op == "load":
-            kind, pointer = _parts(rest)[:2]
+            kind, pointer = at_commas(rest)[:2]
             address, vector = self.get(*_split(pointer)), re.match(r"<(\d+) x (\w+)>", kind)
             shared = "addrspace(3)" in pointer
             if not vector:
@@ -175,7 +166,7 @@ class _Block:
             item = _numpy(vector[2])
             return [self.load(address + np.uint64(k * item.itemsize), item, self.active, shared) for k in range(int(vector[1]))]
         if op == "select":
-            c, a, b = (self.get(*_split(p)) for p in _parts(rest))
+            c, a, b = (self.get(*_split(p)) for p in at_commas(rest))
             return np.where(c, a, b)
         if op in ("icmp", "fcmp"):
             flags, left, right = re.fullmatch(r"(.*?)((?:i\d+|float|double|half|ptr.*?) \S+), (\S+)", rest).groups()  # type: ignore[union-attr]
@@ -202,15 +193,15 @@ class _Block:
                 x = _signed(x) if x.dtype != bool else -x.astype(np.int8)
             return x.astype(f"i{into.itemsize}").view(into) if op == "fptosi" else x.astype(into)
         if op in ("extractelement", "extractvalue"):
-            whole, index = _parts(rest)
+            whole, index = at_commas(rest)
             return self.get(*_split(whole))[int(index.split()[-1])]
         if op == "insertelement":
-            whole, item, index = _parts(rest)
+            whole, item, index = at_commas(rest)
             made = list(self.get(*_split(whole)))
             made[int(index.split()[-1])] = self.get(*_split(item))
             return made
         if op in _BINARY or op in _SIGNED:
-            left, right = _parts(rest)
+            left, right = at_commas(rest)
             t, v = left.split()[-2:]
             a, b = self.get(t, v), self.get(t, right)
             if op in _BINARY:
@@ -247,7 +238,7 @@ class _Block:
                 waiting[branch[3]] = self.active
                 self.active = self.active & self.get("i1", branch[1])
             elif line.startswith("store "):
-                x, pointer = _parts(line[6:])[:2]
+                x, pointer = at_commas(line[6:])[:2]
                 t, v = _split(x)
                 got, address = self.get(t, v), self.get(*_split(pointer))
                 for k, item in enumerate(got if isinstance(got, list) else [got]):
@@ -269,7 +260,7 @@ def launch(llir: str, warps: int, *arguments: np.ndarray | int) -> None:
 
 
 def lowered(fn, warps: int, constants: dict[str, object], **types: str) -> str:
-    """The LLVM text for an H100 of ``fn`` with ``types`` for its arguments; pointers, and numbers whose name ends in 16, are divisible by 16."""
+    """LLVM text for an H100 of ``fn`` with ``types`` for its arguments; pointers, and numbers whose name ends in 16, are divisible by 16."""
     target = GPUTarget("cuda", 90, 32)
     options = Options.of({"num_warps": warps}, target, "reduced")
     attrs = {(i,): [["tt.divisibility", 16]] for i, (n, t) in enumerate(types.items()) if t[0] == "*" or n.endswith("16")}

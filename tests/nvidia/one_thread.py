@@ -1,4 +1,4 @@
-"""Executes the LLVM text of a kernel without a GPU as one of its threads meets it: integers, branches, loops, and a record of what it asks for.
+"""Executes the LLVM text of a kernel without a GPU as one of its threads meets it: integers, branches, loops, a record of what it asks for.
 
 Numbers in floating point are not computed, and what is loaded is not there; the kernel must not branch on them.  What moves tiles and what
 multiplies them is recorded, in order, as tuples:
@@ -13,7 +13,6 @@ multiplies them is recorded, in order, as tuples:
     ("stored", map, coordinates)                     a box from shared memory
     ("barrier",), ("barrier", n)                     of all threads, or of those who name it ``n``
     ("left", address)                                counted there that a warpgroup has left a slot; all others have
-
 """
 
 from __future__ import annotations
@@ -22,6 +21,8 @@ import random
 import re
 from collections.abc import Iterator
 from typing import Any
+
+from llvm_text import at_commas
 
 __all__ = ["SHARED", "run", "run_together"]
 
@@ -48,17 +49,6 @@ def _quotient(a: int, b: int) -> int:
     return q if (a < 0) == (b < 0) else -q
 
 
-def _parts(text: str) -> list[str]:
-    """``text`` at its outer commas."""
-    out, depth, last = [], 0, 0
-    for i, ch in enumerate(text):
-        depth += (ch in "([{<") - (ch in ")]}>")
-        if ch == "," and not depth:
-            out.append(text[last:i].strip())
-            last = i + 1
-    return [*out, text[last:].strip()] if text.strip() else []
-
-
 class _Thread:
     def __init__(self, text: str, arguments: list[int], thread: int, program: int, programs: int, world: _World | None = None):
         self.world = world
@@ -67,7 +57,7 @@ class _Thread:
         self.registers = {"tid.x": thread, "ctaid.x": program, "nctaid.x": programs}
         self.events: list[tuple[Any, ...]] = []
         head, body = re.search(r"define ptx_kernel void @\w+\((.*)\) #0 \{\n(.*?)\n\}", text, re.S).groups()  # type: ignore[union-attr]
-        parameters = [(p.split()[0], p.rsplit(" ", 1)[1]) for p in _parts(head)]
+        parameters = [(p.split()[0], p.rsplit(" ", 1)[1]) for p in at_commas(head)]
         numbers = iter(arguments)
         for t, name in parameters:
             self.values[name] = name if name.startswith("%map") else next(numbers) & ((1 << _bits(t)) - 1)
@@ -158,11 +148,11 @@ class _Thread:
                 return None
             return (_signed(x, _bits(t)) if op == "sext" else x) & ((1 << _bits(to)) - 1)
         if op == "select":
-            condition, yes, no = (self.typed(p) for p in _parts(rest))
+            condition, yes, no = (self.typed(p) for p in at_commas(rest))
             return None if condition[1] is None else (yes if condition[1] else no)[1]
         if op == "icmp":
             kind, rest = rest.split(" ", 1)
-            (t, a), b = self.typed(_parts(rest)[0]), _parts(rest)[1]
+            (t, a), b = self.typed(at_commas(rest)[0]), at_commas(rest)[1]
             y = self.value(b, t)
             if a is None or y is None:
                 return None
@@ -170,7 +160,7 @@ class _Thread:
                 a, y = _signed(a, _bits(t)), _signed(y, _bits(t))
             return int(_PREDICATES[kind if kind in _PREDICATES else kind[1:]](a, y))
         if op == "getelementptr":
-            t, (_, base), *indices = rest.split(",")[0].split()[-1], *(self.typed(p) for p in _parts(rest)[1:])
+            t, (_, base), *indices = rest.split(",")[0].split()[-1], *(self.typed(p) for p in at_commas(rest)[1:])
             size = {"half": 2, "bfloat": 2, "float": 4}.get(t, max(1, _bits(t) // 8))
             if base is None or indices[0][1] is None:
                 return None
@@ -178,7 +168,7 @@ class _Thread:
         words = rest.split(" ")
         while words[0] in ("nuw", "nsw", "disjoint", "exact", "nneg"):
             words.pop(0)
-        parts = _parts(" ".join(words))
+        parts = at_commas(" ".join(words))
         if len(parts) != 2 or _bits(parts[0].split()[0]) == 0:
             return None
         (t, a), b = self.typed(parts[0]), self.value(parts[1], parts[0].split()[0])
@@ -195,7 +185,7 @@ class _Thread:
 
     def call(self, rest: str) -> Any:
         t, name, arguments = re.match(r"(.*?) @([\w.]+)\((.*)\)", rest).groups()  # type: ignore[union-attr]
-        found = [self.typed(p) for p in _parts(arguments)]
+        found = [self.typed(p) for p in at_commas(arguments)]
         if m := re.match(r"llvm\.nvvm\.read\.ptx\.sreg\.(.*)", name):
             return self.registers[m[1]]
         if m := re.match(r"llvm\.([su])(max|min)\.", name):
@@ -213,7 +203,7 @@ class _Thread:
 
     def assembly(self, rest: str) -> Any:
         text, _, arguments = re.search(r'asm (?:sideeffect )?"(.*?)", "(.*?)"\((.*)\) #1', rest).groups()  # type: ignore[union-attr]
-        xs = [self.typed(p)[1] for p in _parts(arguments)]
+        xs = [self.typed(p)[1] for p in at_commas(arguments)]
         result = 0 if rest.startswith("void") else 1
         if "elect.sync" in text:
             return 1
@@ -247,7 +237,7 @@ class _Thread:
         elif text.startswith("bar.sync $0"):
             self.events.append(("barrier", xs[0]))
         elif "wgmma.mma_async" in text:
-            t64 = [p.rsplit(" ", 1)[1] for p in _parts(arguments) if p.startswith("i64")]
+            t64 = [p.rsplit(" ", 1)[1] for p in at_commas(arguments) if p.startswith("i64")]
             self.events.append(("dot", tuple((self.values[x] & 0x3FFF) << 4 for x in t64)))
         elif m := re.search(r"wgmma\.wait_group\.sync\.aligned (\d+)", text):
             self.events.append(("retired", int(m[1])))
@@ -257,7 +247,10 @@ class _Thread:
 def run(
     text: str, arguments: list[int], thread: int = 0, program: int = 0, programs: int = 1, steps: int = 2_000_000
 ) -> list[tuple[Any, ...]]:
-    """What a thread of a program asks for.  ``text``: LLVM's; ``arguments``: integers and addresses for the kernel's parameters but its maps."""
+    """What a thread of a program asks for.
+
+    ``text``: LLVM's; ``arguments``: integers and addresses for the kernel's parameters but its maps.
+    """
     it = _Thread(text, arguments, thread, program, programs)
     for _ in it.go(steps):
         pass

@@ -9,7 +9,12 @@ import pytest
 
 from anytile.targets.nvidia import assemble
 
-__all__ = ["machine_text", "written_in_flight"]
+__all__ = ["needs_nvdisasm", "written_in_flight"]
+
+needs_nvdisasm = pytest.mark.skipif(
+    not (os.environ.get("TRITON_NVDISASM_PATH") or assemble.find_tool("nvdisasm")), reason="needs nvdisasm: pip install anytile[cuda-check]"
+)
+"""Of tests that read a kernel's ``asm["sass"]``."""
 
 _NO_RESULT = (
     "HGMMA",
@@ -30,17 +35,10 @@ _NO_RESULT = (
 )
 
 
-def machine_text(kernel) -> str:
-    """SASS of a compiled kernel; the test is skipped where no disassembler is."""
-    if not (os.environ.get("TRITON_NVDISASM_PATH") or assemble.find_tool("nvdisasm")):
-        pytest.skip("needs nvdisasm: pip install anytile[cuda-check]")
-    return kernel.asm["sass"]
-
-
 def written_in_flight(sass: str) -> tuple[int, list[tuple[str, str]]]:
     """(instructions of wgmma that read A from registers, those of them a register of which is written before they are waited for).
 
-    Every path is followed from such an instruction to the wait that covers its group.  What is written is told with the instruction that does.
+    Every path is followed from such an instruction to the wait that covers its group.  Each is told with the instruction that writes.
     """
     lines: list[str] = []
     labels: dict[str, int] = {}

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 from fake_cuda import FakeCuda
+from sass_text import needs_nvdisasm
 
 from anytile.errors import AnytileError, OutOfResources, PTXASError, UnsupportedError
 from anytile.targets.nvidia import assemble
@@ -21,7 +22,6 @@ has_library = bool(assemble._find_nvjitlink())
 has_ptxas = bool(assemble._find_ptxas(HOPPER))
 needs_any = pytest.mark.skipif(not (has_library or has_ptxas), reason="needs an assembler: pip install anytile[cuda-check]")
 needs_library = pytest.mark.skipif(not has_library, reason="needs nvJitLink: pip install anytile[cuda-check]")
-needs_nvdisasm = pytest.mark.skipif(assemble.find_tool("nvdisasm") is None, reason="needs nvdisasm: pip install anytile[cuda-check]")
 
 ADD = """
 @buffer = internal addrspace(3) global [512 x i8] undef, align 16

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import nvidia_kernels as kernels
 import pytest
+from sass_text import needs_nvdisasm
 
 from anytile.errors import OutOfResources, UnsupportedError
 from anytile.runtime.compiler import ASTSource, compile
@@ -38,7 +39,7 @@ def test_stages_and_facts(arch) -> None:
     assert 0 < resources["registers"] < 64 and resources["spill_loads"] == 0
 
 
-@pytest.mark.skipif(assemble.find_tool("nvdisasm") is None, reason="needs nvdisasm: pip install anytile[cuda-check]")
+@needs_nvdisasm
 def test_machine_code_as_text_is_made_when_asked_for() -> None:
     kernel = compiled()
     assert "sass" not in list(kernel.asm)

@@ -6,7 +6,7 @@ import re
 
 import pytest
 from ptx_text import loops
-from sass_text import machine_text
+from sass_text import needs_nvdisasm
 
 from anytile import language as tl
 from anytile.runtime.compiler import ASTSource, compile
@@ -103,10 +103,11 @@ def test_both_products_are_asked_for_in_a_turn(bn, stages):
     assert steps(ptx.splitlines()).count("turn") == 3  # of the first product alone, of an iteration, of the last second product alone
 
 
+@needs_nvdisasm
 def test_the_assembler_adds_no_waits():
     """Of its own it would wait for each instruction, or for p·v with q·k: there is one wait for each that the text has."""
     kernel = compiled(128, 128, 8, 3)
-    lines = [line for line in machine_text(kernel).splitlines() if re.search(r"WARPGROUP\.DEPBAR|MUFU\.EX2|HGMMA", line)]
+    lines = [line for line in kernel.asm["sass"].splitlines() if re.search(r"WARPGROUP\.DEPBAR|MUFU\.EX2|HGMMA", line)]
     names = [re.search(r"WARPGROUP\.DEPBAR\.LE gsb0, (0x\d)|MUFU|HGMMA", line)[0][-3:] for line in lines]
     waits = [n for n, x in enumerate(names) if x.startswith("0x")]
     assert [names[n] for n in waits] == ["0x1", "0x0", "0x0"]

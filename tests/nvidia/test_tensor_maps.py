@@ -8,18 +8,16 @@ import struct
 import nvidia_kernels as kernels
 import pytest
 from fake_cuda import FakeCuda
+from sass_text import needs_nvdisasm
 
 from anytile.runtime.compiler import ASTSource, compile
 from anytile.runtime.driver import GPUTarget
-from anytile.targets.nvidia import assemble
 from anytile.targets.nvidia.copies import Source
 from anytile.targets.nvidia.encode_maps import MapArguments, value
 from anytile.targets.nvidia.launch import CudaKernel, LaunchShape
 from anytile.targets.nvidia.target import NvidiaTarget
 from anytile.targets.nvidia.tensor_maps import TensorMap
 from anytile.targets.nvidia.wgmma import Panels
-
-needs_nvdisasm = pytest.mark.skipif(assemble.find_tool("nvdisasm") is None, reason="needs nvdisasm: pip install anytile[cuda-check]")
 
 
 def passed(kind="bf16", m=128, n=256, k=64, turned=False, arch=90, warps=8):
