@@ -70,10 +70,10 @@ class _Session:
 
     def settle(self) -> None:
         """Waits for what was launched on a GPU, and adds its times."""
-        for node, begin, end in self.pending:
+        pending, self.pending = self.pending, []  # other threads may launch meanwhile
+        for node, begin, end in pending:
             end.synchronize()
             node.add({"time (ns)": int(begin.elapsed_time(end) * 1e6)})
-        self.pending.clear()
 
 
 class _Scopes(threading.local):
@@ -175,7 +175,7 @@ def _devices() -> dict[str, Any]:
 
 def _listen() -> None:
     """Launches are heard of while a session is active, and not a moment longer: without hooks they are faster."""
-    runtime, wanted = knobs.runtime, any(s.active for s in _sessions.values())
+    runtime, wanted = knobs.runtime, any(s.active for s in _chosen(None))
     for chain, hook in ((runtime.launch_enter_hook, _enter), (runtime.launch_exit_hook, _exit)):
         (chain.add if wanted else chain.remove)(hook)
 
@@ -191,7 +191,7 @@ def _event() -> Any:
 
 
 def _enter(metadata: Any) -> None:
-    facts = metadata.get() if any(s.active and s.asks for s in _sessions.values()) else metadata.data
+    facts = metadata.get() if any(s.active and s.asks for s in _chosen(None)) else metadata.data
     _scopes.launch = (facts, _event(), time.perf_counter_ns())
 
 
@@ -203,7 +203,7 @@ def _exit(metadata: Any) -> None:
     end = None if begin is None else _event()
     told = {k: v for k, v in facts.items() if k not in ("stream", "function") and _is_number(v)}
     device = {"device_id": str(driver.active.get_current_device()), "device_type": "CUDA" if driver.active.is_gpu else "CPU"}
-    for s in _sessions.values():
+    for s in _chosen(None):
         if s.active:
             node = _here(s).child(str(facts.get("name", "kernel")))
             node.add({"count": 1, **device, **(told if s.asks else {})})
@@ -272,7 +272,7 @@ class state(scope):
 
 
 def _measured(metrics: dict[str, Any]) -> None:
-    for s in _sessions.values():
+    for s in _chosen(None):
         if s.active:
             _here(s).add(metrics)
 
