@@ -41,6 +41,7 @@ __all__ = [
     "CHANGED",
     "RuleSet",
     "apply",
+    "behind",
     "clone_op",
     "const_value",
     "drop_results",
@@ -221,6 +222,14 @@ def is_pure(op: Op) -> bool:
     if d.effects or d.terminator or (d.name == "inline_asm" and not op.attrs["pure"]):
         return False
     return not op.blocks or all(o.defn.terminator or is_pure(o) for b in op.blocks for o in b.ops)
+
+
+def behind(v: Value) -> Builder:
+    """A builder right behind the definition of ``v``; a block ends in an operation that defines nothing, so there is one to stand before."""
+    block = v.owner if isinstance(v.owner, Block) else v.owner.block
+    assert block is not None
+    at = block.ops[0 if v.op is None else block.ops.index(v.op) + 1]
+    return Builder(block, at, at.loc if v.op is None else v.op.loc)
 
 
 def const_value(v: Value | None) -> int | float | None:

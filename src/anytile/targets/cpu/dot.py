@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ...ir import Builder, Module, Op, Value
+from ...ir.rewrite import behind
 from ...ir.types import BF16, F16, F32, F64, I8, I16, I32, I64, Element, Float
 from .lanes import Lane, uniform, vector
 from .machine import Machine
@@ -85,9 +86,7 @@ class DotEmitter:
             if user.name in ("fpcast", "sext") and user.attrs["to"] is to and user.attrs.get("rounding", "rtne") == "rtne":
                 if user.block is (v.op.block if v.op is not None else v.owner):
                     return user.result
-        block = v.op.block if v.op is not None else v.owner
-        at = block.ops.index(v.op) + 1 if v.op is not None else 0
-        b = Builder(block, block.ops[at], v.op.loc if v.op is not None else block.ops[at].loc)
+        b = behind(v)
         return b.fpcast(v, to=to) if isinstance(to, Float) else b.sext(v, to=to)
 
     # --- layouts ---

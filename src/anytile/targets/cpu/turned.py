@@ -17,6 +17,7 @@ attention for one query, or for a group of heads that share keys) is turned back
 from __future__ import annotations
 
 from ...ir import Block, Builder, Module, Op, Value
+from ...ir.rewrite import behind
 from ...ir.types import BOOL
 from ...passes.carried_views import carried_views
 from .dot import group_of
@@ -111,17 +112,10 @@ def _turned_load(load: Op) -> Value:
 
 def _turned_behind(a: Value) -> Value:
     """``a`` turned around right behind its definition, so that it is packed once, outside of inner loops."""
-    turned: Value = _behind(a).permute(a, order=_ORDER)
+    turned: Value = behind(a).permute(a, order=_ORDER)
     return turned
 
 
 def _before(op: Op) -> Builder:
     assert op.block is not None
     return Builder(op.block, op, op.loc)
-
-
-def _behind(v: Value) -> Builder:
-    """A builder behind the definition of ``v``; a block ends in an operation that defines nothing, so there is one to stand before."""
-    block = v.owner if isinstance(v.owner, Block) else v.owner.block
-    assert isinstance(block, Block)
-    return _before(block.ops[0 if v.op is None else block.ops.index(v.op) + 1])
