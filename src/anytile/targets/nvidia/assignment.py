@@ -51,7 +51,7 @@ class Assignment:
         self.threads = num_warps << LANES
         self.homes: dict[Value, Placement | None] = {}
         self._cheap: dict[Value, bool] = {}
-        self.dots = any(op.name == "dot" for op in func.walk())
+        self._dots = any(op.name == "dot" for op in func.walk())
         self.steps = Steps()
         self.apart = self._apart(func)
         self.vectors = self._access_widths(func)
@@ -101,7 +101,7 @@ class Assignment:
         op = v.op
         if op is None or op.name != "fpcast" or v.type.is_scalar or op.attrs["to"] is not F32:
             return False
-        if v.type.numel < (min(_MANY, _MANY_BESIDE_DOTS * self.threads) if self.dots else _MANY):
+        if v.type.numel < (min(_MANY, _MANY_BESIDE_DOTS * self.threads) if self._dots else _MANY):
             return False
         return op.operands[0].type.elem in (F16, BF16) and op.operands[0].is_op("load")
 

@@ -159,12 +159,15 @@ def addresses(g: Generator, place: Placement, moved: Callable[[int], int]) -> li
     return [at(moved(c)) for c in place.constants]
 
 
-def shared_addresses(g: Generator, pointer: str, bases: tuple[int, ...]) -> Callable[[int], str]:
+def shared_addresses(g: Generator, pointer: str, bases: tuple[int, ...], moved: tuple[str, int] | None = None) -> Callable[[int], str]:
     """c → address of byte (thread's part ^ c) behind ``pointer``; ``bases``: what each bit of the thread index contributes to that part.
 
-    Bits of c that no thread's part can have are added, so that they become the constant offset of an instruction.
+    ``moved``: i32 text that is xored as well, and the bits that it may have.  Bits of c that neither can have are added, so that they
+    become the constant offset of an instruction.
     """
     base, may = g.thread_part(bases)
+    if moved is not None:
+        base, may = g.emit(f"xor i32 {base}, {moved[0]}"), may | moved[1]
     pointers: dict[int, str] = {}
     made: dict[int, str] = {}
 

@@ -89,7 +89,7 @@ def dots_fed(load: Op, body: Block, in_loops: bool = False) -> list[tuple[Value,
 
 
 def behind_loops(op: Op, body: Block) -> Op | None:
-    """The operation of ``body`` that ``op`` is, or the loop of it that ``op`` is in, with loops alone between them; None where there is none."""
+    """The operation of ``body`` that ``op`` is, or the loop of it that ``op`` is in with loops alone between them, if any."""
     around: Op | None = op
     while around is not None and around.block is not body:
         around = around.parent_op()
@@ -190,9 +190,10 @@ def _in_shared(g: Generator, op: Op, index: int, place: Placement, row: Instruct
 
 
 def _by_panels(g: Generator, op: Op, index: int, place: Placement) -> bool:
-    """Whether an operand that the loop around ``op`` makes anew goes to its fragments as copied ones do: stored by 8 or 16 bytes, read by ldmatrix.
+    """Whether an operand that the loop around ``op`` makes anew goes to its fragments as copied ones do.
 
-    The other way would store the elements of a fragment's word one by one where a thread's neighbours are no neighbours along k.
+    That is stored by 8 or 16 bytes and read by ldmatrix.  The other way would store the elements of a fragment's word one by one where a
+    thread's neighbours are no neighbours along k.
     """
     v = made = op.operands[index]
     while made.op is not None and (made.op.name == "permute" or made.op.name == "reshape" and wgmma.drops_ones(made.op)):

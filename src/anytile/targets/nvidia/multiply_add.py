@@ -10,6 +10,7 @@ one fused multiply-add after the other.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -31,17 +32,15 @@ _BANKS = 128
 
 def result_place(shape: tuple[int, ...], num_warps: int) -> Placement:
     """Where the result of such a dot lies: threads have neighbours along n where there is more than an element for each thread."""
-    numel = 1
-    for n in shape:
-        numel *= n
-    return blocked(shape, num_warps, max(1, min(4, shape[-1], numel // (32 * num_warps))))
+    return blocked(shape, num_warps, max(1, min(4, shape[-1], math.prod(shape) // (32 * num_warps))))
 
 
 @dataclass(frozen=True)
 class _Lying:
-    """How an operand lies in shared memory: ``rows`` rows (or batches of them) of ``length`` elements of ``size`` bytes, from byte ``begin``.
+    """How an operand lies in shared memory: ``rows`` rows (or batches of them) of ``length`` elements of ``size`` bytes.
 
-    ``swizzled``: the 16-byte pieces of a row change places by the row's number, so that the same piece of neighbouring rows lies in all banks.
+    ``begin``: its first byte in the scratch memory; ``swizzled``: the 16-byte pieces of a row change places by the row's number, so that
+    the same piece of neighbouring rows lies in all banks.
     """
 
     begin: int
@@ -58,6 +57,9 @@ class _Lying:
         if not self.swizzled or pieces < 2:
             return at
         return at ^ (row * width // _BANKS if width < _BANKS else row) % pieces * _WIDE
+
+    def pointer(self, g: Generator) -> str:
+        return g.emit(f"getelementptr i8, {SHARED} {g.exchange}, i32 {self.begin}") if self.begin else g.exchange
 
 
 class _Reader:
@@ -152,22 +154,12 @@ def _loop(g: Generator, k: int, step: int, values: list[str], t: str, body: Call
 
 
 def _addresses(g: Generator, lying: _Lying, bases: tuple[int, ...], first: str, beyond: int, unit: int) -> Callable[[int], str]:
-    """c → pointer to byte (thread's part ^ c ^ that of step ``first`` along k), of which a step has ``unit`` bytes, and at most the bits ``beyond``."""
-    begin = g.emit(f"getelementptr i8, {SHARED} {g.exchange}, i32 {lying.begin}") if lying.begin else g.exchange
-    if not first:
-        return shared_addresses(g, begin, bases)
-    part, may = g.thread_part(bases)
-    here = g.emit(f"xor i32 {part}, {g.emit(f'mul i32 {first}, {unit}')}")
-    may |= beyond
-    made: dict[int, str] = {}
+    """c → pointer to byte (thread's part ^ c ^ that of step ``first`` along k) of an operand.
 
-    def at(c: int) -> str:
-        moving, fixed = c & may, c & ~may
-        if moving not in made:
-            made[moving] = g.emit(f"getelementptr i8, {SHARED} {begin}, i32 {g.emit(f'xor i32 {here}, {moving}') if moving else here}")
-        return g.emit(f"getelementptr i8, {SHARED} {made[moving]}, i32 {fixed}") if fixed else made[moving]
-
-    return at
+    ``unit``: bytes from a step to the next; ``beyond``: all bits that a step's part may have.
+    """
+    begin = lying.pointer(g)
+    return shared_addresses(g, begin, bases, (g.emit(f"mul i32 {first}, {unit}"), beyond) if first else None)
 
 
 def _added(g: Generator, total: str, x: str, y: str, e: Element) -> str:
@@ -184,8 +176,7 @@ def _put(g: Generator, registers: list[str], place: Placement, e: Element, lying
         bits += 1
     while any(moved(b) % (lying.size << bits) for b in (*place.register[bits:], *place.thread)):
         bits -= 1
-    begin = g.emit(f"getelementptr i8, {SHARED} {g.exchange}, i32 {lying.begin}") if lying.begin else g.exchange
-    at = shared_addresses(g, begin, tuple(moved(b) for b in place.thread))
+    at = shared_addresses(g, lying.pointer(g), tuple(moved(b) for b in place.thread))
     for r in place.own_registers:
         if r % (1 << bits) == 0:
             shared_store(g, at(moved(place.constants[r])), registers[r : r + (1 << bits)], e)

@@ -163,9 +163,7 @@ def _between_warps(g: Generator, block: Block, parts: Parts, how: Reduction, ele
     A result's parts are neighbours in shared memory, and whole vectors of them are swizzled (`_spread`).
     """
     partial, result = _placement(how.partial), _placement(how.result)
-    numel, count = 1, 1 << len(how.warps)
-    for n in result.shape:
-        numel *= n
+    numel, count = math.prod(result.shape), 1 << len(how.warps)
     sizes = [memory_bytes(e) for e in elems]
     begins, end = [], 0
     for size in sizes:
