@@ -20,7 +20,7 @@ from ...passes.range_info import Range, RangeInfo
 __all__ = ["short_masks"]
 
 _TURNED = {"slt": "sgt", "sle": "sge", "sgt": "slt", "sge": "sle"}
-MANY = 32
+_MANY = 32
 """Positions for a warp: with fewer, the number that they are compared with costs as much as it saves."""
 _FAR = 1 << 60
 """Numbers below it may be added and subtracted a few times without wrapping around."""
@@ -40,7 +40,7 @@ def short_masks(m: Module) -> bool:
 
 
 def _wide(v: Value | None, num_warps: int) -> bool:
-    return v is not None and v.type.elem is I64 and v.type.numel >= MANY * num_warps
+    return v is not None and v.type.elem is I64 and v.type.numel >= _MANY * num_warps
 
 
 def _shortened(op: Op, ranges: RangeInfo) -> bool:

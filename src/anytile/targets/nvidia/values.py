@@ -120,10 +120,10 @@ class Flight:
     ``before`` stands between the operands' registers and the instructions; ``behind`` is given the registers that they write, which are in
     flight, and gives those of the dot's result.
 
-    ``held``: the registers that the instructions add to have names of their own, and nothing is given to or asked of ``behind``; ``adds``: an
-    i1 that says whether the first instruction adds to them, or overwrites them (empty: it adds; "false": it never does).
+    ``held``: the registers that the instructions add to have names of their own, and nothing is given to or asked of ``behind``;
+    ``adds``: an i1 that says whether the first instruction adds to them, or overwrites them (empty: it adds; "false": it never does).
 
-    ``left``: so have the words of A.
+    ``left``: the words of A have names of their own, too.
     """
 
     behind: Callable[[list[str]], list[str]]
@@ -137,13 +137,13 @@ class Flight:
 class Means:
     """What makes a kernel faster and may not be possible: shared memory is short, or a barrier is in the way.
 
-    ``staging_apart``: bulk stores in loops may have shared memory of their own; ``own_ahead``: loads that no dot reads may run ahead of their
-    loop; ``large_in_shared``: mma.sync may read large operands from shared memory piece by piece; ``straight_copies``: what dots in no loop
-    read may be copied where it is loaded; ``table_slots``: rings of what tables lead to may have as many slots as ``num_stages`` says;
-    ``tables``: what tables lead to may be copied ahead at all; ``lookups``: what a loop looks numbers up in may have shared memory of its
-    own; ``over_tiles``: rings may go on from tile to tile, with ``spare_over_tiles`` slots fewer than others have; ``turns``: warpgroups may
-    take turns; ``overlap``: a chain may have barriers in shared memory; ``spare_slots``: how many slots of a ring that has more than two are
-    done without.
+    ``staging_apart``: bulk stores in loops may have shared memory of their own; ``own_ahead``: loads that no dot reads may run ahead of
+    their loop; ``large_in_shared``: mma.sync may read large operands from shared memory piece by piece; ``straight_copies``: what dots in
+    no loop read may be copied where it is loaded; ``table_slots``: rings of what tables lead to may have as many slots as ``num_stages``
+    says; ``tables``: what tables lead to may be copied ahead at all; ``lookups``: what a loop looks numbers up in may have shared memory of
+    its own; ``over_tiles``: rings may go on from tile to tile, with ``spare_over_tiles`` slots fewer than others have; ``turns``:
+    warpgroups may take turns; ``overlap``: a chain may have barriers in shared memory; ``spare_slots``: how many slots of a ring that has
+    more than two are done without.
     """
 
     staging_apart: bool = True
