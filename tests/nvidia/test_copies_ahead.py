@@ -86,3 +86,23 @@ def test_numbers_that_have_wrapped_around_are_beyond_the_end(back, step, kinds):
         assert all("icmp ult" in x for x in compared[-2:]), compared
     assert sorted(set(re.findall(r"call i32 @llvm\.s(m\w\w)\.i32", text))) == kinds
     assert not re.search(r"icmp s[lg]t i32 %i\d+", text)
+
+
+@jit
+def hashed(a, b, out, n, ROUNDS: tl.constexpr):
+    """Blocks in an order of chance: each round asks twice for the number of the one before."""
+    i, acc = tl.arange(0, 64), tl.zeros((64, 64), tl.float32)
+    for k in range(0, n):
+        x = k
+        for _ in tl.static_range(ROUNDS):
+            x ^= x << 3
+        at = (x & 1023) * 4096
+        acc = tl.dot(tl.load(a + at + i[:, None] * 64 + i[None, :]), tl.load(b + at + i[:, None] * 64 + i[None, :]), acc)
+    tl.store(out + i[:, None] * 64 + i[None, :], acc)
+
+
+def test_addresses_that_ask_for_a_number_on_many_ways():
+    """2⁴⁰ ways lead from the iteration's number to its addresses: nobody may go all of them.  The iteration itself computes none."""
+    text = compiled(hashed, "a b", {"out": "*fp32", "n": "i32"}, {"ROUNDS": 40}, 90, num_warps=4, num_stages=2)
+    assert all(phis <= {"%ahead", "%slot"} for phis in loops_behind_copies(text))
+    assert text.count("= shl i32 %") <= 2 * 40  # for the first copies and for those of a later iteration, not for the one at hand

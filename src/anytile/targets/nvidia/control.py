@@ -17,6 +17,8 @@ from .dot import reserve_invariant, stage_invariant, wanted_operands
 from .elementwise import apply, compute, run_block
 from .exchange import stage_tables
 from .halves import in_pairs
+from .over_tiles import OverTiles
+from .pipeline import Pipeline
 from .placement import Placement
 from .values import EAGER, Generator, Scope, eager, literal, llvm_type, unsupported
 from .views import elementwise
@@ -209,27 +211,23 @@ def _reserved(g: Generator, body: Block) -> bool:
     return True
 
 
-@eager("for")
-def for_(g: Generator, op: Op) -> None:
-    lb, ub, step = (g.scalar(v) for v in op.operands[:3])
+def _takes_place(g: Generator, op: Op, ub: str, step: str, i: str) -> str:
+    """Whether iteration ``i`` of the loop ``op`` takes place, asked by the loop itself."""
+    t, known = llvm_type(op.operands[0].type.elem), const_value(op.operands[2])
+    less, more = ("ult", "ugt") if op.attrs["unsigned"] else ("slt", "sgt")
+    if known is not None:
+        return g.emit(f"icmp {less if known > 0 else more} {t} {i}, {ub}")
+    up, down = g.emit(f"icmp {less} {t} {i}, {ub}"), g.emit(f"icmp {more} {t} {i}, {ub}")
+    return g.emit(f"select i1 {g.emit(f'icmp sgt {t} {step}, 0')}, i1 {up}, i1 {down}")
+
+
+def _begun(g: Generator, op: Op, bounds: tuple[str, str, str], carried: _Carried, late: bool) -> tuple[OverTiles | None, Pipeline | None]:
+    """In front of the loop ``op``: the first copies of the ring of a loop inside that goes on through it, if any, and of its own.
+
+    ``late``: what its dots read of outside is put into shared memory here, for it has its place already (`_reserved`).
+    """
     body = op.blocks[0]
-    iv = body.args[0]
-    t = llvm_type(iv.type.elem)
-    known = const_value(op.operands[2])
-
-    def takes_place(i: str) -> str:
-        less, more = ("ult", "ugt") if op.attrs["unsigned"] else ("slt", "sgt")
-        if known is not None:
-            return g.emit(f"icmp {less if known > 0 else more} {t} {i}, {ub}")
-        up, down = g.emit(f"icmp {less} {t} {i}, {ub}"), g.emit(f"icmp {more} {t} {i}, {ub}")
-        return g.emit(f"select i1 {g.emit(f'icmp sgt {t} {step}, 0')}, i1 {up}, i1 {down}")
-
-    # An attention's first copies are asked for before its queries, which must have come, are put into shared memory.
-    late = _reserved(g, body)
-    if not late:
-        _prepare(g, [body])
-    carried = _Carried(g, body.args[1:], op.rest())
-    top = g.buffer_top
+    lb, ub, step = bounds
     tiles = over_tiles.plan(g, op)
     ahead = g.over_tiles.pop(op, None) or (pipeline.plan(g, op) if tiles is None else None)
     overlap = ahead.overlap if ahead is not None else None
@@ -249,6 +247,23 @@ def for_(g: Generator, op: Op) -> None:
         if late:
             _prepare(g, [body])
         overlap.ready()
+    return tiles, ahead
+
+
+@eager("for")
+def for_(g: Generator, op: Op) -> None:
+    lb, ub, step = (g.scalar(v) for v in op.operands[:3])
+    body = op.blocks[0]
+    t = llvm_type(body.args[0].type.elem)
+    takes_place = partial(_takes_place, g, op, ub, step)
+    # An attention's first copies are asked for before its queries, which must have come, are put into shared memory.
+    late = _reserved(g, body)
+    if not late:
+        _prepare(g, [body])
+    carried = _Carried(g, body.args[1:], op.rest())
+    top = g.buffer_top
+    tiles, ahead = _begun(g, op, (lb, ub, step), carried, late)
+    overlap = ahead.overlap if ahead is not None else None
     entry, header, inside, done = g.w.label, *(g.w.new_label(s) for s in ("for", "body", "done"))
     before = g.w.hole()
     around = entry
@@ -268,7 +283,7 @@ def for_(g: Generator, op: Op) -> None:
         tiles.open_tiles()
     if ahead is not None:
         ahead.open()
-    g.define(iv, [i])
+    g.define(body.args[0], [i])
     once = ahead is not None and ahead.once  # the condition then stands at the end
     last, ends = g.w.new_label("last"), []
 

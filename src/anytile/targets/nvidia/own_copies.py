@@ -23,8 +23,9 @@ from .memory import alike, vector_width
 from .placement import Placement
 from .slots import Slot, pointer, words
 from .values import GLOBAL, Generator
+from .wgmma import Panels, Rows
 
-__all__ = ["COPY_BYTES", "OwnCopy", "async_copy", "own_copy", "zero"]
+__all__ = ["COPY_BYTES", "OwnCopy", "async_copy", "own_copy", "shared_pieces", "zero"]
 
 COPY_BYTES = (4, 8, 16)
 """What one cp.async moves: 16 bytes past the first-level cache, fewer through it."""
@@ -37,6 +38,26 @@ def async_copy(g: Generator, target: tuple[str, int], source: str, size: int, co
     copy = f"cp.async.{'cg' if size == 16 else 'ca'}.shared.global [$0+{offset}], [$1], {size}, size;"
     args = [("i32", at), (GLOBAL, source), ("i1", condition or "true")]
     g.assembly(f"{{ .reg .b32 size; selp.b32 size, {size}, 0, $2; {copy} }}", "r,l,b", "void", args)
+
+
+def shared_pieces(
+    g: Generator, load: Op, operand: Value, form: Panels | Rows, slot: Slot, runs: str | None = None
+) -> Iterator[tuple[tuple[str, int], str, int, str | None]]:
+    """What `async_copy` is told of each piece that a thread copies, for all threads, of a ``load`` into a dot's ``operand``.
+
+    It lies as ``form`` at ``slot``, and is copied where ``runs`` (None: always).  Addresses and mask are looked up in the current scope.
+    """
+    pointer, mask = load.operand("ptr"), load.operand("mask")
+    assert pointer is not None
+    place, goal = g.homes[load.result], g.place_for(operand)
+    n = vector_width(g, pointer, place, mask)
+    sources = g.every(pointer, place, n)
+    on = g.every(mask, place, n) if mask is not None and const_value(mask) != 1 else None
+    target = words(g, slot, tuple(form.offset(b) for b in goal.thread))
+    for i in range(place.registers // n):
+        if place.register_of[place.constants[i * n]] == i * n:
+            at = target(form.offset(goal.constants[i * n]))
+            yield at, sources[i], n * form.size, g.conjunction(runs, on[i] if on else None)
 
 
 def zero(other: Value | None) -> bool:

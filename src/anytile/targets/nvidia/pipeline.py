@@ -35,8 +35,8 @@ from .matrices import ring_form
 from .memory import vector_width
 from .named import Named, named
 from .overlap import Overlap, overlaps
-from .own_copies import COPY_BYTES, OwnCopy, async_copy, own_copy, zero
-from .slots import Slot, address, words
+from .own_copies import COPY_BYTES, OwnCopy, async_copy, own_copy, shared_pieces, zero
+from .slots import Slot, address
 from .tables import Numbers, State, Tables, is_table
 from .values import Flight, Generator, Scope, literal, llvm_type
 from .wgmma import Panels, Rows
@@ -403,7 +403,7 @@ class Pipeline:
         """Waits for this iteration's data and starts the copies of a later one."""
         g = self.g
         for m in self.moves:
-            slot = self._slot(m.operand, m.form.bytes, self.slot)
+            slot = self.slot_of(m, self.slot)
             g.ring |= dict.fromkeys((m.load.result, m.operand, *m.others), slot)
         g.unread.update(self.unread)
         if self.overlap is not None:
@@ -544,8 +544,13 @@ class Pipeline:
         with self._iteration(state.scalars, state.tables[0] if state.tables else {}, before) as inside:
             runs = inside()
             wanted = self.moves if moves is None else moves
-            asked = [(m.source, address(g, self._slot(m.operand, m.form.bytes, slot))) for m in wanted if m.source is not None]
-            pieces = [piece for m in wanted if m.source is None for piece in self._pieces(m, slot, runs)]
+            asked = [(m.source, address(g, self.slot_of(m, slot))) for m in wanted if m.source is not None]
+            pieces = [
+                piece
+                for m in wanted
+                if m.source is None
+                for piece in shared_pieces(g, m.load, m.operand, m.form, self.slot_of(m, slot), runs)
+            ]
             ready()
             if self.barriers is not None:
                 self.barriers.ask(slot, self._asker(slot, runs), asked)
@@ -591,19 +596,3 @@ class Pipeline:
                 self.tables.read()
                 scalars = self._after(scalars) if n + 1 < len(left) else scalars
         return left
-
-    def _pieces(self, move: Move, slot: str, runs: str) -> Iterator[tuple[tuple[str, int], str, int, str | None]]:
-        """What `async_copy` is told of each piece of a tile that a thread copies."""
-        g, op, form = self.g, move.load, move.form
-        pointer, mask = op.operand("ptr"), op.operand("mask")
-        assert pointer is not None
-        place = g.homes[op.result]
-        n = vector_width(g, pointer, place, mask)
-        sources = g.every(pointer, place, n)
-        on = g.every(mask, place, n) if mask is not None and const_value(mask) != 1 else None
-        goal = g.place_for(move.operand)
-        target = words(g, self._slot(move.operand, form.bytes, slot), tuple(form.offset(b) for b in goal.thread))
-        for i in range(place.registers // n):
-            if place.register_of[place.constants[i * n]] == i * n:
-                at = target(form.offset(goal.constants[i * n]))
-                yield at, sources[i], n * form.size, g.conjunction(runs, on[i] if on else None)

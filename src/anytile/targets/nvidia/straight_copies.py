@@ -15,13 +15,12 @@ from dataclasses import dataclass
 from functools import partial
 
 from ...ir import Effect, Func, Op, Value
-from ...ir.rewrite import const_value
 from .dot import behind_loops, dots_fed
 from .loop_reads import base
 from .matrices import ring_form
 from .memory import vector_width
-from .own_copies import async_copy, zero
-from .slots import Slot, words
+from .own_copies import async_copy, shared_pieces, zero
+from .slots import Slot
 from .values import Generator
 from .wgmma import Panels, free_unread, inner_dimension, whole
 
@@ -102,16 +101,8 @@ def _start(g: Generator, copy: _Copy) -> None:
     begin = g.buffer(whole(v, form), form.bytes)
     if begin < used:
         g.reclaim()
-    pointer, mask = load.operand("ptr"), load.operand("mask")
-    assert pointer is not None
-    place, goal = g.homes[load.result], g.place_for(v)
-    n = vector_width(g, pointer, place, mask)
-    sources = g.every(pointer, place, n)
-    on = g.every(mask, place, n) if mask is not None and const_value(mask) != 1 else None
-    target = words(g, Slot(begin), tuple(form.offset(b) for b in goal.thread))
-    for i in range(place.registers // n):
-        if place.register_of[place.constants[i * n]] == i * n:
-            async_copy(g, target(form.offset(goal.constants[i * n])), sources[i], n * form.size, on[i] if on else None)
+    for piece in shared_pieces(g, load, v, form, Slot(begin)):
+        async_copy(g, *piece)
     g.assembly("cp.async.commit_group;", "", "void", [])
     tile, how = whole(v, form)
     g.define(tile, [str(begin)], how)
